@@ -1,0 +1,235 @@
+package k8sretry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The reasons for which a call stops. They are in the chain of the [*Error] that
+// the call returns, behind the last error of the API, so errors.Is finds them.
+var (
+	// ErrMaxRetries: every retry that the policy allows has been made.
+	ErrMaxRetries = errors.New("max retries reached")
+	// ErrMaxElapsed: the next retry would begin after the time of WithMaxElapsed.
+	ErrMaxElapsed = errors.New("max elapsed time reached")
+	// ErrDeadline: the deadline of the caller's context has passed, or the next
+	// wait would pass it. In the second case the call returns while there is
+	// still time, and the error is no context.DeadlineExceeded.
+	ErrDeadline = errors.New("no time left before the deadline")
+	// ErrRetryAfterTooLong: the server asked for a longer wait than
+	// WithMaxRetryAfter allows. Error.RetryAfter holds what it asked for.
+	ErrRetryAfterTooLong = errors.New("the server asks for too long a wait")
+	// ErrBudgetExhausted: the retries of all calls together are used up.
+	ErrBudgetExhausted = errors.New("retry budget exhausted")
+	// ErrBreakerOpen: the circuit breaker lets no attempt through.
+	ErrBreakerOpen = errors.New("circuit breaker open")
+	// ErrHeldBack: the gate did not let the attempt start in time. It was not sent.
+	ErrHeldBack = errors.New("held back, not sent")
+	// ErrOutcomeUnknown: the call failed, and the server may have carried it out
+	// all the same, in one of its attempts. A read never has it. It tells what
+	// became of the call and may stand beside each of the others;
+	// Error.Outcome says whether the server is known to have done it.
+	ErrOutcomeUnknown = errors.New("the server may have carried out the call")
+)
+
+// Stop says why a call ended without success.
+type Stop uint8
+
+// Why a call ended without success.
+const (
+	StopNone              Stop = iota // it did not
+	StopNonRetryable                  // the error is a lasting one
+	StopMaxRetries                    // ErrMaxRetries
+	StopMaxElapsed                    // ErrMaxElapsed
+	StopDeadline                      // ErrDeadline
+	StopRetryAfterTooLong             // ErrRetryAfterTooLong
+	StopBudgetExhausted               // ErrBudgetExhausted
+	StopBreakerOpen                   // ErrBreakerOpen
+	StopHeldBack                      // ErrHeldBack
+	StopOutcomeUnknown                // the failure is a passing one, but a repetition could do the work twice
+	StopCanceled                      // the caller's context was cancelled
+)
+
+// stops holds, for each Stop, the end of its log event and the error in the chain.
+var stops = [...]struct {
+	name string
+	err  error
+}{
+	StopNone:              {"", nil},
+	StopNonRetryable:      {"non_retryable", nil},
+	StopMaxRetries:        {"max_retries", ErrMaxRetries},
+	StopMaxElapsed:        {"max_elapsed", ErrMaxElapsed},
+	StopDeadline:          {"deadline", ErrDeadline},
+	StopRetryAfterTooLong: {"retry_after_too_long", ErrRetryAfterTooLong},
+	StopBudgetExhausted:   {"budget_exhausted", ErrBudgetExhausted},
+	StopBreakerOpen:       {"breaker_open", ErrBreakerOpen},
+	StopHeldBack:          {"held_back", ErrHeldBack},
+	StopOutcomeUnknown:    {"outcome_unknown", nil}, // ErrOutcomeUnknown comes by Error.Outcome
+	StopCanceled:          {"canceled", nil},
+}
+
+// String returns the stop as log events and metrics name it: "max_retries".
+func (s Stop) String() string {
+	if int(s) < len(stops) {
+		return stops[s].name
+	}
+	return "invalid"
+}
+
+// Error is what a call returns that gave up on a passing failure, or that can no
+// longer tell what became of it. Lasting errors are returned as they came.
+//
+// The last error of the API is the first in its chain: apierrors.IsNotFound and
+// its like, errors.Is and errors.As answer for it. Behind it come the reason for
+// the stop (ErrMaxRetries, ...), ErrOutcomeUnknown where it applies, and the
+// context's error and cause if the context ended the call.
+//
+// An Error is not changed after it was returned.
+type Error struct {
+	// Function is what was called: the name given by WithName, the wrapped
+	// function, or the function that called Do.
+	Function string
+	// Verb is the verb given by WithVerb, VerbNone if there was none.
+	Verb Verb
+	// Attempts is how often the function was called.
+	Attempts int
+	// Elapsed is the time since the first attempt ended: what the waits and the
+	// further attempts took. The first attempt itself is not in it, because a
+	// call that succeeds at once reads no clock.
+	Elapsed time.Duration
+	// Stop says why the call ended.
+	Stop Stop
+	// RetryAfter is how long the server asked to wait in the last error, 0 if it
+	// did not. See WithMaxRetryAfter.
+	RetryAfter time.Duration
+	// Outcome is what the server did with the call, over all attempts. It is
+	// never more than OutcomeNotExecuted for a verb that reads.
+	Outcome Outcome
+	// Err is the last error of the API or the network that fn returned.
+	Err error
+
+	// ended holds what the context has to say if it ended the call: its error,
+	// its cause, and the error of an attempt that only repeats them.
+	ended []error
+}
+
+// Error describes the stop and the last API error in one line:
+//
+//	PodInterface.Get: max retries reached after 4 attempts in 7.2s: the server is currently unable to handle the request
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Function != "" {
+		b.WriteString(e.Function)
+		b.WriteString(": ")
+	}
+	b.WriteString(e.reason())
+	fmt.Fprintf(&b, " after %d attempt", e.Attempts)
+	if e.Attempts != 1 {
+		b.WriteByte('s')
+	}
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, " in %v", readable(e.Elapsed))
+	}
+	if e.Stop == StopRetryAfterTooLong {
+		fmt.Fprintf(&b, " (it asks for %v)", e.RetryAfter)
+	}
+	if e.Outcome != OutcomeNotExecuted && e.Stop != StopOutcomeUnknown {
+		b.WriteString("; ")
+		b.WriteString(ErrOutcomeUnknown.Error())
+	}
+	b.WriteString(": ")
+	b.WriteString(fmt.Sprint(e.Err))
+	return b.String()
+}
+
+func (e *Error) reason() string {
+	switch e.Stop {
+	case StopNonRetryable:
+		return "not retryable"
+	case StopOutcomeUnknown:
+		return "not repeated, " + ErrOutcomeUnknown.Error() + ","
+	case StopCanceled:
+		if cause := e.cause(); cause != nil {
+			return "canceled (" + cause.Error() + ")"
+		}
+		return "canceled"
+	}
+	if int(e.Stop) < len(stops) && stops[e.Stop].err != nil {
+		return stops[e.Stop].err.Error()
+	}
+	return "gave up"
+}
+
+// cause is the cause that the caller gave for ending the context, if it gave one.
+func (e *Error) cause() error {
+	if len(e.ended) > 1 && !errors.Is(e.ended[0], e.ended[1]) {
+		return e.ended[1]
+	}
+	return nil
+}
+
+// readable cuts a duration to a length that reads well: 7.213s, not 7.213448017s.
+func readable(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
+}
+
+// Unwrap returns the chain: the last API error first.
+func (e *Error) Unwrap() []error {
+	chain := make([]error, 0, 6)
+	if e.Err != nil {
+		chain = append(chain, e.Err)
+	}
+	if int(e.Stop) < len(stops) && stops[e.Stop].err != nil {
+		chain = append(chain, stops[e.Stop].err)
+	}
+	if e.Outcome != OutcomeNotExecuted {
+		chain = append(chain, ErrOutcomeUnknown)
+	}
+	return append(chain, e.ended...)
+}
+
+// innerError returns the Error of an inner call of this package in err, nil if there
+// is none. What an inner call has given up on is not repeated by an outer one: two
+// loops would multiply their attempts.
+func innerError(err error) *Error { return findError(err, deepestChain) }
+
+// deepestChain bounds the search in a chain of errors: one that leads back to itself
+// must not hang a call.
+const deepestChain = 100
+
+func findError(err error, depth int) *Error {
+	for ; err != nil && depth > 0; depth-- {
+		var members []error
+		switch e := err.(type) {
+		case *Error:
+			return e
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+			continue
+		case interface{ Unwrap() []error }:
+			members = e.Unwrap()
+		case interface{ Errors() []error }: // apimachinery's Aggregate, which unwraps in no other way
+			members = e.Errors()
+		}
+		for _, member := range members {
+			if found := findError(member, depth/2); found != nil {
+				return found
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// toldBy is the outcome that an error tells its receiver by itself.
+func toldBy(err error) Outcome {
+	if e := innerError(err); e != nil {
+		return e.Outcome
+	}
+	return OutcomeNotExecuted
+}
