@@ -1,0 +1,97 @@
+// Package k8sretry makes calls to the Kubernetes API survive what is transient,
+// stop at what is not, and never do a write twice.
+//
+// # The idea
+//
+// One line wraps a call of client-go:
+//
+//	pod, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
+//		return clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+//	}, k8sretry.ForQuery())
+//
+// or makes a function that retries by itself, without a closure:
+//
+//	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
+//	pod, err := get(ctx, "web-0", metav1.GetOptions{})
+//
+// [Do] and [Wrap] are for a value and an error, [Run] and [WrapRun] for an error
+// alone; Wrap1, Wrap2, WrapRun1 and WrapRun2 are for functions with arguments. They
+// work with real and fake clientsets alike. What decides is a [Policy], made of
+// options by [New]; presets such as [ForMutation] are Policies, too.
+//
+// # Words
+//
+// A call is one invocation of Do or of a wrapped function. An attempt is one
+// invocation of the caller's function; attempt 1 is the first. A retry is attempt 2
+// and later: with 3 retries there are at most 4 attempts. The [Class] of a failure
+// says what it means, its [Outcome] what the server did, and a [Stop] why a call
+// ended without success. The [Verb] says what the call does: with a verb, a failure
+// that may hide a success is repeated only where that can do no harm. Without a verb
+// the caller vouches that the call may be repeated.
+//
+// # One call, in order
+//
+//	options > context over? > attempt > ok: an event if it was retried, return
+//	                             | failed
+//	          verdict > context over? > may this verb repeat it? > retries left? >
+//	          delay > fits the deadline? > event > sleep > context over? > attempt ...
+//
+// A call waits in the caller's goroutine and starts no other. It never sleeps
+// towards a deadline that it cannot meet. A Retry-After of the server is a floor for
+// the delay. What an inner call of this package has given up on is not repeated by
+// an outer one.
+//
+// # Presets
+//
+// The longest waits in all, when every attempt is answered by 503. The first figure
+// is the schedule, the second the most that jitter makes of it.
+//
+// presets:begin
+//
+//	Preset           Retries   Delays          In all   With jitter
+//	the defaults     3         1s to 30s       7s       8.4s
+//	ForMutation      5         2s to 30s       1m0s     1m6s
+//	ForQuery         3         1s to 10s       7s       8.4s
+//	ForConnection    5         500ms to 10s    15.5s    18.6s
+//	ForMaintenance   10        500ms to 1m0s   4m3.5s   4m16.2s
+//	ForBackground    2         2s to 10s       6s       7.2s
+//
+// presets:end
+//
+// [ForEviction] goes on until the context ends.
+//
+// # Logs
+//
+// Each decision is one line with a fixed name as its message, written to the logger
+// of [WithLogger], by default zap.L(), which is silent until a service calls
+// zap.ReplaceGlobals:
+//
+//	k8s_api_call_failed_retrying        warn   function, attempt, max_retries, delay_seconds, error_type, error, status_code
+//	k8s_api_call_succeeded_after_retry  info   function, attempt, max_retries
+//	k8s_api_call_failed_max_retries     error  function, attempt, max_retries, error_type, error, status_code
+//	k8s_api_call_failed_non_retryable   info   function, attempt, error_type, error, status_code
+//
+// Other stops are k8s_api_call_failed_ and one of deadline, max_elapsed,
+// retry_after_too_long, budget_exhausted, breaker_open, held_back, outcome_unknown
+// (error) and canceled (info), with function, attempt and error. Further fields may
+// be there (verb, class, outcome, detail, retry_after_seconds, elapsed_seconds) and
+// more may come; these names and types stay.
+//
+// attempt is the attempt that has just ended, delay_seconds a number with a
+// fraction. status_code is absent if there was no answer of the API. error_type is
+// the Go type of the API or network error, whatever wraps it. The text of an error
+// is cut at 1024 bytes.
+//
+// With zap's MessageKey set to "event", this counts the status codes that were
+// retried:
+//
+//	grep k8s_api_call_failed_retrying app.log | jq .status_code | sort | uniq -c | sort -rn
+//
+// For metrics and traces there is [Observer].
+//
+// # Below this package
+//
+// client-go itself repeats every request, writes included, up to 10 times when a 429
+// or 5xx carries a Retry-After, and a read whose connection was reset up to 10 times
+// (k8s.io/client-go/rest/with_retry.go). It does so inside one attempt, unseen.
+package k8sretry

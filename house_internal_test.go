@@ -1,0 +1,62 @@
+package k8sretry
+
+import (
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// What each file of the package may import beyond the standard library. A file that
+// is not listed may import nothing; nobody may import client-go, whose interfaces are
+// met by their shape, so that the package fits any version of it.
+var mayImport = map[string][]string{
+	"classify.go":         {"k8s.io/apimachinery/"},
+	"classify_status.go":  {"k8s.io/apimachinery/"},
+	"classify_network.go": {"k8s.io/apimachinery/", "golang.org/x/net/http2"},
+	"errortype.go":        {"k8s.io/apimachinery/"},
+	"observe.go":          {"go.uber.org/zap"},
+}
+
+func TestFilesImportWhatTheyMay(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		require.NoError(t, err)
+		for _, spec := range parsed.Imports {
+			path, err := strconv.Unquote(spec.Path.Value)
+			require.NoError(t, err)
+			if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
+				continue // the standard library
+			}
+			allowed := false
+			for _, prefix := range mayImport[file] {
+				allowed = allowed || strings.HasPrefix(path, prefix)
+			}
+			assert.True(t, allowed, "%s imports %s", file, path)
+		}
+	}
+}
+
+// Time in tests is virtual: whoever sleeps does so in a bubble of testing/synctest.
+func TestNoTestSleepsForReal(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		require.NoError(t, err)
+		if strings.Contains(string(content), "time."+"Sleep(") {
+			assert.Contains(t, string(content), "synctest."+"Test(", "%s sleeps and has no bubble", file)
+		}
+	}
+}

@@ -1,0 +1,198 @@
+package k8sretry
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// EventKind says what an [Event] reports.
+type EventKind uint8
+
+// The kinds of events. A call emits any number of retries, and then exactly one
+// success or one failure, unless fn panics.
+const (
+	EventRetry   EventKind = iota // an attempt failed and will be repeated after Delay
+	EventSuccess                  // the call succeeded; Attempt 1 means at once
+	EventFailure                  // the call ended without success; Stop says why
+)
+
+// Event is one decision of a call, as an [Observer] sees it. It is a plain value.
+type Event struct {
+	Kind     EventKind
+	Function string // as in Error.Function; "" at once-successes of a Do without a name
+	Verb     Verb
+	// Attempt is the attempt that has just ended, counted from 1; 0 if none was made.
+	Attempt    int
+	MaxRetries int
+	// Delay is the wait before the next attempt; EventRetry only.
+	Delay time.Duration
+	// Elapsed is the time since the first attempt ended. See Error.Elapsed.
+	Elapsed time.Duration
+	// Class, Outcome, StatusCode, RetryAfter and Detail are the verdict on the
+	// attempt that has just ended; zero on success. In the EventFailure, Outcome
+	// is that of all attempts.
+	Class      Class
+	Outcome    Outcome
+	StatusCode int
+	RetryAfter time.Duration
+	Detail     string
+	// Stop says why the call ended; EventFailure only.
+	Stop Stop
+	// Err is the error of the attempt that has just ended; nil on success.
+	Err error
+}
+
+// Observer sees the decisions of calls, for metrics, traces and logs.
+//
+// Observe is called in the goroutine of the call, one event after the other, with
+// the caller's context and no lock held; a slow Observer slows the call. It must be
+// safe for concurrent use. A call with an Observer reports its success, too, even
+// at once.
+type Observer interface {
+	Observe(ctx context.Context, e Event)
+}
+
+// Name returns the message under which the event is logged, such as
+// "k8s_api_call_failed_retrying", and "" for a success at once, which is not
+// logged.
+func (e Event) Name() string {
+	switch {
+	case e.Kind == EventRetry:
+		return "k8s_api_call_failed_retrying"
+	case e.Kind == EventSuccess && e.Attempt > 1:
+		return "k8s_api_call_succeeded_after_retry"
+	case e.Kind == EventFailure && int(e.Stop) < len(failureNames):
+		return failureNames[e.Stop]
+	}
+	return ""
+}
+
+var failureNames = func() (names [len(stops)]string) {
+	for s := range names {
+		names[s] = "k8s_api_call_failed_" + stops[s].name
+	}
+	return names
+}()
+
+// level is the zap level of the event. A lasting error is the caller's everyday
+// business (a Get that finds nothing), and so is a caller who leaves.
+func (e *Event) level() zapcore.Level {
+	switch {
+	case e.Kind == EventRetry:
+		return zapcore.WarnLevel
+	case e.Kind == EventSuccess, e.Stop == StopNonRetryable, e.Stop == StopCanceled:
+		return zapcore.InfoLevel
+	}
+	return zapcore.ErrorLevel
+}
+
+// WithLogger sets the logger for the events of a call. nil silences them.
+// Default: zap.L() at the time of each event, which is silent until a service
+// calls zap.ReplaceGlobals.
+//
+// The event's name is the message; the fields are listed at the package's
+// documentation. To drop the line for lasting errors (a Get that finds nothing),
+// give a logger that starts at warn: logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel)).
+func WithLogger(logger *zap.Logger) Option {
+	if logger == nil {
+		return loggerOption{}
+	}
+	return loggerOption{check: logger.Check}
+}
+
+// logger is the one method of a zap.Logger that a call needs. A bound method
+// rather than the Logger: calling it does not make the options of a call escape.
+type logger func(zapcore.Level, string) *zapcore.CheckedEntry
+
+type loggerOption struct{ check logger }
+
+func (loggerOption) option() {}
+
+// fields are what a log line of the event holds.
+func (e *Event) fields() []zap.Field {
+	fields := make([]zap.Field, 0, 14)
+	fields = append(fields, zap.String("function", e.Function), zap.Int("attempt", e.Attempt))
+	if e.Kind != EventFailure || e.Stop == StopMaxRetries {
+		fields = append(fields, zap.Int("max_retries", e.MaxRetries))
+	}
+	if e.Kind == EventRetry {
+		fields = append(fields, zap.Float64("delay_seconds", e.Delay.Seconds()))
+	}
+	if e.Err != nil {
+		fields = append(fields, zap.String("error_type", errorType(e.Err)), zap.String("error", shorten(e.Err)))
+		if e.StatusCode != 0 {
+			fields = append(fields, zap.Int("status_code", e.StatusCode))
+		}
+		fields = append(fields, zap.Stringer("class", e.Class), zap.Stringer("outcome", e.Outcome))
+		if e.Detail != "" {
+			fields = append(fields, zap.String("detail", e.Detail))
+		}
+		if e.RetryAfter > 0 {
+			fields = append(fields, zap.Float64("retry_after_seconds", e.RetryAfter.Seconds()))
+		}
+	}
+	if e.Verb != VerbNone {
+		fields = append(fields, zap.Stringer("verb", e.Verb))
+	}
+	return append(fields, zap.Float64("elapsed_seconds", e.Elapsed.Seconds()))
+}
+
+// longestText bounds the error text in a log line: a gateway may answer with a
+// page of HTML.
+const longestText = 1024
+
+func shorten(err error) string {
+	text := err.Error()
+	if len(text) <= longestText {
+		return text
+	}
+	cut := longestText
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return fmt.Sprintf("%s... (%d bytes in all)", text[:cut], len(text))
+}
+
+// emit tells logger and observer. The level is checked before anything is looked
+// up or built, so that whoever does not listen costs next to nothing.
+func (p *progress) emit(c *config, ctx context.Context, e Event, v Verdict) {
+	e.Attempt, e.MaxRetries, e.Verb = p.attempts, c.maxRetries, c.verb
+	var entry *zapcore.CheckedEntry
+	if name := e.Name(); name != "" {
+		entry = c.check(e.level(), name)
+	}
+	if entry == nil && c.observe == nil {
+		return
+	}
+	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
+	e.Elapsed = p.elapsed()
+	if e.Name() != "" || c.name != "" { // a success at once is not worth a look-up
+		e.Function = c.function()
+	}
+	if entry != nil {
+		entry.Write(e.fields()...)
+	}
+	if c.observe != nil {
+		c.observe(ctx, e)
+	}
+}
+
+// check asks the logger of the call, or the global one, whether it wants an event.
+func (c *config) check(level zapcore.Level, name string) *zapcore.CheckedEntry {
+	switch {
+	case c.set&setLogger == 0:
+		return zap.L().Check(level, name)
+	case c.logger == nil:
+		return nil
+	}
+	return c.logger(level, name)
+}
+
+// defaultLoggerSilent reports whether the global logger drops what a lasting error
+// would be logged as.
+func defaultLoggerSilent() bool { return !zap.L().Core().Enabled(zapcore.InfoLevel) }

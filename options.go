@@ -1,0 +1,533 @@
+package k8sretry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// Option sets one thing of how a call is retried. Options are given to Do, Run,
+// the Wrap family and New; the order matters only between two settings of the same
+// thing, of which the later wins. A nil Option is ignored.
+//
+// An option with a value that makes no sense (a negative count, a NaN) makes the
+// call return an error without an attempt. Options are immutable values, safe to
+// share between goroutines.
+type Option interface {
+	// option marks the option types of this package. It does nothing: reading
+	// options by a type switch, never through a method, is what keeps them off
+	// the heap.
+	option()
+}
+
+// Policy is a set of options, checked and made ready once. It is an Option itself
+// and stands for the options it was made of: given after others it overlays them,
+// given before others it is overlaid, setting by setting.
+//
+// A Policy is immutable and holds no state of a call: any number of goroutines may
+// share it. Make it with New; the zero Policy and a nil *Policy set nothing.
+type Policy struct {
+	config
+	special kind // see special
+}
+
+func (*Policy) option() {}
+
+// New returns a Policy of the given options. What New is not told stays open: the
+// default applies unless another option of the call sets it. Options with values
+// that make no sense are reported by the calls that use the Policy.
+func New(opts ...Option) *Policy {
+	p := &Policy{config: resolve(opts)}
+	p.special = p.config.special()
+	return p
+}
+
+// The defaults of a call. Those of the schedule stand at Exponential.
+const (
+	defaultMaxRetries    = 3
+	defaultMaxRetryAfter = 60 * time.Second
+)
+
+// WithName sets the name of the call in errors, events and logs. "" looks the name
+// up, which is also the default: for the Wrap family the wrapped function
+// ("PodInterface.Get"), for Do and Run the function that calls them.
+func WithName(name string) Option { return nameOption{name} }
+
+// WithVerb says what the call does. It decides whether a failure with an unknown
+// outcome may be answered by a repetition; see Verdict.Retryable. Default: VerbNone,
+// the caller vouches that the call may be repeated.
+//
+// For a verb that writes, the context given to fn carries an httptrace, so that a
+// request that never got a connection is known to have done nothing.
+func WithVerb(verb Verb) Option { return number(setVerb, int64(verb), int(verb) < len(verbNames)) }
+
+// WithMaxRetries sets how often a failed attempt may be repeated: 3 means at most
+// 4 attempts, 0 no retry. Default: 3. Negative: an error.
+func WithMaxRetries(n int) Option { return number(setMaxRetries, int64(n), n >= 0) }
+
+// WithInitialDelay sets the delay before the first retry. Default: 1 s. 0: no
+// delay. Negative: an error. See Exponential.
+func WithInitialDelay(d time.Duration) Option { return number(setInitial, int64(d), d >= 0) }
+
+// WithMaxDelay sets the longest delay of the schedule, jitter included. A
+// Retry-After of the server may be longer; see WithMaxRetryAfter. Default: 30 s. 0:
+// no delays. Negative: an error.
+func WithMaxDelay(d time.Duration) Option { return number(setMax, int64(d), d >= 0) }
+
+// WithMultiplier sets the growth of the delays from one retry to the next.
+// Default: 2. 1: constant delays. Less than 1, NaN, Inf: an error.
+func WithMultiplier(m float64) Option {
+	return number(setMultiplier, int64(math.Float64bits(m)), m >= 1 && m <= math.MaxFloat64)
+}
+
+// WithJitter sets how delays are spread. Default: JitterProportional. With
+// JitterNone delays are exact, and so is a Retry-After.
+func WithJitter(j Jitter) Option { return number(setJitter, int64(j), j < jitters) }
+
+// WithMaxElapsed bounds the time in which attempts begin, counted from the start of
+// the call: a retry that would begin later is not waited for. An attempt under way
+// is not cut short; see WithAttemptTimeout. Default, and 0: no bound but the
+// context's. Negative: an error.
+func WithMaxElapsed(d time.Duration) Option { return number(setMaxElapsed, int64(d), d >= 0) }
+
+// WithAttemptTimeout bounds each attempt: its context ends after d. A failure by
+// that timeout may be retried as other timeouts are. It is what notices a server
+// that accepts requests and never answers. Default, and 0: no bound but the
+// caller's context. Negative: an error.
+//
+// The timeout ends when fn returns successfully: the context of a watch or a stream
+// that fn has opened lives on until the caller's context ends.
+func WithAttemptTimeout(d time.Duration) Option { return number(setAttemptTimeout, int64(d), d >= 0) }
+
+// WithMaxRetryAfter sets the longest wait that a server may ask for. A server that
+// asks for more ends the call at once, with ErrRetryAfterTooLong and the wait in
+// the Error: to come earlier would be wrong, to sleep for hours as well. Default:
+// 60 s. 0: a server that asks for any wait ends the call. Negative: an error.
+func WithMaxRetryAfter(d time.Duration) Option { return number(setMaxRetryAfter, int64(d), d >= 0) }
+
+// WithBackoff replaces the schedule: a Backoff of another kind takes the place of
+// WithInitialDelay, WithMaxDelay, WithMultiplier and WithJitter altogether and is
+// asked for every class of failure; an Exponential sets these four. Of this and
+// those four the later wins. The wait a server asks for still applies. nil: an
+// error.
+//
+// A type parameter rather than an interface keeps a Backoff that is written in
+// the call off the heap.
+func WithBackoff[B Backoff](b B) Option {
+	if e, ok := any(b).(Exponential); ok {
+		return exponentialOption{e}
+	}
+	return backoffOption{delay: func(retry int) time.Duration { return b.Delay(retry) }, missing: any(b) == nil}
+}
+
+// WithBackoffFor sets the schedule after failures of one class. Default: 504,
+// refused connections and timeouts (ClassTimeout, ClassRefused) wait half of the
+// schedule; 429 without a delay from the server (ClassThrottled) twice, up to
+// WithMaxDelay; a PodDisruptionBudget (ClassDisruption) is asked again every 5 s to
+// 20 s; all others, the schedule as it is. A class that is none of the constants,
+// or a nil Backoff: an error.
+func WithBackoffFor[B Backoff](class Class, b B) Option {
+	return backoffOption{
+		delay: func(retry int) time.Duration { return b.Delay(retry) }, class: class, one: true, missing: any(b) == nil,
+	}
+}
+
+// WithRetryOn retries every error for which errors.Is finds one of errs, whatever
+// verb and classifier of this package say. A context that has ended still ends the
+// call, so context.DeadlineExceeded here means timeouts of attempts and of the
+// network. Of WithRetryOn and WithRetryIf the later wins. Default: none.
+func WithRetryOn(errs ...error) Option {
+	return conditionOption{func(err error) bool {
+		for _, target := range errs {
+			if errors.Is(err, target) {
+				return true
+			}
+		}
+		return false
+	}}
+}
+
+// WithRetryIf retries every error for which the condition is true, whatever verb
+// and classifier of this package say; others are judged as usual. It is called
+// once for each failed attempt, in the goroutine of the call. Of WithRetryOn and
+// WithRetryIf the later wins. Default: none. nil: an error.
+func WithRetryIf(condition func(error) bool) Option {
+	return conditionOption{condition}
+}
+
+// WithClassifier asks the given function first what an error means. It may have no
+// opinion (false): then WithRetryIf, WithRetryOn and Classify decide. Its opinion
+// is final, but for a context that has ended and an inner call of this package
+// that has given up. To change one field, begin with the Verdict of Classify. It is
+// called once for each failed attempt, in the goroutine of the call. Default:
+// none. nil: an error.
+func WithClassifier(classify func(error) (Verdict, bool)) Option {
+	return classifierOption{classify}
+}
+
+// WithObserver sets the Observer that sees the events of a call. nil, and the
+// default: none.
+func WithObserver(o Observer) Option {
+	if o == nil {
+		return observerOption{}
+	}
+	return observerOption{observe: o.Observe}
+}
+
+// The option types. Those that hold behaviour hold it as a func: calling a func
+// does not make it escape, calling a method of an interface would.
+type (
+	setting struct {
+		kind  kind
+		value int64
+	}
+	nameOption        struct{ name string }
+	exponentialOption struct{ Exponential }
+	backoffOption     struct {
+		delay        func(int) time.Duration
+		class        Class
+		one, missing bool
+	}
+	conditionOption struct {
+		condition func(error) bool
+	}
+	classifierOption struct {
+		classify func(error) (Verdict, bool)
+	}
+	observerOption struct {
+		observe func(context.Context, Event)
+	}
+)
+
+func (setting) option()           {}
+func (nameOption) option()        {}
+func (exponentialOption) option() {}
+func (backoffOption) option()     {}
+func (conditionOption) option()   {}
+func (classifierOption) option()  {}
+func (observerOption) option()    {}
+
+// kind is a bit for each setting.
+type kind uint32
+
+const (
+	setName kind = 1 << iota
+	setVerb
+	setMaxRetries
+	setInitial
+	setMax
+	setMultiplier
+	setJitter
+	setBackoff
+	setMaxElapsed
+	setAttemptTimeout
+	setMaxRetryAfter
+	setCondition
+	setClassifier
+	setLogger
+	setObserver
+
+	invalid kind = 1 << 31 // beside the kind of a setting: its value makes no sense
+
+	setExponential = setInitial | setMax | setMultiplier | setJitter
+)
+
+// number is a setting that is a number; valid says whether it makes sense.
+func number(k kind, value int64, valid bool) Option {
+	if !valid {
+		k |= invalid
+	}
+	return setting{k, value}
+}
+
+// config is what options add up to.
+type config struct {
+	set           kind
+	verb          Verb
+	pc            uintptr // of the wrapped function
+	name          string
+	maxRetries    int
+	exponential   Exponential // negative Initial and Max stand for a given 0
+	backoff       func(int) time.Duration
+	backoffFor    [len(classNames)]func(int) time.Duration
+	maxElapsed    time.Duration
+	attempt       time.Duration
+	maxRetryAfter time.Duration
+	condition     func(error) bool
+	classify      func(error) (Verdict, bool)
+	logger        logger
+	observe       func(context.Context, Event)
+	problem       string // the first setting that makes no sense
+}
+
+// special returns those settings that need more of an attempt than the plain path
+// of a call gives: a clock, a context of their own, an event for every success.
+func (c *config) special() kind {
+	var k kind
+	if c.problem != "" {
+		k |= invalid
+	}
+	if c.verb != VerbNone && !c.verb.reads() {
+		k |= setVerb
+	}
+	if c.maxElapsed > 0 {
+		k |= setMaxElapsed
+	}
+	if c.attempt > 0 {
+		k |= setAttemptTimeout
+	}
+	if c.observe != nil {
+		k |= setObserver
+	}
+	return k
+}
+
+// plain reports whether the plain path serves a call with these options. It reads
+// them without building anything.
+func plain(opts []Option) bool {
+	var special kind
+	for _, o := range opts {
+		var set, on kind
+		switch o := o.(type) {
+		case setting:
+			set = o.kind &^ invalid
+			on = o.kind & invalid
+			if o.special() {
+				on |= set
+			}
+		case *Policy:
+			if o != nil {
+				set, on = o.set, o.special
+			}
+		case observerOption:
+			set = setObserver
+			if o.observe != nil {
+				on = setObserver
+			}
+		case backoffOption:
+			if o.missing || int(o.class) >= len(classNames) {
+				on = invalid
+			}
+		case conditionOption:
+			if o.condition == nil {
+				on = invalid
+			}
+		case classifierOption:
+			if o.classify == nil {
+				on = invalid
+			}
+		}
+		special = special&^set | on
+	}
+	return special == 0
+}
+
+func (s setting) special() bool {
+	switch s.kind {
+	case setVerb:
+		v := Verb(s.value)
+		return v != VerbNone && !v.reads()
+	case setMaxElapsed, setAttemptTimeout:
+		return s.value > 0
+	}
+	return false
+}
+
+// resolve adds up options, the later on top of the earlier.
+//
+// It builds and returns a value, and so does overlaid: a store through a pointer
+// would make everything that an option holds escape, and with it the options that
+// are written in a call.
+func resolve(opts []Option) config {
+	var c config
+	for _, o := range opts {
+		switch o := o.(type) {
+		case setting:
+			c.setNumber(o)
+		case nameOption:
+			c.set |= setName
+			c.name = o.name
+		case exponentialOption:
+			c.setExponential(o.Exponential, setExponential)
+		case backoffOption:
+			switch {
+			case o.missing:
+				c.reject("WithBackoff: the Backoff is nil")
+			case !o.one:
+				c.set |= setBackoff
+				c.backoff = o.delay
+			case int(o.class) < len(c.backoffFor):
+				c.backoffFor[o.class] = o.delay
+			default:
+				c.reject("WithBackoffFor: no such class")
+			}
+		case conditionOption:
+			c.set |= setCondition
+			c.condition = o.condition
+			if o.condition == nil {
+				c.reject("WithRetryIf: the condition is nil")
+			}
+		case classifierOption:
+			c.set |= setClassifier
+			c.classify = o.classify
+			if o.classify == nil {
+				c.reject("WithClassifier: the classifier is nil")
+			}
+		case loggerOption:
+			c.set |= setLogger
+			c.logger = o.check
+		case observerOption:
+			c.set |= setObserver
+			c.observe = o.observe
+		case *Policy:
+			if o != nil {
+				c = c.overlaid(o.config)
+			}
+		}
+	}
+	return c
+}
+
+func (c *config) setNumber(s setting) {
+	if s.kind&invalid != 0 {
+		c.reject(s.complaint())
+		return
+	}
+	c.set |= s.kind
+	d := time.Duration(s.value)
+	switch s.kind {
+	case setVerb:
+		c.verb = Verb(s.value)
+	case setMaxRetries:
+		c.maxRetries = int(s.value)
+	case setInitial:
+		c.setExponential(Exponential{Initial: orNegative(d)}, setInitial)
+	case setMax:
+		c.setExponential(Exponential{Max: orNegative(d)}, setMax)
+	case setMultiplier:
+		c.setExponential(Exponential{Multiplier: math.Float64frombits(uint64(s.value))}, setMultiplier)
+	case setJitter:
+		c.setExponential(Exponential{Jitter: Jitter(s.value)}, setJitter)
+	case setMaxElapsed:
+		c.maxElapsed = d
+	case setAttemptTimeout:
+		c.attempt = d
+	case setMaxRetryAfter:
+		c.maxRetryAfter = d
+	}
+}
+
+// orNegative keeps a given 0 apart from a field of Exponential that was not given.
+func orNegative(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// setExponential takes the given fields and ends the reign of another Backoff.
+func (c *config) setExponential(e Exponential, fields kind) {
+	c.set = c.set&^setBackoff | fields
+	c.backoff = nil
+	if fields&setInitial != 0 {
+		c.exponential.Initial = e.Initial
+	}
+	if fields&setMax != 0 {
+		c.exponential.Max = e.Max
+	}
+	if fields&setMultiplier != 0 {
+		c.exponential.Multiplier = e.Multiplier
+	}
+	if fields&setJitter != 0 {
+		c.exponential.Jitter = e.Jitter
+	}
+}
+
+// overlaid is c with what p sets on top.
+func (c config) overlaid(p config) config {
+	if p.set&setExponential != 0 {
+		c.setExponential(p.exponential, p.set&setExponential)
+	}
+	if p.set&setBackoff != 0 {
+		c.backoff = p.backoff
+	}
+	for class, delay := range p.backoffFor {
+		if delay != nil {
+			c.backoffFor[class] = delay
+		}
+	}
+	if p.set&setName != 0 {
+		c.name = p.name
+	}
+	if p.pc != 0 {
+		c.pc = p.pc
+	}
+	if p.set&setVerb != 0 {
+		c.verb = p.verb
+	}
+	if p.set&setMaxRetries != 0 {
+		c.maxRetries = p.maxRetries
+	}
+	if p.set&setMaxElapsed != 0 {
+		c.maxElapsed = p.maxElapsed
+	}
+	if p.set&setAttemptTimeout != 0 {
+		c.attempt = p.attempt
+	}
+	if p.set&setMaxRetryAfter != 0 {
+		c.maxRetryAfter = p.maxRetryAfter
+	}
+	if p.set&setCondition != 0 {
+		c.condition = p.condition
+	}
+	if p.set&setClassifier != 0 {
+		c.classify = p.classify
+	}
+	if p.set&setLogger != 0 {
+		c.logger = p.logger
+	}
+	if p.set&setObserver != 0 {
+		c.observe = p.observe
+	}
+	if c.problem == "" {
+		c.problem = p.problem
+	}
+	c.set |= p.set
+	return c
+}
+
+func (c *config) reject(what string) {
+	if c.problem == "" {
+		c.problem = what
+	}
+}
+
+// complaint is the error of a call whose options make no sense.
+func (c *config) complaint() error { return fmt.Errorf("k8sretry: %s", strings.Clone(c.problem)) }
+
+// complaint says in words what is wrong with a number.
+func (s setting) complaint() string {
+	d := time.Duration(s.value)
+	switch s.kind &^ invalid {
+	case setVerb:
+		return fmt.Sprintf("WithVerb(%d): no such verb", s.value)
+	case setMaxRetries:
+		return fmt.Sprintf("WithMaxRetries(%d): must not be negative", s.value)
+	case setInitial:
+		return fmt.Sprintf("WithInitialDelay(%v): must not be negative", d)
+	case setMax:
+		return fmt.Sprintf("WithMaxDelay(%v): must not be negative", d)
+	case setMultiplier:
+		return fmt.Sprintf("WithMultiplier(%v): must be finite and at least 1", math.Float64frombits(uint64(s.value)))
+	case setJitter:
+		return fmt.Sprintf("WithJitter(%d): no such jitter", s.value)
+	case setMaxElapsed:
+		return fmt.Sprintf("WithMaxElapsed(%v): must not be negative", d)
+	case setAttemptTimeout:
+		return fmt.Sprintf("WithAttemptTimeout(%v): must not be negative", d)
+	}
+	return fmt.Sprintf("WithMaxRetryAfter(%v): must not be negative", d)
+}

@@ -1,0 +1,57 @@
+package k8sretry
+
+import (
+	"math"
+	"time"
+)
+
+// The presets are made once and shared: a Policy has no state.
+var (
+	mutation = New(WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
+	query    = New(WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
+
+	connection = New(WithMaxRetries(5), WithInitialDelay(500*time.Millisecond), WithMaxDelay(10*time.Second),
+		WithClassifier(connectionOnly))
+	maintenance = New(WithMaxRetries(10), WithInitialDelay(500*time.Millisecond), WithMaxDelay(60*time.Second))
+	background  = New(WithMaxRetries(2), WithInitialDelay(2*time.Second), WithMaxDelay(10*time.Second))
+	eviction    = New(WithMaxRetries(math.MaxInt32), WithInitialDelay(time.Second), WithMaxDelay(30*time.Second))
+)
+
+// ForMutation is for calls that change something and matter: 5 retries, 2 s to
+// 30 s. Together with WithVerb(VerbCreate) and its like it stops rather than do a
+// thing twice.
+func ForMutation() *Policy { return mutation }
+
+// ForQuery is for reads that somebody waits for: 3 retries, 1 s to 10 s.
+func ForQuery() *Policy { return query }
+
+// ForConnection retries lost, refused and timed-out connections only, never an
+// answer of the API: 5 retries, 0.5 s to 10 s. For a first call at the start of a
+// program, say. A WithClassifier of the call takes its place.
+func ForConnection() *Policy { return connection }
+
+// ForMaintenance is for work that has to get through, such as a migration: 10
+// retries, 0.5 s to 60 s.
+func ForMaintenance() *Policy { return maintenance }
+
+// ForBackground is for work that comes round again by itself: 2 retries, 2 s to 10 s.
+func ForBackground() *Policy { return background }
+
+// ForEviction is for evictions of pods: while a PodDisruptionBudget allows none it
+// asks again every 5 s to 20 s, other failures wait 1 s to 30 s, and nothing but the
+// context ends it: give it one with a deadline. At the end the refusal itself is
+// the error. Send the pod's UID as a precondition, so that a new pod of the same
+// name is never evicted in its place.
+func ForEviction() *Policy { return eviction }
+
+// connectionOnly finds every answer of the API a lasting one.
+func connectionOnly(err error) (Verdict, bool) {
+	if IsRetryableConnectionError(err) {
+		return Verdict{}, false
+	}
+	v := Classify(err)
+	if v.Class.transient() {
+		v.Class, v.Detail = ClassPermanent, "not a connection error"
+	}
+	return v, true
+}

@@ -1,0 +1,365 @@
+package k8sretry
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Do calls fn until it succeeds, fails for good, or the policy says stop, and
+// returns what fn returned last.
+//
+// fn should make one API call: a function of several calls is replayed from its
+// beginning. fn gets the context that it must hand to its API call. Between
+// attempts Do waits in the caller's goroutine; it starts no other. Attempts never
+// overlap, and a panic in fn passes through.
+//
+// A nil error means success. A lasting error (404, 403, 409, 422, ...) comes back
+// exactly as fn returned it, unless an earlier attempt may have been carried out.
+// Everything else is an [*Error]. A context that is over before the first attempt
+// makes none, and its cause is returned; a nil fn and options that make no sense
+// are reported without an attempt, too.
+//
+// Do is safe for concurrent use if fn is. It allocates nothing when fn succeeds at
+// once, unless an option needs it (a writing verb, a timeout).
+func Do[T any](ctx context.Context, fn func(context.Context) (T, error), opts ...Option) (T, error) {
+	return call(ctx, fn, opts)
+}
+
+// Run is Do for a function without a value.
+func Run(ctx context.Context, fn func(context.Context) error, opts ...Option) error {
+	if fn == nil {
+		_, err := call[struct{}](ctx, nil, opts)
+		return err
+	}
+	_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts)
+	return err
+}
+
+const nilFunc = "the function to call is nil"
+
+// errNilFunc and errNilContext answer what cannot be called.
+var (
+	errNilFunc    = errors.New("k8sretry: " + nilFunc)
+	errNilContext = errors.New("k8sretry: the context is nil")
+)
+
+// call is the plain path: nothing is built before an attempt has failed.
+func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+	if fn == nil || ctx == nil || ctx.Err() != nil || !plain(opts) {
+		var none T
+		return loop(ctx, fn, opts, none, nil)
+	}
+	v, err := fn(ctx)
+	if err == nil || settled(ctx, err, opts) {
+		return v, err
+	}
+	return loop(ctx, fn, opts, v, err)
+}
+
+// settled reports whether a first failure ends the call without another word: it
+// is a lasting one, nobody was asked to judge it otherwise and nobody listens.
+func settled(ctx context.Context, err error, opts []Option) bool {
+	if v := Classify(err); v.Class.transient() || v.Class == ClassCanceled || ctx.Err() != nil {
+		return false
+	}
+	for _, o := range opts {
+		switch o := o.(type) {
+		case conditionOption, classifierOption, loggerOption:
+			return false
+		case *Policy:
+			if o != nil && o.set&(setCondition|setClassifier|setLogger) != 0 {
+				return false
+			}
+		}
+	}
+	return defaultLoggerSilent()
+}
+
+// loop is the loop of all calls. err is the failure of attempt 1 if the plain path
+// has made it, else nil.
+func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
+	c := resolve(opts)
+	c.setDefaults()
+	var p progress
+	if err == nil {
+		if err = p.begin(&c, ctx, fn != nil); err != nil {
+			return v, err
+		}
+		v, err = attempt(ctx, fn, c.attempt, &p)
+	} else {
+		p.attempts = 1
+	}
+	for err != nil {
+		if stopped := p.afterFailure(&c, ctx, err); stopped != nil {
+			return v, stopped
+		}
+		v, err = attempt(ctx, fn, c.attempt, &p)
+	}
+	p.succeeded(&c, ctx)
+	return v, nil
+}
+
+// attempt calls fn once, with the context that the policy asks for.
+//
+// A circuit breaker and a gate have their place here: asked before fn, told after
+// it, also when fn panics.
+func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), timeout time.Duration, p *progress) (T, error) {
+	p.attempts++
+	if p.wire != nil {
+		ctx = p.wire.context(ctx)
+	}
+	if timeout == 0 {
+		return fn(ctx)
+	}
+	bounded := newAttemptContext(ctx, timeout)
+	ok := false
+	defer func() { p.timedOut = bounded.end(ok) }() // also when fn panics or exits
+	v, err := fn(bounded)
+	ok = err == nil
+	return v, err
+}
+
+// progress is where one call stands.
+//
+// It never holds the config of the call: the compiler does not tell the fields of a
+// value apart when it decides what escapes, and errors from here do.
+type progress struct {
+	attempts int
+	started  time.Time // of the call; only if the policy counts from there
+	failed   time.Time // when the first attempt ended
+	outcome  Outcome   // of all failed attempts together
+	last     error     // of the attempt before the one that has just ended
+	wire     *wire     // what httptrace saw; nil if the verb does not write
+	timedOut bool      // the last attempt was ended by the attempt timeout
+	timer    *time.Timer
+}
+
+// setDefaults fills in what no option has set.
+func (c *config) setDefaults() {
+	if c.set&setMaxRetries == 0 {
+		c.maxRetries = defaultMaxRetries
+	}
+	if c.set&setMaxRetryAfter == 0 {
+		c.maxRetryAfter = defaultMaxRetryAfter
+	}
+}
+
+// begin prepares a call that the plain path does not serve, or ends it before its
+// first attempt.
+func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
+	switch {
+	case c.problem != "":
+		return c.complaint()
+	case !callable:
+		return errNilFunc
+	case ctx == nil:
+		return errNilContext
+	case ctx.Err() != nil:
+		return p.stop(c, ctx, endOf(ctx), Verdict{Class: ClassCanceled}, context.Cause(ctx))
+	}
+	if c.maxElapsed > 0 {
+		p.started = time.Now()
+	}
+	if c.verb != VerbNone && !c.verb.reads() {
+		p.wire = newWire(c.verb)
+	}
+	return nil
+}
+
+// afterFailure decides what follows a failed attempt. nil: the wait is over, the
+// next attempt may begin. Everything else is what the call returns.
+//
+//	verdict > context over? > may this verb repeat it? > retries left? > delay >
+//	fits the deadline? > (budget pays) > event > sleep > context over?
+func (p *progress) afterFailure(c *config, ctx context.Context, err error) error {
+	if p.attempts == 1 {
+		p.failed = time.Now()
+	}
+	v, repeat := p.judge(c, ctx, err)
+	before := p.outcome
+	if !c.verb.reads() {
+		p.outcome = max(p.outcome, v.Outcome)
+	} else {
+		v.Outcome = OutcomeNotExecuted
+	}
+
+	switch {
+	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errors.Is(err, context.Cause(ctx))):
+		return p.stop(c, ctx, endOf(ctx), v, err)
+	case !repeat && v.Class.transient() && v.Outcome != OutcomeNotExecuted && innerError(err) == nil:
+		return p.stop(c, ctx, StopOutcomeUnknown, v, err)
+	case !repeat:
+		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
+		return p.stop(c, ctx, StopNonRetryable, v, err)
+	case p.attempts > c.maxRetries:
+		return p.stop(c, ctx, StopMaxRetries, v, err)
+	case v.RetryAfter > c.maxRetryAfter:
+		return p.stop(c, ctx, StopRetryAfterTooLong, v, err)
+	}
+
+	delay := c.delay(p.attempts, v)
+	if c.maxElapsed > 0 && delay > c.maxElapsed-time.Since(p.started) {
+		return p.stop(c, ctx, StopMaxElapsed, v, err)
+	}
+	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
+		return p.stop(c, ctx, StopDeadline, v, err)
+	}
+	// A retry budget has its place here: it pays before the wait, or the call stops.
+
+	p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, v)
+	p.last = nil
+	if !p.sleep(ctx, delay) {
+		return p.stop(c, ctx, endOf(ctx), v, err)
+	}
+	p.last = err
+	return nil
+}
+
+// judge says what a failure means and whether the call may be repeated after it.
+// The caller's classifier comes first, then the caller's condition, then Classify;
+// none of them may repeat what an inner call has given up on.
+func (p *progress) judge(c *config, ctx context.Context, err error) (v Verdict, repeat bool) {
+	v = Classify(err)
+	if inner := innerError(err); inner != nil {
+		v.Outcome, v.Detail = max(v.Outcome, inner.Outcome), "an inner call gave up"
+		return v, false
+	}
+	if v.Class == ClassCanceled || v.Class == ClassPermanent {
+		p.blameTimeout(c, ctx, &v)
+	}
+	unsafe := p.wire.correct(&v)
+	if c.classify != nil {
+		if own, ok := c.classify(err); ok {
+			return own, own.Retryable(c.verb)
+		}
+	}
+	if c.condition != nil && c.condition(err) {
+		return v, true
+	}
+	return v, v.Retryable(c.verb) && !(unsafe && v.Outcome != OutcomeNotExecuted)
+}
+
+// blameTimeout corrects the verdict on an attempt that the attempt timeout has ended:
+// its error may say no more than "canceled", though the caller is still there.
+func (p *progress) blameTimeout(c *config, ctx context.Context, v *Verdict) {
+	switch {
+	case c.attempt == 0 || v.StatusCode != 0 || ctx.Err() != nil:
+	case p.timedOut:
+		v.Class, v.Outcome, v.Detail = ClassTimeout, max(v.Outcome, OutcomeUnknown), "attempt timeout"
+	case v.Class == ClassCanceled && v.Outcome == OutcomeNotExecuted:
+		// client-go's rate limiter saw no room before the attempt's deadline.
+		v.Class = ClassTimeout
+	}
+}
+
+// delay is how long to wait before the next attempt.
+func (c *config) delay(retry int, v Verdict) time.Duration {
+	var d time.Duration
+	switch own := c.ownBackoff(v.Class); {
+	case own != nil:
+		d = max(0, own(retry))
+	case v.Class == ClassDisruption:
+		slow := disruptionDelay
+		slow.Jitter = c.exponential.Jitter
+		d = slow.Delay(retry)
+	case v.Class == ClassThrottled && v.RetryAfter > 0:
+		d = c.exponential.Delay(retry)
+	default:
+		d = c.exponential.scaled(retry, classFactor(v.Class))
+	}
+	return afterServer(d, v.RetryAfter, c.exponential.Jitter == JitterNone)
+}
+
+// ownBackoff is the caller's Backoff for a class, nil if the schedule is ours.
+func (c *config) ownBackoff(class Class) func(int) time.Duration {
+	if int(class) < len(c.backoffFor) && c.backoffFor[class] != nil {
+		return c.backoffFor[class]
+	}
+	return c.backoff
+}
+
+// sleep waits, and reports whether the context has lasted. One timer serves all
+// waits of a call.
+func (p *progress) sleep(ctx context.Context, d time.Duration) bool {
+	if d > 0 {
+		if p.timer == nil {
+			p.timer = time.NewTimer(d)
+		} else {
+			p.timer.Reset(d)
+		}
+		select {
+		case <-p.timer.C:
+		case <-ctx.Done():
+			p.timer.Stop()
+		}
+	}
+	return ctx.Err() == nil // both may have been ready
+}
+
+// succeeded ends a call that went well.
+func (p *progress) succeeded(c *config, ctx context.Context) {
+	if p.attempts > 1 || c.observe != nil {
+		p.emit(c, ctx, Event{Kind: EventSuccess}, Verdict{})
+	}
+}
+
+// stop ends a call without success. Every failing exit after the options are known
+// comes through here: it emits the one last event and decides whether err goes out
+// as it is or in an *Error.
+func (p *progress) stop(c *config, ctx context.Context, why Stop, v Verdict, err error) error {
+	shown := v
+	shown.Outcome = p.outcome
+	p.emit(c, ctx, Event{Kind: EventFailure, Stop: why, Err: err}, shown)
+	if p.attempts == 0 || why == StopNonRetryable && p.outcome <= toldBy(err) {
+		return err
+	}
+	e := &Error{
+		Function:   c.function(),
+		Verb:       c.verb,
+		Attempts:   p.attempts,
+		Elapsed:    p.elapsed(),
+		Stop:       why,
+		RetryAfter: v.RetryAfter,
+		Outcome:    p.outcome,
+		Err:        err,
+	}
+	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
+		cause := context.Cause(ctx)
+		e.ended = append(e.ended, ended, cause)
+		if p.last != nil && (errors.Is(err, ended) || errors.Is(err, cause)) {
+			// The attempt only says that the context is over. What the API said
+			// before is worth more.
+			e.Err = p.last
+			e.ended = append(e.ended, err)
+		}
+	}
+	return e
+}
+
+// endOf says how the caller's context ended.
+func endOf(ctx context.Context) Stop {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return StopDeadline
+	}
+	return StopCanceled
+}
+
+// elapsed is the time since the first attempt ended.
+func (p *progress) elapsed() time.Duration {
+	if p.failed.IsZero() {
+		return 0
+	}
+	return time.Since(p.failed)
+}
+
+// function is the name of the call, looked up when it is needed.
+func (c *config) function() string {
+	switch {
+	case c.name != "":
+		return string([]byte(c.name)) // a copy: so that the option does not escape
+	case c.pc != 0:
+		return functionName(c.pc)
+	}
+	return callerName()
+}

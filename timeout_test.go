@@ -1,0 +1,214 @@
+package k8sretry_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// hang never answers: it waits for its context, as a call to a black hole does.
+func hang(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+
+func TestAttemptTimeout(t *testing.T) {
+	const second = time.Second
+	timeout := k8sretry.WithAttemptTimeout(10 * second)
+
+	t.Run("an attempt that hangs is ended and retried", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			start, n := time.Now(), 0
+			var ended error
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				if n++; n == 1 {
+					ended = hang(ctx)
+					return ended
+				}
+				return nil
+			}, timeout, exact)
+			require.NoError(t, err)
+			assert.Equal(t, context.DeadlineExceeded, ended)
+			assert.Equal(t, 10500*time.Millisecond, time.Since(start), "10 s of timeout and half of the schedule's 1 s")
+		})
+	})
+	t.Run("an error that only says canceled is a timeout all the same", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var seen recorder
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				<-ctx.Done()
+				return context.Canceled // as an HTTP/2 stream or a derived context may have it
+			}, timeout, k8sretry.WithMaxRetries(1), k8sretry.WithObserver(&seen))
+			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+			assert.Equal(t, k8sretry.ClassTimeout, seen.last(t).Class)
+			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		})
+	})
+	t.Run("a foreign cancellation before the timeout is none", func(t *testing.T) {
+		s := fails(context.Canceled)
+		_, err := k8sretry.Do(t.Context(), s.get, timeout)
+		assert.Same(t, context.Canceled, err)
+		assert.Equal(t, 1, s.attempts())
+	})
+	t.Run("the caller's deadline is earlier", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*second)
+			defer cancel()
+			start := time.Now()
+			err := k8sretry.Run(ctx, func(ctx context.Context) error {
+				deadline, ok := ctx.Deadline()
+				assert.True(t, ok)
+				assert.Equal(t, 3*second, time.Until(deadline))
+				return hang(ctx)
+			}, timeout)
+			assert.Equal(t, 3*second, time.Since(start))
+			assert.ErrorIs(t, err, k8sretry.ErrDeadline)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.Equal(t, 1, asError(t, err).Attempts)
+		})
+	})
+	t.Run("the attempt's deadline shows", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			require.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				deadline, ok := ctx.Deadline()
+				assert.True(t, ok)
+				assert.Equal(t, 10*second, time.Until(deadline))
+				return nil
+			}, timeout))
+		})
+	})
+	t.Run("the caller cancels during an attempt: at once, with the cause", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			cause := errors.New("shutting down")
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(second, func() { cancel(cause) })
+			start := time.Now()
+			err := k8sretry.Run(ctx, func(ctx context.Context) error {
+				err := hang(ctx)
+				assert.Equal(t, context.Canceled, err)
+				assert.Equal(t, cause, context.Cause(ctx))
+				return err
+			}, timeout)
+			assert.Equal(t, second, time.Since(start))
+			assert.ErrorIs(t, err, cause)
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+	})
+	t.Run("what a successful attempt opened lives on, without a timeout, until the caller's context ends", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			type key struct{}
+			ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+			opened, err := k8sretry.Do(ctx, func(ctx context.Context) (context.Context, error) { return ctx, nil }, timeout)
+			require.NoError(t, err)
+			derived, stop := context.WithCancel(opened)
+			defer stop()
+			runtime.GC()
+			time.Sleep(time.Hour)
+			require.NoError(t, opened.Err())
+			_, bounded := opened.Deadline()
+			assert.False(t, bounded)
+			assert.Equal(t, "value", opened.Value(key{}))
+			cancel()
+			synctest.Wait()
+			assert.Equal(t, context.Canceled, opened.Err())
+			assert.Equal(t, context.Canceled, derived.Err())
+		})
+	})
+	t.Run("a failed attempt's context is over when fn has returned", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var first context.Context
+			n := 0
+			require.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				if n++; n == 1 {
+					first = ctx
+					return tooMany(0)
+				}
+				assert.ErrorIs(t, first.Err(), context.Canceled)
+				return nil
+			}, timeout))
+		})
+	})
+	t.Run("a derived context sees the timeout, without a goroutine for each", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			before := runtime.NumGoroutine()
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				derived, cancel := context.WithCancel(ctx)
+				defer cancel()
+				assert.LessOrEqual(t, runtime.NumGoroutine(), before)
+				<-derived.Done()
+				assert.Equal(t, context.DeadlineExceeded, context.Cause(derived))
+				return derived.Err()
+			}, timeout, k8sretry.WithMaxRetries(0))
+			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+		})
+	})
+}
+
+// Millions of calls may be made under one context that ends with the process: it must
+// not remember each of them.
+func TestAttemptTimeoutLeavesNothingAtTheCallersContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	rounds := func(n int) {
+		for range n {
+			for range 1000 {
+				_ = k8sretry.Run(ctx, func(context.Context) error { return nil }, k8sretry.WithAttemptTimeout(time.Hour))
+			}
+			collect()
+		}
+	}
+	heap := func() uint64 {
+		collect()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	rounds(3)
+	before := heap()
+	rounds(30)
+	assert.Less(t, heap(), before+30_000*100/4, "a context of an attempt is some hundred bytes")
+}
+
+// collect runs the garbage collector until its cleanups, which run after the cycle
+// that asked for them, have come.
+func collect() {
+	for range 3 {
+		done := make(chan struct{})
+		runtime.AddCleanup(new([16]byte), func(done chan struct{}) { close(done) }, done)
+		runtime.GC()
+		<-done
+	}
+}
+
+// A port that swallows bytes: only the attempt timeout notices.
+func TestBlackHole(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+
+	urls := []string{"http://" + listener.Addr().String(), server.URL}
+	n := 0
+	resp, err := k8sretry.Do(t.Context(), func(ctx context.Context) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, urls[n], nil)
+		if err != nil {
+			return nil, err
+		}
+		n++
+		return client.Do(req)
+	}, k8sretry.WithAttemptTimeout(100*time.Millisecond), k8sretry.WithInitialDelay(0))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	assert.Equal(t, 2, n)
+}

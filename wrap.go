@@ -1,0 +1,79 @@
+package k8sretry
+
+import (
+	"context"
+	"reflect"
+)
+
+// Wrap returns fn with retries: the result does on each call what [Do] does. The
+// options are read once, here; options that make no sense and a nil fn are reported
+// by each call. What is returned is as safe for concurrent use as fn, and carries
+// nothing from one call to the next.
+func Wrap[T any](fn func(context.Context) (T, error), opts ...Option) func(context.Context) (T, error) {
+	policy := wrapped(reflect.ValueOf(fn), opts)
+	return func(ctx context.Context) (T, error) { return call(ctx, fn, policy) }
+}
+
+// Wrap1 is [Wrap] for a function of one argument, such as the List of a typed
+// client or a service's own method:
+//
+//	list := k8sretry.Wrap1(clientset.CoreV1().Pods("default").List, k8sretry.ForQuery())
+func Wrap1[A, T any](fn func(context.Context, A) (T, error), opts ...Option) func(context.Context, A) (T, error) {
+	policy := wrapped(reflect.ValueOf(fn), opts)
+	return func(ctx context.Context, a A) (T, error) {
+		return call(ctx, func(ctx context.Context) (T, error) { return fn(ctx, a) }, policy)
+	}
+}
+
+// Wrap2 is [Wrap] for a function of two arguments, such as the Get, Create and
+// Update of a typed client:
+//
+//	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
+//	pod, err := get(ctx, "web-0", metav1.GetOptions{})
+func Wrap2[A, B, T any](fn func(context.Context, A, B) (T, error), opts ...Option) func(context.Context, A, B) (T, error) {
+	policy := wrapped(reflect.ValueOf(fn), opts)
+	return func(ctx context.Context, a A, b B) (T, error) {
+		return call(ctx, func(ctx context.Context) (T, error) { return fn(ctx, a, b) }, policy)
+	}
+}
+
+// WrapRun is [Wrap] for a function without a value.
+func WrapRun(fn func(context.Context) error, opts ...Option) func(context.Context) error {
+	policy := wrapped(reflect.ValueOf(fn), opts)
+	return func(ctx context.Context) error {
+		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, policy)
+		return err
+	}
+}
+
+// WrapRun1 is [WrapRun] for a function of one argument.
+func WrapRun1[A any](fn func(context.Context, A) error, opts ...Option) func(context.Context, A) error {
+	policy := wrapped(reflect.ValueOf(fn), opts)
+	return func(ctx context.Context, a A) error {
+		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx, a) }, policy)
+		return err
+	}
+}
+
+// WrapRun2 is [WrapRun] for a function of two arguments, such as the Delete of a
+// typed client.
+func WrapRun2[A, B any](fn func(context.Context, A, B) error, opts ...Option) func(context.Context, A, B) error {
+	policy := wrapped(reflect.ValueOf(fn), opts)
+	return func(ctx context.Context, a A, b B) error {
+		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx, a, b) }, policy)
+		return err
+	}
+}
+
+// wrapped makes the options of a wrapped function ready: one Policy that also knows
+// which function it is, or that there is none.
+func wrapped(fn reflect.Value, opts []Option) []Option {
+	p := New(opts...)
+	if fn.IsNil() {
+		p.reject(nilFunc)
+	} else {
+		p.pc = fn.Pointer()
+	}
+	p.special = p.config.special()
+	return []Option{p}
+}
