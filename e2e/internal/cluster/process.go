@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"time"
+)
+
+// process is a child that dies with this process. What it writes is appended to
+// its log file.
+type process struct {
+	cmd  *exec.Cmd
+	done chan struct{} // closed when it has ended and was waited for
+}
+
+func startProcess(log, path string, args ...string) (*process, error) {
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.Command(path, args...), done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = dieWithParent()
+
+	// A child whose standard input ends knows that its parent is gone, on every
+	// system; it cannot act on it while it is stopped.
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	started := make(chan error)
+	go func() {
+		// The kernel's "parent death" is the death of the thread that forked:
+		// this one has to live as long as the child.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		defer out.Close()
+		defer close(p.done)
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait()
+			fmt.Fprintf(out, "=== pid %d: %s ===\n", p.cmd.Process.Pid, p.cmd.ProcessState)
+			stdin.Close()
+		}
+	}()
+	return p, <-started
+}
+
+// signal does nothing if the process has ended.
+func (p *process) signal(s os.Signal) {
+	_ = p.cmd.Process.Signal(s)
+}
+
+// kill returns when the process is gone. A stopped process dies too.
+func (p *process) kill() {
+	p.signal(os.Kill)
+	<-p.done
+}
+
+// stop asks the process to end and kills it if it has not within the limit.
+func (p *process) stop(limit time.Duration) {
+	p.signal(os.Interrupt)
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+		p.kill()
+	}
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// tail returns the end of a file, from the beginning of a line.
+func tail(path string, limit int64) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	start := max(0, info.Size()-limit)
+	b, err := io.ReadAll(io.NewSectionReader(f, start, limit))
+	if err != nil {
+		return err.Error()
+	}
+	if start > 0 {
+		_, b, _ = bytes.Cut(b, []byte("\n"))
+	}
+	return string(b)
+}

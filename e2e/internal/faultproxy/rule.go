@@ -1,0 +1,125 @@
+package faultproxy
+
+import (
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// Rule says what happens to a request. It must not change it, and is called by
+// many goroutines at once.
+type Rule func(*http.Request) Fault
+
+// Always strikes each request.
+func Always(f Fault) Rule { return func(*http.Request) Fault { return f } }
+
+// Next strikes the next n requests it is asked about, with the faults in turn, and
+// none after them.
+func Next(n int, faults ...Fault) Rule {
+	var asked atomic.Int64
+	return func(*http.Request) Fault {
+		if i := asked.Add(1) - 1; i < int64(n) {
+			return faults[i%int64(len(faults))]
+		}
+		return Fault{}
+	}
+}
+
+// Share strikes a share of all requests, 0 to 1, each with one of the faults.
+// What happens to a request hangs on the seed, its method, its path, its call
+// (see [WithCall]) and how often that was sent before, not on the order in which
+// requests arrive: two runs with the same seed do the same, however goroutines
+// are scheduled.
+func Share(share float64, seed uint64, faults ...Fault) Rule {
+	return func(r *http.Request) Fault {
+		h := fnv.New64a()
+		for _, s := range []string{r.Method, r.URL.Path, r.Header.Get(callHeader), strconv.Itoa(Nth(r))} {
+			_, _ = io.WriteString(h, s+"\n")
+		}
+		random := rand.New(rand.NewPCG(seed, h.Sum64()))
+		if random.Float64() >= share {
+			return Fault{}
+		}
+		return faults[random.IntN(len(faults))]
+	}
+}
+
+// When asks the rule about the requests that match, and passes all others on.
+func When(match func(*http.Request) bool, rule Rule) Rule {
+	return func(r *http.Request) Fault {
+		if !match(r) {
+			return Fault{}
+		}
+		return rule(r)
+	}
+}
+
+// First returns the first fault that any of the rules has for a request.
+func First(rules ...Rule) Rule {
+	return func(r *http.Request) Fault {
+		for _, rule := range rules {
+			if f := rule(r); f != (Fault{}) {
+				return f
+			}
+		}
+		return Fault{}
+	}
+}
+
+// Verbs matches requests by the verb that [Verb] finds.
+func Verbs(verbs ...string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return slices.Contains(verbs, Verb(r)) }
+}
+
+// Path matches requests whose path holds the text.
+func Path(text string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return strings.Contains(r.URL.Path, text) }
+}
+
+// Verb returns what the request does, in the words of RBAC: get, list, watch,
+// create, update, patch, delete or deletecollection.
+func Verb(r *http.Request) string {
+	switch r.Method {
+	case http.MethodPost:
+		return "create"
+	case http.MethodPut:
+		return "update"
+	case http.MethodPatch:
+		return "patch"
+	case http.MethodDelete:
+		if named(r.URL.Path) {
+			return "delete"
+		}
+		return "deletecollection"
+	}
+	if watch := r.URL.Query().Get("watch"); watch == "true" || watch == "1" {
+		return "watch"
+	}
+	if named(r.URL.Path) {
+		return "get"
+	}
+	return "list"
+}
+
+// named reports whether the path of an API request ends in an object's name or
+// below it. Other paths (/readyz, /openapi/v3) count as named.
+func named(path string) bool {
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	switch {
+	case parts[0] == "api" && len(parts) > 2:
+		parts = parts[2:]
+	case parts[0] == "apis" && len(parts) > 3:
+		parts = parts[3:]
+	default:
+		return true
+	}
+	if parts[0] == "namespaces" && len(parts) > 2 {
+		parts = parts[2:]
+	}
+	return len(parts) > 1
+}

@@ -1,0 +1,112 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/k8sretry/k8sretry/e2e/internal/cluster"
+	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
+)
+
+// Users of the shared cluster beside cluster.Admin.
+const (
+	app    = "app"    // an ordinary one
+	greedy = "greedy" // gets one seat only, in the test of Priority and Fairness
+)
+
+// All tests share one cluster: a start takes longer than most of them. None runs
+// in parallel with another, because some kill or stop parts of it; each has a
+// namespace of its own.
+var (
+	shared     = sync.OnceValues(func() (*cluster.Cluster, error) { return cluster.New(cluster.Options{Users: []string{app, greedy}}) })
+	sharedUsed bool
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if sharedUsed {
+		if c, err := shared(); err == nil {
+			c.Close()
+		}
+	}
+	os.Exit(code)
+}
+
+// start returns the shared cluster, ready and whole.
+func start(t *testing.T) *cluster.Cluster {
+	t.Helper()
+	sharedUsed = true
+	c, err := shared()
+	require.NoError(t, err)
+	c.ShowLogs(t)
+	t.Cleanup(func() {
+		c.ContinueEtcd()
+		require.NoError(t, c.StartAPIServer())
+		require.NoError(t, c.WaitReady(context.Background()))
+	})
+	return c
+}
+
+func client(t *testing.T, config *rest.Config) *kubernetes.Clientset {
+	t.Helper()
+	set, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	return set
+}
+
+// namespace makes a namespace for the test.
+func namespace(t *testing.T, c *cluster.Cluster) string {
+	t.Helper()
+	ns, err := client(t, c.Config(cluster.Admin)).CoreV1().Namespaces().
+		Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return ns.Name
+}
+
+// both runs a test with a fault proxy over HTTP/2 and one over HTTP/1.1.
+func both(t *testing.T, c *cluster.Cluster, test func(t *testing.T, p *faultproxy.Proxy)) {
+	for _, o := range []faultproxy.Options{{}, {HTTP1: true}} {
+		name := "http2"
+		if o.HTTP1 {
+			name = "http1"
+		}
+		t.Run(name, func(t *testing.T) { test(t, faultproxy.Start(t, c.URL(), c.CA(), o)) })
+	}
+}
+
+func configMap(name string, data ...string) *corev1.ConfigMap {
+	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{}}
+	for i, value := range data {
+		m.Data[fmt.Sprintf("key%d", i)] = value
+	}
+	return m
+}
+
+// within is a context for what has to be over soon.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// objectName makes a name for an object of the running test.
+func objectName(t *testing.T) string {
+	return strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(t.Name())), "-")
+}

@@ -1,0 +1,51 @@
+package e2e_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// recorder keeps the events of calls.
+type recorder struct {
+	mu     sync.Mutex
+	events []k8sretry.Event
+}
+
+func (r *recorder) Observe(_ context.Context, e k8sretry.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+// all returns the events of one kind.
+func (r *recorder) all(kind k8sretry.EventKind) (events []k8sretry.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Kind == kind {
+			events = append(events, e)
+		}
+	}
+	return events
+}
+
+// classes counts the retries by what their failures were taken for.
+func (r *recorder) classes() map[k8sretry.Class]int {
+	n := map[k8sretry.Class]int{}
+	for _, e := range r.all(k8sretry.EventRetry) {
+		n[e.Class]++
+	}
+	return n
+}
+
+type (
+	roundTripper     = http.RoundTripper
+	request          = http.Request
+	response         = http.Response
+	roundTripperFunc func(*request) (*response, error)
+)
+
+func (f roundTripperFunc) RoundTrip(r *request) (*response, error) { return f(r) }

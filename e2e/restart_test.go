@@ -1,0 +1,191 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// restart policies: the presets, with delays that fit a server which is back in
+// some seconds.
+func restartPolicies(o k8sretry.Observer) (mutation, query *k8sretry.Policy) {
+	quick := k8sretry.New(
+		k8sretry.WithInitialDelay(100*time.Millisecond), k8sretry.WithMaxDelay(time.Second), k8sretry.WithMaxRetries(60),
+		k8sretry.WithAttemptTimeout(10*time.Second), k8sretry.WithObserver(o))
+	return k8sretry.New(k8sretry.ForMutation(), quick), k8sretry.New(k8sretry.ForQuery(), quick)
+}
+
+// A crash of the apiserver in the middle of 200 reads and writes, typed and
+// dynamic, is no failure of any of them.
+func TestServerKilledAmongCalls(t *testing.T) {
+	c := start(t)
+	ns := namespace(t, c)
+	config := c.Config(app)
+	s := &service{maps: client(t, config).CoreV1().ConfigMaps(ns)}
+	set, err := dynamic.NewForConfig(config)
+	require.NoError(t, err)
+	s.dynamic = set.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(ns)
+	events := &recorder{}
+	s.mutation, s.query = restartPolicies(events)
+
+	const calls, workers = 200, 10
+	var doomed [calls]*corev1.ConfigMap
+	_, err = s.maps.Create(t.Context(), configMap("seed", "value"), metav1.CreateOptions{})
+	require.NoError(t, err)
+	for i := range doomed {
+		if i%len(s.kinds()) == 5 {
+			doomed[i], err = s.maps.Create(t.Context(), configMap(fmt.Sprint("doomed-", i)), metav1.CreateOptions{})
+			require.NoError(t, err)
+		}
+	}
+
+	var next atomic.Int64
+	half := make(chan struct{})
+	errs := make([]error, calls)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1) - 1)
+				if i == calls/2 {
+					close(half)
+				}
+				if i >= calls {
+					return
+				}
+				kinds := s.kinds()
+				errs[i] = kinds[i%len(kinds)](within(t, 90*time.Second), i, doomed[i])
+			}
+		})
+	}
+	<-half
+	c.KillAPIServer()
+	killed := time.Now()
+	// The new one listens long before it serves: connections are refused only until
+	// it is started.
+	<-within(t, 700*time.Millisecond).Done()
+	require.NoError(t, c.StartAPIServer())
+	wg.Wait()
+	t.Logf("all calls done %v after the kill; retries: %v", time.Since(killed).Round(time.Millisecond), events.classes())
+
+	failed := 0
+	for i, err := range errs {
+		if !assert.NoError(t, err, "call %d, kind %d", i, i%len(s.kinds())) {
+			failed++
+		}
+	}
+	require.Zero(t, failed)
+	assert.NotZero(t, events.classes()[k8sretry.ClassConnection], "the kill has struck no call under way: the test shows nothing")
+	assert.NotZero(t, events.classes()[k8sretry.ClassRefused], "no call has met the closed port")
+	s.check(t, calls)
+}
+
+// service is a small caller of the API with writes that may be repeated.
+type service struct {
+	maps            typedcorev1.ConfigMapInterface
+	dynamic         dynamic.ResourceInterface
+	mutation, query *k8sretry.Policy
+}
+
+type callKind func(ctx context.Context, i int, doomed *corev1.ConfigMap) error
+
+func (s *service) kinds() []callKind {
+	return []callKind{s.get, s.list, s.create, s.apply, s.patch, s.remove}
+}
+
+func (s *service) get(ctx context.Context, _ int, _ *corev1.ConfigMap) error {
+	get := k8sretry.Wrap2(s.maps.Get, s.query, k8sretry.WithVerb(k8sretry.VerbGet))
+	m, err := get(ctx, "seed", metav1.GetOptions{})
+	if err == nil && m.Data["key0"] != "value" {
+		err = fmt.Errorf("read %v", m.Data)
+	}
+	return err
+}
+
+func (s *service) list(ctx context.Context, _ int, _ *corev1.ConfigMap) error {
+	list := k8sretry.Wrap1(s.dynamic.List, s.query, k8sretry.WithVerb(k8sretry.VerbList))
+	l, err := list(ctx, metav1.ListOptions{})
+	if err == nil && len(l.Items) == 0 {
+		err = errors.New("an empty list")
+	}
+	return err
+}
+
+// create is repeated at the caller's word: names are never used twice here, so
+// what exists after an attempt of unknown outcome is ours.
+func (s *service) create(ctx context.Context, i int, _ *corev1.ConfigMap) error {
+	create := k8sretry.Wrap2(s.maps.Create, s.mutation)
+	_, err := create(ctx, configMap(fmt.Sprint("made-", i), "made"), metav1.CreateOptions{})
+	if apierrors.IsAlreadyExists(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown) {
+		return nil
+	}
+	return err
+}
+
+func (s *service) apply(ctx context.Context, i int, _ *corev1.ConfigMap) error {
+	object := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap",
+		"metadata": map[string]any{"name": fmt.Sprint("applied-", i)},
+		"data":     map[string]any{"key0": "applied"},
+	}}
+	_, err := k8sretry.Do(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return s.dynamic.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "e2e"})
+	}, s.mutation, k8sretry.WithVerb(k8sretry.VerbApply))
+	return err
+}
+
+func (s *service) patch(ctx context.Context, i int, _ *corev1.ConfigMap) error {
+	change := fmt.Appendf(nil, `{"data":{"patch-%d":"patched"}}`, i)
+	return k8sretry.Run(ctx, func(ctx context.Context) error {
+		_, err := s.maps.Patch(ctx, "seed", types.MergePatchType, change, metav1.PatchOptions{})
+		return err
+	}, s.mutation, k8sretry.WithVerb(k8sretry.VerbPatch))
+}
+
+func (s *service) remove(ctx context.Context, _ int, doomed *corev1.ConfigMap) error {
+	remove := k8sretry.WrapRun2(s.maps.Delete, s.mutation, k8sretry.WithVerb(k8sretry.VerbDelete))
+	err := remove(ctx, doomed.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(doomed.UID))})
+	if apierrors.IsNotFound(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown) {
+		return nil
+	}
+	return err
+}
+
+// check looks whether every write of the calls is there.
+func (s *service) check(t *testing.T, calls int) {
+	t.Helper()
+	list, err := s.maps.List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	found := map[string]corev1.ConfigMap{}
+	for _, m := range list.Items {
+		found[m.Name] = m
+	}
+	for i := range calls {
+		switch i % len(s.kinds()) {
+		case 2:
+			assert.Contains(t, found, fmt.Sprint("made-", i))
+		case 3:
+			assert.Equal(t, "applied", found[fmt.Sprint("applied-", i)].Data["key0"])
+		case 4:
+			assert.Equal(t, "patched", found["seed"].Data[fmt.Sprint("patch-", i)])
+		case 5:
+			assert.NotContains(t, found, fmt.Sprint("doomed-", i))
+		}
+	}
+}
