@@ -2,7 +2,9 @@ package k8sretry
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/url"
@@ -100,9 +102,16 @@ func Classify(err error) Verdict {
 		m := judgeStatus(status)
 		return Verdict{m.class, m.outcome, int(status.Code), retryAfter(status), m.detail}
 	}
+	if members == nil { // nothing to weigh here either
+		m := judgeNetwork(end, &t)
+		if m == nil {
+			m = &meansUnknown
+		}
+		return Verdict{Class: m.class, Outcome: t.limit(m.outcome), Detail: m.detail}
+	}
 	w.weigh(nil, members, end, &t)
 	if w.worst == nil {
-		w.worst = &meansUnknown
+		w.add(&meansUnknown, meansUnknown.outcome, 0)
 	}
 	return Verdict{w.worst.class, w.outcome, w.code, w.retryAfter, w.worst.detail}
 }
@@ -160,7 +169,7 @@ type trail struct {
 	stream bool  // the connection was being read or written
 	alert  bool  // a TLS alert: the peer, or this side, refused the other
 	local  bool  // the alert is of this side
-	parent error // what wraps the end, nil if nothing does or it is a member of a join
+	parent error // what wraps an end of a type that down does not know, nil if nothing does
 }
 
 // down follows err down to an API status, to the members of a joined error, or to
@@ -202,8 +211,12 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 				return nil, nil, nil
 			}
 			next = e.Err
-		case nil, syscall.Errno, *net.DNSError, *tls.CertificateVerificationError:
-			t.parent = parent
+		case *shielded: // by a Transport: what client-go must not see, we may
+			if e == nil {
+				return nil, nil, nil
+			}
+			next = e.err
+		case nil, syscall.Errno, *net.DNSError, *tls.CertificateVerificationError, x509.SystemRootsError:
 			return nil, nil, err
 
 		// Foreign types. A nil pointer of one is never asked anything.
@@ -215,7 +228,7 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 			}
 			return nil, e.WrappedErrors(), err
 		case interface{ Unwrap() error }:
-			if isNil(err) {
+			if reflect.TypeOf(err) != wrapError && isNil(err) {
 				return nil, nil, nil
 			}
 			next = e.Unwrap()
@@ -334,6 +347,10 @@ func statusOf(s apierrors.APIStatus) (status *metav1.Status) {
 	st := s.Status()
 	return &st
 }
+
+// wrapError is the type behind a single %w, the most common wrapper of all. It is
+// never a nil pointer: asking would only cost time.
+var wrapError = reflect.TypeOf(fmt.Errorf("%w", errTooLong))
 
 // isNil reports whether err holds a nil pointer, whose methods may well panic.
 func isNil(err error) bool {

@@ -88,12 +88,12 @@ func FuzzClassifyStatus(f *testing.F) {
 // grow builds an error from bytes: one byte chooses a leaf or a wrapper, the rest
 // builds what it wraps. It returns the code of its first status as well, -1 if there
 // is none.
-func grow(b []byte) (err error, rest []byte, code int32) {
+func grow(b []byte) (code int32, rest []byte, err error) {
 	if len(b) == 0 {
-		return io.EOF, nil, -1
+		return -1, nil, io.EOF
 	}
 	head, b := b[0], b[1:]
-	leaf := func(err error) (error, []byte, int32) { return err, b, -1 }
+	leaf := func(err error) (int32, []byte, error) { return -1, b, err }
 	next := func() int32 {
 		if len(b) == 0 {
 			return 0
@@ -102,17 +102,17 @@ func grow(b []byte) (err error, rest []byte, code int32) {
 		b = b[1:]
 		return n
 	}
-	wrap := func(w func(error) error) (error, []byte, int32) {
-		inner, rest, code := grow(b)
-		return w(inner), rest, code
+	wrap := func(w func(error) error) (int32, []byte, error) {
+		code, rest, inner := grow(b)
+		return code, rest, w(inner)
 	}
-	join := func(j func(...error) error) (error, []byte, int32) {
-		x, rest, first := grow(b)
-		y, rest, second := grow(rest)
+	join := func(j func(...error) error) (int32, []byte, error) {
+		first, rest, x := grow(b)
+		second, rest, y := grow(rest)
 		if first == -1 {
 			first = second
 		}
-		return j(x, y), rest, first
+		return first, rest, j(x, y)
 	}
 	switch head % 32 {
 	case 0:
@@ -129,7 +129,7 @@ func grow(b []byte) (err error, rest []byte, code int32) {
 	case 5:
 		return leaf(http2.StreamError{Code: http2.ErrCode(next())})
 	case 6:
-		return leaf(http2.GoAwayError{})
+		return leaf(http2.ConnectionError(next()))
 	case 7:
 		n := int(next())
 		return leaf(errors.New(string(b[:min(len(b), n)])))
@@ -176,7 +176,8 @@ func grow(b []byte) (err error, rest []byte, code int32) {
 	default:
 		code := 100 + 2*next() + int32(head&1)
 		s := failure(code, metav1.StatusReason([]string{"", "Conflict", "Timeout", "InternalError"}[next()%4]), "message")
-		return delayed(s, next()), b, code
+		err := delayed(s, next())
+		return code, b, err
 	}
 }
 
@@ -190,7 +191,7 @@ func FuzzClassifyChain(f *testing.F) {
 		if len(b) > 1000 {
 			return
 		}
-		err, _, code := grow(b)
+		code, _, err := grow(b)
 		v := sound(t, err)
 		endless := v.Detail == "error chain too long" || slices.ContainsFunc(b, func(c byte) bool { return c%32 == 13 })
 		if !endless && k8sretry.IsRetryableK8sError(err) != retryableCode(code) {

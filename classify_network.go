@@ -64,13 +64,11 @@ func judgeNetwork(leaf error, t *trail) *meaning {
 	switch e := leaf.(type) {
 	case *net.DNSError:
 		return judgeDNS(e)
-	case *tls.CertificateVerificationError, x509.UnknownAuthorityError, x509.HostnameError, x509.CertificateInvalidError,
-		x509.SystemRootsError, x509.InsecureAlgorithmError, x509.ConstraintViolationError, x509.UnhandledCriticalExtension,
-		tls.RecordHeaderError, tls.AlertError, *tls.ECHRejectionError:
+	case *tls.CertificateVerificationError, x509.SystemRootsError: // the others begin with "tls: " or "x509: "
 		return &meansTLSRefused
 	case http2.StreamError:
 		return judgeStream(e)
-	case http2.GoAwayError, http2.ConnectionError:
+	case http2.ConnectionError:
 		return &meansHTTP2Closed
 	case net.UnknownNetworkError, net.InvalidAddrError, *net.AddrError, *net.ParseError:
 		return &meansBadAddress
@@ -253,7 +251,7 @@ func credentials(text string) *meaning {
 // networkTexts begin the texts of errors without a type of their own. The first
 // that fits decides.
 var networkTexts = []quote{
-	// golang.org/x/net/http2/transport.go and its twin in net/http
+	// golang.org/x/net/http2 and its twin in net/http, which share texts but not types
 	{"http2: client connection lost", &meansPingLost},
 	{"http2: client connection force closed", &meansHTTP2Closed},
 	{"http2: client conn is closed", &meansHTTP2Closed},

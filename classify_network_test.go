@@ -145,11 +145,23 @@ func TestNoConnection(t *testing.T) {
 		is("SOCKS proxy refused", from(op("socks connect", errors.New("general SOCKS server failure"))), refused, never),
 		isnt("unknown network", from(op("dial", net.UnknownNetworkError("tcp9"))), permanent, never),
 		isnt("malformed address", from(op("dial", &net.AddrError{Err: "missing port in address", Addr: "x"})), permanent, never),
+		isnt("invalid address", from(op("dial", net.InvalidAddrError("x"))), permanent, never),
 		isnt("malformed IP", from(op("dial", &net.ParseError{Type: "IP address", Text: "x"})), permanent, never),
 		is("TLS handshake timed out", from(&slow{"net/http: TLS handshake timeout"}), timeout, never),
 		is("HTTP/2 connection not made", from(errors.New("http2: client conn could not be established")), refused, never),
 		is("HTTP/2 connection not usable", from(errors.New("http2: client conn not usable")), refused, never),
 	})
+}
+
+func TestSocketErrorsThatNobodyWrapped(t *testing.T) {
+	for _, errno := range []syscall.Errno{
+		syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
+		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
+	} {
+		is(errno.Error(), errno, connection, maybe).holds(t)
+	}
+	is("timed out", syscall.ETIMEDOUT, timeout, maybe).holds(t)
+	isnt("of a file", syscall.ENOENT, permanent, never).holds(t)
 }
 
 func TestNames(t *testing.T) {
@@ -163,6 +175,8 @@ func TestNames(t *testing.T) {
 		is("deadline", dns(net.DNSError{UnwrapErr: context.DeadlineExceeded, IsTimeout: true}), timeout, never),
 		isnt("canceled", dns(net.DNSError{UnwrapErr: context.Canceled}), canceled, never),
 		isnt("canceled, bare", &net.DNSError{UnwrapErr: context.Canceled}, canceled, maybe),
+		is("timed out, bare", &net.DNSError{IsTimeout: true}, timeout, never),
+		is("server misbehaving, bare", &net.DNSError{IsTemporary: true}, refused, never),
 		isnt("no such host, bare", &net.DNSError{IsNotFound: true}, blocked, never),
 	})
 }
@@ -175,11 +189,18 @@ func TestTrust(t *testing.T) {
 		isnt("unknown authority", from(x509.UnknownAuthorityError{}), permanent, never),
 		isnt("wrong host", from(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "x"}), permanent, never),
 		isnt("expired", from(x509.CertificateInvalidError{Reason: x509.Expired}), permanent, never),
+		isnt("no system roots", from(x509.SystemRootsError{Err: io.EOF}), permanent, never),
+		isnt("insecure algorithm", from(x509.InsecureAlgorithmError(x509.MD5WithRSA)), permanent, never),
+		isnt("constraint violated", from(x509.ConstraintViolationError{}), permanent, never),
+		isnt("critical extension", from(x509.UnhandledCriticalExtension{}), permanent, never),
+		isnt("bare alert", from(tls.AlertError(42)), permanent, never),
+		isnt("ECH rejected", from(&tls.ECHRejectionError{}), permanent, never),
 		isnt("other x509 error", from(errors.New("x509: certificate is weird")), permanent, never),
 		isnt("no TLS record", from(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), permanent, never),
 		isnt("HTTP on the TLS port", from(http.ErrSchemeMismatch), permanent, never),
 		isnt("TLS on the HTTP port", from(errors.New(`malformed HTTP response "\x15\x03\x01\x00\x02\x02"`)), permanent, never),
 		isnt("alert of the server", from(op("remote error", alert)), permanent, never),
+		isnt("alert of the server, of another text", from(op("remote error", errors.New("strange"))), permanent, never),
 		isnt("alert of this side", from(op("local error", alert)), permanent, maybe),
 		isnt("alert while the proxy was reached", from(op("proxyconnect", op("local error", alert))), permanent, never),
 		isnt("handshake failed", from(errors.New("tls: server selected unsupported protocol version 301")), permanent, never),
@@ -212,6 +233,7 @@ func TestLostConnections(t *testing.T) {
 		is("idle connection closed", from(errors.New("http: server closed idle connection")), connection, maybe),
 		is("body cannot be rewound", from(errors.New("net/http: cannot rewind body after connection loss")), connection, maybe),
 		is("after another attempt", &single{from(io.EOF)}, connection, maybe),
+		//lint:ignore SA1019 client-go returns it as long as x/net makes it
 		is("GOAWAY", from(http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeNo}), connection, maybe),
 		is("GOAWAY of net/http", from(errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=""`)), connection, maybe),
 		is("GOAWAY of net/http that quotes the harmless one", from(errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug="http2: Transport received GOAWAY from server"`)), connection, maybe),
@@ -230,6 +252,8 @@ func TestLostConnections(t *testing.T) {
 		is("body cut by a reset", bodyCut(op("read", os.NewSyscallError("read", syscall.ECONNRESET))), connection, maybe),
 		is("body cut for a strange reason", bodyCut(errors.New("flate: corrupt input before offset 5")), connection, maybe),
 		is("body cut in a stream", fmt.Errorf("stream error when reading response body, may be caused by closed connection. Please retry. Original error: %w", errors.New("strange")), connection, maybe),
+		isnt("a text that quotes a cut body", fmt.Errorf("mine: %w", fmt.Errorf("not an unexpected error when reading response body. %w", errors.New("strange"))), permanent, never),
+		isnt("a text that quotes a cut stream", fmt.Errorf("no stream error when reading response body, %w", errors.New("strange")), permanent, never),
 		is("trailer cut", from(errors.New("http: unexpected EOF reading trailer")), connection, maybe),
 		isnt("not known, from the wire", from(errors.New("strange")), connection, maybe),
 		isnt("strange errno from the wire", from(syscall.EBADF), connection, maybe),
@@ -273,6 +297,7 @@ func TestContextsDeadlinesLimiter(t *testing.T) {
 		isnt("limiter and deadline", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline")), canceled, never),
 		isnt("limiter and deadline, bare", errors.New("rate: Wait(n=1) would exceed context deadline"), canceled, never),
 		isnt("limiter of another make", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed")), canceled, never),
+		isnt("a text that quotes the limiter", fmt.Errorf("mine: client rate limiter Wait returned an error: %w", errors.New("closed")), permanent, never),
 		isnt("limiter of the caller", errors.New("rate: Wait(n=9) exceeds limiter's burst 1"), permanent, never),
 	})
 }
@@ -292,6 +317,8 @@ func TestAnswersThatCannotBeUsed(t *testing.T) {
 		isnt("no kind", runtime.NewMissingKindErr("{}"), unusable, did),
 		isnt("no version", runtime.NewMissingVersionErr("{}"), unusable, did),
 		isnt("of an unknown type", errors.New("serializer for text/html doesn't exist"), server, maybe),
+		isnt("another serializer", errors.New("serializer for text/html is broken"), permanent, never),
+		isnt("something else that does not exist", errors.New("bucket doesn't exist"), permanent, never),
 		isnt("broken JSON of the caller", json.Unmarshal([]byte("<"), new(int)), permanent, never),
 		isnt("the command ran", exec.CodeExitError{Err: errors.New("exit 1"), Code: 1}, permanent, did),
 		isnt("stream not opened", errors.New("unable to upgrade connection: container not found"), server, never),
@@ -326,6 +353,56 @@ func TestCallsThatWereNotSent(t *testing.T) {
 	assert.Equal(t, blocked, k8sretry.Classify(fmt.Errorf("a: %w", mapped)).Class, "the failure was of discovery, not of the call")
 	assert.Equal(t, "API discovery failed", k8sretry.Classify(mapped).Detail)
 	assert.False(t, k8sretry.IsRetryableConnectionError(&ErrResourceDiscoveryFailed{gv: io.EOF}))
+}
+
+// The details are no API, but a person who reads a log lives on them.
+func TestDetailsOfTheNetwork(t *testing.T) {
+	for detail, err := range map[string]error{
+		"malformed address":                          from(op("dial", &net.AddrError{})),
+		"malformed URL":                              &url.Error{Op: "parse"},
+		"malformed request":                          from(errors.New("http: no Host in request URL")),
+		"too many redirects":                         from(errors.New("stopped after 10 redirects")),
+		"TLS refused":                                from(&tls.CertificateVerificationError{Err: io.EOF}),
+		"TLS alert received":                         from(op("remote error", errors.New("tls: bad certificate"))),
+		"TLS alert sent":                             from(op("local error", errors.New("tls: bad record MAC"))),
+		"server speaks TLS":                          from(errors.New(`malformed HTTP response "\x15\x03\x01"`)),
+		"server does not speak TLS":                  from(http.ErrSchemeMismatch),
+		"proxy refuses":                              from(errors.New("Forbidden")),
+		"proxy refuses for now":                      from(errors.New("Bad Gateway")),
+		"no connection":                              from(op("dial", syscall.ENETUNREACH)),
+		"connection refused":                         from(op("dial", syscall.ECONNREFUSED)),
+		"connection lost":                            from(io.EOF),
+		"connection timed out":                       from(op("read", syscall.ETIMEDOUT)),
+		"timeout of the connection":                  from(op("read", os.ErrDeadlineExceeded)),
+		"TLS handshake timed out":                    from(&slow{"net/http: TLS handshake timeout"}),
+		"deadline exceeded":                          from(context.DeadlineExceeded),
+		"context canceled":                           from(context.Canceled),
+		"request canceled":                           from(errors.New("net/http: request canceled")),
+		"no time left for the client's rate limiter": errors.New("rate: Wait(n=1) would exceed context deadline"),
+		"the client's rate limiter refused":          fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed")),
+		"no such host":                               &net.DNSError{IsNotFound: true},
+		"name server failed":                         &net.DNSError{IsTemporary: true},
+		"name server timed out":                      &net.DNSError{IsTimeout: true},
+		"HTTP/2 stream refused":                      http2.StreamError{Code: http2.ErrCodeRefusedStream},
+		"HTTP/2 stream reset":                        http2.StreamError{Code: http2.ErrCodeCancel},
+		"HTTP/2 connection closed":                   http2.ConnectionError(http2.ErrCodeProtocol),
+		"HTTP/2 connection refused":                  errors.New("http2: Transport received GOAWAY from server ErrCode:NO_ERROR"),
+		"HTTP/2 ping unanswered":                     errors.New("http2: client connection lost"),
+		"server is shutting down":                    errors.New("http2: Transport received Server's graceful shutdown GOAWAY"),
+		"response body cut":                          bodyCut(errors.New("strange")),
+		"unknown error of the HTTP client":           from(errors.New("strange")),
+		"answer cannot be decoded":                   errors.New("unexpected end of JSON input"),
+		"answer is empty":                            errors.New("0-length response with status code: 200 and content type: "),
+		"answer of an unknown type":                  errors.New("serializer for a/b doesn't exist"),
+		"API not served":                             &meta.NoKindMatchError{},
+		"credential plugin missing":                  errors.New("getting credentials: exec: executable aws not found"),
+		"credential plugin failed":                   errors.New("getting credentials: exec: executable aws failed"),
+		"stream not opened":                          errors.New("unable to upgrade connection: x"),
+		"the command ran and failed":                 exec.CodeExitError{Err: io.EOF},
+		"unknown error":                              errors.New("mine"),
+	} {
+		assert.Equal(t, detail, k8sretry.Classify(err).Detail)
+	}
 }
 
 func TestConnectionErrorsBesideOthers(t *testing.T) {
@@ -602,7 +679,10 @@ func TestRealHTTP2(t *testing.T) {
 	cfg := &tls.Config{RootCAs: pool}
 	bundled := &http.Transport{TLSClientConfig: cfg.Clone(), ForceAttemptHTTP2: true}
 	defer bundled.CloseIdleConnections()
-	separate := &http2.Transport{TLSClientConfig: cfg.Clone()}
+	separate := &http.Transport{TLSClientConfig: cfg.Clone()}
+	//lint:ignore SA1019 client-go does the same
+	_, err := http2.ConfigureTransports(separate)
+	require.NoError(t, err)
 	defer separate.CloseIdleConnections()
 	for name, rt := range map[string]http.RoundTripper{"net/http": bundled, "x/net": separate} {
 		resp, err := (&http.Client{Transport: rt}).Get(s.URL)

@@ -240,20 +240,20 @@ func TestJoinedErrors(t *testing.T) {
 		{"unknown outcome and none", failure(503, "", ""), failure(429, "", ""), server, maybe, 503, 0},
 		{"the longer delay", failure(503, "", ""), delayed(failure(429, "", ""), 9), server, maybe, 503, 9 * time.Second},
 		{"refused and reset", refusal, reset, connection, maybe, 0, 0},
-		{"refused and a status", refusal, failure(429, "", ""), refused, never, 429, 0},
 		{"a status and a dropped connection", failure(429, "", ""), reset, connection, maybe, 429, 0},
 		{"undecodable and timed out", errors.New("couldn't get version/kind; json parse error: x"), context.DeadlineExceeded, unusable, did, 0, 0},
 		{"the caller's error says nothing", errors.New("mine"), failure(503, "", ""), server, maybe, 503, 0},
 	} {
 		for order, err := range map[string]error{"": errors.Join(c.a, c.b), " (reversed)": aggregate(c.b, c.a)} {
-			if c.name == "refused and a status" && order != "" {
-				c.class = throttled // alike: the first stands
-			}
 			v := k8sretry.Classify(err)
 			v.Detail = ""
 			assert.Equal(t, k8sretry.Verdict{Class: c.class, Outcome: c.outcome, StatusCode: c.code, RetryAfter: c.after}, v, c.name+order)
 		}
 	}
+	// Of two that are alike the first stands.
+	assert.Equal(t, refused, k8sretry.Classify(errors.Join(refusal, failure(429, "", ""))).Class)
+	assert.Equal(t, 429, k8sretry.Classify(errors.Join(refusal, failure(429, "", ""))).StatusCode)
+	assert.Equal(t, throttled, k8sretry.Classify(errors.Join(failure(429, "", ""), refusal)).Class)
 	first := k8sretry.Classify(errors.Join(failure(404, "", ""), failure(422, "", "")))
 	assert.Equal(t, 404, first.StatusCode)
 	assert.Equal(t, "not found", first.Detail)

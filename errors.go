@@ -3,6 +3,7 @@ package k8sretry
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -164,7 +165,7 @@ func (e *Error) reason() string {
 
 // cause is the cause that the caller gave for ending the context, if it gave one.
 func (e *Error) cause() error {
-	if len(e.ended) > 1 && !errors.Is(e.ended[0], e.ended[1]) {
+	if len(e.ended) > 1 && !holds(e.ended[0], e.ended[1]) {
 		return e.ended[1]
 	}
 	return nil
@@ -196,34 +197,58 @@ func (e *Error) Unwrap() []error {
 // innerError returns the Error of an inner call of this package in err, nil if there
 // is none. What an inner call has given up on is not repeated by an outer one: two
 // loops would multiply their attempts.
-func innerError(err error) *Error { return findError(err, deepestChain) }
+func innerError(err error) *Error {
+	left := maxNodes
+	inner, _ := first(err, &left, func(e error) bool { _, ok := e.(*Error); return ok }).(*Error)
+	return inner
+}
 
-// deepestChain bounds the search in a chain of errors: one that leads back to itself
-// must not hang a call.
-const deepestChain = 100
-
-func findError(err error, depth int) *Error {
-	for ; err != nil && depth > 0; depth-- {
+// first is the first error in err, depth first, that fits, nil if none does. Unlike
+// errors.As it looks into the Aggregate of apimachinery, asks no nil pointer anything,
+// and visits a bounded number of errors: chains can be cyclic, joins of joins wide.
+func first(err error, left *int, fits func(error) bool) error {
+	for ; err != nil && *left > 0; *left-- {
+		if isNil(err) {
+			return nil
+		}
+		if fits(err) {
+			return err
+		}
 		var members []error
 		switch e := err.(type) {
-		case *Error:
-			return e
 		case interface{ Unwrap() error }:
 			err = e.Unwrap()
 			continue
 		case interface{ Unwrap() []error }:
 			members = e.Unwrap()
-		case interface{ Errors() []error }: // apimachinery's Aggregate, which unwraps in no other way
+		case interface{ Errors() []error }:
 			members = e.Errors()
 		}
 		for _, member := range members {
-			if found := findError(member, depth/2); found != nil {
+			if *left--; *left <= 0 {
+				break
+			}
+			if found := first(member, left, fits); found != nil {
 				return found
 			}
 		}
 		return nil
 	}
 	return nil
+}
+
+// holds is errors.Is for errors of others: it survives nil pointers, circles and
+// values that cannot be compared.
+func holds(err, target error) bool {
+	left := maxNodes
+	comparable := reflect.ValueOf(target).Comparable()
+	return first(err, &left, func(e error) bool {
+		if comparable && reflect.ValueOf(e).Comparable() && e == target {
+			return true
+		}
+		is, ok := e.(interface{ Is(error) bool })
+		return ok && is.Is(target)
+	}) != nil
 }
 
 // toldBy is the outcome that an error tells its receiver by itself.

@@ -1,7 +1,6 @@
 package k8sretry
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -12,17 +11,21 @@ import (
 // errorType is the Go type of the error that tells something: the API status or the
 // network error in the chain, whatever wraps it.
 func errorType(err error) string {
-	if status, ok := errors.AsType[interface {
-		error
-		apierrors.APIStatus
-	}](err); ok {
-		return fmt.Sprintf("%T", status)
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Sprintf("%T", op)
-	}
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return fmt.Sprintf("%T", u)
-	}
-	return fmt.Sprintf("%T", err)
+	telling, most, left := err, 0, maxNodes
+	first(err, &left, func(e error) bool {
+		tells := 0
+		switch e.(type) {
+		case apierrors.APIStatus:
+			tells = 3
+		case *net.OpError:
+			tells = 2
+		case *url.Error:
+			tells = 1
+		}
+		if tells > most {
+			telling, most = e, tells
+		}
+		return tells == 3
+	})
+	return fmt.Sprintf("%T", telling)
 }

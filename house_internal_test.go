@@ -21,7 +21,20 @@ var mayImport = map[string][]string{
 	"classify_status.go":  {"k8s.io/apimachinery/"},
 	"classify_network.go": {"k8s.io/apimachinery/", "golang.org/x/net/http2"},
 	"errortype.go":        {"k8s.io/apimachinery/"},
+	"lasting.go":          {"k8s.io/apimachinery/"},
+	"answer.go":           {"k8s.io/apimachinery/"},
+	"body.go":             {"k8s.io/apimachinery/"},
 	"observe.go":          {"go.uber.org/zap"},
+	"write.go":            {"k8s.io/apimachinery/"},
+	"write_proof.go":      {"k8s.io/apimachinery/"},
+	"write_watch.go":      {"k8s.io/apimachinery/"},
+	"create.go":           {"k8s.io/apimachinery/"},
+	"update.go":           {"k8s.io/apimachinery/"},
+	"modify.go":           {"k8s.io/apimachinery/"},
+	"delete.go":           {"k8s.io/apimachinery/"},
+	"apply.go":            {"k8s.io/apimachinery/"},
+	"status.go":           {"k8s.io/apimachinery/"},
+	"dynamic.go":          {"k8s.io/apimachinery/"},
 }
 
 func TestFilesImportWhatTheyMay(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 type EventKind uint8
 
 // The kinds of events. A call emits any number of retries, and then exactly one
-// success or one failure, unless fn panics.
+// success or one failure, unless fn panics. A call that cannot even begin, for a nil
+// function or an option that makes no sense, emits nothing.
 const (
 	EventRetry   EventKind = iota // an attempt failed and will be repeated after Delay
 	EventSuccess                  // the call succeeded; Attempt 1 means at once
@@ -23,8 +24,10 @@ const (
 
 // Event is one decision of a call, as an [Observer] sees it. It is a plain value.
 type Event struct {
-	Kind     EventKind
-	Function string // as in Error.Function; "" at once-successes of a Do without a name
+	Kind EventKind
+	// Function is as in Error.Function, but "" for a success at once without WithName:
+	// that is not worth a look-up.
+	Function string
 	Verb     Verb
 	// Attempt is the attempt that has just ended, counted from 1; 0 if none was made.
 	Attempt    int
@@ -79,13 +82,13 @@ var failureNames = func() (names [len(stops)]string) {
 	return names
 }()
 
-// level is the zap level of the event. A lasting error is the caller's everyday
+// level is the zap level of an event. A lasting error is the caller's everyday
 // business (a Get that finds nothing), and so is a caller who leaves.
-func (e *Event) level() zapcore.Level {
+func level(kind EventKind, why Stop) zapcore.Level {
 	switch {
-	case e.Kind == EventRetry:
+	case kind == EventRetry:
 		return zapcore.WarnLevel
-	case e.Kind == EventSuccess, e.Stop == StopNonRetryable, e.Stop == StopCanceled:
+	case kind == EventSuccess, why == StopNonRetryable, why == StopCanceled:
 		return zapcore.InfoLevel
 	}
 	return zapcore.ErrorLevel
@@ -98,18 +101,23 @@ func (e *Event) level() zapcore.Level {
 // The event's name is the message; the fields are listed at the package's
 // documentation. To drop the line for lasting errors (a Get that finds nothing),
 // give a logger that starts at warn: logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel)).
-func WithLogger(logger *zap.Logger) Option {
-	if logger == nil {
+func WithLogger(l *zap.Logger) Option {
+	if l == nil {
 		return loggerOption{}
 	}
-	return loggerOption{check: logger.Check}
+	return loggerOption{logger{l.Core().Enabled, l.Check}}
 }
 
-// logger is the one method of a zap.Logger that a call needs. A bound method
-// rather than the Logger: calling it does not make the options of a call escape.
-type logger func(zapcore.Level, string) *zapcore.CheckedEntry
+// logger is what a call needs of a zap.Logger. Bound methods rather than the Logger:
+// calling them does not make the options of a call escape. Check alone would tell
+// whether a level is enabled, but its frame of more than a kilobyte would double the
+// stack of a goroutine that then waits.
+type logger struct {
+	enabled func(zapcore.Level) bool
+	check   func(zapcore.Level, string) *zapcore.CheckedEntry
+}
 
-type loggerOption struct{ check logger }
+type loggerOption struct{ logger }
 
 func (loggerOption) option() {}
 
@@ -147,7 +155,7 @@ func (e *Event) fields() []zap.Field {
 const longestText = 1024
 
 func shorten(err error) string {
-	text := err.Error()
+	text := fmt.Sprint(err) // which survives an Error method that panics, of a nil pointer for one
 	if len(text) <= longestText {
 		return text
 	}
@@ -158,39 +166,45 @@ func shorten(err error) string {
 	return fmt.Sprintf("%s... (%d bytes in all)", text[:cut], len(text))
 }
 
-// emit tells logger and observer. The level is checked before anything is looked
-// up or built, so that whoever does not listen costs next to nothing.
-func (p *progress) emit(c *config, ctx context.Context, e Event, v Verdict) {
-	e.Attempt, e.MaxRetries, e.Verb = p.attempts, c.maxRetries, c.verb
-	var entry *zapcore.CheckedEntry
-	if name := e.Name(); name != "" {
-		entry = c.check(e.level(), name)
+// emit tells logger and observer. Who listens is asked before anything is looked up
+// or built, so that a call to which nobody listens pays next to nothing.
+func (p *progress) emit(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
+	if c.observe != nil || c.listens(level(kind, why)) {
+		p.tell(c, ctx, Event{Kind: kind, Stop: why, Delay: delay, Err: err}, v)
 	}
-	if entry == nil && c.observe == nil {
-		return
-	}
+}
+
+//go:noinline // its frame must not be part of a call that waits
+func (p *progress) tell(c *config, ctx context.Context, e Event, v *Verdict) {
+	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed = p.attempts, c.maxRetries, c.verb, p.elapsed()
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
-	e.Elapsed = p.elapsed()
-	if e.Name() != "" || c.name != "" { // a success at once is not worth a look-up
+	name := e.Name()
+	if name != "" || c.name != "" { // a success at once is not worth a look-up
 		e.Function = c.function()
 	}
-	if entry != nil {
-		entry.Write(e.fields()...)
+	if name != "" && c.listens(level(e.Kind, e.Stop)) {
+		if entry := c.check(level(e.Kind, e.Stop), name); entry != nil {
+			entry.Write(e.fields()...)
+		}
 	}
 	if c.observe != nil {
 		c.observe(ctx, e)
 	}
 }
 
-// check asks the logger of the call, or the global one, whether it wants an event.
-func (c *config) check(level zapcore.Level, name string) *zapcore.CheckedEntry {
-	switch {
-	case c.set&setLogger == 0:
-		return zap.L().Check(level, name)
-	case c.logger == nil:
-		return nil
+// listens reports whether the logger of the call, or the global one, wants a level.
+func (c *config) listens(level zapcore.Level) bool {
+	if c.set&setLogger == 0 {
+		return zap.L().Core().Enabled(level)
 	}
-	return c.logger(level, name)
+	return c.logger.enabled != nil && c.logger.enabled(level)
+}
+
+func (c *config) check(level zapcore.Level, name string) *zapcore.CheckedEntry {
+	if c.set&setLogger == 0 {
+		return zap.L().Check(level, name)
+	}
+	return c.logger.check(level, name)
 }
 
 // defaultLoggerSilent reports whether the global logger drops what a lasting error

@@ -31,7 +31,8 @@ type Option interface {
 // share it. Make it with New; the zero Policy and a nil *Policy set nothing.
 type Policy struct {
 	config
-	special kind // see special
+	special bool // see config.special
+	ready   bool // made by New: the defaults are filled in
 }
 
 func (*Policy) option() {}
@@ -42,6 +43,8 @@ func (*Policy) option() {}
 func New(opts ...Option) *Policy {
 	p := &Policy{config: resolve(opts)}
 	p.special = p.config.special()
+	p.setDefaults()
+	p.ready = true
 	return p
 }
 
@@ -62,65 +65,80 @@ func WithName(name string) Option { return nameOption{name} }
 //
 // For a verb that writes, the context given to fn carries an httptrace, so that a
 // request that never got a connection is known to have done nothing.
-func WithVerb(verb Verb) Option { return number(setVerb, int64(verb), int(verb) < len(verbNames)) }
+func WithVerb(verb Verb) Option {
+	return number(setVerb, int64(verb), int(verb) < len(verbNames), verb <= VerbWatch)
+}
 
 // WithMaxRetries sets how often a failed attempt may be repeated: 3 means at most
 // 4 attempts, 0 no retry. Default: 3. Negative: an error.
-func WithMaxRetries(n int) Option { return number(setMaxRetries, int64(n), n >= 0) }
+func WithMaxRetries(n int) Option { return number(setMaxRetries, int64(n), n >= 0, true) }
 
 // WithInitialDelay sets the delay before the first retry. Default: 1 s. 0: no
 // delay. Negative: an error. See Exponential.
-func WithInitialDelay(d time.Duration) Option { return number(setInitial, int64(d), d >= 0) }
+func WithInitialDelay(d time.Duration) Option { return number(setInitial, int64(d), d >= 0, true) }
 
 // WithMaxDelay sets the longest delay of the schedule, jitter included. A
 // Retry-After of the server may be longer; see WithMaxRetryAfter. Default: 30 s. 0:
 // no delays. Negative: an error.
-func WithMaxDelay(d time.Duration) Option { return number(setMax, int64(d), d >= 0) }
+func WithMaxDelay(d time.Duration) Option { return number(setMax, int64(d), d >= 0, true) }
 
 // WithMultiplier sets the growth of the delays from one retry to the next.
 // Default: 2. 1: constant delays. Less than 1, NaN, Inf: an error.
 func WithMultiplier(m float64) Option {
-	return number(setMultiplier, int64(math.Float64bits(m)), m >= 1 && m <= math.MaxFloat64)
+	return number(setMultiplier, int64(math.Float64bits(m)), m >= 1 && m <= math.MaxFloat64, true)
 }
 
 // WithJitter sets how delays are spread. Default: JitterProportional. With
 // JitterNone delays are exact, and so is a Retry-After.
-func WithJitter(j Jitter) Option { return number(setJitter, int64(j), j < jitters) }
+func WithJitter(j Jitter) Option { return number(setJitter, int64(j), j < jitters, true) }
 
 // WithMaxElapsed bounds the time in which attempts begin, counted from the start of
 // the call: a retry that would begin later is not waited for. An attempt under way
 // is not cut short; see WithAttemptTimeout. Default, and 0: no bound but the
 // context's. Negative: an error.
-func WithMaxElapsed(d time.Duration) Option { return number(setMaxElapsed, int64(d), d >= 0) }
+func WithMaxElapsed(d time.Duration) Option { return number(setMaxElapsed, int64(d), d >= 0, d == 0) }
 
 // WithAttemptTimeout bounds each attempt: its context ends after d. A failure by
-// that timeout may be retried as other timeouts are. It is what notices a server
+// that timeout, which is any without an answer of the API, may be retried as other
+// timeouts are. It is what notices a server
 // that accepts requests and never answers. Default, and 0: no bound but the
 // caller's context. Negative: an error.
 //
 // The timeout ends when fn returns successfully: the context of a watch or a stream
-// that fn has opened lives on until the caller's context ends.
-func WithAttemptTimeout(d time.Duration) Option { return number(setAttemptTimeout, int64(d), d >= 0) }
+// that fn has opened lives on until the caller's context ends. Whoever listens for
+// that end in a goroutine must keep the context, not its Done channel alone.
+func WithAttemptTimeout(d time.Duration) Option {
+	return number(setAttemptTimeout, int64(d), d >= 0, d == 0)
+}
 
 // WithMaxRetryAfter sets the longest wait that a server may ask for. A server that
 // asks for more ends the call at once, with ErrRetryAfterTooLong and the wait in
 // the Error: to come earlier would be wrong, to sleep for hours as well. Default:
 // 60 s. 0: a server that asks for any wait ends the call. Negative: an error.
-func WithMaxRetryAfter(d time.Duration) Option { return number(setMaxRetryAfter, int64(d), d >= 0) }
+func WithMaxRetryAfter(d time.Duration) Option {
+	return number(setMaxRetryAfter, int64(d), d >= 0, true)
+}
 
 // WithBackoff replaces the schedule: a Backoff of another kind takes the place of
 // WithInitialDelay, WithMaxDelay, WithMultiplier and WithJitter altogether and is
-// asked for every class of failure; an Exponential sets these four. Of this and
+// asked for every class of failure; an Exponential, or a pointer to one, sets these four. Of this and
 // those four the later wins. The wait a server asks for still applies. nil: an
 // error.
 //
 // A type parameter rather than an interface keeps a Backoff that is written in
 // the call off the heap.
 func WithBackoff[B Backoff](b B) Option {
-	if e, ok := any(b).(Exponential); ok {
+	switch e := any(b).(type) {
+	case Exponential:
 		return exponentialOption{e}
+	case *Exponential:
+		if e != nil {
+			return exponentialOption{*e}
+		}
 	}
-	return backoffOption{delay: func(retry int) time.Duration { return b.Delay(retry) }, missing: any(b) == nil}
+	return backoffOption{
+		delay: func(retry int) time.Duration { return b.Delay(retry) }, missing: any(b) == nil || any(b) == any((*Exponential)(nil)),
+	}
 }
 
 // WithBackoffFor sets the schedule after failures of one class. Default: 504,
@@ -131,14 +149,16 @@ func WithBackoff[B Backoff](b B) Option {
 // or a nil Backoff: an error.
 func WithBackoffFor[B Backoff](class Class, b B) Option {
 	return backoffOption{
-		delay: func(retry int) time.Duration { return b.Delay(retry) }, class: class, one: true, missing: any(b) == nil,
+		delay: func(retry int) time.Duration { return b.Delay(retry) }, class: class, one: true,
+		missing: any(b) == nil || any(b) == any((*Exponential)(nil)),
 	}
 }
 
 // WithRetryOn retries every error for which errors.Is finds one of errs, whatever
 // verb and classifier of this package say. A context that has ended still ends the
 // call, so context.DeadlineExceeded here means timeouts of attempts and of the
-// network. Of WithRetryOn and WithRetryIf the later wins. Default: none.
+// network. The slice is kept, not copied. Of WithRetryOn and WithRetryIf the later
+// wins. Default: none.
 func WithRetryOn(errs ...error) Option {
 	return conditionOption{func(err error) bool {
 		for _, target := range errs {
@@ -184,6 +204,7 @@ type (
 		kind  kind
 		value int64
 	}
+	specialSetting    struct{ setting }
 	nameOption        struct{ name string }
 	exponentialOption struct{ Exponential }
 	backoffOption     struct {
@@ -229,16 +250,22 @@ const (
 	setClassifier
 	setLogger
 	setObserver
+	setToken
+	setQuery // given by ForQuery alone
 
 	invalid kind = 1 << 31 // beside the kind of a setting: its value makes no sense
 
 	setExponential = setInitial | setMax | setMultiplier | setJitter
 )
 
-// number is a setting that is a number; valid says whether it makes sense.
-func number(k kind, value int64, valid bool) Option {
+// number is a setting that is a number. A value that makes no sense, and one that
+// needs more than the plain path of a call, makes it a special one.
+func number(k kind, value int64, valid, plain bool) Option {
 	if !valid {
-		k |= invalid
+		return specialSetting{setting{k | invalid, value}}
+	}
+	if !plain {
+		return specialSetting{setting{k, value}}
 	}
 	return setting{k, value}
 }
@@ -247,6 +274,7 @@ func number(k kind, value int64, valid bool) Option {
 type config struct {
 	set           kind
 	verb          Verb
+	query         bool    // without a verb, the call reads
 	pc            uintptr // of the wrapped function
 	name          string
 	maxRetries    int
@@ -260,80 +288,63 @@ type config struct {
 	classify      func(error) (Verdict, bool)
 	logger        logger
 	observe       func(context.Context, Event)
+	token         string // the annotation of the safe writes
+	proof         *proof // nil if the call is not a safe write
 	problem       string // the first setting that makes no sense
 }
 
-// special returns those settings that need more of an attempt than the plain path
-// of a call gives: a clock, a context of their own, an event for every success.
-func (c *config) special() kind {
-	var k kind
-	if c.problem != "" {
-		k |= invalid
-	}
-	if c.verb != VerbNone && !c.verb.reads() {
-		k |= setVerb
-	}
-	if c.maxElapsed > 0 {
-		k |= setMaxElapsed
-	}
-	if c.attempt > 0 {
-		k |= setAttemptTimeout
-	}
-	if c.observe != nil {
-		k |= setObserver
-	}
-	return k
+// special reports whether the policy needs more of an attempt than the plain path of
+// a call gives: a clock, a context of its own, an event for every success.
+func (c *config) special() bool {
+	writes := c.verb != VerbNone && !c.verb.reads()
+	return writes || c.maxElapsed > 0 || c.attempt > 0 || c.observe != nil || c.problem != ""
 }
 
 // plain reports whether the plain path serves a call with these options. It reads
-// them without building anything.
+// them without building anything, and may well say no where a later option takes an
+// earlier one back: the loop serves every call.
 func plain(opts []Option) bool {
-	var special kind
 	for _, o := range opts {
-		var set, on kind
+		if _, ok := o.(setting); ok { // most options are
+			continue
+		}
 		switch o := o.(type) {
-		case setting:
-			set = o.kind &^ invalid
-			on = o.kind & invalid
-			if o.special() {
-				on |= set
-			}
+		case specialSetting:
+			return false
 		case *Policy:
-			if o != nil {
-				set, on = o.set, o.special
+			if o != nil && o.special {
+				return false
 			}
 		case observerOption:
-			set = setObserver
 			if o.observe != nil {
-				on = setObserver
+				return false
 			}
 		case backoffOption:
 			if o.missing || int(o.class) >= len(classNames) {
-				on = invalid
+				return false
 			}
 		case conditionOption:
 			if o.condition == nil {
-				on = invalid
+				return false
 			}
 		case classifierOption:
 			if o.classify == nil {
-				on = invalid
+				return false
 			}
+		case proofOption:
+			return false
 		}
-		special = special&^set | on
 	}
-	return special == 0
+	return true
 }
 
-func (s setting) special() bool {
-	switch s.kind {
-	case setVerb:
-		v := Verb(s.value)
-		return v != VerbNone && !v.reads()
-	case setMaxElapsed, setAttemptTimeout:
-		return s.value > 0
+// plainPolicy is plain for the commonest options by far: one prepared Policy.
+func plainPolicy(opts []Option) bool {
+	if len(opts) != 1 {
+		return false
 	}
-	return false
+	p, ok := opts[0].(*Policy)
+	return ok && p != nil && p.ready && !p.special
 }
 
 // resolve adds up options, the later on top of the earlier.
@@ -347,6 +358,8 @@ func resolve(opts []Option) config {
 		switch o := o.(type) {
 		case setting:
 			c.setNumber(o)
+		case specialSetting:
+			c.setNumber(o.setting)
 		case nameOption:
 			c.set |= setName
 			c.name = o.name
@@ -354,6 +367,8 @@ func resolve(opts []Option) config {
 			c.setExponential(o.Exponential, setExponential)
 		case backoffOption:
 			switch {
+			case o.missing && o.one:
+				c.reject("WithBackoffFor: the Backoff is nil")
 			case o.missing:
 				c.reject("WithBackoff: the Backoff is nil")
 			case !o.one:
@@ -378,10 +393,16 @@ func resolve(opts []Option) config {
 			}
 		case loggerOption:
 			c.set |= setLogger
-			c.logger = o.check
+			c.logger = o.logger
 		case observerOption:
 			c.set |= setObserver
 			c.observe = o.observe
+		case tokenOption:
+			c.set |= setToken
+			c.token = o.key
+		case proofOption:
+			c.set |= setVerb
+			c.verb, c.proof = o.verb, o.proof
 		case *Policy:
 			if o != nil {
 				c = c.overlaid(o.config)
@@ -417,6 +438,8 @@ func (c *config) setNumber(s setting) {
 		c.attempt = d
 	case setMaxRetryAfter:
 		c.maxRetryAfter = d
+	case setQuery:
+		c.query = true
 	}
 }
 
@@ -468,6 +491,7 @@ func (c config) overlaid(p config) config {
 	if p.set&setVerb != 0 {
 		c.verb = p.verb
 	}
+	c.query = c.query || p.query
 	if p.set&setMaxRetries != 0 {
 		c.maxRetries = p.maxRetries
 	}
@@ -491,6 +515,9 @@ func (c config) overlaid(p config) config {
 	}
 	if p.set&setObserver != 0 {
 		c.observe = p.observe
+	}
+	if p.set&setToken != 0 {
+		c.token = p.token
 	}
 	if c.problem == "" {
 		c.problem = p.problem

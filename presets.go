@@ -22,7 +22,9 @@ var (
 // thing twice.
 func ForMutation() *Policy { return mutation }
 
-// ForQuery is for reads that somebody waits for: 3 retries, 1 s to 10 s.
+// ForQuery is for reads that somebody waits for: 3 retries, 1 s to 10 s. Unless
+// WithVerb says otherwise, it is taken for granted that the call changes nothing, so
+// that the outcome of a failed attempt is never in doubt.
 func ForQuery() *Policy { return query }
 
 // ForConnection retries lost, refused and timed-out connections only, never an

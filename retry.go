@@ -46,7 +46,7 @@ var (
 
 // call is the plain path: nothing is built before an attempt has failed.
 func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
-	if fn == nil || ctx == nil || ctx.Err() != nil || !plain(opts) {
+	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() || !plainPolicy(opts) && !plain(opts) {
 		var none T
 		return loop(ctx, fn, opts, none, nil)
 	}
@@ -54,14 +54,19 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 	if err == nil || settled(ctx, err, opts) {
 		return v, err
 	}
+	if plainPolicy(opts) {
+		return run(ctx, fn, &opts[0].(*Policy).config, v, err, nil)
+	}
 	return loop(ctx, fn, opts, v, err)
 }
 
 // settled reports whether a first failure ends the call without another word: it
 // is a lasting one, nobody was asked to judge it otherwise and nobody listens.
 func settled(ctx context.Context, err error, opts []Option) bool {
-	if v := Classify(err); v.Class.transient() || v.Class == ClassCanceled || ctx.Err() != nil {
-		return false
+	if !lastingAnswer(err) {
+		if v := Classify(err); v.Class.transient() || v.Class == ClassCanceled || ctx.Err() != nil {
+			return false
+		}
 	}
 	for _, o := range opts {
 		switch o := o.(type) {
@@ -76,14 +81,29 @@ func settled(ctx context.Context, err error, opts []Option) bool {
 	return defaultLoggerSilent()
 }
 
-// loop is the loop of all calls. err is the failure of attempt 1 if the plain path
-// has made it, else nil.
+// loop is run for options that have yet to be added up.
 func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
+	return recordedLoop(ctx, fn, opts, v, err, nil)
+}
+
+// recordedLoop is loop with the record that a Transport keeps of its own calls.
+func recordedLoop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, record *wire) (T, error) {
 	c := resolve(opts)
 	c.setDefaults()
-	var p progress
+	return run(ctx, fn, &c, v, err, record)
+}
+
+// run is the loop of all calls. err is the failure of attempt 1 if the plain path has
+// made it, else nil.
+//
+// Ten thousand calls may wait here at once, so that it waits in a frame of its own that
+// is small, under no other that is not needed for the next attempt: a goroutine whose
+// stack has grown beyond 2 KiB keeps twice that.
+func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, v T, err error, record *wire) (T, error) {
+	p := progress{wire: record}
+	defer func() { p.wire.close() }()
 	if err == nil {
-		if err = p.begin(&c, ctx, fn != nil); err != nil {
+		if err = p.begin(c, ctx, fn != nil); err != nil {
 			return v, err
 		}
 		v, err = attempt(ctx, fn, c.attempt, &p)
@@ -91,12 +111,17 @@ func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 		p.attempts = 1
 	}
 	for err != nil {
-		if stopped := p.afterFailure(&c, ctx, err); stopped != nil {
+		delay, stopped := p.afterFailure(c, ctx, err)
+		if stopped != nil {
 			return v, stopped
 		}
+		if !p.sleep(ctx, delay) {
+			return v, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
+		}
+		p.last = err
 		v, err = attempt(ctx, fn, c.attempt, &p)
 	}
-	p.succeeded(&c, ctx)
+	p.succeeded(c, ctx)
 	return v, nil
 }
 
@@ -107,17 +132,19 @@ func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), timeout time.Duration, p *progress) (T, error) {
 	p.attempts++
 	if p.wire != nil {
+		p.wire.begin(p.attempts)
 		ctx = p.wire.context(ctx)
 	}
 	if timeout == 0 {
-		return fn(ctx)
+		v, err := fn(ctx)
+		return v, p.wire.unshield(err)
 	}
 	bounded := newAttemptContext(ctx, timeout)
 	ok := false
 	defer func() { p.timedOut = bounded.end(ok) }() // also when fn panics or exits
 	v, err := fn(bounded)
-	ok = err == nil
-	return v, err
+	ok = err == nil || p.wire.kept()
+	return v, p.wire.unshield(err)
 }
 
 // progress is where one call stands.
@@ -130,10 +157,14 @@ type progress struct {
 	failed   time.Time // when the first attempt ended
 	outcome  Outcome   // of all failed attempts together
 	last     error     // of the attempt before the one that has just ended
-	wire     *wire     // what httptrace saw; nil if the verb does not write
+	verdict  Verdict   // on the attempt that has just ended
+	wire     *wire     // what the wire told; nil for a read if there is no Transport
 	timedOut bool      // the last attempt was ended by the attempt timeout
 	timer    *time.Timer
 }
+
+// harmless reports whether the call changes nothing on the server.
+func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbNone && c.query }
 
 // setDefaults fills in what no option has set.
 func (c *config) setDefaults() {
@@ -156,88 +187,106 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	case ctx == nil:
 		return errNilContext
 	case ctx.Err() != nil:
-		return p.stop(c, ctx, endOf(ctx), Verdict{Class: ClassCanceled}, context.Cause(ctx))
+		return p.stop(c, ctx, endOf(ctx), &Verdict{Class: ClassCanceled}, context.Cause(ctx))
 	}
 	if c.maxElapsed > 0 {
 		p.started = time.Now()
 	}
-	if c.verb != VerbNone && !c.verb.reads() {
+	switch {
+	case p.wire != nil: // a Transport's own
+	case c.proof == nil && c.verb != VerbNone && !c.verb.reads():
 		p.wire = newWire(c.verb)
+	case transportBuilt.Load():
+		p.wire = newWire(VerbNone)
+	}
+	if p.wire != nil {
+		p.wire.retries = c.maxRetries
 	}
 	return nil
 }
 
-// afterFailure decides what follows a failed attempt. nil: the wait is over, the
-// next attempt may begin. Everything else is what the call returns.
+// afterFailure decides what follows a failed attempt: a delay and the next one, or the
+// error that the call returns.
 //
 //	verdict > context over? > may this verb repeat it? > retries left? > delay >
-//	fits the deadline? > (budget pays) > event > sleep > context over?
-func (p *progress) afterFailure(c *config, ctx context.Context, err error) error {
+//	fits the deadline? > (budget pays) > event > (sleep > context over?)
+func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time.Duration, error) {
 	if p.attempts == 1 {
 		p.failed = time.Now()
 	}
-	v, repeat := p.judge(c, ctx, err)
+	p.attempts += p.wire.repeats()
+	repeat := p.judge(c, ctx, err)
+	v := &p.verdict
 	before := p.outcome
-	if !c.verb.reads() {
-		p.outcome = max(p.outcome, v.Outcome)
-	} else {
+	if c.proof != nil {
+		p.outcome, before = c.proof.outcome, c.proof.outcome
+	} else if c.harmless() {
 		v.Outcome = OutcomeNotExecuted
+	} else {
+		p.outcome = max(p.outcome, v.Outcome)
 	}
 
 	switch {
-	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errors.Is(err, context.Cause(ctx))):
-		return p.stop(c, ctx, endOf(ctx), v, err)
-	case !repeat && v.Class.transient() && v.Outcome != OutcomeNotExecuted && innerError(err) == nil:
-		return p.stop(c, ctx, StopOutcomeUnknown, v, err)
+	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
+		return 0, p.stop(c, ctx, endOf(ctx), v, err)
+	case !repeat && (v.Class.transient() || c.verb != VerbNone) && v.Outcome != OutcomeNotExecuted && innerError(err) == nil:
+		return 0, p.stop(c, ctx, StopOutcomeUnknown, v, err)
 	case !repeat:
 		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
-		return p.stop(c, ctx, StopNonRetryable, v, err)
-	case p.attempts > c.maxRetries:
-		return p.stop(c, ctx, StopMaxRetries, v, err)
+		return 0, p.stop(c, ctx, StopNonRetryable, v, err)
+	case p.attempts-c.proof.uncounted(c.maxRetries) > c.maxRetries:
+		return 0, p.stop(c, ctx, StopMaxRetries, v, err)
 	case v.RetryAfter > c.maxRetryAfter:
-		return p.stop(c, ctx, StopRetryAfterTooLong, v, err)
+		return 0, p.stop(c, ctx, StopRetryAfterTooLong, v, err)
 	}
 
-	delay := c.delay(p.attempts, v)
+	delay := c.delay(p.attempts-c.proof.uncounted(c.maxRetries), v.Class, v.RetryAfter)
 	if c.maxElapsed > 0 && delay > c.maxElapsed-time.Since(p.started) {
-		return p.stop(c, ctx, StopMaxElapsed, v, err)
+		return 0, p.stop(c, ctx, StopMaxElapsed, v, err)
 	}
 	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
-		return p.stop(c, ctx, StopDeadline, v, err)
+		return 0, p.stop(c, ctx, StopDeadline, v, err)
 	}
 	// A retry budget has its place here: it pays before the wait, or the call stops.
 
-	p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, v)
-	p.last = nil
-	if !p.sleep(ctx, delay) {
-		return p.stop(c, ctx, endOf(ctx), v, err)
-	}
-	p.last = err
-	return nil
+	p.emit(c, ctx, EventRetry, StopNone, delay, v, err)
+	p.last = nil // from here on, err is what the call has to tell
+	return delay, nil
 }
 
 // judge says what a failure means and whether the call may be repeated after it.
 // The caller's classifier comes first, then the caller's condition, then Classify;
 // none of them may repeat what an inner call has given up on.
-func (p *progress) judge(c *config, ctx context.Context, err error) (v Verdict, repeat bool) {
-	v = Classify(err)
+func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
+	p.verdict = Classify(err)
+	v := &p.verdict
 	if inner := innerError(err); inner != nil {
-		v.Outcome, v.Detail = max(v.Outcome, inner.Outcome), "an inner call gave up"
-		return v, false
+		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
+		return false
 	}
 	if v.Class == ClassCanceled || v.Class == ClassPermanent {
-		p.blameTimeout(c, ctx, &v)
+		p.blameTimeout(c, ctx, v)
 	}
-	unsafe := p.wire.correct(&v)
+	p.wire.correct(v)
+	c.proof.correct(v)
 	if c.classify != nil {
 		if own, ok := c.classify(err); ok {
-			return own, own.Retryable(c.verb)
+			*v = own
+			return c.repeats(own)
 		}
 	}
 	if c.condition != nil && c.condition(err) {
-		return v, true
+		return true
 	}
-	return v, v.Retryable(c.verb) && !(unsafe && v.Outcome != OutcomeNotExecuted)
+	return c.repeats(*v) && (v.Outcome == OutcomeNotExecuted || !p.wire.unsafe())
+}
+
+// repeats reports whether the call may be repeated after a failure.
+func (c *config) repeats(v Verdict) bool {
+	if c.proof != nil {
+		return c.proof.repeats(v)
+	}
+	return v.Retryable(c.verb)
 }
 
 // blameTimeout corrects the verdict on an attempt that the attempt timeout has ended:
@@ -254,21 +303,24 @@ func (p *progress) blameTimeout(c *config, ctx context.Context, v *Verdict) {
 }
 
 // delay is how long to wait before the next attempt.
-func (c *config) delay(retry int, v Verdict) time.Duration {
+func (c *config) delay(retry int, class Class, retryAfter time.Duration) time.Duration {
 	var d time.Duration
-	switch own := c.ownBackoff(v.Class); {
+	switch own := c.ownBackoff(class); {
 	case own != nil:
 		d = max(0, own(retry))
-	case v.Class == ClassDisruption:
+	case c.proof != nil && c.proof.next == rebuild:
+		d = rebuildDelay.Delay(c.proof.rebuilt)
+	case class == ClassDisruption:
 		slow := disruptionDelay
 		slow.Jitter = c.exponential.Jitter
+		slow.Max = min(slow.Max, c.exponential.withDefaults().Max)
 		d = slow.Delay(retry)
-	case v.Class == ClassThrottled && v.RetryAfter > 0:
+	case class == ClassThrottled && retryAfter > 0:
 		d = c.exponential.Delay(retry)
 	default:
-		d = c.exponential.scaled(retry, classFactor(v.Class))
+		d = c.exponential.scaled(retry, classFactor(class))
 	}
-	return afterServer(d, v.RetryAfter, c.exponential.Jitter == JitterNone)
+	return afterServer(d, retryAfter, c.exponential.Jitter == JitterNone)
 }
 
 // ownBackoff is the caller's Backoff for a class, nil if the schedule is ours.
@@ -300,17 +352,24 @@ func (p *progress) sleep(ctx context.Context, d time.Duration) bool {
 // succeeded ends a call that went well.
 func (p *progress) succeeded(c *config, ctx context.Context) {
 	if p.attempts > 1 || c.observe != nil {
-		p.emit(c, ctx, Event{Kind: EventSuccess}, Verdict{})
+		p.emit(c, ctx, EventSuccess, StopNone, 0, new(Verdict), nil)
 	}
 }
 
 // stop ends a call without success. Every failing exit after the options are known
 // comes through here: it emits the one last event and decides whether err goes out
 // as it is or in an *Error.
-func (p *progress) stop(c *config, ctx context.Context, why Stop, v Verdict, err error) error {
-	shown := v
-	shown.Outcome = p.outcome
-	p.emit(c, ctx, Event{Kind: EventFailure, Stop: why, Err: err}, shown)
+func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, err error) error {
+	if c.proof != nil && p.attempts > 0 {
+		if c.proof.settle(ctx) {
+			p.succeeded(c, ctx)
+			return errProven
+		}
+		p.outcome = c.proof.outcome
+	}
+	shown := *v
+	shown.Outcome = max(p.outcome, v.Outcome)
+	p.emit(c, ctx, EventFailure, why, 0, &shown, err)
 	if p.attempts == 0 || why == StopNonRetryable && p.outcome <= toldBy(err) {
 		return err
 	}
@@ -327,10 +386,10 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v Verdict, err
 	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
 		cause := context.Cause(ctx)
 		e.ended = append(e.ended, ended, cause)
-		if p.last != nil && (errors.Is(err, ended) || errors.Is(err, cause)) {
+		if p.last != nil && (holds(err, ended) || holds(err, cause)) {
 			// The attempt only says that the context is over. What the API said
 			// before is worth more.
-			e.Err = p.last
+			e.Err, e.RetryAfter = p.last, Classify(p.last).RetryAfter
 			e.ended = append(e.ended, err)
 		}
 	}

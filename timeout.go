@@ -3,7 +3,7 @@ package k8sretry
 import (
 	"context"
 	"runtime"
-	"sync/atomic"
+	"sync"
 	"time"
 	"weak"
 )
@@ -13,75 +13,122 @@ import (
 // because what a successful attempt has opened (a watch, a log stream) lives on this
 // context.
 type attemptContext struct {
-	context.Context // detached from the caller's cancellation, cancelled by cancel
+	context.Context // values and cause; detached from the caller's cancellation
 	cancel          context.CancelCauseFunc
 	parent          context.Context
 	deadline        time.Time
 	timer           *time.Timer
+	link            *link
 	unlink          func() bool // stops following the parent
-	state           atomic.Int32
+	done            chan struct{}
+
+	mu        sync.Mutex
+	err       error // set once
+	over      bool  // fn has returned
+	timedOut  bool
+	followers int // contexts derived from this one, and AfterFuncs
 }
 
-// The states of an attemptContext.
-const (
-	attemptRunning  int32 = iota
-	attemptTimedOut       // the timer was first
-	attemptOver           // fn has returned
-)
+// link is what the parent holds: a weak pointer, because a caller may make millions
+// of calls under one context that ends with the process, and a strong one while
+// somebody follows the attempt's context.
+type link struct{ strong *attemptContext }
 
 func newAttemptContext(parent context.Context, timeout time.Duration) *attemptContext {
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(parent))
-	c := &attemptContext{Context: inner, cancel: cancel, parent: parent, deadline: time.Now().Add(timeout)}
-	// The parent must not keep the attempt alive: a caller may make millions of calls
-	// under one context that ends with the process. So it holds a weak pointer, and
-	// the link goes when the attempt's context is garbage.
-	self := weak.Make(c)
+	c := &attemptContext{
+		Context: inner, cancel: cancel, parent: parent, deadline: time.Now().Add(timeout), link: new(link), done: make(chan struct{}),
+	}
+	self, held := weak.Make(c), c.link
 	c.unlink = context.AfterFunc(parent, func() {
 		if c := self.Value(); c != nil {
-			c.cancel(context.Cause(c.parent))
+			c.finish(c.parent.Err(), context.Cause(c.parent), false)
 		}
+		runtime.KeepAlive(held)
 	})
 	runtime.AddCleanup(c, func(unlink func() bool) { unlink() }, c.unlink)
-	c.timer = time.AfterFunc(timeout, func() {
-		if c.state.CompareAndSwap(attemptRunning, attemptTimedOut) {
-			c.cancel(context.DeadlineExceeded)
-		}
-	})
+	c.timer = time.AfterFunc(timeout, func() { c.finish(context.DeadlineExceeded, context.DeadlineExceeded, true) })
 	return c
+}
+
+// finish ends the context; the first to come names the reason, for good.
+func (c *attemptContext) finish(err, cause error, timeout bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || timeout && c.over {
+		return
+	}
+	c.err, c.timedOut, c.link.strong = err, timeout, nil
+	c.cancel(cause)
+	close(c.done)
 }
 
 // end is called when fn is done, however it ended, and reports whether the timeout
 // had ended the attempt. After a success the context goes on without a timeout.
 func (c *attemptContext) end(success bool) (timedOut bool) {
-	timedOut = !c.state.CompareAndSwap(attemptRunning, attemptOver)
+	c.mu.Lock()
+	c.over, timedOut = true, c.timedOut
+	c.mu.Unlock()
 	c.timer.Stop()
 	if !success {
 		c.unlink()
-		c.cancel(context.Canceled)
+		c.finish(context.Canceled, context.Canceled, false)
 	}
 	return timedOut
+}
+
+func (c *attemptContext) Done() <-chan struct{} { return c.done }
+
+// AfterFunc is how package context follows a context that is none of its own. It
+// shows who still listens.
+func (c *attemptContext) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stopInner := context.AfterFunc(c.Context, f)
+	if c.err == nil {
+		c.followers++
+		c.link.strong = c
+	}
+	return func() bool {
+		if !stopInner() {
+			return false
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.followers--; c.followers == 0 {
+			c.link.strong = nil
+		}
+		return true
+	}
 }
 
 // Deadline returns the earlier of the attempt's and the caller's deadline while the
 // attempt runs, afterwards the caller's.
 func (c *attemptContext) Deadline() (time.Time, bool) {
 	deadline, ok := c.parent.Deadline()
-	if c.state.Load() == attemptOver || ok && deadline.Before(c.deadline) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over || ok && deadline.Before(c.deadline) {
 		return deadline, ok
 	}
 	return c.deadline, true
 }
 
 // Err tells a timeout by its name and an end of the caller's context by the
-// caller's; the inner context knows only that it was cancelled.
+// caller's, at once: the caller's AfterFunc runs in a goroutine of its own.
 func (c *attemptContext) Err() error {
-	switch {
-	case c.Context.Err() == nil:
-		return nil
-	case c.state.Load() == attemptTimedOut:
-		return context.DeadlineExceeded
-	case c.parent.Err() != nil:
-		return c.parent.Err()
+	c.mu.Lock()
+	err := c.err
+	c.mu.Unlock()
+	if err != nil {
+		return err
 	}
-	return c.Context.Err()
+	if c.parent.Err() != nil {
+		c.finish(c.parent.Err(), context.Cause(c.parent), false)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
 }
+
+func (c *attemptContext) String() string { return "k8sretry.WithAttemptTimeout" }

@@ -1,0 +1,77 @@
+package k8sretry
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// DynamicResource is what [Dynamic] needs of the dynamic client's ResourceInterface.
+type DynamicResource interface {
+	Create(ctx context.Context, obj *unstructured.Unstructured, opts metav1.CreateOptions, subresources ...string) (*unstructured.Unstructured, error)
+	Update(ctx context.Context, obj *unstructured.Unstructured, opts metav1.UpdateOptions, subresources ...string) (*unstructured.Unstructured, error)
+	Delete(ctx context.Context, name string, opts metav1.DeleteOptions, subresources ...string) error
+	Get(ctx context.Context, name string, opts metav1.GetOptions, subresources ...string) (*unstructured.Unstructured, error)
+	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+	Apply(ctx context.Context, name string, obj *unstructured.Unstructured, opts metav1.ApplyOptions, subresources ...string) (*unstructured.Unstructured, error)
+}
+
+// DynamicClient gives the dynamic client the shape of a typed one. Make it with
+// [Dynamic].
+type DynamicClient struct {
+	resource     DynamicResource
+	subresources []string
+}
+
+// Dynamic adapts a resource of the dynamic client to the safe writes:
+//
+//	widgets := k8sretry.Dynamic(client.Resource(gvr).Namespace("default"))
+//	widget, err := k8sretry.Create(ctx, widgets, widget, metav1.CreateOptions{})
+//
+// With subresources ("status", "scale"), all requests but Watch go there. A nil
+// resource gives a nil client, which the safe writes refuse.
+func Dynamic(resource DynamicResource, subresources ...string) *DynamicClient {
+	if missing(resource) {
+		return nil
+	}
+	return &DynamicClient{resource, subresources}
+}
+
+// Get reads an object.
+func (c *DynamicClient) Get(ctx context.Context, name string, opts metav1.GetOptions) (*unstructured.Unstructured, error) {
+	return c.resource.Get(ctx, name, opts, c.subresources...)
+}
+
+// Create creates an object.
+func (c *DynamicClient) Create(ctx context.Context, obj *unstructured.Unstructured, opts metav1.CreateOptions) (*unstructured.Unstructured, error) {
+	return c.resource.Create(ctx, obj, opts, c.subresources...)
+}
+
+// Update replaces an object.
+func (c *DynamicClient) Update(ctx context.Context, obj *unstructured.Unstructured, opts metav1.UpdateOptions) (*unstructured.Unstructured, error) {
+	return c.resource.Update(ctx, obj, opts, c.subresources...)
+}
+
+// UpdateStatus replaces the status of an object.
+func (c *DynamicClient) UpdateStatus(ctx context.Context, obj *unstructured.Unstructured, opts metav1.UpdateOptions) (*unstructured.Unstructured, error) {
+	return c.resource.Update(ctx, obj, opts, "status")
+}
+
+// Delete deletes an object.
+func (c *DynamicClient) Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error {
+	return c.resource.Delete(ctx, name, opts, c.subresources...)
+}
+
+// Apply applies an object under the name that it has.
+func (c *DynamicClient) Apply(ctx context.Context, obj *unstructured.Unstructured, opts metav1.ApplyOptions) (*unstructured.Unstructured, error) {
+	return c.resource.Apply(ctx, obj.GetName(), obj, opts, c.subresources...)
+}
+
+// Watch watches the resource itself, whatever the subresources.
+func (c *DynamicClient) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	return c.resource.Watch(ctx, opts)
+}
+
+func (c *DynamicClient) keepsAnnotations() bool { return len(c.subresources) == 0 }

@@ -1,0 +1,150 @@
+package k8sretry
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"reflect"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// The safe writes, [Create], [Update], [Modify] and [Delete], tell the truth about a
+// write whose answer was lost. All of them work in the same way:
+//
+//   - They repeat what a [Do] with the same options repeats, and also what it must
+//     not: a write whose outcome is unknown. It can be repeated because the answer
+//     to the repetition is checked before it is believed.
+//   - A token of the call, drawn at random, travels with the object as an annotation
+//     (see [TokenAnnotation]). When a repetition is answered by AlreadyExists, Conflict
+//     or another lasting error, the object is read: if it carries the token, the
+//     write was carried out, and the call succeeds.
+//   - What was proven not to be carried out ends with the error as it came. What can
+//     be proven neither way has [ErrOutcomeUnknown] in its chain.
+//   - When retries, deadline or the caller's patience end while the outcome is in
+//     doubt, one last check decides. It has [FinalCheck] of its own, also if the
+//     context is over: so long after its end a call may return.
+//   - Without a failure exactly one request is sent (Modify: one read, one write). A
+//     dry run stores nothing and needs no proof.
+//   - The caller's object is never changed. The object returned after a proof is the
+//     one found, which others may have changed since.
+//
+// The options are those of Do, and [WithTokenAnnotation]; WithVerb means nothing
+// here. All are safe for concurrent use if the client is; two calls at a time may
+// share an object.
+
+// TokenAnnotation is the key of the annotation in which a safe write leaves the token
+// of the call. See [WithTokenAnnotation] to rename it or to do without.
+//
+// Admission that strips the annotation from an object makes the object a foreign
+// one. The status of most kinds is stored without the annotations of the write; see
+// [Status].
+const TokenAnnotation = "k8sretry.dev/call"
+
+// Object is what a safe write handles: a pointer to an API object, such as
+// *corev1.Pod or *unstructured.Unstructured.
+type Object interface {
+	metav1.Object
+	runtime.Object
+}
+
+// Getter is a client that reads one object. The clients of client-go, such as
+// PodInterface, have this shape, and so have the fakes.
+type Getter[T Object] interface {
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (T, error)
+}
+
+// Creator is what [Create] needs of a client.
+type Creator[T Object] interface {
+	Getter[T]
+	Create(ctx context.Context, obj T, opts metav1.CreateOptions) (T, error)
+}
+
+// Updater is what [Update] and [Modify] need of a client. If it is also a [Watcher],
+// as the clients of client-go are, more can be proven.
+type Updater[T Object] interface {
+	Getter[T]
+	Update(ctx context.Context, obj T, opts metav1.UpdateOptions) (T, error)
+}
+
+// Deleter is what [Delete] needs of a client.
+type Deleter[T Object] interface {
+	Getter[T]
+	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error
+}
+
+// Watcher is a client that watches objects.
+type Watcher interface {
+	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+}
+
+var (
+	errNilClient = errors.New("k8sretry: the client is nil")
+	errNilObject = errors.New("k8sretry: the object is nil")
+	// errNoObject is a success that is none: net/http follows a redirected POST with
+	// a GET, whose answer, a list say, decodes into an empty object.
+	errNoObject = errors.New("k8sretry: the server reported a success without an object")
+)
+
+// missing reports whether v is nil or holds a nil pointer.
+func missing(v any) bool {
+	if v == nil {
+		return true
+	}
+	r := reflect.ValueOf(v)
+	return r.Kind() == reflect.Pointer && r.IsNil()
+}
+
+// empty reports whether an object came out of nothing. Fakes give no UID, so that it
+// takes both.
+func empty[T Object](obj T) bool {
+	return missing(obj) || obj.GetName() == "" && obj.GetUID() == ""
+}
+
+func copyOf[T Object](obj T) T { return obj.DeepCopyObject().(T) }
+
+// stamp marks what one write stores.
+type stamp struct{ key, token string }
+
+// newStamp draws a token. Nobody can guess it and no other call has it.
+func newStamp(key string) stamp { return stamp{key, rand.Text()} }
+
+// put marks an object, which must be the call's own.
+func (s stamp) put(obj metav1.Object) {
+	if s.key == "" {
+		return
+	}
+	annotations := obj.GetAnnotations()
+	if annotations == nil {
+		annotations = make(map[string]string, 1)
+	}
+	annotations[s.key] = s.token
+	obj.SetAnnotations(annotations)
+}
+
+// on reports whether an object carries the mark.
+func (s stamp) on(obj metav1.Object) bool {
+	return s.key != "" && obj.GetAnnotations()[s.key] == s.token
+}
+
+// isAbsent reports whether err says that the object of this name is not there. A 404
+// about something else, a namespace or a path that is not served, says no such thing.
+func isAbsent(err error, name string) bool {
+	if Classify(err).StatusCode == 0 || !apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+		return false
+	}
+	details := statusIn(err).Details
+	return details != nil && details.Name == name
+}
+
+// statusIn is the API status in err, empty if there is none.
+func statusIn(err error) metav1.Status {
+	var s apierrors.APIStatus
+	if errors.As(err, &s) {
+		return s.Status()
+	}
+	return metav1.Status{}
+}
