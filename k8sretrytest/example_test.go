@@ -1,0 +1,258 @@
+package k8sretrytest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+var (
+	ctx  = context.Background()
+	fast = k8sretry.New(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithJitter(k8sretry.JitterNone))
+)
+
+// getPod is code under test.
+func getPod(clientset kubernetes.Interface, opts ...k8sretry.Option) error {
+	return k8sretry.Run(ctx, func(ctx context.Context) error {
+		_, err := clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+		return err
+	}, opts...)
+}
+
+func pod(name string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}}
+}
+
+// A script holds several failures, which come one after the other.
+func ExampleFaults() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(1, "get", "pods", k8sretrytest.ConnectionRefused())
+	faults.FailNext(1, "get", "pods", k8sretrytest.Status(503))
+
+	var recorder k8sretrytest.Recorder
+	fmt.Println(getPod(clientset, fast, k8sretry.WithObserver(&recorder)))
+	for _, e := range recorder.Events() {
+		fmt.Println(e.Attempt, e.Class)
+	}
+	// Output:
+	// <nil>
+	// 1 refused
+	// 2 server
+	// 3 none
+}
+
+func ExampleFaults_Install() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(1, "get", "pods", k8sretrytest.Status(503))
+	fmt.Println(getPod(clientset, fast), len(clientset.Actions()))
+	// Output: <nil> 2
+}
+
+// The third call fails: two go through before it.
+func ExampleFaults_FailNext() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(2, "get", "pods", nil)
+	faults.FailNext(1, "get", "pods", errors.New("the third"))
+	for range 4 {
+		_, err := clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+		fmt.Println(err)
+	}
+	// Output:
+	// <nil>
+	// <nil>
+	// the third
+	// <nil>
+}
+
+// A create whose answer was lost must not be repeated blindly: Run says so.
+func ExampleFaults_LoseNext() {
+	clientset := fake.NewClientset()
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.LoseNext(1, "create", "pods", k8sretrytest.LostReply())
+	err := k8sretry.Run(ctx, func(ctx context.Context) error {
+		_, err := clientset.CoreV1().Pods("default").Create(ctx, pod("web-0"), metav1.CreateOptions{})
+		return err
+	}, k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbCreate))
+	fmt.Println(errors.Is(err, k8sretry.ErrOutcomeUnknown))
+
+	_, err = clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+	fmt.Println("it is there:", err == nil)
+	// Output:
+	// true
+	// it is there: true
+}
+
+func ExampleFaults_FailRandomly() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailRandomly(1, 0.3, "get", "pods", k8sretrytest.Status(503))
+	failed := 0
+	for range 100 {
+		if getPod(clientset, fast, k8sretry.WithMaxRetries(10)) != nil {
+			failed++
+		}
+	}
+	fmt.Println(failed, "of 100 failed;", faults.Calls("get", "pods") > 120, "that some were repeated")
+	// Output: 0 of 100 failed; true that some were repeated
+}
+
+func ExampleFaults_LoseRandomly() {
+	clientset := fake.NewClientset()
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.LoseRandomly(1, 0.3, "create", "pods", k8sretrytest.Status(504))
+	failed := 0
+	for i := range 100 {
+		if _, err := clientset.CoreV1().Pods("default").Create(ctx, pod(fmt.Sprint("web-", i)), metav1.CreateOptions{}); err != nil {
+			failed++
+		}
+	}
+	pods, err := clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+	fmt.Println(failed > 0, len(pods.Items), err)
+	// Output: true 100 <nil>
+}
+
+func ExampleFaults_Heal() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(1000, "*", "*", k8sretrytest.ConnectionRefused())
+	fmt.Println(getPod(clientset, fast) != nil)
+	faults.Heal()
+	fmt.Println(getPod(clientset, fast) != nil)
+	// Output:
+	// true
+	// false
+}
+
+func ExampleFaults_Calls() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(2, "get", "pods", k8sretrytest.Status(503))
+	_ = getPod(clientset, fast)
+	fmt.Println(faults.Calls("get", "pods"), faults.Calls("create", "*"))
+	// Output: 3 0
+}
+
+func ExampleFaults_Transport() {
+	var faults k8sretrytest.Faults
+	cfg := &rest.Config{Host: "http://in.memory", Transport: memory{http.HandlerFunc(serve)}} // or that of envtest
+	cfg.Wrap(faults.Transport)
+	clientset, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	faults.FailNext(1, "list", "deployments", k8sretrytest.Status(502))
+	faults.LoseNext(1, "list", "deployments", k8sretrytest.CutBody())
+	for range 3 {
+		_, err := clientset.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{})
+		fmt.Println(k8sretry.Classify(err).Class)
+	}
+	// Output:
+	// server
+	// connection
+	// none
+}
+
+func ExampleLikeServer() {
+	clientset := fake.NewClientset()
+	k8sretrytest.LikeServer(&clientset.Fake)
+	pods := clientset.CoreV1().Pods("default")
+
+	created, _ := pods.Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-"}}, metav1.CreateOptions{})
+	fmt.Println(len(created.Name), len(created.UID), created.ResourceVersion)
+
+	created.Labels = map[string]string{"app": "web"}
+	updated, err := pods.Update(ctx, created, metav1.UpdateOptions{})
+	fmt.Println(updated.ResourceVersion, err)
+	_, err = pods.Update(ctx, created, metav1.UpdateOptions{})
+	fmt.Println(k8sretry.Classify(err).Class)
+
+	err = pods.Delete(ctx, created.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions("of another")})
+	fmt.Println(k8sretry.Classify(err).Class)
+	// Output:
+	// 9 36 2
+	// 3 <nil>
+	// conflict
+	// conflict
+}
+
+func ExampleRecorder() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(2, "get", "pods", k8sretrytest.Status(503))
+
+	var recorder k8sretrytest.Recorder
+	_ = getPod(clientset, fast, k8sretry.WithObserver(&recorder))
+	fmt.Println(recorder.Retries(), recorder.Delays(), recorder.Last().Kind == k8sretry.EventSuccess)
+	// Output: 2 [1ms 2ms] true
+}
+
+// printing stands for the t of a test.
+type printing struct{ testing.TB }
+
+func (printing) Helper()                        {}
+func (printing) Errorf(format string, a ...any) { fmt.Printf(format+"\n", a...) }
+
+func ExampleRecorder_AssertRetried() {
+	var t printing
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(1, "get", "pods", k8sretrytest.ConnectionReset())
+
+	var recorder k8sretrytest.Recorder
+	_ = getPod(clientset, fast, k8sretry.WithObserver(&recorder), k8sretry.WithName("getPod"))
+	recorder.AssertRetried(t, 1)
+	recorder.AssertRetried(t, 2)
+	// Output:
+	// retries: 1, want 2:
+	//   getPod attempt 1: connection, again in 1ms: Post "https://10.96.0.1:443/api/v1/namespaces/default/pods": read tcp 10.244.0.7:40512->10.96.0.1:443: read: connection reset by peer
+	//   getPod attempt 2: success
+}
+
+func ExampleRecorder_AssertSucceeded() {
+	var t printing
+	var recorder k8sretrytest.Recorder
+	_ = getPod(fake.NewClientset(), fast, k8sretry.WithObserver(&recorder), k8sretry.WithName("getPod"))
+	recorder.AssertSucceeded(t)
+	// Output:
+	// the last call has not succeeded:
+	//   getPod attempt 1: permanent, stopped (non_retryable): pods "web-0" not found
+}
+
+func ExampleRecorder_AssertStopped() {
+	var t printing
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	faults.FailNext(100, "get", "pods", k8sretrytest.Status(503))
+
+	var recorder k8sretrytest.Recorder
+	_ = getPod(clientset, fast, k8sretry.WithObserver(&recorder))
+	fmt.Println(recorder.AssertStopped(t, k8sretry.StopMaxRetries))
+	// Output: true
+}

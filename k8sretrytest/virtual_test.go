@@ -1,0 +1,224 @@
+package k8sretrytest_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// What docs/testing.md shows and says. Its Go code is taken from this file, which
+// TestTheGuideIsTested checks.
+
+// Scaler is the code under test.
+type Scaler struct {
+	Clientset kubernetes.Interface
+	Retry     []k8sretry.Option // for tests and for callers who know better
+}
+
+func (s Scaler) Scale(ctx context.Context, name string, replicas int32) error {
+	opts := append([]k8sretry.Option{k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, s.Retry...)
+	return k8sretry.Run(ctx, func(ctx context.Context) error {
+		deployments := s.Clientset.AppsV1().Deployments("default")
+		d, err := deployments.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		d.Spec.Replicas = &replicas
+		_, err = deployments.Update(ctx, d, metav1.UpdateOptions{})
+		return err
+	}, opts...)
+}
+
+func web() *appsv1.Deployment {
+	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}}
+}
+
+func TestScaleOutlastsAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset := fake.NewClientset(web())
+		var faults k8sretrytest.Faults
+		faults.Install(&clientset.Fake)
+		faults.FailNext(5, "update", "deployments", k8sretrytest.Status(503))
+
+		var recorder k8sretrytest.Recorder
+		scaler := Scaler{clientset, []k8sretry.Option{k8sretry.WithObserver(&recorder), k8sretry.WithJitter(k8sretry.JitterNone)}}
+		start := time.Now()
+		if err := scaler.Scale(t.Context(), "web", 3); err != nil {
+			t.Fatal(err)
+		}
+		recorder.AssertRetried(t, 5)
+		if got := time.Since(start); got != 60*time.Second { // 2+4+8+16+30, in no time
+			t.Errorf("the waits took %v", got)
+		}
+	})
+}
+
+func TestScaleGivesUpInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset := fake.NewClientset(web())
+		var faults k8sretrytest.Faults
+		faults.Install(&clientset.Fake)
+		faults.FailNext(100, "update", "deployments", k8sretrytest.TooManyRequests(8*time.Second))
+
+		var recorder k8sretrytest.Recorder
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		start := time.Now()
+		err := Scaler{clientset, []k8sretry.Option{k8sretry.WithObserver(&recorder)}}.Scale(ctx, "web", 3)
+		if !apierrors.IsTooManyRequests(err) {
+			t.Errorf("got %v", err)
+		}
+		recorder.AssertStopped(t, k8sretry.StopDeadline)
+		if time.Since(start) > 30*time.Second {
+			t.Error("it slept past its deadline")
+		}
+	})
+}
+
+func TestScaleTwiceIsScaleOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset := fake.NewClientset(web())
+		k8sretrytest.LikeServer(&clientset.Fake)
+		var faults k8sretrytest.Faults
+		faults.Install(&clientset.Fake)
+		faults.LoseNext(1, "update", "deployments", k8sretrytest.LostReply())
+
+		if err := (Scaler{Clientset: clientset}).Scale(t.Context(), "web", 3); err != nil {
+			t.Fatal(err)
+		}
+		if n := faults.Calls("update", "deployments"); n != 2 {
+			t.Errorf("%d updates", n)
+		}
+	})
+}
+
+func TestAnInformerCatchesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset := fake.NewClientset(web())
+		var faults k8sretrytest.Faults
+		faults.Install(&clientset.Fake)
+		faults.FailNext(3, "list", "deployments", k8sretrytest.ConnectionRefused())
+
+		ctx, cancel := context.WithCancel(t.Context())
+		factory := informers.NewSharedInformerFactory(clientset, 0)
+		lister := factory.Apps().V1().Deployments().Lister()
+		factory.Start(ctx.Done())
+		defer factory.Shutdown() // no goroutine may be left when the bubble ends
+		defer cancel()
+		factory.WaitForCacheSync(ctx.Done())
+
+		if _, err := lister.Deployments("default").Get("web"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestARealClientWithoutANetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var faults k8sretrytest.Faults
+		cfg := &rest.Config{Host: "http://in.memory", Transport: memory{http.HandlerFunc(serve)}}
+		cfg.Wrap(faults.Transport)
+		clientset, err := kubernetes.NewForConfig(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		faults.FailNext(2, "update", "deployments", k8sretrytest.ConnectionReset())
+		if err := (Scaler{Clientset: clientset}).Scale(t.Context(), "web", 3); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func serve(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"default"}}`)
+}
+
+// memory serves requests without a network, so that client-go runs on virtual time.
+type memory struct{ http.Handler }
+
+func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, req)
+	return w.Result(), nil
+}
+
+// The claims in the guide that its code does not show.
+
+func TestNoRealTimePasses(t *testing.T) {
+	start := time.Now()
+	TestScaleOutlastsAnOutage(t)
+	assert.Less(t, time.Since(start), 20*time.Second, "a minute of waits")
+}
+
+func TestAFakeMadeOutsideTheBubbleWorksInIt(t *testing.T) {
+	clientset, faults := served("a")
+	faults.FailNext(3, "get", "configmaps", k8sretrytest.Status(503))
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		require.NoError(t, k8sretry.Run(t.Context(), func(context.Context) error { return get(clientset) }, exact))
+		assert.Equal(t, 7*time.Second, time.Since(start))
+	})
+	assert.Equal(t, 4, faults.Calls("get", "configmaps"))
+}
+
+func TestAFakeKnowsNoContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	clientset, _ := served("a")
+	_, err := maps(clientset).Get(ctx, "a", metav1.GetOptions{})
+	assert.NoError(t, err)
+}
+
+func TestAnInformerSeesWritesBetweenFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset, faults := served("before")
+		faults.FailNext(2, "watch", "configmaps", k8sretrytest.Status(503))
+		ctx, cancel := context.WithCancel(t.Context())
+		factory := informers.NewSharedInformerFactory(clientset, 0)
+		seen := make(chan string, 10)
+		_, err := factory.Core().V1().ConfigMaps().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc: func(obj any) { seen <- obj.(*corev1.ConfigMap).Name },
+		})
+		require.NoError(t, err)
+		factory.Start(ctx.Done())
+		defer factory.Shutdown()
+		defer cancel()
+		assert.Equal(t, "before", <-seen)
+		create(t, clientset, configMap("between"))
+		assert.Equal(t, "between", <-seen)
+		time.Sleep(10 * time.Minute) // virtual; more than any back-off of an informer
+		assert.Equal(t, 3, faults.Calls("watch", "configmaps"))
+	})
+}
+
+func TestTheGuideIsTested(t *testing.T) {
+	guide, source := document(t, "../docs/testing.md"), document(t, "virtual_test.go")
+	blocks := strings.Split(guide, "```go\n")[1:]
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		code, _, ok := strings.Cut(block, "```")
+		require.True(t, ok)
+		assert.Contains(t, source, code, "the guide shows code that no test runs")
+	}
+}
