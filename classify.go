@@ -92,28 +92,54 @@ func IsRetryableConnectionError(err error) bool {
 //     it is the caller's own.
 //   - A chain without end is [ClassPermanent] with an unknown outcome.
 func Classify(err error) Verdict {
+	if e, ok := err.(*apierrors.StatusError); ok && e != nil { // most errors, without a walk
+		m := judgeStatus(&e.ErrStatus)
+		return Verdict{m.class, m.outcome, int(e.ErrStatus.Code), retryAfter(&e.ErrStatus), m.detail}
+	}
+	var v Verdict
+	classifyChain(err, &v)
+	return v
+}
+
+// classify is Classify, into a zero Verdict. It returns the Error of an inner call of
+// this package in err, nil if there is none.
+func classify(err error, v *Verdict) (inner *Error) {
+	if e, ok := err.(*apierrors.StatusError); ok && e != nil {
+		v.setStatus(&e.ErrStatus)
+		return nil
+	}
+	return classifyChain(err, v)
+}
+
+func (v *Verdict) setStatus(s *metav1.Status) {
+	m := judgeStatus(s)
+	v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail = m.class, m.outcome, int(s.Code), retryAfter(s), m.detail
+}
+
+func classifyChain(err error, v *Verdict) (inner *Error) {
 	if err == nil {
-		return Verdict{}
+		return nil
 	}
 	w := walk{left: maxNodes}
 	var t trail
 	status, members, end := w.down(err, &t)
-	if status != nil { // most errors: no need to weigh one meaning against others
-		m := judgeStatus(status)
-		return Verdict{m.class, m.outcome, int(status.Code), retryAfter(status), m.detail}
-	}
-	if members == nil { // nothing to weigh here either
+	switch {
+	case status != nil: // no need to weigh one meaning against others
+		v.setStatus(status)
+	case members == nil: // nor here
 		m := judgeNetwork(end, &t)
 		if m == nil {
 			m = &meansUnknown
 		}
-		return Verdict{Class: m.class, Outcome: t.limit(m.outcome), Detail: m.detail}
+		v.Class, v.Outcome, v.Detail = m.class, t.limit(m.outcome), m.detail
+	default:
+		w.weigh(nil, members, end, &t)
+		if w.worst == nil {
+			w.add(&meansUnknown, meansUnknown.outcome, 0)
+		}
+		v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail = w.worst.class, w.outcome, w.code, w.retryAfter, w.worst.detail
 	}
-	w.weigh(nil, members, end, &t)
-	if w.worst == nil {
-		w.add(&meansUnknown, meansUnknown.outcome, 0)
-	}
-	return Verdict{w.worst.class, w.outcome, w.code, w.retryAfter, w.worst.detail}
+	return w.inner
 }
 
 // maxNodes bounds a walk: chains can be cyclic, and joins of joins grow fast.
@@ -154,6 +180,7 @@ func begun(quotes []quote, text string) *meaning {
 // walk is the state of one walk through an error, and what it has found.
 type walk struct {
 	left       int           // nodes that may still be visited
+	inner      *Error        // the first of an inner call
 	status     bool          // there is an API status
 	worst      *meaning      // the least safe of the meanings, nil if there is none
 	code       int           // the code of its status, else of another
@@ -209,6 +236,9 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 		case *Error:
 			if e == nil {
 				return nil, nil, nil
+			}
+			if w.inner == nil {
+				w.inner = e
 			}
 			next = e.Err
 		case *shielded: // by a Transport: what client-go must not see, we may

@@ -87,11 +87,41 @@
 //
 //	grep k8s_api_call_failed_retrying app.log | jq .status_code | sort | uniq -c | sort -rn
 //
-// For metrics and traces there is [Observer].
+// For metrics and traces there is [Observer]. For tests of a service's retries there is
+// package k8sretrytest.
 //
-// # Below this package
+// # Safe writes
+//
+// [Create], [Update], [Modify] and [Delete] tell the truth about a write whose answer
+// was lost; [Apply] has no need to, but never repeats a conflict about ownership. All
+// of them work in the same way:
+//
+//   - They repeat what a Do with the same options repeats, and also what it must not: a
+//     write whose outcome is unknown. It can be repeated because the answer to the
+//     repetition is checked before it is believed.
+//   - A token of the call, drawn at random, travels with the object as an annotation
+//     (see [TokenAnnotation]). When a repetition is answered by AlreadyExists, Conflict
+//     or another lasting error, the object is read: if it carries the token, the write
+//     was carried out, and the call succeeds.
+//   - What was proven not to be carried out ends with the error as it came. What can be
+//     proven neither way has [ErrOutcomeUnknown] in its chain.
+//   - When retries, deadline or the caller's patience end while the outcome is in doubt,
+//     one last check decides. It has [FinalCheck] of its own, also if the context is
+//     over: so long after its end a call may return.
+//   - Without a failure exactly one request is sent (Modify: one read, one write). A dry
+//     run stores nothing and needs no proof.
+//   - The caller's object is never changed. The object returned after a proof is the one
+//     found, which others may have changed since.
+//
+// Their options are those of Do, and [WithTokenAnnotation]; WithVerb means nothing
+// there. They are safe for concurrent use if the client is; two calls at a time may
+// share an object. Dynamic clients come in by [Dynamic], the status by [Status].
+//
+// # Below client-go
 //
 // client-go itself repeats every request, writes included, up to 10 times when a 429
 // or 5xx carries a Retry-After, and a read whose connection was reset up to 10 times
-// (k8s.io/client-go/rest/with_retry.go). It does so inside one attempt, unseen.
+// (k8s.io/client-go/rest/with_retry.go). It does so inside one attempt, unseen. A
+// [Transport] in the rest.Config takes its place: inside a Do it sends once and tells
+// what it saw, elsewhere it has the loop of Do.
 package k8sretry

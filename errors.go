@@ -194,15 +194,6 @@ func (e *Error) Unwrap() []error {
 	return append(chain, e.ended...)
 }
 
-// innerError returns the Error of an inner call of this package in err, nil if there
-// is none. What an inner call has given up on is not repeated by an outer one: two
-// loops would multiply their attempts.
-func innerError(err error) *Error {
-	left := maxNodes
-	inner, _ := first(err, &left, func(e error) bool { _, ok := e.(*Error); return ok }).(*Error)
-	return inner
-}
-
 // first is the first error in err, depth first, that fits, nil if none does. Unlike
 // errors.As it looks into the Aggregate of apimachinery, asks no nil pointer anything,
 // and visits a bounded number of errors: chains can be cyclic, joins of joins wide.
@@ -249,12 +240,4 @@ func holds(err, target error) bool {
 		is, ok := e.(interface{ Is(error) bool })
 		return ok && is.Is(target)
 	}) != nil
-}
-
-// toldBy is the outcome that an error tells its receiver by itself.
-func toldBy(err error) Outcome {
-	if e := innerError(err); e != nil {
-		return e.Outcome
-	}
-	return OutcomeNotExecuted
 }

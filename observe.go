@@ -170,12 +170,13 @@ func shorten(err error) string {
 // or built, so that a call to which nobody listens pays next to nothing.
 func (p *progress) emit(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
 	if c.observe != nil || c.listens(level(kind, why)) {
-		p.tell(c, ctx, Event{Kind: kind, Stop: why, Delay: delay, Err: err}, v)
+		p.tell(c, ctx, kind, why, delay, v, err)
 	}
 }
 
 //go:noinline // its frame must not be part of a call that waits
-func (p *progress) tell(c *config, ctx context.Context, e Event, v *Verdict) {
+func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
+	e := Event{Kind: kind, Stop: why, Delay: delay, Err: err}
 	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed = p.attempts, c.maxRetries, c.verb, p.elapsed()
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	name := e.Name()

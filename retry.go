@@ -55,7 +55,7 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 		return v, err
 	}
 	if plainPolicy(opts) {
-		return run(ctx, fn, &opts[0].(*Policy).config, v, err, nil)
+		return run(ctx, fn, &opts[0].(*Policy).config, newProgress(), v, err)
 	}
 	return loop(ctx, fn, opts, v, err)
 }
@@ -63,10 +63,13 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 // settled reports whether a first failure ends the call without another word: it
 // is a lasting one, nobody was asked to judge it otherwise and nobody listens.
 func settled(ctx context.Context, err error, opts []Option) bool {
-	if !lastingAnswer(err) {
-		if v := Classify(err); v.Class.transient() || v.Class == ClassCanceled || ctx.Err() != nil {
-			return false
-		}
+	lasting, known := lastingAnswer(err)
+	if !known {
+		v := Classify(err)
+		lasting = !v.Class.transient() && v.Class != ClassCanceled && ctx.Err() == nil
+	}
+	if !lasting {
+		return false
 	}
 	for _, o := range opts {
 		switch o := o.(type) {
@@ -90,23 +93,23 @@ func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 func recordedLoop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, record *wire) (T, error) {
 	c := resolve(opts)
 	c.setDefaults()
-	return run(ctx, fn, &c, v, err, record)
+	p := progress{wire: record}
+	return run(ctx, fn, &c, &p, v, err)
 }
 
 // run is the loop of all calls. err is the failure of attempt 1 if the plain path has
 // made it, else nil.
 //
-// Ten thousand calls may wait here at once, so that it waits in a frame of its own that
-// is small, under no other that is not needed for the next attempt: a goroutine whose
-// stack has grown beyond 2 KiB keeps twice that.
-func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, v T, err error, record *wire) (T, error) {
-	p := progress{wire: record}
-	defer func() { p.wire.close() }()
+// Ten thousand calls may wait here at once. A goroutine whose stack has grown beyond
+// 2 KiB keeps twice that, so the frames of call and run, together with that of the
+// runtime's select, are small: for a prepared policy, what the call has to remember is
+// on the heap.
+func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T, err error) (T, error) {
 	if err == nil {
 		if err = p.begin(c, ctx, fn != nil); err != nil {
 			return v, err
 		}
-		v, err = attempt(ctx, fn, c.attempt, &p)
+		v, err = attempt(ctx, fn, c.attempt, p)
 	} else {
 		p.attempts = 1
 	}
@@ -115,11 +118,18 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 		if stopped != nil {
 			return v, stopped
 		}
-		if !p.sleep(ctx, delay) {
+		if delay > 0 {
+			select {
+			case <-p.wake(delay):
+			case <-ctx.Done():
+				p.timer.Stop()
+			}
+		}
+		if ctx.Err() != nil { // both may have been ready
 			return v, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
 		}
 		p.last = err
-		v, err = attempt(ctx, fn, c.attempt, &p)
+		v, err = attempt(ctx, fn, c.attempt, p)
 	}
 	p.succeeded(c, ctx)
 	return v, nil
@@ -131,19 +141,29 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 // it, also when fn panics.
 func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), timeout time.Duration, p *progress) (T, error) {
 	p.attempts++
+	if p.wire == nil && timeout == 0 {
+		return fn(ctx)
+	}
+	returned := false
 	if p.wire != nil {
 		p.wire.begin(p.attempts)
 		ctx = p.wire.context(ctx)
+		defer func() {
+			if !returned {
+				p.wire.close() // fn has panicked, or its goroutine exits
+			}
+		}()
 	}
 	if timeout == 0 {
 		v, err := fn(ctx)
+		returned = true
 		return v, p.wire.unshield(err)
 	}
 	bounded := newAttemptContext(ctx, timeout)
 	ok := false
 	defer func() { p.timedOut = bounded.end(ok) }() // also when fn panics or exits
 	v, err := fn(bounded)
-	ok = err == nil || p.wire.kept()
+	returned, ok = true, err == nil || p.wire.kept()
 	return v, p.wire.unshield(err)
 }
 
@@ -158,6 +178,7 @@ type progress struct {
 	outcome  Outcome   // of all failed attempts together
 	last     error     // of the attempt before the one that has just ended
 	verdict  Verdict   // on the attempt that has just ended
+	inner    *Error    // of an inner call that gave up in that attempt
 	wire     *wire     // what the wire told; nil for a read if there is no Transport
 	timedOut bool      // the last attempt was ended by the attempt timeout
 	timer    *time.Timer
@@ -165,6 +186,9 @@ type progress struct {
 
 // harmless reports whether the call changes nothing on the server.
 func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbNone && c.query }
+
+//go:noinline // so that it is not part of the frame in which a call waits
+func newProgress() *progress { return new(progress) }
 
 // setDefaults fills in what no option has set.
 func (c *config) setDefaults() {
@@ -174,6 +198,7 @@ func (c *config) setDefaults() {
 	if c.set&setMaxRetryAfter == 0 {
 		c.maxRetryAfter = defaultMaxRetryAfter
 	}
+	c.exponential = c.exponential.withDefaults()
 }
 
 // begin prepares a call that the plain path does not serve, or ends it before its
@@ -229,7 +254,7 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	switch {
 	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
 		return 0, p.stop(c, ctx, endOf(ctx), v, err)
-	case !repeat && (v.Class.transient() || c.verb != VerbNone) && v.Outcome != OutcomeNotExecuted && innerError(err) == nil:
+	case !repeat && (v.Class.transient() || c.verb != VerbNone) && v.Outcome != OutcomeNotExecuted && p.inner == nil:
 		return 0, p.stop(c, ctx, StopOutcomeUnknown, v, err)
 	case !repeat:
 		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
@@ -258,10 +283,10 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 // The caller's classifier comes first, then the caller's condition, then Classify;
 // none of them may repeat what an inner call has given up on.
 func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
-	p.verdict = Classify(err)
 	v := &p.verdict
-	if inner := innerError(err); inner != nil {
-		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
+	*v = Verdict{}
+	if p.inner = classify(err, v); p.inner != nil {
+		v.Outcome, v.Detail = p.inner.Outcome, "an inner call gave up"
 		return false
 	}
 	if v.Class == ClassCanceled || v.Class == ClassPermanent {
@@ -331,26 +356,19 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 	return c.backoff
 }
 
-// sleep waits, and reports whether the context has lasted. One timer serves all
-// waits of a call.
-func (p *progress) sleep(ctx context.Context, d time.Duration) bool {
-	if d > 0 {
-		if p.timer == nil {
-			p.timer = time.NewTimer(d)
-		} else {
-			p.timer.Reset(d)
-		}
-		select {
-		case <-p.timer.C:
-		case <-ctx.Done():
-			p.timer.Stop()
-		}
+// wake returns the channel that ends a wait. One timer serves all waits of a call.
+func (p *progress) wake(d time.Duration) <-chan time.Time {
+	if p.timer == nil {
+		p.timer = time.NewTimer(d)
+	} else {
+		p.timer.Reset(d)
 	}
-	return ctx.Err() == nil // both may have been ready
+	return p.timer.C
 }
 
 // succeeded ends a call that went well.
 func (p *progress) succeeded(c *config, ctx context.Context) {
+	p.wire.close()
 	if p.attempts > 1 || c.observe != nil {
 		p.emit(c, ctx, EventSuccess, StopNone, 0, new(Verdict), nil)
 	}
@@ -360,6 +378,7 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 // comes through here: it emits the one last event and decides whether err goes out
 // as it is or in an *Error.
 func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, err error) error {
+	p.wire.close()
 	if c.proof != nil && p.attempts > 0 {
 		if c.proof.settle(ctx) {
 			p.succeeded(c, ctx)
@@ -370,7 +389,7 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	shown := *v
 	shown.Outcome = max(p.outcome, v.Outcome)
 	p.emit(c, ctx, EventFailure, why, 0, &shown, err)
-	if p.attempts == 0 || why == StopNonRetryable && p.outcome <= toldBy(err) {
+	if p.attempts == 0 || why == StopNonRetryable && p.outcome <= p.told() {
 		return err
 	}
 	e := &Error{
@@ -394,6 +413,14 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 		}
 	}
 	return e
+}
+
+// told is the outcome that the error of the last attempt tells its receiver by itself.
+func (p *progress) told() Outcome {
+	if p.inner == nil {
+		return OutcomeNotExecuted
+	}
+	return p.inner.Outcome
 }
 
 // endOf says how the caller's context ended.

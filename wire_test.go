@@ -136,6 +136,7 @@ func TestFakesAreNotTakenForSilentTransports(t *testing.T) {
 
 // What the record of a writing verb costs.
 func TestAllocationsOfAWritingVerb(t *testing.T) {
+	k8sretry.ForgetTransports()
 	for verb, want := range map[k8sretry.Verb]float64{k8sretry.VerbCreate: 4, k8sretry.VerbUpdate: 4, k8sretry.VerbPatch: 5, k8sretry.VerbDelete: 4} {
 		got := testing.AllocsPerRun(100, func() {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, k8sretry.WithVerb(verb))

@@ -12,30 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// The safe writes, [Create], [Update], [Modify] and [Delete], tell the truth about a
-// write whose answer was lost. All of them work in the same way:
-//
-//   - They repeat what a [Do] with the same options repeats, and also what it must
-//     not: a write whose outcome is unknown. It can be repeated because the answer
-//     to the repetition is checked before it is believed.
-//   - A token of the call, drawn at random, travels with the object as an annotation
-//     (see [TokenAnnotation]). When a repetition is answered by AlreadyExists, Conflict
-//     or another lasting error, the object is read: if it carries the token, the
-//     write was carried out, and the call succeeds.
-//   - What was proven not to be carried out ends with the error as it came. What can
-//     be proven neither way has [ErrOutcomeUnknown] in its chain.
-//   - When retries, deadline or the caller's patience end while the outcome is in
-//     doubt, one last check decides. It has [FinalCheck] of its own, also if the
-//     context is over: so long after its end a call may return.
-//   - Without a failure exactly one request is sent (Modify: one read, one write). A
-//     dry run stores nothing and needs no proof.
-//   - The caller's object is never changed. The object returned after a proof is the
-//     one found, which others may have changed since.
-//
-// The options are those of Do, and [WithTokenAnnotation]; WithVerb means nothing
-// here. All are safe for concurrent use if the client is; two calls at a time may
-// share an object.
-
 // TokenAnnotation is the key of the annotation in which a safe write leaves the token
 // of the call. See [WithTokenAnnotation] to rename it or to do without.
 //

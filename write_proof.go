@@ -139,9 +139,10 @@ func (p *proof) send(ctx context.Context, request func(context.Context) error) (
 	if err == nil {
 		return Verdict{}, nil
 	}
-	v := Classify(err)
+	var v Verdict
+	inner := classify(err, &v)
 	class := v.Class
-	switch inner := innerError(err); {
+	switch {
 	case inner != nil:
 		v.Outcome = max(v.Outcome, inner.Outcome)
 	case err == errNoObject, ctx.Err() != nil && v.StatusCode == 0:
