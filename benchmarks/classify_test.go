@@ -7,7 +7,7 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-var wrappedUnavailable = fmt.Errorf("reading settings: %w", errUnavailable)
+var errWrappedUnavailable = fmt.Errorf("reading settings: %w", errUnavailable)
 
 // They keep the compiler from dropping what is measured.
 var (
@@ -24,7 +24,7 @@ func BenchmarkClassify(b *testing.B) {
 		ours func(error) bool
 	}{
 		{"503", errUnavailable, k8sretry.IsRetryableK8sError},
-		{"wrapped503", wrappedUnavailable, k8sretry.IsRetryableK8sError},
+		{"wrapped503", errWrappedUnavailable, k8sretry.IsRetryableK8sError},
 		{"refused", errRefused, k8sretry.IsRetryableConnectionError},
 	} {
 		b.Run(failure.name, func(b *testing.B) {

@@ -98,7 +98,7 @@ func TestChecksOfPeersKnowTheMeasuredErrors(t *testing.T) {
 	for name, check := range map[string]func(error) bool{"predicates": predicates, "transient": transient} {
 		t.Run(name, func(t *testing.T) {
 			assert.True(t, check(errUnavailable))
-			assert.True(t, check(wrappedUnavailable))
+			assert.True(t, check(errWrappedUnavailable))
 			assert.True(t, check(errRefused))
 			assert.False(t, check(errNotFound))
 		})
