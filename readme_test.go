@@ -134,7 +134,6 @@ func TestREADMEUnitTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
 		pod, err := get(t.Context(), "web-0", metav1.GetOptions{}) // the reactor fails twice
-		// ...
 		require.NoError(t, err)
 		assert.Equal(t, "web-0", pod.Name)
 	})
