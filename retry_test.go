@@ -168,6 +168,18 @@ func TestDo(t *testing.T) {
 			waits:     seconds(90),
 		},
 		{
+			situation: "504 with a delay below half of the schedule: half of the schedule",
+			fails:     []error{withDelay(gatewayTimeout(), 1)},
+			opts:      []k8sretry.Option{k8sretry.WithInitialDelay(8 * time.Second)},
+			waits:     seconds(4),
+		},
+		{
+			situation: "503 with a delay above the schedule: the delay",
+			fails:     []error{withDelay(unavailable(), 9)},
+			opts:      []k8sretry.Option{k8sretry.ForMutation()},
+			waits:     seconds(9),
+		},
+		{
 			situation: "a PodDisruptionBudget is polled slowly",
 			fails:     times(3, budgetSpent()),
 			waits:     []time.Duration{5 * time.Second, 7500 * time.Millisecond, 11250 * time.Millisecond},
@@ -311,6 +323,12 @@ func forbidOwnWebhook(err error) (k8sretry.Verdict, bool) {
 func budgetSpent() error {
 	err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: "DisruptionBudget", Message: "The disruption budget web needs 3 healthy pods and has 3 currently"}}
+	return err
+}
+
+// withDelay is a status that asks for a delay.
+func withDelay(err error, seconds int32) error {
+	err.(*apierrors.StatusError).ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: seconds}
 	return err
 }
 

@@ -3,6 +3,7 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +51,16 @@ func TestAttemptTimeout(t *testing.T) {
 			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
 			assert.Equal(t, k8sretry.ClassTimeout, seen.last(t).Class)
 			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		})
+	})
+	t.Run("the client's rate limiter sees no room before the attempt's deadline: a timeout, nothing was sent", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var seen recorder
+			s := fails(fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline")))
+			_, err := k8sretry.Do(t.Context(), s.get, timeout, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithObserver(&seen))
+			require.NoError(t, err)
+			assert.Equal(t, k8sretry.ClassTimeout, seen.events[0].Class)
+			assert.Equal(t, k8sretry.OutcomeNotExecuted, seen.events[0].Outcome)
 		})
 	})
 	t.Run("a foreign cancellation before the timeout is none", func(t *testing.T) {

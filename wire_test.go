@@ -126,6 +126,52 @@ func TestPatchTypeIsSeenOnTheWire(t *testing.T) {
 	}
 }
 
+// What was answered by 429 has not been carried out, and may be repeated whatever it is.
+func TestThrottledJSONPatchIsRepeated(t *testing.T) {
+	var served atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))
+	t.Cleanup(server.Close)
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
+	n := 0
+	err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+		if err := post(ctx, client, server.URL, "application/json-patch+json"); err != nil {
+			return err
+		}
+		if n++; n == 1 {
+			return tooMany(0)
+		}
+		return nil
+	}, k8sretry.WithVerb(k8sretry.VerbPatch), k8sretry.WithInitialDelay(0))
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, served.Load())
+}
+
+// The type of a patch is that of its body, not of the answer it would like.
+func TestAcceptIsNoPatchType(t *testing.T) {
+	var served atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1); panic(http.ErrAbortHandler) }))
+	server.Config.ErrorLog = quiet
+	t.Cleanup(server.Close)
+	client := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(client.CloseIdleConnections)
+	err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPatch, server.URL, strings.NewReader("{}"))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Accept", "application/json-patch+json")
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	}, k8sretry.WithVerb(k8sretry.VerbPatch), k8sretry.WithInitialDelay(0))
+	require.Error(t, err)
+	assert.EqualValues(t, 4, served.Load())
+}
+
 // A fake that never asks for a connection proves nothing about one.
 func TestFakesAreNotTakenForSilentTransports(t *testing.T) {
 	s := fails(network("read", 104))
