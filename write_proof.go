@@ -170,7 +170,9 @@ func (p *proof) send(ctx context.Context, request func(context.Context) error) (
 func (w *wire) repeatedUnseen() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.seen.requests == 0 && w.asked.Load() > 1
+	// Connections obtained, not looked for: HTTP/2 looks twice for one request when
+	// several wait for a new connection.
+	return w.seen.requests == 0 && w.connected.Load() > 1
 }
 
 // inDoubt reports whether an earlier request of the call, or this one, may have been

@@ -2,7 +2,8 @@ package k8sretry
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"io"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,8 +17,8 @@ import (
 const firstChangeTime = 3 * time.Second
 
 // errWatchEnded is a watch that was cut before it told anything: a clean end, a reset
-// and a truncated frame look alike.
-var errWatchEnded = errors.New("k8sretry: the watch ended before it told of a change")
+// and a truncated frame look alike. It is a lost connection, so that it is asked again.
+var errWatchEnded = fmt.Errorf("k8sretry: the watch ended before it told of a change: %w", io.ErrUnexpectedEOF)
 
 // change is what firstChange has learned.
 type change[T Object] struct {

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/k8sretry/k8sretry/e2e/internal/storm"
+)
+
+func example() table {
+	results := []storm.Result{{Ops: 10, FalseFailures: 3}, {Ops: 10, Twice: 2}, {Ops: 10, Right: 2, Reported: 1, Moot: 1}}
+	return table{
+		seed: 3, ops: 5, lost: []row{{"deletes", results}}, killed: row{"creates", results}, early: results,
+		throttled: 6, throttledPlain: 66,
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	text := example().markdown()
+	assert.Contains(t, text, "| deletes | 10 | 3 / 0 / 0 | 0 / 2 / 0 | **0 / 0 / 0** |\n")
+	assert.Contains(t, text, "these fail: plain client-go 30.0 %, retry.OnError 0.0 %, k8sretry 0.0 %.\n")
+	assert.Contains(t, text, "sees 66 requests")
+	assert.Zero(t, example().wrong())
+}
+
+func TestARightFailureThatIsKeptBackIsWrong(t *testing.T) {
+	e := example()
+	e.lost[0].results[2].Reported--
+	assert.Equal(t, 2, e.wrong(), "both rows share the result")
+}
+
+func TestWriteReplacesWhatIsBetweenTheMarkers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "README.md")
+	require.NoError(t, os.WriteFile(path, []byte("a\n"+beginMark+"\nold\n"+endMark+"\nb\n"), 0o644))
+	var printed strings.Builder
+	require.NoError(t, write(path, "new\n", &printed))
+	written, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "a\n"+beginMark+"\nnew\n"+endMark+"\nb\n", string(written))
+	assert.Empty(t, printed.String())
+}
+
+func TestWritePrintsWithoutMarkers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "README.md")
+	require.NoError(t, os.WriteFile(path, []byte("a\n"+beginMark+"\nno end\n"), 0o644))
+	var printed strings.Builder
+	require.NoError(t, write(path, "new\n", &printed))
+	assert.Equal(t, "new\n", printed.String())
+}
