@@ -64,7 +64,7 @@ func (t table) markdown() string {
 		fmt.Fprintf(&b, " %s %.1f %%%s", caller().Name(), 100*float64(r.FalseFailures)/float64(r.Ops), separator)
 	}
 	fmt.Fprintf(&b, "\nA persistent 429 with `Retry-After: 1` and five retries: the server sees %d requests of client-go in a retry loop, in %.0f s,\n"+
-		"and %d of client-go on a `Transport`, in %.1f s.\n", t.throttledPlain, t.throttledPlainTook.Seconds(), t.throttled, t.throttledTook.Seconds())
+		"and %d of client-go on a `Transport`, in %.1f s (with JitterNone; by default a Retry-After is spread upwards by up to a half).\n", t.throttledPlain, t.throttledPlainTook.Seconds(), t.throttled, t.throttledTook.Seconds())
 	return b.String()
 }
 
