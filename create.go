@@ -37,7 +37,7 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 	}
 	c := &creation[T]{
 		proof:  proof{verb: VerbCreate, dryRun: len(opts.DryRun) > 0},
-		client: client, obj: copyOf(obj), opts: opts, stamp: newStamp(tokenKey(options)),
+		client: client, obj: sendable(obj), opts: opts, stamp: newStamp(tokenKey(options)),
 	}
 	if !c.dryRun {
 		c.stamp.put(c.obj)

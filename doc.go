@@ -110,6 +110,8 @@
 //     over: so long after its end a call may return.
 //   - Without a failure exactly one request is sent (Modify: one read, one write). A dry
 //     run stores nothing and needs no proof.
+//   - A write that a redirect of 301, 302 or 303 has turned into a GET is noticed where a
+//     Transport sees it (Create notices it always).
 //   - The caller's object is never changed. The object returned after a proof is the one
 //     found, which others may have changed since.
 //

@@ -66,12 +66,21 @@ func (c *DynamicClient) Delete(ctx context.Context, name string, opts metav1.Del
 
 // Apply applies an object under the name that it has.
 func (c *DynamicClient) Apply(ctx context.Context, obj *unstructured.Unstructured, opts metav1.ApplyOptions) (*unstructured.Unstructured, error) {
+	if obj == nil {
+		return nil, errNilObject
+	}
 	return c.resource.Apply(ctx, obj.GetName(), obj, opts, c.subresources...)
 }
 
 // Watch watches the resource itself, whatever the subresources.
 func (c *DynamicClient) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 	return c.resource.Watch(ctx, opts)
+}
+
+// watcher is the client itself where a watch shows the objects that it writes: what
+// scale and other subresources store has a shape of its own.
+func (c *DynamicClient) watcher() (Watcher, bool) {
+	return c, len(c.subresources) == 0 || len(c.subresources) == 1 && c.subresources[0] == "status"
 }
 
 func (c *DynamicClient) keepsAnnotations() bool { return len(c.subresources) == 0 }

@@ -300,7 +300,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 			return c.repeats(own)
 		}
 	}
-	if c.condition != nil && c.condition(err) {
+	if c.condition != nil && !c.proof.halted() && c.condition(err) {
 		return true
 	}
 	return c.repeats(*v) && (v.Outcome == OutcomeNotExecuted || !p.wire.unsafe())

@@ -24,18 +24,28 @@ type send struct {
 	trace   httptrace.ClientTrace
 	tries   atomic.Int32 // connections that net/http has chosen for it
 	stopped atomic.Bool
+	reads   bool
+	opaque  string
+	t       *transport
 }
 
 // errNotTaken takes the place of what HTTP/2 says after its last try.
 var errNotTaken = errors.New("the server takes no request on this connection (HTTP/2 REFUSED_STREAM or GOAWAY)")
 
+// errNoResponse is what a RoundTripper below must not do.
+var errNoResponse = errors.New("k8sretry: the wrapped RoundTripper returned neither a response nor an error")
+
 // send sends the request once, and notes in the record what became of it.
 func (x *exchange) send(ctx context.Context, record *wire) (*http.Response, error) {
 	s := &x.first
-	if x.sends > 0 {
-		s = new(send) // goroutines of the send before may still read theirs
+	if _, bounded := ctx.(*attemptContext); bounded || x.sends > 0 {
+		// Goroutines of the send before may still read theirs. And the caller's context,
+		// which may live for ever, holds the record, and with it the exchange: a send in
+		// it would hold the attempt's context, which is then never collected.
+		s = new(send)
 	}
 	s.Context, s.record, s.hooked, s.url = ctx, record, record.trace != nil || x.kind.verb.reads(), *x.req.URL
+	s.reads, s.opaque, s.t = x.kind.verb.reads(), x.req.URL.Opaque, x.t
 	if s.before = httptrace.ContextClientTrace(ctx); s.before != nil {
 		s.trace = *s.before
 	}
@@ -54,6 +64,9 @@ func (x *exchange) send(ctx context.Context, record *wire) (*http.Response, erro
 	}
 	x.sends++
 	resp, err := x.t.next.RoundTrip(req)
+	if resp == nil && err == nil {
+		err = errNoResponse // net/http says the same of a RoundTripper
+	}
 	if err != nil && s.stopped.Load() {
 		err = errNotTaken
 	}
@@ -83,7 +96,13 @@ func (l *listener) Value(key any) any {
 	return nil
 }
 
+// sendKey finds the send of a Transport above.
+type sendKey struct{}
+
 func (s *send) Value(key any) any {
+	if key == (sendKey{}) {
+		return s
+	}
 	if key == traceKey {
 		return &s.trace
 	}
@@ -110,11 +129,20 @@ func (s *send) gotConn(info httptrace.GotConnInfo) {
 	switch n := s.tries.Add(1); {
 	case n == 1:
 	case !overHTTP2(info.Conn):
-		// The other connections were dead: however many there were, this is the
-		// second send at most.
 		if n == 2 {
 			s.record.extra.Add(1)
 			s.record.spare.Add(-1)
+		}
+		// net/http takes one kept connection after the other for a read, whether they
+		// were dead or the server has broken them. The second send is the last one: it
+		// goes out on a connection of its own, and on the others nothing is written.
+		switch {
+		case !s.reads:
+		case info.Reused:
+			s.url.Opaque = "\x00"
+			s.t.CloseIdleConnections()
+		default:
+			s.url.Opaque = s.opaque
 		}
 	case s.record.spare.Add(-1) >= 0:
 		s.record.extra.Add(1)

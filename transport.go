@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 )
 
 // Transport gives every call of every client built from a rest.Config (typed,
@@ -91,6 +92,9 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, t.policy.complaint()
 	}
+	if req.Context().Value(sendKey{}) != nil {
+		return t.next.RoundTrip(req) // another Transport, above this one, sees to it
+	}
 	k := describe(req)
 	var resp *http.Response
 	var err error
@@ -147,14 +151,14 @@ type exchange struct {
 	record  wire // if the loop is the Transport's own
 	first   send
 	sends   int
-	failure *http.Response // the answer of the last attempt, if it was one that failed
-	judged  error          // what that answer is as an error
+	failure *http.Response  // the answer of the last attempt, if it was one that failed
+	judged  error           // what that answer is as an error
+	bounded *attemptContext // on which that answer is read, nil without an attempt timeout
 }
 
 // attempt is the function that the loop calls.
 func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
-	discard(x.failure)
-	x.failure, x.judged = nil, nil
+	x.discard()
 	resp, err := x.send(ctx, &x.record)
 	if err != nil {
 		// As net/http will hand it on: by this an error is known to be of the wire.
@@ -164,7 +168,8 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 		return resp, nil
 	}
 	x.record.keepContext()
-	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.t.policy.set&(setCondition|setClassifier) != 0)
+	x.bounded, _ = ctx.(*attemptContext)
+	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.set&(setCondition|setClassifier) != 0)
 	return resp, x.judged
 }
 
@@ -174,9 +179,11 @@ func (x *exchange) last(err error) (*http.Response, error) {
 	if x.failure != nil {
 		// The answer itself, unless the error knows more than it.
 		if e == nil || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
-			return x.failure, nil
+			resp := x.failure
+			x.failure, x.bounded = nil, nil // see send
+			return resp, nil
 		}
-		discard(x.failure)
+		x.discard()
 	}
 	if e == nil {
 		return nil, withoutURL(err)
@@ -186,6 +193,18 @@ func (x *exchange) last(err error) (*http.Response, error) {
 		e.ended[i] = withoutURL(e.ended[i])
 	}
 	return nil, e
+}
+
+// discard gives up the answer that failed. What remains of it may take as long as an
+// attempt.
+func (x *exchange) discard() {
+	if c := x.bounded; c != nil {
+		end := func() { c.finish(context.Canceled, context.Canceled, false) }
+		timer := time.AfterFunc(x.t.policy.attempt, end)
+		defer func() { timer.Stop(); c.unlink(); end() }()
+	}
+	discard(x.failure)
+	x.failure, x.judged, x.bounded = nil, nil, nil
 }
 
 func withoutURL(err error) error {

@@ -33,7 +33,7 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 	}
 	u := &replacement[T]{
 		proof:  proof{verb: VerbUpdate, dryRun: len(opts.DryRun) > 0},
-		client: client, obj: copyOf(obj), opts: opts, stamp: newStamp(tokenKey(options)),
+		client: client, obj: sendable(obj), opts: opts, stamp: newStamp(tokenKey(options)),
 	}
 	if !u.dryRun {
 		u.before = obj.GetAnnotations()[u.stamp.key]
@@ -149,6 +149,9 @@ func (u *replacement[T]) find(ctx context.Context) (T, finding, error) {
 // may have been stored without its annotations, as one of a status: it has brought
 // another token, or it has changed more than a status.
 func (u *replacement[T]) isForeign(obj T) bool {
+	if u.obj.GetUID() == "" {
+		return false // it was not read, and lacks what there would be to compare
+	}
 	return u.stamp.key != "" && obj.GetAnnotations()[u.stamp.key] != u.before ||
 		obj.GetGeneration() != u.obj.GetGeneration()
 }

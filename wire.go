@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,6 +46,7 @@ type sent struct {
 	requests   int
 	pure       bool          // none of them can change anything that is stored
 	done       bool          // a write was answered with 2xx
+	diverted   bool          // a write was redirected to where net/http only reads
 	doubt      bool          // a write before the last request may have been carried out
 	lastDoubt  bool          // the last request may have been
 	notTaken   bool          // the last request was not taken by the server
@@ -194,9 +196,12 @@ func (w *wire) note(k *request, req *http.Request, resp *http.Response, err erro
 	switch {
 	case err != nil:
 		s.notTaken = err == errNotTaken
-		s.lastDoubt = writes && !s.notTaken && Classify(err).Outcome != OutcomeNotExecuted
-	case resp.StatusCode < http.StatusBadRequest:
+		s.lastDoubt = writes && !s.notTaken && Classify(&url.Error{Op: req.Method, Err: err}).Outcome != OutcomeNotExecuted
+	case resp.StatusCode < http.StatusMultipleChoices:
 		s.done = s.done || writes
+	case resp.StatusCode < http.StatusBadRequest:
+		// net/http follows 301, 302 and 303 with a GET: the write is lost on the way.
+		s.diverted = s.diverted || writes && resp.StatusCode <= http.StatusSeeOther
 	default:
 		s.lastDoubt = writes && (resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusRequestTimeout)
 		s.retryAfter = retryAfterIn(resp.Header)

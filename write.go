@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"reflect"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -60,6 +62,9 @@ type Watcher interface {
 var (
 	errNilClient = errors.New("k8sretry: the client is nil")
 	errNilObject = errors.New("k8sretry: the object is nil")
+	// errDiverted is a redirected write that a Transport has seen: of 301, 302 and 303
+	// net/http makes a GET, whose success says nothing about the write.
+	errDiverted = errors.New("k8sretry: the write was redirected, and net/http has followed with a GET")
 	// errNoObject is a success that is none: net/http follows a redirected POST with
 	// a GET, whose answer, a list say, decodes into an empty object.
 	errNoObject = errors.New("k8sretry: the server reported a success without an object")
@@ -82,6 +87,20 @@ func empty[T Object](obj T) bool {
 
 func copyOf[T Object](obj T) T { return obj.DeepCopyObject().(T) }
 
+// sendable is a copy of obj whose name and annotations may be set. DeepCopy panics on an
+// unstructured object with an int in it, which the dynamic client takes.
+func sendable[T Object](obj T) T {
+	u, ok := any(obj).(*unstructured.Unstructured)
+	if !ok {
+		return copyOf(obj)
+	}
+	own := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
+	if meta, ok := own.Object["metadata"].(map[string]any); ok {
+		own.Object["metadata"] = maps.Clone(meta)
+	}
+	return any(own).(T)
+}
+
 // stamp marks what one write stores.
 type stamp struct{ key, token string }
 
@@ -95,6 +114,12 @@ func (s stamp) put(obj metav1.Object) {
 	}
 	annotations := obj.GetAnnotations()
 	if annotations == nil {
+		if u, ok := obj.(*unstructured.Unstructured); ok {
+			// Annotations that are no strings read as none. The server shall refuse them.
+			if there, _, err := unstructured.NestedFieldNoCopy(u.Object, "metadata", "annotations"); there != nil || err != nil {
+				return
+			}
+		}
 		annotations = make(map[string]string, 1)
 	}
 	annotations[s.key] = s.token

@@ -136,6 +136,10 @@ func (p *proof) send(ctx context.Context, request func(context.Context) error) (
 	w := newWire(p.verb)
 	defer w.close()
 	err := w.unshield(request(w.context(ctx)))
+	if err == nil && w.wasDiverted() {
+		err = errDiverted
+		return Classify(err), err
+	}
 	if err == nil {
 		return Verdict{}, nil
 	}
@@ -163,6 +167,12 @@ func (p *proof) send(ctx context.Context, request func(context.Context) error) (
 		p.class = v.Class
 	}
 	return v, err
+}
+
+func (w *wire) wasDiverted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen.diverted && !w.seen.done
 }
 
 // repeatedUnseen reports whether client-go has repeated the request by itself, after
@@ -216,6 +226,10 @@ func (p *proof) correct(v *Verdict) {
 		v.Class = ClassConflict
 	}
 }
+
+// halted reports whether the step was the last one, whatever its error means: what can
+// be known is known, or it is the caller's own error.
+func (p *proof) halted() bool { return p != nil && p.next == halt }
 
 // repeats reports whether another step may follow.
 func (p *proof) repeats(v Verdict) bool {
