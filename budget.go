@@ -11,11 +11,11 @@ import (
 // The defaults of [BudgetConfig].
 const (
 	defaultBudgetRatio   = 0.6
-	defaultBudgetReserve = 10
+	defaultBudgetReserve = 20
 	defaultBudgetWindow  = 10 * time.Second
 )
 
-// BudgetConfig says what a [Budget] allows. It is plain data; the zero value allows 10
+// BudgetConfig says what a [Budget] allows. It is plain data; the zero value allows 20
 // retries in 10 s, and 0.6 more for each call that succeeded in these 10 s.
 type BudgetConfig struct {
 	// Ratio is how many retries each successful call allows for the time of one
@@ -26,7 +26,7 @@ type BudgetConfig struct {
 	// earned, and the Reserve is all there is.
 	Ratio float64
 	// Reserve is how many retries are allowed in each Window besides. It carries
-	// callers of a few calls a minute. 0 stands for 10; negative means none.
+	// callers of a few calls a second. 0 stands for 20; negative means none.
 	Reserve int
 	// Window is how long a success and a retry count: a tenth of it more at most.
 	// 0 stands for 10 s. Negative: an error.
@@ -115,7 +115,7 @@ var budgetPrices = [len(classNames)]float64{
 // NewBudget returns a full Budget. A config that makes no sense is reported by the
 // calls that use the Budget, without an attempt.
 func NewBudget(c BudgetConfig) *Budget {
-	b := &Budget{base: time.Now()}
+	b := &Budget{base: time.Now(), countedAt: century}
 	switch {
 	case math.IsNaN(c.Ratio) || math.IsInf(c.Ratio, 0):
 		b.problem = "NewBudget: Ratio must be finite"
@@ -235,7 +235,7 @@ func (b *Budget) look() *budgetPart {
 		part.earned += fresh
 		return part
 	}
-	for i := 0; i <= windowParts && int64(i) <= b.window.last; i++ {
+	for i := range b.window.parts {
 		begin := time.Duration(b.window.last-int64(i)) * b.window.width
 		end := min(begin+b.window.width, now)
 		if end <= from {
