@@ -103,12 +103,15 @@ type Error struct {
 	// Stop says why the call ended.
 	Stop Stop
 	// RetryAfter is how long the server asked to wait in the last error, 0 if it
-	// did not. See WithMaxRetryAfter.
+	// did not. See WithMaxRetryAfter. With ErrBreakerOpen it is how long the Breaker will
+	// let no attempt through.
 	RetryAfter time.Duration
 	// Outcome is what the server did with the call, over all attempts. It is
 	// never more than OutcomeNotExecuted for a verb that reads.
 	Outcome Outcome
-	// Err is the last error of the API or the network that fn returned.
+	// Err is the last error of the API or the network that fn returned. With
+	// ErrBreakerOpen and no attempt it is that of the call that kept the Breaker open;
+	// with ErrHeldBack and no attempt it is nil.
 	Err error
 
 	// ended holds what the context has to say if it ended the call: its error,
@@ -133,15 +136,20 @@ func (e *Error) Error() string {
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " in %v", readable(e.Elapsed))
 	}
-	if e.Stop == StopRetryAfterTooLong {
+	switch {
+	case e.Stop == StopRetryAfterTooLong:
 		fmt.Fprintf(&b, " (it asks for %v)", e.RetryAfter)
+	case e.Stop == StopBreakerOpen && e.RetryAfter > 0:
+		fmt.Fprintf(&b, " (for %v)", readable(e.RetryAfter))
 	}
 	if e.Outcome != OutcomeNotExecuted && e.Stop != StopOutcomeUnknown {
 		b.WriteString("; ")
 		b.WriteString(ErrOutcomeUnknown.Error())
 	}
-	b.WriteString(": ")
-	b.WriteString(fmt.Sprint(e.Err))
+	if e.Err != nil || e.Stop != StopHeldBack && e.Stop != StopBreakerOpen {
+		b.WriteString(": ")
+		b.WriteString(fmt.Sprint(e.Err))
+	}
 	return b.String()
 }
 

@@ -15,11 +15,14 @@ type EventKind uint8
 
 // The kinds of events. A call emits any number of retries, and then exactly one
 // success or one failure, unless fn panics. A call that cannot even begin, for a nil
-// function or an option that makes no sense, emits nothing.
+// function or an option that makes no sense, emits nothing. What changes the state of a
+// Breaker or a Gate that many calls share is an event of the call that did it.
 const (
 	EventRetry   EventKind = iota // an attempt failed and will be repeated after Delay
 	EventSuccess                  // the call succeeded; Attempt 1 means at once
 	EventFailure                  // the call ended without success; Stop says why
+	EventBreaker                  // the end of an attempt, or its beginning, has changed the state of the Breaker
+	EventGate                     // the end of an attempt has made the Gate limit attempts, or no longer
 )
 
 // Event is one decision of a call, as an [Observer] sees it. It is a plain value.
@@ -46,6 +49,12 @@ type Event struct {
 	Detail     string
 	// Stop says why the call ended; EventFailure only.
 	Stop Stop
+	// Held is how long the call has waited in line at its Gate so far.
+	Held time.Duration
+	// Breaker is the new state of the Breaker; EventBreaker only.
+	Breaker BreakerState
+	// Limited tells that the Gate has begun to limit attempts; EventGate only.
+	Limited bool
 	// Err is the error of the attempt that has just ended; nil on success.
 	Err error
 }
@@ -71,6 +80,12 @@ func (e Event) Name() string {
 		return "k8s_api_call_succeeded_after_retry"
 	case e.Kind == EventFailure && int(e.Stop) < len(failureNames):
 		return failureNames[e.Stop]
+	case e.Kind == EventBreaker:
+		return "k8s_api_breaker_" + e.Breaker.String()
+	case e.Kind == EventGate && e.Limited:
+		return "k8s_api_gate_limiting"
+	case e.Kind == EventGate:
+		return "k8s_api_gate_open"
 	}
 	return ""
 }
@@ -123,9 +138,9 @@ func (loggerOption) option() {}
 
 // fields are what a log line of the event holds.
 func (e *Event) fields() []zap.Field {
-	fields := make([]zap.Field, 0, 14)
+	fields := make([]zap.Field, 0, 15)
 	fields = append(fields, zap.String("function", e.Function), zap.Int("attempt", e.Attempt))
-	if e.Kind != EventFailure || e.Stop == StopMaxRetries {
+	if e.Kind == EventRetry || e.Kind == EventSuccess || e.Kind == EventFailure && e.Stop == StopMaxRetries {
 		fields = append(fields, zap.Int("max_retries", e.MaxRetries))
 	}
 	if e.Kind == EventRetry {
@@ -146,6 +161,9 @@ func (e *Event) fields() []zap.Field {
 	}
 	if e.Verb != VerbNone {
 		fields = append(fields, zap.Stringer("verb", e.Verb))
+	}
+	if e.Held > 0 {
+		fields = append(fields, zap.Float64("held_seconds", e.Held.Seconds()))
 	}
 	return append(fields, zap.Float64("elapsed_seconds", e.Elapsed.Seconds()))
 }
@@ -177,19 +195,37 @@ func (p *progress) emit(c *config, ctx context.Context, kind EventKind, why Stop
 //go:noinline // its frame must not be part of a call that waits
 func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
 	e := Event{Kind: kind, Stop: why, Delay: delay, Err: err}
-	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed = p.attempts, c.maxRetries, c.verb, p.elapsed()
+	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Held = p.attempts, c.maxRetries, c.verb, p.elapsed(), p.held
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	name := e.Name()
 	if name != "" || c.name != "" { // a success at once is not worth a look-up
 		e.Function = c.function()
 	}
-	if name != "" && c.listens(level(e.Kind, e.Stop)) {
-		if entry := c.check(level(e.Kind, e.Stop), name); entry != nil {
+	c.publish(ctx, level(e.Kind, e.Stop), name, &e)
+}
+
+// changed tells of a new state of breaker or gate.
+func (p *progress) changed(c *config, ctx context.Context, e Event) {
+	at := zapcore.InfoLevel
+	if e.Limited || e.Kind == EventBreaker && e.Breaker == BreakerOpen {
+		at = zapcore.WarnLevel
+	}
+	if c.observe == nil && !c.listens(at) {
+		return
+	}
+	e.Function, e.Verb, e.Attempt, e.MaxRetries, e.Elapsed, e.Held = c.function(), c.verb, p.attempts, c.maxRetries, p.elapsed(), p.held
+	c.publish(ctx, at, e.Name(), &e)
+}
+
+// publish hands an event to the logger, if it has a name, and to the observer.
+func (c *config) publish(ctx context.Context, at zapcore.Level, name string, e *Event) {
+	if name != "" && c.listens(at) {
+		if entry := c.check(at, name); entry != nil {
 			entry.Write(e.fields()...)
 		}
 	}
 	if c.observe != nil {
-		c.observe(ctx, e)
+		c.observe(ctx, *e)
 	}
 }
 

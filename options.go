@@ -33,6 +33,7 @@ type Policy struct {
 	config
 	special bool // see config.special
 	ready   bool // made by New: the defaults are filled in
+	shared  bool // special for budget, breaker and gate alone
 }
 
 func (*Policy) option() {}
@@ -42,10 +43,17 @@ func (*Policy) option() {}
 // that make no sense are reported by the calls that use the Policy.
 func New(opts ...Option) *Policy {
 	p := &Policy{config: resolve(opts)}
-	p.special = p.config.special()
 	p.setDefaults()
 	p.ready = true
+	p.sort()
 	return p
+}
+
+// sort decides which path the calls of the Policy take.
+func (p *Policy) sort() {
+	p.special = p.config.special()
+	p.shared = p.special && !p.config.slow() && p.verb != VerbWatch
+	p.key = p.gateKey()
 }
 
 // The defaults of a call. Those of the schedule stand at Exponential.
@@ -252,6 +260,10 @@ const (
 	setObserver
 	setToken
 	setQuery // given by ForQuery alone
+	setBudget
+	setBreaker
+	setGate
+	setMaxWait
 
 	invalid kind = 1 << 31 // beside the kind of a setting: its value makes no sense
 
@@ -288,6 +300,11 @@ type config struct {
 	classify      func(error) (Verdict, bool)
 	logger        logger
 	observe       func(context.Context, Event)
+	budget        *Budget
+	breaker       *Breaker
+	gate          *Gate
+	key           uint32 // see gateKey
+	maxWait       time.Duration
 	token         string // the annotation of the safe writes
 	proof         *proof // nil if the call is not a safe write
 	problem       string // the first setting that makes no sense
@@ -296,6 +313,11 @@ type config struct {
 // special reports whether the policy needs more of an attempt than the plain path of
 // a call gives: a clock, a context of its own, an event for every success.
 func (c *config) special() bool {
+	return c.budget != nil || c.guarded() || c.slow()
+}
+
+// slow is special but for budget, breaker and gate, which have a path of their own.
+func (c *config) slow() bool {
 	writes := c.verb != VerbNone && !c.verb.reads()
 	return writes || c.maxElapsed > 0 || c.attempt > 0 || c.observe != nil || c.problem != ""
 }
@@ -308,32 +330,28 @@ func plain(opts []Option) bool {
 		if _, ok := o.(setting); ok { // most options are
 			continue
 		}
-		switch o := o.(type) {
-		case specialSetting:
-			return false
-		case *Policy:
-			if o != nil && o.special {
-				return false
-			}
-		case observerOption:
-			if o.observe != nil {
-				return false
-			}
-		case backoffOption:
-			if o.missing || int(o.class) >= len(classNames) {
-				return false
-			}
-		case conditionOption:
-			if o.condition == nil {
-				return false
-			}
-		case classifierOption:
-			if o.classify == nil {
-				return false
-			}
-		case proofOption:
+		if !plain1(o) {
 			return false
 		}
+	}
+	return true
+}
+
+// plain1 is plain for one option.
+func plain1(o Option) bool {
+	switch o := o.(type) {
+	case specialSetting, proofOption, budgetOption, breakerOption, gateOption:
+		return false
+	case *Policy:
+		return o == nil || !o.special
+	case observerOption:
+		return o.observe == nil
+	case backoffOption:
+		return !o.missing && int(o.class) < len(classNames)
+	case conditionOption:
+		return o.condition != nil
+	case classifierOption:
+		return o.classify != nil
 	}
 	return true
 }
@@ -397,6 +415,21 @@ func resolve(opts []Option) config {
 		case observerOption:
 			c.set |= setObserver
 			c.observe = o.observe
+		case budgetOption:
+			c.set |= setBudget
+			if c.budget = o.Budget; c.budget != nil && c.budget.problem != "" {
+				c.reject(strings.Clone(c.budget.problem)) // a copy: so that the option does not escape
+			}
+		case breakerOption:
+			c.set |= setBreaker
+			if c.breaker = o.Breaker; c.breaker != nil && c.breaker.problem != "" {
+				c.reject(strings.Clone(c.breaker.problem))
+			}
+		case gateOption:
+			c.set |= setGate
+			if c.gate = o.Gate; c.gate != nil && c.gate.calls.enter == nil {
+				c.reject("WithGate: the Gate was not made by NewGate")
+			}
 		case tokenOption:
 			c.set |= setToken
 			c.token = o.key
@@ -440,6 +473,8 @@ func (c *config) setNumber(s setting) {
 		c.maxRetryAfter = d
 	case setQuery:
 		c.query = true
+	case setMaxWait:
+		c.maxWait = d
 	}
 }
 
@@ -519,6 +554,18 @@ func (c config) overlaid(p config) config {
 	if p.set&setToken != 0 {
 		c.token = p.token
 	}
+	if p.set&setBudget != 0 {
+		c.budget = p.budget
+	}
+	if p.set&setBreaker != 0 {
+		c.breaker = p.breaker
+	}
+	if p.set&setGate != 0 {
+		c.gate = p.gate
+	}
+	if p.set&setMaxWait != 0 {
+		c.maxWait = p.maxWait
+	}
 	if c.problem == "" {
 		c.problem = p.problem
 	}
@@ -555,6 +602,8 @@ func (s setting) complaint() string {
 		return fmt.Sprintf("WithMaxElapsed(%v): must not be negative", d)
 	case setAttemptTimeout:
 		return fmt.Sprintf("WithAttemptTimeout(%v): must not be negative", d)
+	case setMaxWait:
+		return fmt.Sprintf("WithMaxWait(%v): must not be negative", d)
 	}
 	return fmt.Sprintf("WithMaxRetryAfter(%v): must not be negative", d)
 }

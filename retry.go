@@ -46,16 +46,33 @@ var (
 
 // call is the plain path: nothing is built before an attempt has failed.
 func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
-	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() || !plainPolicy(opts) && !plain(opts) {
-		var none T
+	var none T
+	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() {
 		return loop(ctx, fn, opts, none, nil)
 	}
+	var shared *config
+	if !plainPolicy(opts) {
+		if shared = calmPolicy(opts); shared == nil && !plain(opts) {
+			if g, found := guardsIn(opts); found {
+				return guardedCall(ctx, fn, opts, g)
+			}
+			return loop(ctx, fn, opts, none, nil)
+		}
+	}
 	v, err := fn(ctx)
-	if err == nil || settled(ctx, err, opts) {
+	if err == nil {
+		if shared != nil && shared.budget != nil {
+			shared.budget.earn()
+		}
+		return v, nil
+	}
+	if settled(ctx, err, opts) {
 		return v, err
 	}
-	if plainPolicy(opts) {
-		return run(ctx, fn, &opts[0].(*Policy).config, newProgress(), v, err)
+	if len(opts) == 1 && (shared != nil || plainPolicy(opts)) {
+		p := newProgress()
+		p.turn.admitted = shared != nil && shared.breaker != nil
+		return run(ctx, fn, &opts[0].(*Policy).config, p, v, err)
 	}
 	return loop(ctx, fn, opts, v, err)
 }
@@ -109,7 +126,12 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 		if err = p.begin(c, ctx, fn != nil); err != nil {
 			return v, err
 		}
-		v, err = attempt(ctx, fn, c.attempt, p)
+		if c.guarded() {
+			if stopped := p.admit(c, ctx, nil); stopped != nil {
+				return v, stopped
+			}
+		}
+		v, err = attempt(ctx, fn, c, p)
 	} else {
 		p.attempts = 1
 	}
@@ -128,23 +150,33 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 		if ctx.Err() != nil { // both may have been ready
 			return v, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
 		}
+		if c.guarded() {
+			if stopped := p.admit(c, ctx, err); stopped != nil {
+				return v, stopped
+			}
+		}
 		p.last = err
-		v, err = attempt(ctx, fn, c.attempt, p)
+		v, err = attempt(ctx, fn, c, p)
 	}
 	p.succeeded(c, ctx)
 	return v, nil
 }
 
-// attempt calls fn once, with the context that the policy asks for.
-//
-// A circuit breaker and a gate have their place here: asked before fn, told after
-// it, also when fn panics.
-func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), timeout time.Duration, p *progress) (T, error) {
+// attempt calls fn once, with the context that the policy asks for. Breaker and gate
+// were asked before; when fn panics, they are told here.
+func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress) (T, error) {
 	p.attempts++
-	if p.wire == nil && timeout == 0 {
+	if p.wire == nil && c.attempt == 0 && !p.turn.taken() {
 		return fn(ctx)
 	}
 	returned := false
+	if p.turn.taken() {
+		defer func() {
+			if !returned {
+				p.abandon(c)
+			}
+		}()
+	}
 	if p.wire != nil {
 		p.wire.begin(p.attempts)
 		ctx = p.wire.context(ctx)
@@ -154,12 +186,12 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), ti
 			}
 		}()
 	}
-	if timeout == 0 {
+	if c.attempt == 0 {
 		v, err := fn(ctx)
 		returned = true
 		return v, p.wire.unshield(err)
 	}
-	bounded := newAttemptContext(ctx, timeout)
+	bounded := newAttemptContext(ctx, c.attempt)
 	ok := false
 	defer func() { p.timedOut = bounded.end(ok) }() // also when fn panics or exits
 	v, err := fn(bounded)
@@ -173,14 +205,19 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), ti
 // value apart when it decides what escapes, and errors from here do.
 type progress struct {
 	attempts int
-	started  time.Time // of the call; only if the policy counts from there
-	failed   time.Time // when the first attempt ended
-	outcome  Outcome   // of all failed attempts together
-	last     error     // of the attempt before the one that has just ended
-	verdict  Verdict   // on the attempt that has just ended
-	inner    *Error    // of an inner call that gave up in that attempt
-	wire     *wire     // what the wire told; nil for a read if there is no Transport
-	timedOut bool      // the last attempt was ended by the attempt timeout
+	started  time.Time     // of the call; only if the policy counts from there
+	failed   time.Time     // when the first attempt ended
+	outcome  Outcome       // of all failed attempts together
+	last     error         // of the attempt before the one that has just ended
+	verdict  Verdict       // on the attempt that has just ended
+	inner    *Error        // of an inner call that gave up in that attempt
+	wire     *wire         // what the wire told; nil for a read if there is no Transport
+	timedOut bool          // the last attempt was ended by the attempt timeout
+	refused  bool          // by breaker or gate
+	failing  int           // 5xx so far
+	held     time.Duration // in line at the gate
+	charged  time.Duration // to the budget
+	turn     turn
 	timer    *time.Timer
 }
 
@@ -199,6 +236,7 @@ func (c *config) setDefaults() {
 		c.maxRetryAfter = defaultMaxRetryAfter
 	}
 	c.exponential = c.exponential.withDefaults()
+	c.key = c.gateKey()
 }
 
 // begin prepares a call that the plain path does not serve, or ends it before its
@@ -234,7 +272,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 // error that the call returns.
 //
 //	verdict > context over? > may this verb repeat it? > retries left? > delay >
-//	fits the deadline? > (budget pays) > event > (sleep > context over?)
+//	fits the deadline? > budget pays > event > (sleep > context over?)
 func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time.Duration, error) {
 	if p.attempts == 1 {
 		p.failed = time.Now()
@@ -265,14 +303,20 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 		return 0, p.stop(c, ctx, StopRetryAfterTooLong, v, err)
 	}
 
-	delay := c.delay(p.attempts-c.proof.uncounted(c.maxRetries), v.Class, v.RetryAfter)
+	delay := c.delay(p, p.attempts-c.proof.uncounted(c.maxRetries), v)
 	if c.maxElapsed > 0 && delay > c.maxElapsed-time.Since(p.started) {
 		return 0, p.stop(c, ctx, StopMaxElapsed, v, err)
 	}
 	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
 		return 0, p.stop(c, ctx, StopDeadline, v, err)
 	}
-	// A retry budget has its place here: it pays before the wait, or the call stops.
+	if c.budget != nil {
+		p.spend(c.budget)
+		if !c.budget.pay(v.Class, delay) {
+			return 0, p.stop(c, ctx, StopBudgetExhausted, v, err)
+		}
+		p.charged += delay
+	}
 
 	p.emit(c, ctx, EventRetry, StopNone, delay, v, err)
 	p.last = nil // from here on, err is what the call has to tell
@@ -294,6 +338,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	}
 	p.wire.correct(v)
 	c.proof.correct(v)
+	if p.turn.taken() { // before anything of the caller's runs
+		p.report(c, ctx, p.health(v), v.RetryAfter, err)
+	}
 	if c.classify != nil {
 		if own, ok := c.classify(err); ok {
 			*v = own
@@ -328,8 +375,9 @@ func (p *progress) blameTimeout(c *config, ctx context.Context, v *Verdict) {
 }
 
 // delay is how long to wait before the next attempt.
-func (c *config) delay(retry int, class Class, retryAfter time.Duration) time.Duration {
+func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
 	var d time.Duration
+	class, retryAfter := v.Class, v.RetryAfter
 	switch own := c.ownBackoff(class); {
 	case own != nil:
 		d = max(0, own(retry))
@@ -340,6 +388,8 @@ func (c *config) delay(retry int, class Class, retryAfter time.Duration) time.Du
 		slow.Jitter = c.exponential.Jitter
 		slow.Max = min(slow.Max, c.exponential.withDefaults().Max)
 		d = slow.Delay(retry)
+	case c.gate != nil && c.set&setJitter == 0:
+		d = c.delayByCause(p, retry, v)
 	case class == ClassThrottled && retryAfter > 0:
 		d = c.exponential.Delay(retry)
 	default:
@@ -369,6 +419,13 @@ func (p *progress) wake(d time.Duration) <-chan time.Time {
 // succeeded ends a call that went well.
 func (p *progress) succeeded(c *config, ctx context.Context) {
 	p.wire.close()
+	if p.turn.taken() {
+		p.report(c, ctx, well, 0, nil)
+	}
+	if c.budget != nil {
+		p.spend(c.budget)
+		c.budget.earn()
+	}
 	if p.attempts > 1 || c.observe != nil {
 		p.emit(c, ctx, EventSuccess, StopNone, 0, new(Verdict), nil)
 	}
@@ -389,7 +446,7 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	shown := *v
 	shown.Outcome = max(p.outcome, v.Outcome)
 	p.emit(c, ctx, EventFailure, why, 0, &shown, err)
-	if p.attempts == 0 || why == StopNonRetryable && p.outcome <= p.told() {
+	if p.attempts == 0 && !p.refused || why == StopNonRetryable && p.outcome <= p.told() {
 		return err
 	}
 	e := &Error{
@@ -405,6 +462,9 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
 		cause := context.Cause(ctx)
 		e.ended = append(e.ended, ended, cause)
+		if p.refused && why != StopHeldBack {
+			e.ended = append(e.ended, ErrHeldBack) // both are true
+		}
 		if p.last != nil && (holds(err, ended) || holds(err, cause)) {
 			// The attempt only says that the context is over. What the API said
 			// before is worth more.

@@ -120,7 +120,7 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 			resp.Request = req
 		}
 		return resp, err
-	}, t.policy.attempt, new(progress))
+	}, &t.policy.config, new(progress))
 }
 
 // repeat sends in the loop of all calls.

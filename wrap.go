@@ -74,6 +74,6 @@ func wrapped(fn reflect.Value, opts []Option) []Option {
 	} else {
 		p.pc = fn.Pointer()
 	}
-	p.special = p.config.special()
+	p.sort()
 	return []Option{p}
 }

@@ -1,0 +1,306 @@
+package k8sretry
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Gate makes calls wait while the server is overloaded, instead of failing or adding to
+// the load. It is shared by all calls of a process to one server; see [WithGate].
+//
+// While the server is well a Gate does nothing. On signs of overload it limits how many
+// attempts are under way at a time, first attempts included, and the others wait in line,
+// first come, first served. The signs are timeouts, refused and lost connections, answers
+// that take far longer than they used to, a 429 while nothing succeeds, and several 5xx
+// with no success between them. The limit is halved by each sign and grows with each
+// success, as TCP does it; where even one attempt at a time fails, the process rests for
+// 1 to 3 s, then longer, up to 45 s, between two attempts. 429 beside successes sets a
+// pace instead, a little slower than the successes of the last ten seconds. As soon as an
+// answer comes in good time and nobody waits, there is no limit again.
+//
+// A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
+// with ErrHeldBack. A lasting answer such as NotFound is a success here. Watches, and
+// what else lives long, pass by.
+//
+// A Gate is safe for concurrent use and must not be copied. It has no goroutine; while
+// calls are under way a timer ticks four times a second. Make it with NewGate.
+type Gate struct {
+	mode  atomic.Uint32 // gateIdle, gateOpen, gateLimited; written under mu
+	ticks atomic.Int64  // the clock of the healthy path
+	calls gateCalls
+	worry atomic.Bool // the next success has something to reset
+	count [shards]gateCounter
+	usual latencies
+
+	mu      sync.Mutex
+	law     law
+	line    line
+	ticker  uint32 // counts the starts of the ticks
+	ticking bool
+	ticked  time.Time // the last time
+	touched bool      // an attempt has failed since then
+
+	servers sync.Map // of a Transport: host to *Gate
+}
+
+// NewGate returns a Gate that limits nothing yet.
+func NewGate() *Gate {
+	g := new(Gate)
+	g.calls = gateCalls{g.enter, g.leave, g.quick}
+	return g
+}
+
+// gateCalls are the methods of a Gate that take its lock, as the loop calls them: as
+// funcs. A lock lets its receiver escape, and with it would escape the options that the
+// Gate was given with.
+type gateCalls struct {
+	enter func(context.Context, time.Duration) (ticket, time.Duration, bool)
+	leave func(ticket, health, uint32, time.Duration, time.Duration) (changed, limited bool)
+	quick func() bool
+}
+
+// GateState is what a Gate does at a moment, for metrics. It is a plain value.
+type GateState struct {
+	// Limited tells that attempts are being limited.
+	Limited bool
+	// Limit is how many attempts may be under way; 0 if there is no such limit, or only
+	// a pace.
+	Limit int
+	// InFlight is how many attempts are under way.
+	InFlight int
+	// Waiting is how many calls wait in line.
+	Waiting int
+	// Rest is how long no attempt will start.
+	Rest time.Duration
+	// Pace is how many attempts may start in a second; 0 if there is no such limit.
+	Pace float64
+}
+
+// State returns what the Gate does now. For a Gate of a Transport that talks to several
+// servers the numbers of calls are sums, and the rest is that of the worst server.
+func (g *Gate) State() GateState {
+	s := g.state()
+	g.servers.Range(func(_, server any) bool {
+		o := server.(*Gate).state()
+		s.InFlight += o.InFlight
+		s.Waiting += o.Waiting
+		if o.Limited && (!s.Limited || o.Rest > s.Rest || o.Rest == s.Rest && o.Limit < s.Limit) {
+			s.Limited, s.Limit, s.Rest, s.Pace = true, o.Limit, o.Rest, o.Pace
+		}
+		return true
+	})
+	return s
+}
+
+func (g *Gate) state() GateState {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := GateState{InFlight: g.inFlight(), Waiting: g.line.waiting}
+	if g.mode.Load() != gateLimited {
+		return s
+	}
+	now := time.Now()
+	s.Limited, s.Rest, s.Pace = true, max(0, g.law.restUntil.Sub(now)), g.law.paceAt(now)
+	if g.law.limit < math.MaxInt32 {
+		s.Limit = int(g.law.limit)
+	}
+	return s
+}
+
+// server is the Gate for one server of a Transport.
+func (g *Gate) server(host string) *Gate {
+	if s, ok := g.servers.Load(host); ok {
+		return s.(*Gate)
+	}
+	s, _ := g.servers.LoadOrStore(host, NewGate())
+	return s.(*Gate)
+}
+
+// The modes of a Gate.
+const (
+	gateIdle    uint32 = iota // no limit; the ticks have stopped because nothing was under way
+	gateOpen                  // no limit
+	gateLimited               // everybody asks the law
+)
+
+// gateCounter counts, in its own cache line, the attempts under way (the lower half) and
+// the successes so far (the upper half, which may wrap).
+type gateCounter struct {
+	n atomic.Uint64
+	_ [56]byte
+}
+
+const oneSuccess = 1 << 32
+
+// ticket is what an attempt got at the Gate, and gives back.
+type ticket struct {
+	held    bool // there is something to give back
+	shard   uint8
+	precise bool   // begun is by the clock, not by the ticks
+	epoch   uint32 // of the law
+	begun   int64
+}
+
+// origin is where the clock of precise tickets begins.
+var origin = time.Now()
+
+// pass lets an attempt through a Gate that limits nothing.
+func (g *Gate) pass() (ticket, bool) {
+	shard := shardOfCaller()
+	c := &g.count[shard].n
+	c.Add(1) // before the mode is read: who sets a limit counts after having set it
+	if g.mode.Load() != gateOpen {
+		c.Add(^uint64(0))
+		return ticket{}, false
+	}
+	return ticket{held: true, shard: shard, begun: g.ticks.Load()}, true
+}
+
+// leaveWell takes back the ticket of a success, if there is nothing more to it.
+func (g *Gate) leaveWell(t *ticket, key uint32) bool {
+	if t.precise || g.worry.Load() || g.ticks.Load()-t.begun > 1 || g.mode.Load() != gateOpen {
+		return false
+	}
+	n := g.count[t.shard].n.Add(oneSuccess-1) >> 32
+	if key != 0 && n%learnEvery == 0 || g.usual.isNew(key) {
+		g.usual.learn(key, g.age(t, time.Time{}), false)
+	}
+	return true
+}
+
+// enter lets an attempt through, after a wait in line if it must be. patience is how long
+// the call would wait; held is how long it has waited. ok is false if patience or the
+// context ended first.
+func (g *Gate) enter(ctx context.Context, patience time.Duration) (t ticket, held time.Duration, ok bool) {
+	if t, ok := g.pass(); ok {
+		return t, 0, true
+	}
+	g.mu.Lock()
+	now := time.Now()
+	g.tickOn(now)
+	if g.mode.Load() != gateLimited || g.line.waiting == 0 && g.law.wait(g, now) == 0 {
+		t = g.admit(now)
+		g.mu.Unlock()
+		return t, 0, true
+	}
+	if patience <= 0 {
+		g.mu.Unlock()
+		return ticket{}, 0, false
+	}
+	w := g.line.join()
+	g.mu.Unlock()
+	t, ok = g.stand(ctx, w, now.Add(patience))
+	return t, time.Since(now), ok
+}
+
+// admit counts an attempt in; g.mu is held.
+func (g *Gate) admit(now time.Time) ticket {
+	t := ticket{held: true, shard: shardOfCaller(), begun: g.ticks.Load(), epoch: g.law.epoch}
+	if g.mode.Load() == gateLimited {
+		t.begun, t.precise = int64(now.Sub(origin)), true
+		g.law.lastStart = now
+	}
+	g.count[t.shard].n.Add(1)
+	return t
+}
+
+// leave takes back the ticket of an attempt and learns from its end. timeout is that of
+// the attempt, 0 if it had none. It reports whether limiting has begun or ended.
+func (g *Gate) leave(t ticket, h health, key uint32, timeout, retryAfter time.Duration) (changed, limited bool) {
+	if h == well && g.leaveWell(&t, key) {
+		return false, false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	g.tickOn(now)
+	before := g.mode.Load()
+	if h == well {
+		g.count[t.shard].n.Add(oneSuccess - 1)
+	} else {
+		g.count[t.shard].n.Add(^uint64(0))
+		g.touched = true
+	}
+	took := g.age(&t, now)
+	slow := g.usual.tooLong(key, took, timeout)
+	if h == well && key != 0 {
+		g.usual.learn(key, took, slow)
+	}
+	g.law.learn(g, now, &t, h, took, retryAfter, slow)
+	g.line.poke()
+	after := g.mode.Load()
+	return (before == gateLimited) != (after == gateLimited), after == gateLimited
+}
+
+// age is how long an attempt has taken. By the ticks it is known to a quarter of a second:
+// enough to tell that an answer is late, for a tenth of the price of a clock.
+func (g *Gate) age(t *ticket, now time.Time) time.Duration {
+	if t.precise {
+		return now.Sub(origin) - time.Duration(t.begun)
+	}
+	return time.Duration(g.ticks.Load()-t.begun) * tick
+}
+
+// inFlight is how many attempts are under way.
+func (g *Gate) inFlight() int {
+	var n uint32
+	for i := range g.count {
+		n += uint32(g.count[i].n.Load())
+	}
+	return int(int32(n))
+}
+
+// successes is how many successes there were, modulo 2^32.
+func (g *Gate) successes() uint32 {
+	var n uint32
+	for i := range g.count {
+		n += uint32(g.count[i].n.Load() >> 32)
+	}
+	return n
+}
+
+// tick is the resolution of the clock of the healthy path.
+const tick = 250 * time.Millisecond
+
+// tickOn starts the ticks, also where they have got lost: with a bubble of
+// testing/synctest that had a Gate of the whole test. g.mu is held.
+func (g *Gate) tickOn(now time.Time) {
+	if g.mode.Load() == gateIdle {
+		g.mode.Store(gateOpen)
+	}
+	if g.ticking && now.Sub(g.ticked).Abs() < longLost {
+		return
+	}
+	g.ticking, g.ticked = true, now
+	g.ticker++
+	g.tickLater(g.ticker)
+}
+
+const longLost = time.Minute
+
+func (g *Gate) tickLater(ticker uint32) { time.AfterFunc(tick, func() { g.tick(ticker) }) }
+
+// tick advances the clock, and remembers how many successes there were. It ends itself
+// when nothing is under way.
+func (g *Gate) tick(ticker uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if ticker != g.ticker {
+		return
+	}
+	g.ticks.Add(1)
+	g.ticked = time.Now()
+	quiet := g.law.remember(g.ticked, g.successes()) && !g.touched
+	g.touched = false
+	if !quiet || g.line.waiting > 0 || g.inFlight() > 0 {
+		g.tickLater(ticker)
+		return
+	}
+	g.ticking = false
+	if g.mode.CompareAndSwap(gateOpen, gateIdle) && g.inFlight() > 0 {
+		g.tickOn(g.ticked) // somebody came in before the mode had changed
+	}
+}

@@ -1,0 +1,253 @@
+package k8sretry
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+)
+
+// law is how a Gate decides: how many attempts may be under way (additive increase,
+// multiplicative decrease), when even one at a time is too many (rests), and how many may
+// start in a second (the pace). It is guarded by Gate.mu.
+type law struct {
+	epoch uint32 // counts the cuts and rests: what was sent before the last one proves nothing new
+
+	limit     float64       // of the attempts under way; meaningful while the Gate is limited
+	ceiling   float64       // of the last cut: up to it the limit grows fast
+	rest      time.Duration // the last rest, before it was spread
+	slow      int           // answers in a row that came late
+	restUntil time.Time
+
+	barren bool // nothing has succeeded since the last cut or rest
+
+	fails int       // 5xx in a row
+	since time.Time // when the first of them came
+
+	pace        float64 // starts in a second, at the time pacedAt; 0 for any
+	pacedAt     time.Time
+	throttledAt time.Time
+	lastStart   time.Time
+
+	credit int // half tokens that have been spent, see quick
+
+	marks [memory]mark // of the last ten seconds, one for each tick
+	next  int
+}
+
+// mark is how many successes there had been at a time.
+type mark struct {
+	at        time.Time
+	successes uint32
+}
+
+const (
+	recently = 10 * time.Second // what counts for the pace, and for whether anything succeeds
+	memory   = int(recently/tick) + 1
+
+	manyFails = 8               // 5xx in a row are a sign of overload,
+	someFails = 3               // and so are as many
+	longFails = 3 * time.Second // that spread over as long
+
+	firstRest = 2 * time.Second
+	maxRest   = 30 * time.Second
+
+	paceShare  = 0.85 // of the successes
+	paceGrowth = 0.02 // times the square of the seconds since the cut
+	paceCuts   = time.Second
+
+	quickTokens = 3 // quick retries in a row, see quick
+
+	noLimit = math.MaxInt64
+)
+
+// wait is how long the next attempt has to wait: 0 if it may start now, and a long time
+// if somebody else must finish first, who will poke the line.
+func (l *law) wait(g *Gate, now time.Time) time.Duration {
+	if g.mode.Load() != gateLimited {
+		return 0
+	}
+	if float64(g.inFlight()) >= math.Floor(l.limit) {
+		return math.MaxInt64
+	}
+	wait := l.restUntil.Sub(now)
+	if pace := l.paceAt(now); pace > 0 {
+		wait = max(wait, l.lastStart.Add(time.Duration(float64(time.Second)/pace)).Sub(now))
+	}
+	return max(0, wait)
+}
+
+// learn draws the conclusions from the end of an attempt.
+func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfter time.Duration, slow bool) {
+	switch {
+	case h == well && !slow:
+		l.succeeded(g, now)
+	case h == well || h == unsaid && slow:
+		// An answer that comes late is no use to a caller who has left. Nor is it known
+		// whether one who has left without an answer would have got one.
+		if h == well {
+			l.fails = 0
+		}
+		l.overload(g, now, t, took, true)
+	case h == lost:
+		l.fails++
+		l.overload(g, now, t, took, false)
+	case h == failing:
+		if l.fails++; l.fails == 1 {
+			l.since = now
+		}
+		g.worry.Store(true)
+		if l.fails >= manyFails || l.fails >= someFails && now.Sub(l.since) >= longFails || l.limit < noLimit && l.barren {
+			l.overload(g, now, t, took, false)
+		}
+	case h == throttled:
+		l.throttledAt = now
+		rate := l.rate(g, now)
+		if rate > 0 {
+			l.slowDown(g, now, rate)
+		} else {
+			l.overload(g, now, t, took, false)
+		}
+		if rate*retryAfter.Seconds() < 1 {
+			if until := now.Add(afterServer(0, retryAfter, false)); until.After(l.restUntil) {
+				l.restUntil = until
+			}
+		}
+	}
+	if g.line.waiting > 0 {
+		return
+	}
+	if now.Sub(l.throttledAt) > recently {
+		l.pace = 0
+	}
+	if g.mode.Load() == gateLimited && l.limit >= noLimit && l.pace == 0 {
+		l.open(g)
+	}
+}
+
+// succeeded rewards an answer that came in good time.
+func (l *law) succeeded(g *Gate, now time.Time) {
+	l.fails, l.slow, l.rest, l.barren = 0, 0, 0, false
+	l.restUntil = time.Time{}
+	if l.credit = max(0, l.credit-1); l.credit == 0 {
+		g.worry.Store(false)
+	}
+	if g.mode.Load() != gateLimited || l.limit >= noLimit {
+		return
+	}
+	switch {
+	case g.line.waiting == 0:
+		l.limit = noLimit
+	case l.limit < l.ceiling:
+		l.limit++
+	default:
+		l.limit += 1 / l.limit
+	}
+}
+
+// overload answers a sign of it. late is how long an answer took that came too late, 0 for
+// other signs.
+func (l *law) overload(g *Gate, now time.Time, t *ticket, took time.Duration, answered bool) {
+	limited := g.mode.Load() == gateLimited
+	if limited && t.epoch != l.epoch {
+		return // sent before the last cut
+	}
+	if limited && l.limit < 2 {
+		l.takeRest(now, took, answered)
+	} else {
+		g.mode.Store(gateLimited) // before the count, see pass
+		if !limited {
+			l.limit = noLimit
+		}
+		l.limit = max(1, math.Floor(min(l.limit, float64(g.inFlight()+1))/2))
+		l.ceiling = l.limit
+		if !answered {
+			l.rest = max(l.rest, min(took/2, maxRest)) // doubled by the first rest
+		}
+	}
+	l.epoch++
+	l.barren = true
+}
+
+// takeRest lets the whole process rest.
+func (l *law) takeRest(now time.Time, took time.Duration, answered bool) {
+	l.limit = 1
+	if answered {
+		// The server works, and is slow: many processes with one attempt each are enough to
+		// keep it so. Each late answer in a row doubles the rest.
+		l.slow = min(l.slow+1, 16)
+		rest := min(took<<(l.slow-1), maxRest)
+		l.restUntil = now.Add(around(rest))
+		return
+	}
+	l.rest = min(max(2*l.rest, firstRest, took), maxRest)
+	l.restUntil = now.Add(around(l.rest))
+}
+
+// around spreads d over [d/2, 3d/2).
+func around(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+func (l *law) open(g *Gate) {
+	l.limit, l.pace, l.restUntil = noLimit, 0, time.Time{}
+	g.mode.Store(gateOpen)
+}
+
+// slowDown sets the pace: a server that answers 429 and others with success is asked for
+// less than it has just given.
+func (l *law) slowDown(g *Gate, now time.Time, rate float64) {
+	if l.paceAt(now) > 0 && now.Sub(l.pacedAt) < paceCuts {
+		return
+	}
+	if g.mode.Load() != gateLimited {
+		g.mode.Store(gateLimited)
+		l.limit = noLimit
+		l.lastStart = now
+	}
+	l.pace, l.pacedAt = paceShare*rate, now
+}
+
+// paceAt is the pace now, 0 if there is none.
+func (l *law) paceAt(now time.Time) float64 {
+	if l.pace == 0 {
+		return 0
+	}
+	t := now.Sub(l.pacedAt).Seconds()
+	return l.pace * (1 + paceGrowth*t*t)
+}
+
+// remember notes the successes so far. It reports whether there were none since the last
+// time.
+func (l *law) remember(now time.Time, successes uint32) (none bool) {
+	last := l.marks[(l.next+memory-1)%memory]
+	l.marks[l.next%memory] = mark{now, successes}
+	l.next = (l.next + 1) % memory
+	return last.successes == successes
+}
+
+// rate is how many successes there were in a second, of late.
+func (l *law) rate(g *Gate, now time.Time) float64 {
+	successes := g.successes()
+	oldest := mark{at: now, successes: successes}
+	for _, m := range l.marks {
+		if !m.at.IsZero() && now.Sub(m.at) <= recently && m.at.Before(oldest.at) {
+			oldest = m
+		}
+	}
+	if span := now.Sub(oldest.at); span > 0 {
+		return float64(successes-oldest.successes) / max(span, recently/10).Seconds()
+	}
+	return 0
+}
+
+// quick takes a token for a retry that waits a tenth. Tokens buy speed, never permission:
+// there are three, and half a one for each success. Where failures are by chance most
+// retries get one; where the server is down nobody does.
+func (g *Gate) quick() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mode.Load() == gateLimited || g.law.credit > 2*(quickTokens-1) {
+		return false
+	}
+	g.law.credit += 2
+	g.worry.Store(true)
+	return true
+}

@@ -1,0 +1,379 @@
+package k8sretry
+
+import (
+	"context"
+	"math"
+	"time"
+)
+
+// WithBudget limits the retries of all calls that share the Budget. nil, and the default:
+// none.
+func WithBudget(b *Budget) Option { return budgetOption{b} }
+
+// WithBreaker lets calls fail at once while the Breaker is open. All calls that speak to
+// the same server should share one. nil, and the default: none.
+func WithBreaker(b *Breaker) Option { return breakerOption{b} }
+
+// WithGate lets calls wait in line while the server is overloaded. All calls of a process
+// to the same server should share one Gate; in a Transport it keeps the servers apart by
+// itself.
+//
+// A call with a Gate waits between its attempts by the cause of the failure, unless
+// WithJitter or WithBackoff say otherwise: after timeouts, lost connections, 429 and the
+// fourth 5xx between one and two times the delay of the schedule, up to the WithMaxDelay;
+// after another 5xx between nothing and the delay, a tenth of it for a few retries that
+// successes have paid for. nil, and the default: none.
+func WithGate(g *Gate) Option { return gateOption{g} }
+
+// WithMaxWait sets how long a call may wait in line at the Gate, all its attempts
+// together. 0 ends it at once with ErrHeldBack where it would have to wait. Default: as long
+// as the call could take without a Gate, which is all delays of its schedule, and for each
+// attempt the time of WithAttemptTimeout or else 10 s; two minutes for ForMutation.
+// Negative: an error.
+func WithMaxWait(d time.Duration) Option { return number(setMaxWait, int64(d), d >= 0, false) }
+
+type (
+	budgetOption  struct{ *Budget }
+	breakerOption struct{ *Breaker }
+	gateOption    struct{ *Gate }
+)
+
+func (budgetOption) option()  {}
+func (breakerOption) option() {}
+func (gateOption) option()    {}
+
+// usualAttempt is how long an attempt may take without a timeout of its own, for
+// WithMaxWait.
+const usualAttempt = 10 * time.Second
+
+// patience is how long the call may wait in line.
+func (c *config) patience() time.Duration {
+	if c.set&setMaxWait != 0 {
+		return c.maxWait
+	}
+	attempt := c.attempt
+	if attempt == 0 {
+		attempt = usualAttempt
+	}
+	schedule := c.exponential.withDefaults()
+	schedule.Jitter = JitterNone
+	patience := float64(attempt)
+	for retry := 1; retry <= c.maxRetries && patience < math.MaxInt64/2; retry++ {
+		delay := schedule.Delay(retry)
+		if retry > 64 { // it no longer grows
+			return duration(patience+float64(c.maxRetries-retry+1)*float64(delay+attempt), math.MaxInt64)
+		}
+		patience += float64(delay + attempt)
+	}
+	return duration(patience, math.MaxInt64)
+}
+
+// turn is what an attempt holds of breaker and gate, and gives back.
+type turn struct {
+	ticket   ticket
+	admitted bool // by the breaker
+	probe    bool
+	epoch    uint32 // of the breaker; 0 if it was calm
+}
+
+func (t *turn) admission() admission { return admission{ok: true, probe: t.probe, epoch: t.epoch} }
+
+func (t *turn) taken() bool { return t.admitted || t.ticket.held }
+
+// guarded reports whether attempts have to ask somebody.
+func (c *config) guarded() bool { return c.breaker != nil || c.gated() }
+
+// gated reports whether attempts pass a gate: what is meant to last does not.
+func (c *config) gated() bool { return c.gate != nil && c.verb != VerbWatch }
+
+// gateKey tells apart what takes its own time: 0 if it is not known what the call does.
+// The name of a call tells that, and so does a wrapped function; a verb alone does not: a
+// LIST of everything takes longer than one of a few.
+func (c *config) gateKey() uint32 {
+	switch {
+	case c.name != "":
+		return keyOf(c.name)
+	case c.pc != 0:
+		return max(1, uint32(c.pc)*2654435769)
+	}
+	return 0
+}
+
+// keyOf is a number for a name, never 0.
+func keyOf(name string) uint32 {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return max(h, 1)
+}
+
+// admit asks breaker and gate for the next attempt, and returns the error that ends the
+// call if there is none. last is the error of the attempt before.
+//
+//go:noinline // its frame must not be part of a call that waits between attempts
+func (p *progress) admit(c *config, ctx context.Context, last error) error {
+	if c.breaker != nil {
+		a := c.breaker.enter()
+		if a.changed {
+			p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen})
+		}
+		if !a.ok {
+			if last == nil {
+				last = c.breaker.last()
+			}
+			return p.refuse(c, ctx, StopBreakerOpen, a.wait, last)
+		}
+		p.turn.admitted, p.turn.probe, p.turn.epoch = true, a.probe, a.epoch
+	}
+	if !c.gated() {
+		return nil
+	}
+	patience, why := c.patience()-p.held, StopHeldBack
+	if c.maxElapsed > 0 {
+		if left := c.maxElapsed - time.Since(p.started); left < patience {
+			patience, why = left, StopMaxElapsed
+		}
+	}
+	t, held, ok := c.gate.calls.enter(ctx, patience)
+	p.turn.ticket = t
+	p.held += held
+	if ok {
+		return nil
+	}
+	p.abandon(c)
+	if ctx.Err() != nil && endOf(ctx) == StopCanceled {
+		why = StopCanceled
+	} else if ctx.Err() != nil {
+		why = StopHeldBack
+	}
+	return p.refuse(c, ctx, why, 0, last)
+}
+
+// refuse ends a call whose attempt was not let through.
+func (p *progress) refuse(c *config, ctx context.Context, why Stop, wait time.Duration, last error) error {
+	v := p.verdict
+	if p.attempts == 0 && last != nil {
+		v = Classify(last) // of another call
+		v.Outcome = OutcomeNotExecuted
+	}
+	v.RetryAfter = max(v.RetryAfter, wait)
+	p.refused = true
+	return p.stop(c, ctx, why, &v, last)
+}
+
+// report gives back what the attempt held, and tells how the server was.
+func (p *progress) report(c *config, ctx context.Context, h health, retryAfter time.Duration, err error) {
+	var switched, turned, limited bool
+	var state BreakerState
+	if p.turn.admitted {
+		p.turn.admitted = false
+		switched, state = c.breaker.leaveAs(p.turn.admission(), h, retryAfter, err)
+	}
+	if p.turn.ticket.held {
+		p.turn.ticket.held = false
+		turned, limited = c.gate.calls.leave(p.turn.ticket, h, c.key, c.attempt, retryAfter)
+	}
+	if switched {
+		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state})
+	}
+	if turned {
+		p.changed(c, ctx, Event{Kind: EventGate, Limited: limited})
+	}
+}
+
+// abandon gives back what an attempt held that has told nothing.
+func (p *progress) abandon(c *config) {
+	if p.turn.admitted {
+		p.turn.admitted = false
+		c.breaker.leaveAs(p.turn.admission(), unsaid, 0, nil)
+	}
+	if p.turn.ticket.held {
+		p.turn.ticket.held = false
+		c.gate.calls.leave(p.turn.ticket, unsaid, c.key, 0, 0)
+	}
+}
+
+// health is what a failed attempt tells about the server.
+func (p *progress) health(v *Verdict) health {
+	if p.inner != nil {
+		switch p.inner.Stop {
+		case StopBreakerOpen, StopHeldBack, StopBudgetExhausted:
+			return unsaid // it did not ask
+		}
+	}
+	return v.health()
+}
+
+// spend counts the time that a call has spent on retrying since it was last asked.
+func (p *progress) spend(b *Budget) {
+	if p.attempts > 1 {
+		if spent := time.Since(p.failed) - p.charged; spent > 0 {
+			b.spend(spent)
+			p.charged += spent
+		}
+	}
+}
+
+// delayByCause is the delay before a retry of a call with a gate. Where the load is the
+// cause, attempts must outlast it and never come before the delay of the schedule; where
+// chance is, the sooner the better, for as long as most attempts succeed.
+func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration {
+	schedule := c.exponential
+	schedule.Jitter = JitterNone
+	d := float64(schedule.Delay(retry))
+	limit := float64(schedule.withDefaults().Max)
+	if v.Class == ClassServer {
+		if p.failing++; p.failing <= byChance {
+			if v.RetryAfter == 0 && c.gate.calls.quick() {
+				d /= quickPart
+			}
+			return duration(between(0, d), schedule.Max)
+		}
+	}
+	d = min(d, limit/2)
+	return duration(between(d, 2*d), schedule.Max)
+}
+
+const (
+	byChance  = 3  // 5xx of a call may be; the fourth is not
+	quickPart = 10 // of the delay, for a retry that successes have paid for
+)
+
+// calmPolicy is plainPolicy for a Policy with a budget, or with a breaker that has nothing
+// to say.
+func calmPolicy(opts []Option) *config {
+	if len(opts) == 1 {
+		if p, ok := opts[0].(*Policy); ok && p != nil && p.shared && p.gate == nil && (p.breaker == nil || p.breaker.calm()) {
+			return &p.config
+		}
+	}
+	return nil
+}
+
+// guards are the budget, breaker and gate of a call that needs nothing else beside the
+// plain path.
+type guards struct {
+	budget  *Budget
+	breaker *Breaker
+	gate    *Gate
+	key     uint32
+}
+
+// guardsIn finds the guards of a call, without building anything. found is false for a
+// call that the plain path or the loop has to serve.
+func guardsIn(opts []Option) (g guards, found bool) {
+	if len(opts) == 1 {
+		if p, ok := opts[0].(*Policy); ok && p != nil {
+			return guards{p.budget, p.breaker, p.gate, p.key}, p.shared
+		}
+	}
+	var verb Verb
+	for _, o := range opts {
+		switch o := o.(type) {
+		case setting:
+			if o.kind == setVerb {
+				verb = Verb(o.value)
+			}
+		case nameOption:
+			g.key = keyOf(o.name)
+		case *Policy:
+			if o == nil {
+				continue
+			}
+			if o.special && !o.shared || o.set&setVerb != 0 && o.verb == VerbWatch {
+				return g, false
+			}
+			if o.set&setBudget != 0 {
+				g.budget = o.budget
+			}
+			if o.set&setBreaker != 0 {
+				g.breaker = o.breaker
+			}
+			if o.set&setGate != 0 {
+				g.gate = o.gate
+			}
+			if o.key != 0 {
+				g.key = o.key
+			}
+		case budgetOption:
+			if g.budget = o.Budget; g.budget != nil && g.budget.problem != "" {
+				return g, false
+			}
+		case breakerOption:
+			if g.breaker = o.Breaker; g.breaker != nil && g.breaker.problem != "" {
+				return g, false
+			}
+		case gateOption:
+			if g.gate = o.Gate; g.gate != nil && g.gate.calls.enter == nil {
+				return g, false
+			}
+		default:
+			if !plain1(o) {
+				return g, false
+			}
+		}
+	}
+	return g, verb != VerbWatch && (g.budget != nil || g.breaker != nil || g.gate != nil)
+}
+
+// guardedCall is call with guards that have nothing to say: a success costs it a few
+// atomic operations.
+func guardedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, g guards) (v T, err error) {
+	if g.breaker != nil && !g.breaker.calm() {
+		return loop(ctx, fn, opts, v, nil)
+	}
+	t := turn{admitted: g.breaker != nil}
+	if g.gate == nil {
+		v, err = fn(ctx)
+	} else {
+		var ok bool
+		if t.ticket, ok = g.gate.pass(); !ok {
+			return loop(ctx, fn, opts, v, nil)
+		}
+		v, err = ticketed(ctx, fn, g.gate, t.ticket)
+	}
+	switch {
+	case err == nil:
+		if g.budget != nil {
+			g.budget.earn()
+		}
+		if g.gate == nil || g.gate.leaveWell(&t.ticket, g.key) {
+			return v, nil
+		}
+	case settled(ctx, err, opts):
+		verdict := Classify(err)
+		if h := verdict.health(); g.gate != nil && (h != well || !g.gate.leaveWell(&t.ticket, g.key)) {
+			g.gate.calls.leave(t.ticket, h, g.key, 0, 0)
+		}
+		return v, err
+	}
+	return guardedLoop(ctx, fn, opts, v, err, t)
+}
+
+// ticketed calls fn, and gives the ticket back if fn panics.
+func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g *Gate, t ticket) (T, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			g.calls.leave(t, unsaid, 0, 0, 0)
+		}
+	}()
+	v, err := fn(ctx)
+	returned = true
+	return v, err
+}
+
+// guardedLoop is loop for a call whose first attempt has come to an end that concerns the
+// gate, or has failed.
+func guardedLoop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
+	c := resolve(opts)
+	c.setDefaults()
+	p := progress{turn: t}
+	if err == nil {
+		p.attempts = 1
+		p.report(&c, ctx, well, 0, nil)
+		return v, nil
+	}
+	return run(ctx, fn, &c, &p, v, err)
+}
