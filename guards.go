@@ -172,7 +172,11 @@ func (p *progress) report(c *config, ctx context.Context, h health, retryAfter t
 	}
 	if p.turn.ticket.held {
 		p.turn.ticket.held = false
-		turned, limited = c.gate.calls.leave(p.turn.ticket, h, c.key, c.attempt, retryAfter)
+		timeout := c.attempt
+		if timeout == 0 && h == unsaid && endOf(ctx) == StopDeadline {
+			timeout = longAnyway // the caller's own has passed
+		}
+		turned, limited = c.gate.calls.leave(p.turn.ticket, h, c.key, timeout, retryAfter)
 	}
 	if switched {
 		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state})
@@ -195,7 +199,10 @@ func (p *progress) abandon(c *config) {
 }
 
 // health is what a failed attempt tells about the server.
-func (p *progress) health(v *Verdict) health {
+func (p *progress) health(ctx context.Context, v *Verdict) health {
+	if v.StatusCode == 0 && ctx.Err() != nil {
+		return unsaid // the caller has left, for whatever reason
+	}
 	if p.inner != nil {
 		switch p.inner.Stop {
 		case StopBreakerOpen, StopHeldBack, StopBudgetExhausted:
@@ -203,6 +210,14 @@ func (p *progress) health(v *Verdict) health {
 		}
 	}
 	return v.health()
+}
+
+// budget is what the retries of the call are paid from, nil if from none.
+func (p *progress) budget(c *config) *Budget {
+	if c.budget != nil {
+		return c.budget
+	}
+	return p.wire.lent()
 }
 
 // spend counts the time that a call has spent on retrying since it was last asked.

@@ -264,6 +264,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	}
 	if p.wire != nil {
 		p.wire.retries = c.maxRetries
+		p.wire.guarded = c.guarded()
 	}
 	return nil
 }
@@ -310,9 +311,9 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
 		return 0, p.stop(c, ctx, StopDeadline, v, err)
 	}
-	if c.budget != nil {
-		p.spend(c.budget)
-		if !c.budget.pay(v.Class, delay) {
+	if b := p.budget(c); b != nil {
+		p.spend(b)
+		if !b.pay(v.Class, delay) {
 			return 0, p.stop(c, ctx, StopBudgetExhausted, v, err)
 		}
 		p.charged += delay
@@ -339,7 +340,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	p.wire.correct(v)
 	c.proof.correct(v)
 	if p.turn.taken() { // before anything of the caller's runs
-		p.report(c, ctx, p.health(v), v.RetryAfter, err)
+		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
 	}
 	if c.classify != nil {
 		if own, ok := c.classify(err); ok {
@@ -422,9 +423,9 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 	if p.turn.taken() {
 		p.report(c, ctx, well, 0, nil)
 	}
-	if c.budget != nil {
-		p.spend(c.budget)
-		c.budget.earn()
+	if b := p.budget(c); b != nil {
+		p.spend(b)
+		b.earn()
 	}
 	if p.attempts > 1 || c.observe != nil {
 		p.emit(c, ctx, EventSuccess, StopNone, 0, new(Verdict), nil)

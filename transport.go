@@ -36,6 +36,9 @@ import (
 // deployments.apps" or "create pods/eviction"; WithName overrides. Each answer of 400
 // and above is an event, as in Do.
 //
+// Budget, breaker and gate are asked here as in Do, the gate for each server by itself. A
+// Do above that has none of its own passes those of the Transport.
+//
 // WithAttemptTimeout covers a send up to the headers of its answer; what is read
 // afterwards, a watch as well as an object, is bounded by the caller's context. It is
 // what notices a server that accepts and never answers. The timeout of rest.Config,
@@ -100,7 +103,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var err error
 	if record := recordIn(req.Context()); record != nil {
 		x := &exchange{t: t, req: req, kind: k}
-		resp, err = x.send(req.Context(), record)
+		resp, err = x.guarded(req.Context(), record)
 	} else if k.single {
 		resp, err = t.once(req)
 	} else {
@@ -126,12 +129,15 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 // repeat sends in the loop of all calls.
 func (t *transport) repeat(req *http.Request, k request) (*http.Response, error) {
 	x := &exchange{t: t, req: req, kind: k}
-	opts := [...]Option{nil, t.policy, WithVerb(k.verb), nil}
+	opts := [...]Option{nil, t.policy, WithVerb(k.verb), nil, nil}
 	if t.policy.name == "" {
 		opts[0] = WithName(k.name())
 	}
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		opts[3] = WithMaxRetries(0)
+	}
+	if t.policy.gate != nil {
+		opts[4] = WithGate(t.policy.gate.server(req.URL.Host))
 	}
 	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], nil, nil, &x.record)
 	if x.sends == 0 {

@@ -32,13 +32,15 @@ type wire struct {
 	closed    atomic.Bool  // the call has returned: watches and informers keep its context
 
 	trace   *httptrace.ClientTrace // nil if the record hooks into nothing
+	guarded bool                   // the call has asked a breaker or a gate of its own
 	retries int                    // that the call may make
 	spare   atomic.Int32           // how many repetitions of net/http's own fit into them
 	extra   atomic.Int32           // how many it has made in this attempt
 
-	mu   sync.Mutex
-	seen sent // what a Transport saw in this attempt
-	keep bool // the failed attempt's response is still needed, and with it its context
+	mu     sync.Mutex
+	budget *Budget // that a Transport has lent
+	seen   sent    // what a Transport saw in this attempt
+	keep   bool    // the failed attempt's response is still needed, and with it its context
 }
 
 // sent is what a Transport saw of an attempt.

@@ -1,0 +1,75 @@
+package k8sretry
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+)
+
+// guarded sends once for an attempt of a Do above, past the breaker and the gate of the
+// Transport. A Do with a breaker or a gate of its own has already asked those.
+func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, error) {
+	shared := &x.t.policy.config
+	record.lend(shared.budget)
+	if x.kind.single || record.guarded || !shared.guarded() {
+		return x.send(ctx, record)
+	}
+	c := *shared
+	c.verb = x.kind.verb
+	if c.gate != nil {
+		c.gate = c.gate.server(x.req.URL.Host)
+	}
+	if c.name == "" {
+		c.name = x.kind.name()
+	}
+	c.key = c.gateKey()
+	p := newProgress()
+	if c.maxElapsed > 0 {
+		c.maxElapsed = 0 // it bounds the Transport's own loop
+	}
+	if stopped := p.admit(&c, ctx, nil); stopped != nil {
+		closeBody(x.req)
+		return nil, stopped
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			p.abandon(&c)
+		}
+	}()
+	p.attempts++
+	resp, err := x.send(ctx, record)
+	returned = true
+	h, v, failure := well, Verdict{}, err
+	if err != nil {
+		failure = &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
+	} else if resp.StatusCode >= http.StatusBadRequest {
+		failure = answerError(resp, &x.kind, x.req.Method, false)
+	}
+	if failure != nil {
+		v = Classify(failure)
+		h = p.health(ctx, &v)
+	}
+	p.report(&c, ctx, h, v.RetryAfter, failure)
+	return resp, err
+}
+
+// lend gives a Do without a budget that of the Transport.
+func (w *wire) lend(b *Budget) {
+	if b == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.budget = b
+}
+
+// lent is the budget that a Transport has lent, nil if none has.
+func (w *wire) lent() *Budget {
+	if w == nil {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.budget
+}
