@@ -101,7 +101,10 @@ func TestNoAllocation(t *testing.T) {
 		},
 		"WithLogger":      func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLogger(logger)) },
 		"WithLogger, nil": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLogger(nil)) },
-		"WithObserver":    func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithObserver(observer)) },
+		"WithContextLogger": func() {
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }))
+		},
+		"WithObserver": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithObserver(observer)) },
 		"all of them": func() {
 			_, _ = k8sretry.Do(ctx, get, policy, k8sretry.WithName(name), k8sretry.WithVerb(verb), k8sretry.WithMaxRetries(n),
 				k8sretry.WithInitialDelay(d), k8sretry.WithMaxDelay(d), k8sretry.WithMultiplier(m), k8sretry.WithJitter(jitter),
@@ -110,6 +113,7 @@ func TestNoAllocation(t *testing.T) {
 				k8sretry.WithMaxElapsed(d), k8sretry.WithMaxRetryAfter(d), k8sretry.WithRetryOn(target, io.EOF),
 				k8sretry.WithRetryIf(func(error) bool { hits++; return false }),
 				k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { hits++; return k8sretry.Verdict{}, false }),
+				k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }),
 				k8sretry.WithLogger(logger), k8sretry.WithObserver(observer), k8sretry.ForQuery())
 		},
 
@@ -118,7 +122,10 @@ func TestNoAllocation(t *testing.T) {
 		"NotFound at once, options": func() {
 			_, _ = k8sretry.Do(ctx, miss, k8sretry.WithMaxRetries(n), k8sretry.WithInitialDelay(d), k8sretry.WithVerb(verb))
 		},
-		"NotFound at once, silent logger":      func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLogger(logger)) },
+		"NotFound at once, silent logger": func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLogger(logger)) },
+		"NotFound at once, silent logger in the context": func() {
+			_, _ = k8sretry.Do(ctx, miss, k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }))
+		},
 		"NotFound at once, closure condition":  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithRetryIf(func(error) bool { hits++; return false })) },
 		"NotFound at once, list of conditions": func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithRetryOn(target, io.EOF)) },
 	} {

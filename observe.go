@@ -120,8 +120,25 @@ func WithLogger(l *zap.Logger) Option {
 	if l == nil {
 		return loggerOption{}
 	}
-	return loggerOption{logger{l.Core().Enabled, l.Check}}
+	return loggerOption{logger{enabled: l.Core().Enabled, check: l.Check}}
 }
+
+// WithContextLogger sets the logger for the events of a call to the one that from
+// finds in the context of the call, so that its lines carry the fields of what the
+// call is part of: a request, a reconcile. Where from finds none it returns nil, and
+// zap.L() is used. Of WithLogger and WithContextLogger the later wins. Default: zap.L(),
+// and no look-up. nil: as a from that finds none.
+//
+// from is called in the goroutine of the call, at most twice for each event and never
+// for a success at once. It must be safe for concurrent use.
+func WithContextLogger(from func(context.Context) *zap.Logger) Option {
+	if from == nil {
+		from = findNone
+	}
+	return loggerOption{logger{from: from}}
+}
+
+func findNone(context.Context) *zap.Logger { return nil }
 
 // logger is what a call needs of a zap.Logger. Bound methods rather than the Logger:
 // calling them does not make the options of a call escape. Check alone would tell
@@ -130,6 +147,7 @@ func WithLogger(l *zap.Logger) Option {
 type logger struct {
 	enabled func(zapcore.Level) bool
 	check   func(zapcore.Level, string) *zapcore.CheckedEntry
+	from    func(context.Context) *zap.Logger // if set, it takes the place of both
 }
 
 type loggerOption struct{ logger }
@@ -187,7 +205,7 @@ func shorten(err error) string {
 // emit tells logger and observer. Who listens is asked before anything is looked up
 // or built, so that a call to which nobody listens pays next to nothing.
 func (p *progress) emit(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
-	if c.observe != nil || c.listens(level(kind, why)) {
+	if c.observe != nil || c.listens(ctx, level(kind, why)) {
 		p.tell(c, ctx, kind, why, delay, v, err)
 	}
 }
@@ -210,7 +228,7 @@ func (p *progress) changed(c *config, ctx context.Context, e Event) {
 	if e.Limited || e.Kind == EventBreaker && e.Breaker == BreakerOpen {
 		at = zapcore.WarnLevel
 	}
-	if c.observe == nil && !c.listens(at) {
+	if c.observe == nil && !c.listens(ctx, at) {
 		return
 	}
 	e.Function, e.Verb, e.Attempt, e.MaxRetries, e.Elapsed, e.Held = c.function(), c.verb, p.attempts, c.maxRetries, p.elapsed(), p.held
@@ -219,8 +237,8 @@ func (p *progress) changed(c *config, ctx context.Context, e Event) {
 
 // publish hands an event to the logger, if it has a name, and to the observer.
 func (c *config) publish(ctx context.Context, at zapcore.Level, name string, e *Event) {
-	if name != "" && c.listens(at) {
-		if entry := c.check(at, name); entry != nil {
+	if name != "" {
+		if entry := c.check(ctx, at, name); entry != nil {
 			entry.Write(e.fields()...)
 		}
 	}
@@ -229,19 +247,43 @@ func (c *config) publish(ctx context.Context, at zapcore.Level, name string, e *
 	}
 }
 
-// listens reports whether the logger of the call, or the global one, wants a level.
-func (c *config) listens(level zapcore.Level) bool {
-	if c.set&setLogger == 0 {
-		return zap.L().Core().Enabled(level)
-	}
-	return c.logger.enabled != nil && c.logger.enabled(level)
+// listens reports whether the logger of the call wants a level.
+func (c *config) listens(ctx context.Context, level zapcore.Level) bool {
+	return c.wants(c.lookUp(ctx), level)
 }
 
-func (c *config) check(level zapcore.Level, name string) *zapcore.CheckedEntry {
-	if c.set&setLogger == 0 {
-		return zap.L().Check(level, name)
+// check returns the line to fill in, nil if nobody wants it.
+func (c *config) check(ctx context.Context, level zapcore.Level, name string) *zapcore.CheckedEntry {
+	l := c.lookUp(ctx)
+	switch {
+	case !c.wants(l, level):
+		return nil
+	case l != nil:
+		return l.Check(level, name)
 	}
 	return c.logger.check(level, name)
+}
+
+// lookUp returns the logger that each event looks up anew, that of the context or the
+// global one; nil if the call has been given one.
+func (c *config) lookUp(ctx context.Context) *zap.Logger {
+	if c.set&setLogger != 0 {
+		if c.logger.from == nil {
+			return nil
+		}
+		if found := c.logger.from(ctx); found != nil {
+			return found
+		}
+	}
+	return zap.L()
+}
+
+// wants asks the given logger, or without one that of WithLogger, about a level.
+func (c *config) wants(found *zap.Logger, level zapcore.Level) bool {
+	if found != nil {
+		return found.Core().Enabled(level)
+	}
+	return c.logger.enabled != nil && c.logger.enabled(level)
 }
 
 // defaultLoggerSilent reports whether the global logger drops what a lasting error
