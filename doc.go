@@ -87,6 +87,9 @@
 //
 //	grep k8s_api_call_failed_retrying app.log | jq .status_code | sort | uniq -c | sort -rn
 //
+// [WithContextLogger] takes the logger out of the context of the call. [SlogObserver] and
+// [ContextSlogObserver] write the same lines with log/slog, and by it with logr.
+//
 // For metrics and traces there is [Observer]. For tests of a service's retries there is
 // package k8sretrytest.
 //

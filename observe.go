@@ -3,6 +3,7 @@ package k8sretry
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 	"unicode/utf8"
 
@@ -184,6 +185,18 @@ func (e *Event) fields() []zap.Field {
 		fields = append(fields, zap.Float64("held_seconds", e.Held.Seconds()))
 	}
 	return append(fields, zap.Float64("elapsed_seconds", e.Elapsed.Seconds()))
+}
+
+// attrs are the fields as log/slog has them.
+func (e *Event) attrs() []slog.Attr {
+	fields := e.fields()
+	attrs := make([]slog.Attr, len(fields))
+	values := zapcore.NewMapObjectEncoder()
+	for i, f := range fields {
+		f.AddTo(values)
+		attrs[i] = slog.Any(f.Key, values.Fields[f.Key])
+	}
+	return attrs
 }
 
 // longestText bounds the error text in a log line: a gateway may answer with a
