@@ -73,15 +73,9 @@ func (m *metrics) retry(ctx context.Context, e *k8sretry.Event) {
 }
 
 func (m *metrics) success(ctx context.Context, e *k8sretry.Event) {
-	counted, measured := m.calls.Enabled(ctx), m.attempts.Enabled(ctx)
-	if !counted && !measured {
-		return
-	}
-	s := m.series(named{e.Verb, e.Function})
-	if counted {
+	if m.calls.Enabled(ctx) || m.attempts.Enabled(ctx) {
+		s := m.series(named{e.Verb, e.Function})
 		m.calls.Add(ctx, 1, s.calls...)
-	}
-	if measured {
 		m.attempts.Record(ctx, int64(e.Attempt), s.attempts...)
 	}
 }

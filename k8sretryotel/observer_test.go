@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
@@ -206,16 +207,18 @@ func TestUnknownEventsAreHarmless(t *testing.T) {
 }
 
 func TestNew(t *testing.T) {
-	t.Run("the global providers, also those set later", func(t *testing.T) {
+	t.Run("the global providers", func(t *testing.T) {
+		spans, reader := tracetest.NewInMemoryExporter(), sdkmetric.NewManualReader()
+		otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
+		defer otel.SetTracerProvider(tracenoop.NewTracerProvider())
+		otel.SetMeterProvider(sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader)))
+		defer otel.SetMeterProvider(metricnoop.NewMeterProvider())
 		o, err := k8sretryotel.New(nil, k8sretryotel.WithTracerProvider(nil), k8sretryotel.WithMeterProvider(nil))
 		require.NoError(t, err)
-		spans := tracetest.NewInMemoryExporter()
-		before := otel.GetTracerProvider()
-		otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
-		defer otel.SetTracerProvider(before)
 		_, err = k8sretryotel.Do(t.Context(), o, "get", fails())
 		require.NoError(t, err)
 		assert.Len(t, spans.GetSpans(), 2)
+		assert.Len(t, (&sdk{reader: reader}).measured(t), 2)
 	})
 	t.Run("a provider that refuses an instrument", func(t *testing.T) {
 		o, err := k8sretryotel.New(k8sretryotel.WithMeterProvider(refusing{}))

@@ -1,0 +1,59 @@
+package k8sretryotel_test
+
+import (
+	"context"
+	"fmt"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretryotel"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// One Observer serves all policies of a program. Without options it writes to the
+// providers that the program has made the global ones.
+func ExampleNew() {
+	observer, err := k8sretryotel.New()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	policy := k8sretry.New(k8sretry.ForQuery(), k8sretry.WithName("find pod"), k8sretry.WithObserver(observer))
+
+	_, err = k8sretry.Do(context.Background(), func(context.Context) (string, error) {
+		return "", k8sretrytest.Status(404)
+	}, policy)
+	fmt.Println(err)
+	// Output: the server could not find the requested resource (put pods web-0)
+}
+
+// Each attempt has a span, in the span of the call.
+func ExampleDo() {
+	spans := tracetest.NewInMemoryExporter()
+	tracers := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))
+	observer, err := k8sretryotel.New(k8sretryotel.WithTracerProvider(tracers))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	attempts := 0
+	pod, err := k8sretryotel.Do(context.Background(), observer, "find pod", func(context.Context) (string, error) {
+		if attempts++; attempts == 1 {
+			return "", k8sretrytest.Status(503)
+		}
+		return "web-0", nil
+	}, k8sretry.ForQuery(), k8sretry.WithInitialDelay(0))
+
+	fmt.Println(pod, err)
+	for _, span := range spans.GetSpans() {
+		fmt.Println(span.Name, span.Status.Code)
+	}
+	// Output:
+	// web-0 <nil>
+	// attempt Error
+	// attempt Unset
+	// find pod Unset
+}
