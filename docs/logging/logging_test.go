@@ -1,0 +1,279 @@
+package logging_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+	"github.com/go-logr/zapr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// set is what the logger of controller-runtime writes, which can be set only once.
+var set bytes.Buffer
+
+func TestMain(m *testing.M) {
+	log.SetLogger(ctrlzap.New(ctrlzap.WriteTo(&set)))
+	goleak.VerifyTestMain(m)
+}
+
+// The Go code of the page stands here, too, so that it compiles and works.
+func TestPageCode(t *testing.T) {
+	page, err := os.ReadFile("../logging.md")
+	require.NoError(t, err)
+	here, err := os.ReadFile("logging_test.go")
+	require.NoError(t, err)
+	compiled := squeeze(string(here))
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(page), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		for piece := range strings.SplitSeq(block[1], "\n\n") {
+			assert.True(t, strings.Contains(compiled, squeeze(piece)), piece)
+		}
+	}
+	for _, inline := range regexp.MustCompile("`(With[^`]*)`").FindAllStringSubmatch(string(page), -1) {
+		option := regexp.MustCompile(`\b(With|Slog|ContextSlog)`).ReplaceAllString(inline[1], "k8sretry.$1")
+		assert.True(t, strings.Contains(compiled, option), option)
+	}
+}
+
+// squeeze is a text without its indentation and empty lines.
+func squeeze(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			b.WriteString(line + "\n")
+		}
+	}
+	return b.String()
+}
+
+// miss and stumble make a call that finds nothing, and one that succeeds after a retry.
+func miss(ctx context.Context, opts ...k8sretry.Option) {
+	_ = k8sretry.Run(ctx, func(context.Context) error { return k8sretrytest.Status(404) }, opts...)
+}
+
+func stumble(ctx context.Context, opts ...k8sretry.Option) {
+	attempts := 0
+	_ = k8sretry.Run(ctx, func(context.Context) error {
+		if attempts++; attempts == 1 {
+			return k8sretrytest.Status(503)
+		}
+		return nil
+	}, opts...)
+}
+
+// globally makes a zap logger the global one, and returns what is written to it.
+func globally(t *testing.T) *observer.ObservedLogs {
+	core, written := observer.New(zapcore.DebugLevel)
+	t.Cleanup(zap.ReplaceGlobals(zap.New(core)))
+	return written
+}
+
+type loggerKey struct{}
+
+func requestLogger(ctx context.Context) *zap.Logger {
+	logger, _ := ctx.Value(loggerKey{}).(*zap.Logger)
+	return logger // nil, where there is none: then it is zap.L()
+}
+
+var policy = k8sretry.New(k8sretry.ForQuery(), k8sretry.WithContextLogger(requestLogger))
+
+func TestZapInTheContext(t *testing.T) {
+	global := globally(t)
+	core, written := observer.New(zapcore.DebugLevel)
+	ctx := context.WithValue(t.Context(), loggerKey{}, zap.New(core).With(zap.String("request", "r-1")))
+	miss(ctx, policy)
+	require.Equal(t, 1, written.Len())
+	assert.Equal(t, "r-1", written.All()[0].ContextMap()["request"])
+	assert.Zero(t, global.Len())
+	miss(t.Context(), policy)
+	assert.Equal(t, 1, global.Len())
+}
+
+func TestSlog(t *testing.T) {
+	global := globally(t)
+	stderr := os.Stderr
+	defer func() { os.Stderr = stderr }()
+	file, err := os.Create(t.TempDir() + "/log")
+	require.NoError(t, err)
+	defer file.Close()
+	os.Stderr = file
+
+	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	policy := k8sretry.New(k8sretry.ForQuery(), k8sretry.WithObserver(k8sretry.SlogObserver(logger)), k8sretry.WithLogger(nil))
+
+	miss(t.Context(), policy)
+	written, err := os.ReadFile(file.Name())
+	require.NoError(t, err)
+	assert.Equal(t, 1, bytes.Count(written, []byte("k8s_api_call_failed_non_retryable")))
+	assert.Zero(t, global.Len())
+}
+
+func reconcileLogger(ctx context.Context) *zap.Logger {
+	sink, _ := log.FromContext(ctx).GetSink().(zapr.Underlier)
+	if sink == nil {
+		return nil
+	}
+	return sink.GetUnderlying()
+}
+
+// reconcile is the context that a controller gives to Reconcile, above the logger that
+// the program has set.
+func reconcile(ctx context.Context, logger logr.Logger) context.Context {
+	return log.IntoContext(ctx, logger.WithValues("controller", "database", "name", "db-1").WithValues("reconcileID", "7f3a"))
+}
+
+func decode(t *testing.T, out *bytes.Buffer) (lines []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(out.String()) {
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &fields), line)
+		lines = append(lines, fields)
+	}
+	return lines
+}
+
+// Both ways lead to the same lines, in which the fields of the reconcile stand beside
+// those of the event.
+func TestControllersWithZap(t *testing.T) {
+	byZap := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithContextLogger(reconcileLogger))
+	byLogr := k8sretry.New(k8sretry.ForMutation(),
+		k8sretry.WithObserver(k8sretry.ContextSlogObserver(logr.FromContextAsSlogLogger)), k8sretry.WithLogger(nil))
+	for name, policy := range map[string]*k8sretry.Policy{"WithContextLogger": byZap, "ContextSlogObserver": byLogr} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				global := globally(t)
+				var out bytes.Buffer
+				ctx := reconcile(t.Context(), ctrlzap.New(ctrlzap.WriteTo(&out)))
+				stumble(ctx, policy, k8sretry.WithName("create_database"), k8sretry.WithJitter(k8sretry.JitterNone))
+				lines := decode(t, &out)
+				require.Len(t, lines, 2)
+				first := lines[0]
+				for field, want := range map[string]any{
+					"level": "warn", "msg": "k8s_api_call_failed_retrying", "controller": "database", "name": "db-1", "reconcileID": "7f3a",
+					"function": "create_database", "attempt": 1.0, "delay_seconds": 2.0, "status_code": 503.0, "error_type": "*errors.StatusError",
+				} {
+					assert.Equal(t, want, first[field], field)
+				}
+				assert.Zero(t, global.Len())
+			})
+		})
+	}
+
+	t.Run("the page's words", func(t *testing.T) {
+		policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithContextLogger(reconcileLogger))
+
+		set.Reset()
+		miss(t.Context(), policy)
+		assert.Len(t, decode(t, &set), 1, "outside of a reconcile, the logger that was set")
+
+		global := globally(t)
+		miss(reconcile(t.Context(), funcr.New(func(string, string) {}, funcr.Options{})), policy)
+		assert.Equal(t, 1, global.Len(), "no zap below")
+	})
+}
+
+func TestControllersWithAnyLogger(t *testing.T) {
+	policy := k8sretry.New(k8sretry.ForMutation(),
+		k8sretry.WithObserver(k8sretry.ContextSlogObserver(logr.FromContextAsSlogLogger)), k8sretry.WithLogger(nil))
+
+	var out bytes.Buffer
+	logger := funcr.NewJSON(func(line string) { out.WriteString(line + "\n") }, funcr.Options{})
+	synctest.Test(t, func(t *testing.T) { stumble(reconcile(t.Context(), logger), policy) })
+	lines := decode(t, &out)
+	require.Len(t, lines, 2)
+	assert.Equal(t, "7f3a", lines[0]["reconcileID"])
+	assert.Equal(t, "k8s_api_call_failed_retrying", lines[0]["msg"])
+	assert.EqualValues(t, 0, lines[0]["level"], "a warning is an info line")
+
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	slog.SetDefault(slog.New(logr.ToSlogHandler(logger)))
+	out.Reset()
+	miss(t.Context(), policy)
+	assert.Len(t, decode(t, &out), 1, "a context without a logger")
+
+	bridged := k8sretry.SlogObserver(slog.New(logr.ToSlogHandler(logger)))
+
+	out.Reset()
+	_ = k8sretry.Run(t.Context(), func(context.Context) error { return k8sretrytest.Status(503) }, k8sretry.WithMaxRetries(0), k8sretry.WithObserver(bridged))
+	require.Equal(t, 1, strings.Count(out.String(), "k8s_api_call_failed_max_retries"))
+	assert.Contains(t, out.String(), `"error":null`, "beside the text")
+	assert.Contains(t, out.String(), `"error":"the server is currently unable to handle the request`)
+}
+
+func TestKlog(t *testing.T) {
+	var out bytes.Buffer
+	klog.LogToStderr(false)
+	klog.SetOutput(&out)
+	defer klog.LogToStderr(true)
+	miss(t.Context(), k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(logr.ToSlogHandler(klog.Background())))), k8sretry.WithLogger(nil))
+	klog.Flush()
+	assert.Contains(t, out.String(), `"k8s_api_call_failed_non_retryable"`)
+}
+
+func TestFewerLines(t *testing.T) {
+	core, written := observer.New(zapcore.DebugLevel)
+	logger := zap.New(core)
+
+	quiet := k8sretry.WithLogger(logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
+
+	miss(t.Context(), quiet)
+	assert.Zero(t, written.Len())
+}
+
+type observers []k8sretry.Observer
+
+func (all observers) Observe(ctx context.Context, e k8sretry.Event) {
+	for _, o := range all {
+		o.Observe(ctx, e)
+	}
+}
+
+func TestMoreThanOneListener(t *testing.T) {
+	var a, b k8sretrytest.Recorder
+	miss(t.Context(), k8sretry.WithObserver(observers{&a, &b}))
+	assert.Len(t, a.Events(), 1)
+	assert.Equal(t, a.Events(), b.Events())
+}
+
+// The shapes of the table at the head of the page.
+func TestLoggerInTheContext(t *testing.T) {
+	core, written := observer.New(zapcore.DebugLevel)
+	t.Run("zap", func(t *testing.T) {
+		from := func(context.Context) *zap.Logger { return zap.New(core) }
+		miss(t.Context(), k8sretry.WithContextLogger(from))
+		assert.Equal(t, 1, written.Len())
+	})
+	t.Run("log/slog", func(t *testing.T) {
+		var out bytes.Buffer
+		from := func(context.Context) *slog.Logger { return slog.New(slog.NewJSONHandler(&out, nil)) }
+		miss(t.Context(), k8sretry.WithObserver(k8sretry.ContextSlogObserver(from)), k8sretry.WithLogger(nil))
+		assert.Len(t, decode(t, &out), 1)
+	})
+	t.Run("one logger", func(t *testing.T) {
+		logger := zap.New(core)
+		miss(t.Context(), k8sretry.WithLogger(logger))
+		assert.Equal(t, 2, written.Len())
+	})
+}
