@@ -14,6 +14,9 @@
 // for the caller to say. A span that does not record costs the look-up in the context, a
 // success at once not even that.
 //
+// Inside a Transport the span is that of the request's context, which is the caller's, or
+// that of an instrumented RoundTripper above it.
+//
 // # Attributes
 //
 // By the semantic conventions: error.type, which is the status code ("503") or, without an answer
@@ -40,4 +43,11 @@
 // verb and resource ("get pods"). k8sretry.function is absent from a success at once of a call without
 // WithName: its name is not worth a look-up. Give names where failures are to be set
 // against all calls of a function.
+//
+// # Cost
+//
+// An Observer allocates nothing for a success at once, whether metrics are collected or
+// not (TestNoAllocation). What it adds to the time of a call shows
+//
+//	go test -run '^$' -bench SuccessAtOnce .
 package k8sretryotel

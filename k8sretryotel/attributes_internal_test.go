@@ -1,0 +1,26 @@
+package k8sretryotel
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/assert"
+)
+
+// A text comes from whoever answers: exporters get valid UTF-8 of a bounded length.
+func FuzzText(f *testing.F) {
+	f.Add("pods \"web-0\" not found")
+	f.Add("a\xff\xc3")
+	f.Add("x" + strings.Repeat("€", 1000))
+	f.Fuzz(func(t *testing.T, s string) {
+		got := text(errors.New(s))
+		assert.True(t, utf8.ValidString(got))
+		assert.LessOrEqual(t, len(got), longestText)
+		if utf8.ValidString(s) {
+			assert.True(t, strings.HasPrefix(s, got))
+			assert.Greater(t, len(got)+utf8.UTFMax, min(len(s), longestText), "no more is lost than half a rune")
+		}
+	})
+}
