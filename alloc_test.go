@@ -43,7 +43,7 @@ func TestNoAllocation(t *testing.T) {
 	n := rand.IntN(5) + 1
 	d := time.Duration(rand.IntN(5)+1) * time.Second
 	m := 1 + rand.Float64()
-	name := []string{"a", "b"}[rand.IntN(2)]
+	name := []string{"get a pod", "list pods"}[rand.IntN(2)]
 	verb := []k8sretry.Verb{k8sretry.VerbGet, k8sretry.VerbList}[rand.IntN(2)]
 	jitter := []k8sretry.Jitter{k8sretry.JitterFull, k8sretry.JitterNone}[rand.IntN(2)]
 	target := []error{io.EOF, io.ErrUnexpectedEOF}[rand.IntN(2)]

@@ -110,6 +110,17 @@ func level(kind EventKind, why Stop) zapcore.Level {
 	return zapcore.ErrorLevel
 }
 
+// level is the level at which the event is logged.
+func (e *Event) level() zapcore.Level {
+	if e.Limited || e.Kind == EventBreaker && e.Breaker == BreakerOpen {
+		return zapcore.WarnLevel
+	}
+	if e.Kind == EventBreaker || e.Kind == EventGate {
+		return zapcore.InfoLevel
+	}
+	return level(e.Kind, e.Stop)
+}
+
 // WithLogger sets the logger for the events of a call. nil silences them.
 // Default: zap.L() at the time of each event, which is silent until a service
 // calls zap.ReplaceGlobals.
@@ -232,26 +243,22 @@ func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why Stop
 	if name != "" || c.name != "" { // a success at once is not worth a look-up
 		e.Function = c.function()
 	}
-	c.publish(ctx, level(e.Kind, e.Stop), name, &e)
+	c.publish(ctx, name, &e)
 }
 
 // changed tells of a new state of breaker or gate.
 func (p *progress) changed(c *config, ctx context.Context, e Event) {
-	at := zapcore.InfoLevel
-	if e.Limited || e.Kind == EventBreaker && e.Breaker == BreakerOpen {
-		at = zapcore.WarnLevel
-	}
-	if c.observe == nil && !c.listens(ctx, at) {
+	if c.observe == nil && !c.listens(ctx, e.level()) {
 		return
 	}
 	e.Function, e.Verb, e.Attempt, e.MaxRetries, e.Elapsed, e.Held = c.function(), c.verb, p.attempts, c.maxRetries, p.elapsed(), p.held
-	c.publish(ctx, at, e.Name(), &e)
+	c.publish(ctx, e.Name(), &e)
 }
 
 // publish hands an event to the logger, if it has a name, and to the observer.
-func (c *config) publish(ctx context.Context, at zapcore.Level, name string, e *Event) {
+func (c *config) publish(ctx context.Context, name string, e *Event) {
 	if name != "" {
-		if entry := c.check(ctx, at, name); entry != nil {
+		if entry := c.check(ctx, e.level(), name); entry != nil {
 			entry.Write(e.fields()...)
 		}
 	}

@@ -65,7 +65,7 @@ const (
 // WithName sets the name of the call in errors, events and logs. "" looks the name
 // up, which is also the default: for the Wrap family the wrapped function
 // ("PodInterface.Get"), for Do and Run the function that calls them.
-func WithName(name string) Option { return nameOption{name} }
+func WithName(name string) Option { return nameOption{name, func() string { return name }} }
 
 // WithVerb says what the call does. It decides whether a failure with an unknown
 // outcome may be answered by a repetition; see Verdict.Retryable. Default: VerbNone,
@@ -212,8 +212,11 @@ type (
 		kind  kind
 		value int64
 	}
-	specialSetting    struct{ setting }
-	nameOption        struct{ name string }
+	specialSetting struct{ setting }
+	nameOption     struct {
+		name string
+		told func() string // the name for whoever keeps it: what a func returns lets no option escape
+	}
 	exponentialOption struct{ Exponential }
 	backoffOption     struct {
 		delay        func(int) time.Duration
@@ -289,6 +292,7 @@ type config struct {
 	query         bool    // without a verb, the call reads
 	pc            uintptr // of the wrapped function
 	name          string
+	told          func() string // the name; see nameOption
 	maxRetries    int
 	exponential   Exponential // negative Initial and Max stand for a given 0
 	backoff       func(int) time.Duration
@@ -380,7 +384,7 @@ func resolve(opts []Option) config {
 			c.setNumber(o.setting)
 		case nameOption:
 			c.set |= setName
-			c.name = o.name
+			c.name, c.told = o.name, o.told
 		case exponentialOption:
 			c.setExponential(o.Exponential, setExponential)
 		case backoffOption:
@@ -518,7 +522,7 @@ func (c config) overlaid(p config) config {
 		}
 	}
 	if p.set&setName != 0 {
-		c.name = p.name
+		c.name, c.told = p.name, p.told
 	}
 	if p.pc != 0 {
 		c.pc = p.pc

@@ -504,7 +504,7 @@ func (p *progress) elapsed() time.Duration {
 func (c *config) function() string {
 	switch {
 	case c.name != "":
-		return string([]byte(c.name)) // a copy: so that the option does not escape
+		return c.told()
 	case c.pc != 0:
 		return functionName(c.pc)
 	}

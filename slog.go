@@ -45,7 +45,7 @@ func (o slogObserver) Observe(ctx context.Context, e Event) {
 		return
 	}
 	// The levels of slog are those of zap, but four apart.
-	severity := slog.Level(4 * level(e.Kind, e.Stop))
+	severity := slog.Level(4 * e.level())
 	if l := o(ctx); l != nil && l.Enabled(ctx, severity) {
 		l.LogAttrs(ctx, severity, name, e.attrs()...)
 	}

@@ -21,6 +21,7 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 	}
 	if c.name == "" {
 		c.name = x.kind.name()
+		c.told = x.kind.name
 	}
 	c.key = c.gateKey()
 	p := newProgress()

@@ -242,19 +242,14 @@ func TestFewerLines(t *testing.T) {
 	assert.Zero(t, written.Len())
 }
 
-type observers []k8sretry.Observer
-
-func (all observers) Observe(ctx context.Context, e k8sretry.Event) {
-	for _, o := range all {
-		o.Observe(ctx, e)
-	}
-}
-
 func TestMoreThanOneListener(t *testing.T) {
-	var a, b k8sretrytest.Recorder
-	miss(t.Context(), k8sretry.WithObserver(observers{&a, &b}))
-	assert.Len(t, a.Events(), 1)
-	assert.Equal(t, a.Events(), b.Events())
+	metrics, traces := new(k8sretrytest.Recorder), new(k8sretrytest.Recorder)
+
+	both := k8sretry.Observers(metrics, traces)
+
+	miss(t.Context(), k8sretry.WithObserver(both))
+	assert.Len(t, metrics.Events(), 1)
+	assert.Equal(t, metrics.Events(), traces.Events())
 }
 
 // The shapes of the table at the head of the page.
