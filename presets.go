@@ -8,7 +8,7 @@ import (
 // The presets are made once and shared: a Policy has no state.
 var (
 	mutation = New(WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
-	query    = New(WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
+	query    = New(number(setQuery, 1, true, true), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
 
 	connection = New(WithMaxRetries(5), WithInitialDelay(500*time.Millisecond), WithMaxDelay(10*time.Second),
 		WithClassifier(connectionOnly))

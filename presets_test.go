@@ -1,6 +1,7 @@
 package k8sretry_test
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,4 +62,27 @@ func TestForEvictionEndsWithTheContextAndTheRefusal(t *testing.T) {
 		assert.Less(t, time.Since(start), time.Minute)
 		assert.Equal(t, 5, s.attempts(), "at 0, 5, 12.5, 23.75, 40.6 s and no later than the deadline")
 	})
+}
+
+// A call of ForQuery reads: what became of a failed attempt is in no doubt, unless its
+// verb says otherwise.
+func TestForQueryReads(t *testing.T) {
+	for name, c := range map[string]struct {
+		opts  []k8sretry.Option
+		doubt bool
+	}{
+		"a query":                         {[]k8sretry.Option{k8sretry.ForQuery()}, false},
+		"a query with another option":     {[]k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.ForQuery(), exact}, false},
+		"a query within a policy":         {[]k8sretry.Option{k8sretry.New(k8sretry.ForQuery())}, false},
+		"a query with a verb that writes": {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
+		"another preset":                  {[]k8sretry.Option{k8sretry.ForBackground()}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, err := k8sretry.Do(t.Context(), fails(times(9, unavailable())...).get, c.opts...)
+				assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+				assert.Equal(t, c.doubt, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			})
+		})
+	}
 }
