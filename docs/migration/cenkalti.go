@@ -1,0 +1,29 @@
+package migration
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+func cenkaltiBefore(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
+	return backoff.Retry(ctx, func() (*corev1.Pod, error) {
+		pod, err := clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
+		if err != nil && !transient(err) {
+			return nil, backoff.Permanent(err)
+		}
+		return pod, err
+	}, backoff.WithMaxTries(4), backoff.WithMaxElapsedTime(time.Minute))
+}
+
+func cenkaltiAfter(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
+	return k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
+		return clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
+	}, k8sretry.ForQuery(), k8sretry.WithInitialDelay(500*time.Millisecond), k8sretry.WithMultiplier(1.5), k8sretry.WithMaxElapsed(time.Minute))
+}

@@ -1,0 +1,97 @@
+package migration
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// reader is a program before or after: it reads a pod.
+type reader func(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error)
+
+var readers = map[string]struct{ before, after reader }{
+	"client-go":   {onErrorBefore, onErrorAfter},
+	"cenkalti":    {cenkaltiBefore, cenkaltiAfter},
+	"avast":       {avastBefore, avastAfter},
+	"sethvargo":   {sethvargoBefore, sethvargoAfter},
+	"failsafe-go": {failsafeBefore, failsafeAfter},
+}
+
+// cluster is a fake clientset that keeps the rules of a server, and its faults.
+func cluster() (kubernetes.Interface, *k8sretrytest.Faults) {
+	clientset := fake.NewClientset(
+		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "totals", Namespace: "default"}, Data: map[string]string{"runs": "41"}},
+	)
+	k8sretrytest.LikeServer(&clientset.Fake)
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	return clientset, &faults
+}
+
+// What a program did before, it does after.
+func TestReadersAgree(t *testing.T) {
+	for name, pair := range readers {
+		for when, read := range map[string]reader{"before": pair.before, "after": pair.after} {
+			t.Run(name+"/"+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					clientset, faults := cluster()
+					faults.FailNext(2, "get", "pods", k8sretrytest.Status(503))
+					start := time.Now()
+					pod, err := read(t.Context(), clientset, "web-0")
+					require.NoError(t, err)
+					assert.Equal(t, "web-0", pod.Name, "it survives two failures")
+					assert.Equal(t, 3, faults.Calls("get", "pods"))
+					assert.InDelta(t, 2.5, time.Since(start).Seconds(), 2, "some seconds later")
+
+					_, err = read(t.Context(), clientset, "web-1")
+					assert.True(t, apierrors.IsNotFound(err), "it stops at what lasts: %v", err)
+					assert.Equal(t, 4, faults.Calls("get", "pods"))
+
+					faults.FailNext(99, "get", "pods", k8sretrytest.Status(503))
+					_, err = read(t.Context(), clientset, "web-0")
+					assert.True(t, apierrors.IsServiceUnavailable(err), "it gives up after three retries: %v", err)
+					assert.Equal(t, 8, faults.Calls("get", "pods"))
+				})
+			})
+		}
+	}
+}
+
+// The Go code of the page stands in the files of this module, word for word.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../migration.md")
+	require.NoError(t, err)
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	var sources strings.Builder
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		sources.Write(source)
+	}
+	blocks := strings.Split(string(page), "```go\n")[1:]
+	require.Len(t, blocks, 2*len(readers)+4, "a before and an after for each library")
+	for _, block := range blocks {
+		code, _, ok := strings.Cut(block, "```")
+		require.True(t, ok)
+		assert.Contains(t, sources.String(), code, "the page shows code that nobody compiles")
+	}
+}
