@@ -40,7 +40,7 @@ var errorsPage = []struct {
 	}},
 	{"refused", []errorRow{
 		{"", apierrors.NewUnauthorized("token expired")},
-		{"RBAC", apierrors.NewForbidden(pods, "web-0", errors.New(`User "bob" cannot get resource "pods"`))},
+		{"RBAC", apierrors.NewForbidden(pods, "web-0", errors.New(`user "bob" cannot get resource "pods"`))},
 		{"", failure(400, "", `admission webhook "guard.example.com" denied the request: no`)},
 		{"429 or 503", delayed(failure(429, metav1.StatusReasonTooManyRequests, `admission webhook "guard.example.com" denied the request`), 7)},
 		{"timeout, refused, bad certificate", apierrors.NewInternalError(errors.New(`failed calling webhook "guard.example.com": EOF`))},
@@ -106,8 +106,8 @@ var errorsPage = []struct {
 		{"service proxy", apierrors.NewServiceUnavailable(`no endpoints available for service "web"`)},
 		{"", apierrors.NewServiceUnavailable("Error getting ip and port info of the remote server while proxying")},
 		{"502", generic(502, "GET", "the backend attempted to redirect this request, which is not permitted", 0)},
-		{"the answer to CONNECT: 403, 407", from(errors.New("Proxy Authentication Required"))},
-		{"the answer to CONNECT: 429, 5xx", from(errors.New("Bad Gateway"))},
+		{"the answer to CONNECT: 403, 407", from(errors.New(http.StatusText(407)))},
+		{"the answer to CONNECT: 429, 5xx", from(errors.New(http.StatusText(502)))},
 	}},
 	{"connections", []errorRow{
 		{"", call("dial", "connect", syscall.ECONNREFUSED)},

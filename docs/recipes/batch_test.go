@@ -1,0 +1,121 @@
+package recipes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// The exit codes of the job. The podFailurePolicy of a Job can tell them apart: count
+// exitTryAgain as a failure that is repeated, end the Job on all others.
+const (
+	exitDone      = 0
+	exitFailed    = 1  // would fail in the same way again
+	exitLookFirst = 3  // a write may have been carried out: somebody has to look
+	exitTryAgain  = 75 // the server was not there for long enough; EX_TEMPFAIL of sysexits.h
+)
+
+// label puts a label on all ConfigMaps of a namespace. It has to get through: it
+// outlasts four minutes of outage in each call, but not ten minutes altogether.
+func label(ctx context.Context, clientset kubernetes.Interface, namespace string, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // less than activeDeadlineSeconds, to have the last word
+	defer cancel()
+	policy := k8sretry.New(k8sretry.ForMaintenance(), k8sretry.WithMaxElapsed(4*time.Minute), k8sretry.WithAttemptTimeout(30*time.Second))
+
+	configMaps := clientset.CoreV1().ConfigMaps(namespace)
+	list, err := k8sretry.Wrap1(configMaps.List, policy, k8sretry.WithVerb(k8sretry.VerbList))(ctx, metav1.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, found := range list.Items {
+		_, err := k8sretry.Modify(ctx, configMaps, found.Name, func(cm *corev1.ConfigMap) error {
+			metav1.SetMetaDataLabel(&cm.ObjectMeta, "example.com/migrated", "true")
+			return nil
+		}, policy)
+		if err != nil {
+			return fmt.Errorf("%s: %w", found.Name, err)
+		}
+		fmt.Fprintln(out, "migrated", found.Name)
+	}
+	return nil
+}
+
+// exitCode tells who started the job what to make of its end.
+func exitCode(err error) int {
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, k8sretry.ErrOutcomeUnknown): // may stand beside each of the following
+		return exitLookFirst
+	case errors.Is(err, k8sretry.ErrMaxRetries), errors.Is(err, k8sretry.ErrMaxElapsed),
+		errors.Is(err, k8sretry.ErrDeadline), errors.Is(err, k8sretry.ErrRetryAfterTooLong),
+		errors.Is(err, context.Canceled): // the node is drained
+		return exitTryAgain
+	}
+	return exitFailed
+}
+
+func TestBatch(t *testing.T) {
+	for name, job := range map[string]struct {
+		faults func(*k8sretrytest.Faults)
+		code   int
+		out    string
+		after  time.Duration // at most
+	}{
+		"a good day": {func(*k8sretrytest.Faults) {}, exitDone, "migrated a\nmigrated b\n", 0},
+		"an outage of two minutes": {
+			func(f *k8sretrytest.Faults) { f.FailNext(8, "get", "configmaps", k8sretrytest.ConnectionRefused()) },
+			exitDone, "migrated a\nmigrated b\n", 3 * time.Minute,
+		},
+		"an outage of hours": {
+			func(f *k8sretrytest.Faults) { f.FailNext(999, "get", "configmaps", k8sretrytest.ConnectionRefused()) },
+			exitTryAgain, "", 5 * time.Minute,
+		},
+		"no permission": {
+			func(f *k8sretrytest.Faults) { f.FailNext(999, "list", "configmaps", k8sretrytest.Status(403)) },
+			exitFailed, "", 0,
+		},
+		"a lost answer": {
+			func(f *k8sretrytest.Faults) { f.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply()) },
+			exitDone, "migrated a\nmigrated b\n", 2 * time.Second,
+		},
+		"a lost answer, and then nothing more": {
+			func(f *k8sretrytest.Faults) {
+				f.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+				f.FailNext(1, "list", "configmaps", nil)
+				f.FailNext(1, "get", "configmaps", nil)
+				f.FailNext(999, "*", "configmaps", k8sretrytest.ConnectionRefused())
+			},
+			exitLookFirst, "", 10 * time.Minute,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clientset, faults := cluster(
+					&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "default"}},
+					&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "b", Namespace: "default"}},
+				)
+				job.faults(faults)
+				var out strings.Builder
+				start := time.Now()
+				err := label(t.Context(), clientset, "default", &out)
+				assert.Equal(t, job.code, exitCode(err), "%v", err)
+				assert.Equal(t, job.out, out.String())
+				assert.LessOrEqual(t, time.Since(start), job.after)
+			})
+		})
+	}
+}

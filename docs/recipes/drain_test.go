@@ -1,0 +1,121 @@
+package recipes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// drain evicts pods, one after the other, and waits for disruption budgets. The
+// context must have a deadline: nothing else ends the wait.
+func drain(ctx context.Context, clientset kubernetes.Interface, pods []corev1.Pod, out io.Writer, opts ...k8sretry.Option) error {
+	for _, pod := range pods {
+		if err := evict(ctx, clientset, &pod, append(opts, k8sretry.WithObserver(progress{out}))...); err != nil {
+			return fmt.Errorf("evicting %s: %w", pod.Name, err)
+		}
+		fmt.Fprintln(out, "evicted", pod.Name)
+	}
+	return nil
+}
+
+// evict evicts this pod, and never the one that takes its name: the UID makes it safe
+// to ask again, though an eviction is a create. Hence no WithVerb.
+func evict(ctx context.Context, clientset kubernetes.Interface, pod *corev1.Pod, opts ...k8sretry.Option) error {
+	err := k8sretry.Run(ctx, func(ctx context.Context) error {
+		return clientset.PolicyV1().Evictions(pod.Namespace).Evict(ctx, &policyv1.Eviction{
+			ObjectMeta:    metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace},
+			DeleteOptions: &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))},
+		})
+	}, append(opts, k8sretry.ForEviction())...)
+	// A conflict about the pod is one about its UID. One about the budget, in which the
+	// server has lost a race of its own, is of another class.
+	if apierrors.IsNotFound(err) || k8sretry.Classify(err).Class == k8sretry.ClassConflict {
+		return nil // the pod with this UID is gone
+	}
+	return err
+}
+
+func TestDrain(t *testing.T) {
+	pods := []corev1.Pod{
+		{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default", UID: "1"}},
+		{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Namespace: "default", UID: "2"}},
+	}
+	refused := k8sretrytest.DisruptionBudget()
+	for name, day := range map[string]struct {
+		faults func(*k8sretrytest.Faults)
+		out    string
+		check  func(t *testing.T, err error)
+	}{
+		"the budget lets one go after the other": {
+			func(f *k8sretrytest.Faults) {
+				f.FailNext(1, "create", "pods/eviction", nil)
+				f.FailNext(2, "create", "pods/eviction", refused)
+			},
+			"evicted web-0\nwaiting 5s: a disruption budget allows no eviction\nwaiting 8s: a disruption budget allows no eviction\nevicted web-1\n",
+			func(t *testing.T, err error) { assert.NoError(t, err) },
+		},
+		"an answer is lost, and the pod gone": {
+			func(f *k8sretrytest.Faults) {
+				f.FailNext(1, "create", "pods/eviction", k8sretrytest.LostReply())
+				f.FailNext(1, "create", "pods/eviction", apierrors.NewNotFound(corev1.Resource("pods"), "web-0"))
+			},
+			"waiting 1s: connection lost\nevicted web-0\nevicted web-1\n",
+			func(t *testing.T, err error) { assert.NoError(t, err) },
+		},
+		"another pod has the name": {
+			func(f *k8sretrytest.Faults) {
+				f.FailNext(1, "create", "pods/eviction", apierrors.NewConflict(corev1.Resource("Pod"), "web-0", errors.New("the UID in the precondition does not match")))
+			},
+			"evicted web-0\nevicted web-1\n",
+			func(t *testing.T, err error) { assert.NoError(t, err) },
+		},
+		"the server loses its race for the budget, again and again": {
+			func(f *k8sretrytest.Faults) {
+				f.FailNext(99, "create", "pods/eviction", apierrors.NewConflict(policyv1.Resource("poddisruptionbudgets"), "web", errors.New("the object has been modified")))
+			},
+			"waiting 1s: server trouble\nwaiting 2s: server trouble\nwaiting 4s: server trouble\nwaiting 8s: server trouble\nwaiting 16s: server trouble\n",
+			func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrDeadline, "the pod is still there") },
+		},
+		"the budget never allows it": {
+			func(f *k8sretrytest.Faults) { f.FailNext(99, "create", "pods/eviction", refused) },
+			"waiting 5s: a disruption budget allows no eviction\nwaiting 8s: a disruption budget allows no eviction\n" +
+				"waiting 11s: a disruption budget allows no eviction\nwaiting 17s: a disruption budget allows no eviction\n",
+			func(t *testing.T, err error) {
+				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
+				assert.True(t, apierrors.IsTooManyRequests(err), "and the refusal itself: %v", err)
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clientset, faults := cluster(&pods[0], &pods[1])
+				day.faults(faults)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				var out strings.Builder
+				day.check(t, drain(ctx, clientset, pods, &out, exact))
+				printed := ""
+				for line := range strings.Lines(out.String()) {
+					line, _, _ = strings.Cut(strings.TrimSpace(line), " (attempt")
+					printed += line + "\n"
+				}
+				assert.Equal(t, day.out, printed)
+			})
+		})
+	}
+}

@@ -1,0 +1,162 @@
+package recipes
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+const (
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+)
+
+// clientsets are one for the work, with retries, and one for the election alone,
+// without, and with a rate limiter of its own.
+func clientsets(config *rest.Config) (work, election kubernetes.Interface, err error) {
+	plain := rest.CopyConfig(config) // before the Transport gets into it
+	plain.Timeout = renewDeadline / 2
+	if election, err = kubernetes.NewForConfig(plain); err != nil {
+		return nil, nil, err
+	}
+	retrying := rest.CopyConfig(config)
+	retrying.Wrap(k8sretry.Transport(k8sretry.ForMutation()))
+	work, err = kubernetes.NewForConfig(retrying)
+	return work, election, err
+}
+
+// lead runs the work while this process is the leader. The context of the work ends
+// with the leadership, and each call that waits for a retry ends with it at once.
+func lead(ctx context.Context, election kubernetes.Interface, identity string, work func(context.Context)) error {
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: "default", Name: "example"},
+			Client:     election.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: identity},
+		},
+		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+		ReleaseOnCancel: true,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: work,
+			OnStoppedLeading: func() { fmt.Fprintln(os.Stderr, "no longer the leader") },
+		},
+	})
+	if err != nil {
+		return err
+	}
+	elector.Run(ctx)
+	return nil
+}
+
+func TestTheElectionHasNoTransport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var faults k8sretrytest.Faults
+		work, election, err := clientsets(inMemory(&faults, http.NotFound))
+		require.NoError(t, err)
+		faults.FailNext(99, "*", "*", k8sretrytest.Status(503))
+
+		_, err = election.CoordinationV1().Leases("default").Get(t.Context(), "example", metav1.GetOptions{})
+		assert.Error(t, err)
+		assert.Equal(t, 1, faults.Calls("get", "leases"), "the elector asks again by itself")
+
+		_, err = work.CoreV1().Pods("default").Get(t.Context(), "web-0", metav1.GetOptions{})
+		assert.Error(t, err)
+		assert.Equal(t, 6, faults.Calls("get", "pods"))
+	})
+}
+
+// The work of a leader that loses its lease ends, in the middle of a wait.
+func TestLeadershipEndsTheWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset, faults := cluster()
+		worked := make(chan error, 1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go func() {
+			_ = lead(ctx, clientset, "a", func(ctx context.Context) {
+				_, err := k8sretry.Do(ctx, func(context.Context) (int, error) { return 0, k8sretrytest.Status(503) },
+					k8sretry.ForMutation(), k8sretry.WithMaxDelay(time.Hour), k8sretry.WithMaxRetries(99))
+				worked <- err
+			})
+		}()
+		synctest.Wait()
+		start := time.Now()
+		faults.FailNext(99, "update", "leases", k8sretrytest.Status(503))
+		err := <-worked
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.InDelta(t, renewDeadline.Seconds(), time.Since(start).Seconds(), retryPeriod.Seconds()+1)
+	})
+}
+
+// outage is a lock at a server that is away for a while.
+type outage struct {
+	resourcelock.Interface
+	back    time.Time
+	renewed func()
+}
+
+func (o *outage) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	if time.Now().Before(o.back) {
+		return k8sretrytest.Status(503)
+	}
+	o.renewed()
+	return o.Interface.Update(ctx, record)
+}
+
+// retrying puts retries below an elector, which one should not do.
+type retrying struct{ resourcelock.Interface }
+
+func (r retrying) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	return k8sretry.Run(ctx, func(ctx context.Context) error { return r.Interface.Update(ctx, record) }, k8sretry.ForMutation(), exact)
+}
+
+// The server is away from the first renewal on, for two and a half seconds.
+func TestRetriesBelowAnElectorRenewLater(t *testing.T) {
+	for name, c := range map[string]struct {
+		below func(resourcelock.Interface) resourcelock.Interface
+		late  time.Duration
+	}{
+		"the elector alone":      {func(l resourcelock.Interface) resourcelock.Interface { return l }, 1500 * time.Millisecond},
+		"retries below, in vain": {func(l resourcelock.Interface) resourcelock.Interface { return retrying{l} }, 3500 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clientset, _ := cluster()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				away := &outage{back: time.Now().Add(2500 * time.Millisecond)}
+				away.Interface = &resourcelock.LeaseLock{
+					LeaseMeta: metav1.ObjectMeta{Namespace: "default", Name: "example"}, Client: clientset.CoordinationV1(),
+					LockConfig: resourcelock.ResourceLockConfig{Identity: "a"},
+				}
+				away.renewed = func() {
+					assert.Equal(t, c.late, time.Since(away.back))
+					cancel()
+				}
+				elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+					Lock: c.below(away), LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+					Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(context.Context) {}, OnStoppedLeading: func() {}},
+				})
+				require.NoError(t, err)
+				elector.Run(ctx)
+				assert.Error(t, ctx.Err(), "the lease was never renewed")
+			})
+		})
+	}
+}

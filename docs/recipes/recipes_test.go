@@ -1,0 +1,99 @@
+package recipes
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// exact makes delays exact, so that what is printed can be compared.
+var exact = k8sretry.WithJitter(k8sretry.JitterNone)
+
+// cluster is a fake clientset that keeps the rules of a server, and its faults.
+func cluster(objects ...runtime.Object) (kubernetes.Interface, *k8sretrytest.Faults) {
+	clientset := fake.NewClientset(objects...)
+	k8sretrytest.LikeServer(&clientset.Fake)
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	return clientset, &faults
+}
+
+// inMemory is a config whose requests reach a handler without a network, so that a
+// real clientset runs in virtual time.
+func inMemory(faults *k8sretrytest.Faults, serve http.HandlerFunc) *rest.Config {
+	config := &rest.Config{Host: "http://in.memory", Transport: memory{serve}}
+	config.Wrap(faults.Transport)
+	return config
+}
+
+type memory struct{ http.Handler }
+
+func (memory) CloseIdleConnections() {} // client-go warns of a transport that cannot
+
+func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, req)
+	if watch := w.Header().Get("Watch"); watch != "" { // the answer has no end
+		response := w.Result()
+		response.Body = openEnd{bytes.NewReader(w.Body.Bytes()), req.Context()}
+		return response, nil
+	}
+	return w.Result(), nil
+}
+
+// openEnd is the body of a watch on which nothing more happens.
+type openEnd struct {
+	events *bytes.Reader
+	ctx    context.Context
+}
+
+func (b openEnd) Read(p []byte) (int, error) {
+	if b.events.Len() > 0 {
+		return b.events.Read(p)
+	}
+	<-b.ctx.Done()
+	return 0, b.ctx.Err()
+}
+
+func (openEnd) Close() error { return nil }
+
+// The Go code of the page stands in the files here, word for word.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../recipes.md")
+	require.NoError(t, err)
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	var sources strings.Builder
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		sources.Write(source)
+	}
+	blocks := strings.Split(string(page), "```go\n")[1:]
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		code, _, ok := strings.Cut(block, "```")
+		require.True(t, ok)
+		for piece := range strings.SplitSeq(strings.TrimSpace(code), "\n\n") {
+			assert.True(t, strings.Contains(sources.String(), piece), "the page shows code that nobody compiles:\n%s", piece)
+		}
+	}
+}
