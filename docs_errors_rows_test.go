@@ -106,8 +106,8 @@ var errorsPage = []struct {
 		{"service proxy", apierrors.NewServiceUnavailable(`no endpoints available for service "web"`)},
 		{"", apierrors.NewServiceUnavailable("Error getting ip and port info of the remote server while proxying")},
 		{"502", generic(502, "GET", "the backend attempted to redirect this request, which is not permitted", 0)},
-		{"the answer to CONNECT: 403, 407", from(errors.New(http.StatusText(407)))},
-		{"the answer to CONNECT: 429, 5xx", from(errors.New(http.StatusText(502)))},
+		{"the answer to CONNECT: 403, 407", from(errors.New(http.StatusText(http.StatusProxyAuthRequired)))},
+		{"the answer to CONNECT: 429, 5xx", from(errors.New(http.StatusText(http.StatusBadGateway)))},
 	}},
 	{"connections", []errorRow{
 		{"", call("dial", "connect", syscall.ECONNREFUSED)},
