@@ -88,7 +88,7 @@ func TestPage(t *testing.T) {
 		sources.Write(source)
 	}
 	blocks := strings.Split(string(page), "```go\n")[1:]
-	require.Len(t, blocks, 2*len(readers)+4, "a before and an after for each library")
+	require.Len(t, blocks, 2*(len(readers)+2)+1, "a before and an after for each program, and their predicate")
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
