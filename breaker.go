@@ -244,14 +244,12 @@ func (b *Breaker) enter() admission {
 			return admission{wait: b.openFor - open}
 		}
 	}
-	if b.out >= b.probes {
-		// When the probes will be back nobody knows. One that hangs must not keep the
-		// breaker from trying again.
-		if hangs := now - b.outSince; 0 <= hangs && hangs < b.opening.Max {
-			return admission{wait: min(b.opening.Initial, b.opening.Max-hangs)}
-		}
+	if hangs := now - b.outSince; b.out > 0 && !(0 <= hangs && hangs < b.opening.Max) {
+		// One that hangs must not keep the breaker from trying again.
 		b.become(b.state())
 		b.out, b.outEpoch, b.succeeded = 0, b.epoch(), 0
+	} else if b.out >= b.probes { // when they will be back, nobody knows
+		return admission{wait: min(b.opening.Initial, b.opening.Max-hangs)}
 	}
 	if b.state() == BreakerOpen {
 		b.become(BreakerHalfOpen)
@@ -337,7 +335,7 @@ func (b *Breaker) broken(now time.Duration) bool {
 		return false
 	}
 	// The window may owe its failures to a moment that is over.
-	recentFailed, recentWell := b.attempts(breakerRecent - 1)
+	recentFailed, recentWell := b.attempts(breakerRecent)
 	return failed > recentFailed && b.mostly(recentFailed, recentWell)
 }
 
