@@ -93,10 +93,10 @@ func reopens(t *testing.T, b *Breaker) (admission, time.Duration) {
 	begin := time.Now()
 	a := b.enter()
 	if assert.False(t, a.ok) && assert.Positive(t, a.wait) {
-		time.Sleep(a.wait - 1)
+		time.Sleep(a.wait - time.Nanosecond)
 		assert.False(t, b.enter().ok, "a moment too early")
 		assert.Equal(t, BreakerOpen, b.State())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		a = b.enter()
 		assert.True(t, a.ok && a.probe && a.changed, "it said when it tries again: %+v", a)
 		assert.Equal(t, BreakerHalfOpen, b.State())
@@ -292,9 +292,9 @@ func TestBreaker(t *testing.T) {
 		}},
 		{"a probe that never comes back", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			hangs, _ := reopens(t, b)
-			time.Sleep(30*time.Second - 1)
+			time.Sleep(30*time.Second - time.Nanosecond)
 			assert.Equal(t, admission{wait: 1}, b.enter())
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			a := b.enter()
 			assert.True(t, a.ok && a.probe)
 			b.leaveAs(hangs, failing, 0, errDown)
