@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"create.go":           {"k8s.io/apimachinery/"},
 	"update.go":           {"k8s.io/apimachinery/"},
 	"modify.go":           {"k8s.io/apimachinery/"},
+	"lane.go":             {"k8s.io/apimachinery/"},
 	"delete.go":           {"k8s.io/apimachinery/"},
 	"apply.go":            {"k8s.io/apimachinery/"},
 	"status.go":           {"k8s.io/apimachinery/"},

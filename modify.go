@@ -20,7 +20,9 @@ import (
 // written and the object is returned as read. Its error ends the call and is returned as
 // it is.
 //
-// After a Conflict the object is read and mutated again, after a short delay. Conflicts
+// After a Conflict the object is read and mutated again, after a short delay; calls of this
+// process that have collided over one object take turns, so that N of them make at most
+// 2N-1 writes. Nobody waits longer than 2 s for a turn that does not end. Conflicts
 // do not count as retries (but for WithMaxRetries(0), which allows none) up to 100 of
 // them. Before mutate runs again, a write of unknown outcome is looked for, as [Update]
 // does; what cannot be proven ends the call with [ErrOutcomeUnknown]. If an object of the
@@ -39,7 +41,17 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		replacement: replacement[T]{proof: proof{verb: VerbUpdate}, client: client, stamp: stamp{key: tokenKey(options)}},
 		name:        name, mutate: mutate,
 	}
+	m.queue = m.takeTurn
+	defer func() { m.turn.leave() }()
 	return proven(ctx, &m.proof, m.step, m.find, options)
+}
+
+// takeTurn lets calls of this process that have collided over an object go one after the
+// other. It is called between steps, where the call holds no place at a gate.
+func (m *modification[T]) takeTurn(ctx context.Context) {
+	if m.conflict != nil && m.turn == nil && m.uid != "" {
+		m.turn = takeTurn(ctx, m.uid)
+	}
 }
 
 // modification is one Modify under way. Between two rounds of read, mutate and write
@@ -52,6 +64,7 @@ type modification[T Object] struct {
 	ready    bool
 	uid      types.UID // of the object read first
 	conflict error     // the last one
+	turn     *laneTurn // since the first one
 }
 
 func (m *modification[T]) step(ctx context.Context) (T, error) {

@@ -147,6 +147,9 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 				p.timer.Stop()
 			}
 		}
+		if c.proof != nil && c.proof.queue != nil {
+			c.proof.queue(ctx)
+		}
 		if ctx.Err() != nil { // both may have been ready
 			return v, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
 		}

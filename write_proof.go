@@ -27,6 +27,7 @@ type proof struct {
 	lost    error   // the last failure of a request that may have been carried out
 	answer  error   // the answer to the write, where the step failed with another error
 	settle  func(context.Context) bool
+	queue   func(context.Context) // waits before the next step for whoever collides with this call; nil: for nobody
 
 	// What the record of the last request knows better than its error.
 	class      Class // ClassNone: nothing
@@ -242,7 +243,7 @@ const mostRebuilt = 100
 
 // rebuildDelay spreads those who collided. Whoever waits is not waiting for the
 // server to recover.
-var rebuildDelay = Exponential{Initial: 20 * time.Millisecond, Max: time.Second, Jitter: JitterFull}
+var rebuildDelay = Exponential{Initial: 10 * time.Millisecond, Max: 2 * time.Second, Jitter: JitterFull}
 
 // uncounted is how many attempts are no retries. With none allowed, all of them are.
 func (p *proof) uncounted(maxRetries int) int {
