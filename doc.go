@@ -31,10 +31,10 @@
 //
 // # One call, in order
 //
-//	options > context over? > attempt > ok: an event if it was retried, return
-//	                             | failed
+//	options > context over? > breaker > gate > attempt > ok: an event if it was retried, return
+//	                                             | failed
 //	          verdict > context over? > may this verb repeat it? > retries left? >
-//	          delay > fits the deadline? > event > sleep > context over? > attempt ...
+//	          delay > fits the deadline? > budget > event > sleep > context over? > breaker ...
 //
 // A call waits in the caller's goroutine and starts no other. It never sleeps
 // towards a deadline that it cannot meet. A Retry-After of the server is a floor for
@@ -121,6 +121,28 @@
 // Their options are those of Do, and [WithTokenAnnotation]; WithVerb means nothing
 // there. They are safe for concurrent use if the client is; two calls at a time may
 // share an object. Dynamic clients come in by [Dynamic], the status by [Status].
+//
+// # Overload
+//
+// Retries are what keeps an overloaded server overloaded. Three things that calls share
+// keep them from it; each is off unless it is given:
+//
+//   - A [Gate] lets calls wait in line, first attempts included, while the server is
+//     overloaded, and lets as many through as it answers. Begin with it: calls come late
+//     instead of failing.
+//   - A [Budget] bounds the retries of all calls together, and the time spent on them.
+//   - A [Breaker] lets calls fail at once while nearly everything fails: for callers that
+//     have something better to do than to wait.
+//
+// One value serves all calls of a process to one server. With a prepared [Policy] each
+// costs a success a few nanoseconds:
+//
+//	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
+//
+// Their changes of state are events, logged as k8s_api_gate_limiting and
+// k8s_api_gate_open, k8s_api_breaker_open, k8s_api_breaker_half_open and
+// k8s_api_breaker_closed, with the function and attempt that brought them about. Calls
+// that have waited at a gate have held_seconds in their lines.
 //
 // # Below client-go
 //

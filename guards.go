@@ -30,7 +30,7 @@ func WithGate(g *Gate) Option { return gateOption{g} }
 // as the call could take without a Gate, which is all delays of its schedule, and for each
 // attempt the time of WithAttemptTimeout or else 10 s; two minutes for ForMutation.
 // Negative: an error.
-func WithMaxWait(d time.Duration) Option { return number(setMaxWait, int64(d), d >= 0, false) }
+func WithMaxWait(d time.Duration) Option { return number(setMaxWait, int64(d), d >= 0, true) }
 
 type (
 	budgetOption  struct{ *Budget }
@@ -158,7 +158,7 @@ func (p *progress) refuse(c *config, ctx context.Context, why Stop, wait time.Du
 		v.Outcome = OutcomeNotExecuted
 	}
 	v.RetryAfter = max(v.RetryAfter, wait)
-	p.refused = true
+	p.refused, p.heldBack = true, why != StopBreakerOpen
 	return p.stop(c, ctx, why, &v, last)
 }
 
@@ -237,17 +237,20 @@ func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration 
 	schedule := c.exponential
 	schedule.Jitter = JitterNone
 	d := float64(schedule.Delay(retry))
-	limit := float64(schedule.withDefaults().Max)
+	limit := max(0, schedule.withDefaults().Max)
 	if v.Class == ClassServer {
 		if p.failing++; p.failing <= byChance {
 			if v.RetryAfter == 0 && c.gate.calls.quick() {
 				d /= quickPart
 			}
-			return duration(between(0, d), schedule.Max)
+			return duration(between(0, d), limit)
 		}
 	}
-	d = min(d, limit/2)
-	return duration(between(d, 2*d), schedule.Max)
+	high := min(2*d, float64(limit))
+	if d >= high { // the cap goes before the spread, and the spread goes on at the cap
+		d = high / 2
+	}
+	return duration(between(d, high), limit)
 }
 
 const (
@@ -353,12 +356,17 @@ func guardedCall[T any](ctx context.Context, fn func(context.Context) (T, error)
 		if g.budget != nil {
 			g.budget.earn()
 		}
+		g.breaker.well()
 		if g.gate == nil || g.gate.leaveWell(&t.ticket, g.key) {
 			return v, nil
 		}
 	case settled(ctx, err, opts):
 		verdict := Classify(err)
-		if h := verdict.health(); g.gate != nil && (h != well || !g.gate.leaveWell(&t.ticket, g.key)) {
+		h := verdict.health()
+		if h == well {
+			g.breaker.well()
+		}
+		if g.gate != nil && (h != well || !g.gate.leaveWell(&t.ticket, g.key)) {
 			g.gate.calls.leave(t.ticket, h, g.key, 0, 0)
 		}
 		return v, err
@@ -377,6 +385,13 @@ func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g
 	v, err := fn(ctx)
 	returned = true
 	return v, err
+}
+
+// well tells a breaker that was calm of an answer that only a working server gives.
+func (b *Breaker) well() {
+	if b != nil && !b.calm() { // others have failed meanwhile
+		b.leaveAs(admission{}, well, 0, nil)
+	}
 }
 
 // guardedLoop is loop for a call whose first attempt has come to an end that concerns the

@@ -61,8 +61,11 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 	}
 	v, err := fn(ctx)
 	if err == nil {
-		if shared != nil && shared.budget != nil {
-			shared.budget.earn()
+		if shared != nil {
+			if shared.budget != nil {
+				shared.budget.earn()
+			}
+			shared.breaker.well()
 		}
 		return v, nil
 	}
@@ -217,6 +220,7 @@ type progress struct {
 	wire     *wire         // what the wire told; nil for a read if there is no Transport
 	timedOut bool          // the last attempt was ended by the attempt timeout
 	refused  bool          // by breaker or gate
+	heldBack bool          // by the gate
 	failing  int           // 5xx so far
 	held     time.Duration // in line at the gate
 	charged  time.Duration // to the budget
@@ -475,6 +479,9 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 			e.Err, e.RetryAfter = p.last, Classify(p.last).RetryAfter
 			e.ended = append(e.ended, err)
 		}
+	}
+	if p.heldBack && why != StopHeldBack {
+		e.ended = append(e.ended, ErrHeldBack) // both are true
 	}
 	return e
 }
