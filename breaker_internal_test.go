@@ -71,9 +71,12 @@ func try(b *Breaker, h health, retryAfter time.Duration) (let bool) {
 	return true
 }
 
-// tries makes n attempts at equal distances.
+// tries makes n attempts at equal distances, fewer if the breaker opens.
 func tries(b *Breaker, n int, every time.Duration, h ...health) {
 	for i := range n {
+		if b.State() == BreakerOpen {
+			return
+		}
 		try(b, h[i%len(h)], 0)
 		time.Sleep(every)
 	}
