@@ -77,7 +77,8 @@ func IsRetryableConnectionError(err error) bool {
 // what is wrapped around it. Where errors are joined, each one that means something
 // is judged and the least safe answer stands: a failure that lasts before one that
 // passes, the higher [Outcome], the longer RetryAfter. An [*Error] of this package is
-// judged by the last error of the API in it.
+// judged by the last error of the API in it; one without, which a [Gate] held back, is
+// [ClassThrottled].
 //
 // Some answers worth knowing:
 //
@@ -138,6 +139,9 @@ func classifyChain(err error, v *Verdict) (inner *Error) {
 			w.add(&meansUnknown, meansUnknown.outcome, 0)
 		}
 		v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail = w.worst.class, w.outcome, w.code, w.retryAfter, w.worst.detail
+	}
+	if inner := w.inner; inner != nil && inner.Attempts == 0 && (inner.Stop == StopBreakerOpen || inner.Stop == StopHeldBack) {
+		v.Outcome, v.RetryAfter = OutcomeNotExecuted, max(v.RetryAfter, inner.RetryAfter) // nothing was sent; the error is another call's
 	}
 	return w.inner
 }
@@ -240,7 +244,9 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 			if w.inner == nil {
 				w.inner = e
 			}
-			next = e.Err
+			if next = e.Err; next == nil && e.Stop == StopHeldBack {
+				next = ErrHeldBack
+			}
 		case *shielded: // by a Transport: what client-go must not see, we may
 			if e == nil {
 				return nil, nil, nil

@@ -87,6 +87,8 @@ func judgeNetwork(leaf error, t *trail) *meaning {
 		return &meansCanceled
 	case context.DeadlineExceeded:
 		return &meansDeadlineExceeded
+	case ErrHeldBack:
+		return &meansHeldBack
 	case errTooLong:
 		return &meansTooLong
 	case http.ErrSchemeMismatch:
@@ -332,6 +334,7 @@ var (
 	meansDiscoveryFailed   = meaning{ClassBlocked, OutcomeNotExecuted, "API discovery failed"}
 	meansLimiterDeadline   = meaning{ClassCanceled, OutcomeNotExecuted, "no time left for the client's rate limiter"}
 	meansUnknownType       = meaning{ClassServer, OutcomeUnknown, "answer of an unknown type"}
+	meansHeldBack          = meaning{ClassThrottled, OutcomeNotExecuted, "held back, not sent"}
 	meansLimiterRefused    = meaning{ClassCanceled, OutcomeNotExecuted, "the client's rate limiter refused"}
 	meansBodyCut           = meaning{ClassConnection, OutcomeUnknown, "response body cut"}
 	meansPluginMissing     = meaning{ClassPermanent, OutcomeNotExecuted, "credential plugin missing"}

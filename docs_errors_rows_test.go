@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/util/exec"
+
+	"github.com/k8sretry/k8sretry"
 )
 
 // errorsPage are the rows of docs/errors.md, section by section.
@@ -140,6 +142,7 @@ var errorsPage = []struct {
 		{"of an attempt or of rest.Config", context.DeadlineExceeded},
 		{"", errors.New("rate: Wait(n=1) would exceed context deadline")},
 		{"", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed"))},
+		{"of a Gate, below or in another call", k8sretry.ErrHeldBack},
 		{"", from(errors.New("getting credentials: exec: executable aws failed with exit code 255"))},
 		{"", from(errors.New("getting credentials: exec: executable aws not found"))},
 		{"", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{{Version: "v1"}: io.EOF}}},

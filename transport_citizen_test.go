@@ -256,11 +256,11 @@ func TestTransportNoticesABlackHole(t *testing.T) {
 			server := serve(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
 				if n < 3 {
 					<-r.Context().Done()
-					return
+					panic(http.ErrAbortHandler) // to return would be a 200
 				}
 				write(w, 200, settings("a"))
 			})
-			client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithAttemptTimeout(100*time.Millisecond)))
+			client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithAttemptTimeout(300*time.Millisecond)))
 			require.NoError(t, get(t.Context(), client))
 			assert.EqualValues(t, 3, server.sends.Load())
 		})
