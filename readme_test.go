@@ -24,14 +24,17 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// The Go code of the README stands here, too, so that it compiles and works.
+// The Go code of the README and of docs/overload.md stands here, too, so that it
+// compiles and works.
 func TestREADMECode(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	overload, err := os.ReadFile("docs/overload.md")
 	require.NoError(t, err)
 	here, err := os.ReadFile("readme_test.go")
 	require.NoError(t, err)
 	compiled := squeeze(string(here))
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme)+string(overload), -1)
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {
 		for piece := range strings.SplitSeq(block[1], "\n\n") {
@@ -137,4 +140,27 @@ func TestREADMEUnitTest(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "web-0", pod.Name)
 	})
+}
+
+func TestREADMEOverload(t *testing.T) {
+	config := &rest.Config{Host: "https://server"}
+	t.Cleanup(k8sretry.ForgetTransports)
+
+	gate := k8sretry.NewGate() // one for the process; the Transport keeps servers apart
+	config.Wrap(k8sretry.Transport(k8sretry.ForMutation(), k8sretry.WithGate(gate), k8sretry.WithAttemptTimeout(30*time.Second)))
+	clientset, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
+	assert.NotNil(t, clientset)
+
+	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
+
+	patient := k8sretry.New(policy, k8sretry.WithMaxWait(10*time.Minute)) // a batch job
+	atOnce := k8sretry.New(policy, k8sretry.WithMaxWait(0))               // a health check: ErrHeldBack rather than a wait
+
+	guards := []k8sretry.Option{
+		k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{})), k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})),
+	}
+	for _, opts := range [][]k8sretry.Option{{patient}, {atOnce}, append(guards, policy)} {
+		assert.NoError(t, k8sretry.Run(t.Context(), func(context.Context) error { return nil }, opts...))
+	}
 }
