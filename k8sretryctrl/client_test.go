@@ -1,0 +1,285 @@
+package k8sretryctrl_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretryctrl"
+)
+
+func TestWatch(t *testing.T) {
+	inVirtualTime(t, "it is opened on the second try, and goes on", func(t *testing.T) {
+		f := &faults{only: "Watch", err: inDoubt, fail: 1}
+		retrying, behind := with(f)
+		w, err := retrying.Watch(t.Context(), &corev1.ConfigMapList{}, client.InNamespace("default"))
+		require.NoError(t, err)
+		defer w.Stop()
+		go func() { _ = behind.Create(t.Context(), configMap("new")) }()
+		event := <-w.ResultChan()
+		assert.Equal(t, watch.Added, event.Type)
+		assert.Equal(t, "new", event.Object.(*corev1.ConfigMap).Name)
+		assert.Equal(t, 2, f.count("Watch"))
+	})
+	t.Run("a client without one", func(t *testing.T) {
+		c := k8sretryctrl.NewClient(client.WithFieldOwner(cluster(), "me"))
+		_, err := c.Watch(t.Context(), &corev1.ConfigMapList{})
+		assert.ErrorContains(t, err, "the client cannot watch")
+	})
+}
+
+// The wrappers of controller-runtime go inside and outside, with proofs as well.
+func TestWrappers(t *testing.T) {
+	type wrap = func(client.Client) client.Client
+	owner := func(c client.Client) client.Client { return client.WithFieldOwner(c, "me") }
+	validation := func(c client.Client) client.Client { return client.WithFieldValidation(c, "Strict") }
+	retries := func(c client.Client) client.Client { return k8sretryctrl.NewClient(c) }
+	for situation, order := range map[string][]wrap{
+		"inside":  {owner, validation, retries},
+		"outside": {retries, owner, validation},
+		"around":  {owner, retries, validation},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			var seen client.CreateOptions
+			lost := 0
+			var c client.Client = interceptor.NewClient(cluster(), interceptor.Funcs{
+				Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+					seen = client.CreateOptions{}
+					seen.ApplyOptions(opts)
+					err := c.Create(ctx, obj, opts...)
+					if lost++; lost == 1 {
+						return inDoubt()
+					}
+					return err
+				},
+			})
+			for _, w := range order {
+				c = w(c)
+			}
+			cm := configMap("new")
+			require.NoError(t, c.Create(t.Context(), cm))
+			assert.NotEmpty(t, cm.ResourceVersion)
+			assert.Equal(t, "me", seen.FieldManager)
+			assert.Equal(t, "Strict", seen.FieldValidation)
+			assert.Equal(t, 2, lost)
+			assert.NoError(t, c.Status().Patch(t.Context(), pod(), merged()))
+		})
+	}
+	t.Run("a namespaced client", func(t *testing.T) {
+		c := client.NewNamespacedClient(k8sretryctrl.NewClient(cluster()), "default")
+		cm := &corev1.ConfigMap{}
+		require.NoError(t, c.Get(t.Context(), client.ObjectKey{Name: "x"}, cm))
+		require.NoError(t, c.Update(t.Context(), cm))
+		require.NoError(t, c.Delete(t.Context(), cm))
+	})
+	t.Run("an index of the fake", func(t *testing.T) {
+		c := k8sretryctrl.NewClient(cluster())
+		require.NoError(t, fake.AddIndex(c, &corev1.ConfigMap{}, "data.n", func(o client.Object) []string {
+			return []string{o.(*corev1.ConfigMap).Data["n"]}
+		}))
+		var list corev1.ConfigMapList
+		require.NoError(t, c.List(t.Context(), &list, client.MatchingFields{"data.n": "0"}))
+		assert.Len(t, list.Items, 1)
+	})
+}
+
+// What the client does not know is no failure of the server.
+func TestKindsThatAreNotKnown(t *testing.T) {
+	noMatch := &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "Widget"}}
+	for situation, c := range map[string]struct {
+		client client.WithWatch
+		is     func(error) bool
+	}{
+		"not in the scheme": {fake.NewClientBuilder().WithScheme(runtime.NewScheme()).Build(), runtime.IsNotRegisteredError},
+		"not served": {interceptor.NewClient(cluster(), interceptor.Funcs{
+			Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return noMatch },
+			Update: func(context.Context, client.WithWatch, client.Object, ...client.UpdateOption) error { return noMatch },
+			Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+				return noMatch
+			},
+			Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error { return noMatch },
+		}), apimeta.IsNoMatchError},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			retrying := k8sretryctrl.NewClient(c.client)
+			for _, err := range []error{
+				retrying.Create(t.Context(), configMap("x")), retrying.Update(t.Context(), configMap("x")),
+				retrying.Patch(t.Context(), configMap("x"), merged()), retrying.Delete(t.Context(), configMap("x")),
+			} {
+				assert.True(t, c.is(err), "%v", err)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			}
+		})
+	}
+}
+
+func TestTheClientKnowsWhatTheInnerKnows(t *testing.T) {
+	inner := cluster()
+	c := k8sretryctrl.NewClient(inner)
+	assert.Same(t, inner.Scheme(), c.Scheme())
+	assert.Equal(t, inner.RESTMapper(), c.RESTMapper())
+	gvk, err := c.GroupVersionKindFor(configMap("x"))
+	require.NoError(t, err)
+	assert.Equal(t, corev1.SchemeGroupVersion.WithKind("ConfigMap"), gvk)
+	namespaced, err := c.IsObjectNamespaced(configMap("x"))
+	require.NoError(t, err)
+	assert.True(t, namespaced)
+}
+
+func TestWhatMakesNoSense(t *testing.T) {
+	var none *corev1.ConfigMap
+	var typedNil *cached
+	good := k8sretryctrl.NewClient(cluster())
+	for _, inner := range []client.Client{nil, typedNil} {
+		bad := k8sretryctrl.NewClient(inner)
+		for _, m := range methods() {
+			assert.EqualError(t, m.call(t.Context(), bad), "k8sretryctrl: the client is nil", m.name)
+		}
+		assert.Nil(t, bad.Scheme())
+		assert.Nil(t, bad.RESTMapper())
+		_, err := bad.GroupVersionKindFor(configMap("x"))
+		assert.Error(t, err)
+		_, err = bad.IsObjectNamespaced(configMap("x"))
+		assert.Error(t, err)
+	}
+	for situation, err := range map[string]error{
+		"get":                good.Get(t.Context(), key("x"), none),
+		"get nil":            good.Get(t.Context(), key("x"), nil),
+		"list":               good.List(t.Context(), nil),
+		"create":             good.Create(t.Context(), none),
+		"update":             good.Update(t.Context(), nil),
+		"patch":              good.Patch(t.Context(), none, merged()),
+		"patch nil":          good.Patch(t.Context(), configMap("x"), nil),
+		"apply":              good.Apply(t.Context(), (*corev1apply.ConfigMapApplyConfiguration)(nil)),
+		"delete":             good.Delete(t.Context(), none),
+		"delete all":         good.DeleteAllOf(t.Context(), nil),
+		"status update":      good.Status().Update(t.Context(), none),
+		"status patch":       good.Status().Patch(t.Context(), pod(), nil),
+		"subresource get":    good.SubResource("scale").Get(t.Context(), pod(), nil),
+		"subresource create": good.SubResource("eviction").Create(t.Context(), pod(), nil),
+		"subresource apply":  good.SubResource("status").Apply(t.Context(), nil),
+	} {
+		assert.ErrorContains(t, err, "is nil", situation)
+	}
+	_, err := good.Watch(t.Context(), nil)
+	assert.ErrorContains(t, err, "is nil")
+	for _, m := range methods() {
+		assert.ErrorContains(t, m.call(t.Context(), k8sretryctrl.NewClient(cluster(), k8sretry.WithMaxRetries(-1))), "WithMaxRetries", m.name)
+	}
+}
+
+func TestAContextThatIsOver(t *testing.T) {
+	gone := errors.New("gone")
+	for _, m := range methods() {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(gone)
+		f := &faults{}
+		assert.ErrorIs(t, m.call(ctx, k8sretryctrl.NewClient(f.in(cluster()))), gone, m.name)
+		assert.Empty(t, f.all())
+	}
+}
+
+// One client for all, while one call in three fails and one in three loses its answer.
+func TestManyAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		behind := cluster()
+		var mu sync.Mutex
+		n := 0
+		c := k8sretryctrl.NewClient(interceptor.NewClient(behind, interceptor.Funcs{
+			Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+				mu.Lock()
+				n++
+				fate := n % 3
+				mu.Unlock()
+				if fate == 0 {
+					return inDoubt()
+				}
+				err := c.Create(ctx, obj, opts...)
+				if fate == 1 {
+					return inDoubt()
+				}
+				return err
+			},
+		}), k8sretry.ForMaintenance())
+		var wg sync.WaitGroup
+		for i := range 50 {
+			wg.Go(func() {
+				cm := configMap(fmt.Sprint("cm-", i), "n", "0")
+				if assert.NoError(t, c.Create(t.Context(), cm)) {
+					cm.Data["n"] = "1"
+					assert.NoError(t, c.Update(t.Context(), cm))
+				}
+			})
+		}
+		wg.Wait()
+		var list corev1.ConfigMapList
+		require.NoError(t, behind.List(t.Context(), &list))
+		assert.Len(t, list.Items, 51)
+		for _, cm := range list.Items {
+			assert.True(t, cm.Name == "x" || cm.Data["n"] == "1")
+		}
+	})
+}
+
+// A JSON patch that may have been carried out is not sent again; one that was not is.
+func TestJSONPatchIsNotAppliedTwice(t *testing.T) {
+	appends := client.RawPatch("application/json-patch+json", []byte(`[{"op":"add","path":"/metadata/finalizers/-","value":"example.com/a"}]`))
+	inVirtualTime(t, "in doubt", func(t *testing.T) {
+		f := &faults{only: "Patch", err: inDoubt, lose: 1}
+		retrying, behind := with(f)
+		cm := read(t, behind, "x")
+		cm.Finalizers = []string{"example.com/b"}
+		require.NoError(t, behind.Update(t.Context(), cm))
+		err := retrying.Patch(t.Context(), configMap("x"), appends)
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Len(t, read(t, behind, "x").Finalizers, 2)
+		result, err := k8sretryctrl.Result(err)
+		require.NoError(t, err)
+		assert.NotZero(t, result.RequeueAfter)
+	})
+	inVirtualTime(t, "after failures without doubt, in doubt", func(t *testing.T) {
+		n := 0
+		c := k8sretryctrl.NewClient(interceptor.NewClient(cluster(), interceptor.Funcs{
+			Patch: func(context.Context, client.WithWatch, client.Object, client.Patch, ...client.PatchOption) error {
+				if n++; n < 3 {
+					return notDone()
+				}
+				return inDoubt()
+			},
+		}))
+		err := c.Patch(t.Context(), configMap("x"), appends)
+		var e *k8sretry.Error
+		require.ErrorAs(t, err, &e)
+		assert.Equal(t, 3, e.Attempts)
+		assert.True(t, apierrors.IsTimeout(err))
+	})
+}
+
+func TestPartialMetadata(t *testing.T) {
+	obj := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}}
+	inVirtualTime(t, "", func(t *testing.T) {
+		f := &faults{err: inDoubt, fail: 1}
+		retrying, _ := with(f)
+		require.NoError(t, retrying.Get(t.Context(), key("x"), obj))
+		assert.Equal(t, "ConfigMap", obj.Kind, "as it was asked for")
+		assert.Equal(t, "x", obj.Name)
+	})
+}

@@ -1,0 +1,2 @@
+// Package k8sretryctrl brings k8sretry to controller-runtime.
+package k8sretryctrl
