@@ -132,16 +132,20 @@ func (f *faults) in(c client.WithWatch) client.WithWatch {
 
 // cluster is a fake with an object of each kind that the tests need.
 func cluster() client.WithWatch {
-	mapper := apimeta.NewDefaultRESTMapper(nil)
-	for _, kind := range []string{"ConfigMap", "Pod"} {
-		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
-	}
-	return fake.NewClientBuilder().WithRESTMapper(mapper).WithStatusSubresource(&corev1.Pod{}).WithObjects(
+	return builder().WithStatusSubresource(&corev1.Pod{}).WithObjects(
 		configMap("x", "n", "0"),
 		&corev1.Pod{ObjectMeta: meta("web-0")},
 		&corev1.ServiceAccount{ObjectMeta: meta("robot")},
 		&appsv1.Deployment{ObjectMeta: meta("web"), Spec: appsv1.DeploymentSpec{Replicas: new(int32(1))}},
 	).Build()
+}
+
+func builder() *fake.ClientBuilder {
+	mapper := apimeta.NewDefaultRESTMapper(nil)
+	for _, kind := range []string{"ConfigMap", "Pod"} {
+		mapper.Add(corev1.SchemeGroupVersion.WithKind(kind), apimeta.RESTScopeNamespace)
+	}
+	return fake.NewClientBuilder().WithRESTMapper(mapper)
 }
 
 func meta(name string) metav1.ObjectMeta {

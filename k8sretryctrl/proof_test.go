@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/k8sretry/k8sretry"
@@ -346,7 +345,7 @@ type cached struct {
 }
 
 func newCached(live client.WithWatch, stale ...client.Object) *cached {
-	return &cached{fake.NewClientBuilder().WithObjects(stale...).Build(), live}
+	return &cached{builder().WithObjects(stale...).Build(), live}
 }
 
 func (c *cached) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
