@@ -1,8 +1,8 @@
 package k8sretryctrl
 
 import (
-	"errors"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -47,9 +47,6 @@ const (
 // An answer that lasts comes from the client as the server gave it, so that those of
 // other clients are judged, too. Result is safe for concurrent use.
 func Result(err error) (reconcile.Result, error) {
-	if err == nil || errors.Is(err, reconcile.TerminalError(nil)) {
-		return reconcile.Result{}, err
-	}
 	left := mostErrors
 	switch v := judge(err, &left); v.fate {
 	case passing:
@@ -82,9 +79,14 @@ type verdict struct {
 // mostErrors bounds how much of an error is looked at: chains can be cyclic.
 const mostErrors = 1000
 
+// terminal is the type of a TerminalError.
+var terminal = reflect.TypeOf(reconcile.TerminalError(nil))
+
+// judge looks for what decides. It uses neither errors.Is nor errors.As, which never come
+// back from a chain without an end.
 func judge(err error, left *int) verdict {
 	for ; err != nil && *left > 0; *left-- {
-		if missing(err) {
+		if missing(err) || reflect.TypeOf(err) == terminal {
 			return verdict{}
 		}
 		switch e := err.(type) {

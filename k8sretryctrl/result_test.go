@@ -1,0 +1,179 @@
+package k8sretryctrl_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretryctrl"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// gaveUp is what a call returns that has failed with err to the end.
+func gaveUp(err error, opts ...k8sretry.Option) error {
+	return k8sretry.Run(context.Background(), func(context.Context) error { return err },
+		append([]k8sretry.Option{k8sretry.WithMaxRetries(0)}, opts...)...)
+}
+
+// refusedInDoubt is what a call returns that was refused after it may have been done.
+func refusedInDoubt(refusal error) error {
+	n := 0
+	return k8sretry.Run(context.Background(), func(context.Context) error {
+		if n++; n == 1 {
+			return inDoubt()
+		}
+		return refusal
+	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
+}
+
+func TestResult(t *testing.T) {
+	pods := corev1.Resource("pods")
+	invalid := apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "web-0", field.ErrorList{})
+	conflict := apierrors.NewConflict(pods, "web-0", errors.New("modified"))
+	notFound := apierrors.NewNotFound(pods, "web-0")
+	const long, short = 15 * time.Second, time.Second
+	cycle := &loop{}
+	cycle.next = cycle
+	var none *apierrors.StatusError
+	var noError *k8sretry.Error
+
+	for _, c := range []struct {
+		situation string
+		err       error
+		after     time.Duration // 0: an error
+		terminal  bool
+	}{
+		{"done", nil, 0, false},
+
+		{"an outage", gaveUp(k8sretrytest.Status(503)), long, false},
+		{"an outage, told of with more words", fmt.Errorf("sync: %w", gaveUp(k8sretrytest.Status(503))), long, false},
+		{"a lost connection", gaveUp(k8sretrytest.ConnectionReset()), long, false},
+		{"a server that asks for a while", gaveUp(k8sretrytest.TooManyRequests(40 * time.Second)), 40 * time.Second, false},
+		{"one that asks for a second", gaveUp(k8sretrytest.TooManyRequests(time.Second)), time.Second, false},
+		{"one that asks for too long", gaveUp(k8sretrytest.TooManyRequests(time.Hour), k8sretry.WithMaxRetries(3)), time.Hour, false},
+		{"a disruption budget", gaveUp(k8sretrytest.DisruptionBudget()), long, false},
+		{"a create that may have been done", gaveUp(inDoubt(), k8sretry.WithVerb(k8sretry.VerbCreate)), long, false},
+		{"a conflict that may be with oneself", refusedInDoubt(conflict), short, false},
+		{"not found, perhaps deleted by oneself", refusedInDoubt(notFound), short, false},
+		{"invalid, perhaps because it was done", refusedInDoubt(invalid), short, false},
+		{"a conflict", conflict, short, false},
+		{"a conflict, told of with more words", fmt.Errorf("sync: %w", conflict), short, false},
+
+		{"invalid", invalid, 0, true},
+		{"invalid, told of with more words", fmt.Errorf("sync: %w", invalid), 0, true},
+		{"bad request", apierrors.NewBadRequest("no"), 0, true},
+		{"too large", apierrors.NewRequestEntityTooLargeError("no"), 0, true},
+		{"method not allowed", apierrors.NewMethodNotSupported(pods, "create"), 0, true},
+
+		{"not found", notFound, 0, false},
+		{"already exists", apierrors.NewAlreadyExists(pods, "web-0"), 0, false},
+		{"forbidden", apierrors.NewForbidden(pods, "web-0", errors.New("RBAC")), 0, false},
+		{"quota", k8sretrytest.QuotaExceeded(), 0, false},
+		{"unauthorized", apierrors.NewUnauthorized("no"), 0, false},
+		{"expired", apierrors.NewResourceExpired("list again"), 0, false},
+		{"fields owned by another", apierrors.NewApplyConflict([]metav1.StatusCause{{Type: metav1.CauseTypeFieldManagerConflict}}, "no"), 0, false},
+		{"denied by a webhook", k8sretrytest.WebhookDenied("no"), 0, false},
+		{"denied by a webhook that says bad request", k8sretrytest.ServerStatus(400, "", `admission webhook "a.b.c" denied the request: no`), 0, false},
+		{"a 503 that nobody has retried", k8sretrytest.Status(503), 0, false},
+
+		{"somebody else's error", io.EOF, 0, false},
+		{"a context's", context.Canceled, 0, false},
+		{"one that is terminal already", reconcile.TerminalError(conflict), 0, true},
+		{"one that is terminal already, and an outage", errors.Join(reconcile.TerminalError(conflict), conflict), 0, false},
+		{"more than anybody reads", wide{}, 0, false},
+		{"nil pointers", none, 0, false},
+		{"nil pointers of ours", noError, 0, false},
+		{"a circle", cycle, 0, false},
+
+		{"two outages: the longer wait", errors.Join(gaveUp(k8sretrytest.Status(503)), gaveUp(k8sretrytest.TooManyRequests(40*time.Second))), 40 * time.Second, false},
+		{"an aggregate of two", utilerrors.NewAggregate([]error{conflict, gaveUp(inDoubt())}), long, false},
+		{"two invalid", errors.Join(invalid, nil, fmt.Errorf("b: %w", invalid)), 0, true},
+		{"an outage and an invalid: neither is lost", errors.Join(gaveUp(inDoubt()), invalid), 0, false},
+		{"an outage and somebody else's", errors.Join(gaveUp(inDoubt()), io.EOF), 0, false},
+		{"an outage within two wraps and a join", fmt.Errorf("a: %w, b: %w", errors.Join(conflict), conflict), short, false},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			result, err := k8sretryctrl.Result(c.err)
+			if c.after > 0 {
+				require.NoError(t, err)
+				assert.GreaterOrEqual(t, result.RequeueAfter, c.after)
+				assert.LessOrEqual(t, result.RequeueAfter, c.after*6/5)
+				return
+			}
+			assert.Zero(t, result)
+			if c.terminal {
+				assert.ErrorIs(t, err, reconcile.TerminalError(nil))
+				assert.ErrorIs(t, err, c.err)
+				return
+			}
+			assert.Equal(t, c.err, err)
+		})
+	}
+	t.Run("they do not come back together", func(t *testing.T) {
+		waits := map[time.Duration]bool{}
+		for range 20 {
+			result, _ := k8sretryctrl.Result(conflict)
+			waits[result.RequeueAfter] = true
+		}
+		assert.Greater(t, len(waits), 1)
+	})
+	t.Run("a cancelled call", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := k8sretry.Run(ctx, func(context.Context) error { cancel(); return inDoubt() })
+		result, err := k8sretryctrl.Result(err)
+		assert.NoError(t, err)
+		assert.NotZero(t, result.RequeueAfter)
+	})
+}
+
+// loop is an error that wraps itself.
+type loop struct{ next error }
+
+func (*loop) Error() string   { return "loop" }
+func (l *loop) Unwrap() error { return l.next }
+
+// wide is a tree of joined errors, without an end.
+type wide struct{}
+
+func (wide) Error() string   { return "wide" }
+func (wide) Unwrap() []error { return []error{wide{}, wide{}} }
+
+func FuzzResult(f *testing.F) {
+	f.Add(int32(503), "ServiceUnavailable", "text", int32(3), uint8(0))
+	f.Add(int32(409), "Conflict", `admission webhook "a" denied the request`, int32(0), uint8(1))
+	f.Add(int32(422), "Invalid", "", int32(-1), uint8(2))
+	f.Fuzz(func(t *testing.T, code int32, reason, message string, retryAfter int32, shape uint8) {
+		var err error = &apierrors.StatusError{ErrStatus: metav1.Status{
+			Status: metav1.StatusFailure, Code: code, Reason: metav1.StatusReason(reason), Message: message,
+			Details: &metav1.StatusDetails{RetryAfterSeconds: retryAfter},
+		}}
+		switch shape % 4 {
+		case 1:
+			err = gaveUp(err)
+		case 2:
+			err = errors.Join(err, gaveUp(err))
+		case 3:
+			err = utilerrors.NewAggregate([]error{err, wide{}})
+		}
+		result, out := k8sretryctrl.Result(err)
+		if out == nil {
+			assert.Positive(t, result.RequeueAfter)
+		} else {
+			assert.Zero(t, result)
+			assert.Contains(t, out.Error(), err.Error())
+		}
+	})
+}
