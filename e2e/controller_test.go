@@ -103,7 +103,8 @@ func startFamilies(t *testing.T, config *rest.Config, ns string, opts ...k8sretr
 	return f, log
 }
 
-// errorLog keeps what a manager logs as an error.
+// errorLog keeps the errors of reconcilers that a manager logs. client-go logs to the same
+// logger each answer that it could not read to the end.
 type errorLog struct {
 	mu    sync.Mutex
 	lines []string
@@ -117,7 +118,9 @@ func (l *errorLog) WithName(string) logr.LogSink   { return l }
 func (l *errorLog) Error(err error, msg string, _ ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lines = append(l.lines, fmt.Sprint(msg, ": ", err))
+	if msg == "Reconciler error" {
+		l.lines = append(l.lines, err.Error())
+	}
 }
 
 func (l *errorLog) all() []string {
