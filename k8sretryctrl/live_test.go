@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,8 @@ type oneMap struct {
 	lost     bool
 	requests []string
 }
+
+var longAgo = metav1.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
 const mapPath = "/api/v1/namespaces/default/configmaps/new"
 
@@ -109,11 +112,12 @@ func TestLiveReadOfARealClient(t *testing.T) {
 		}
 	})
 	t.Run("update", func(t *testing.T) {
-		for _, obj := range []client.Object{configMap("new", "a", "b"), asUnstructured("new", map[string]any{"a": "b"})} {
+		read := configMap("new", "a", "b")
+		read.UID, read.CreationTimestamp = "1", longAgo
+		for _, obj := range []client.Object{read, configMap("new", "a", "b"), asUnstructured("new", map[string]any{"a": "b"})} {
 			s := &oneMap{stored: configMap("new")}
 			s.stored.APIVersion, s.stored.Kind = "v1", "ConfigMap"
-			s.stored.UID, s.stored.ResourceVersion = "1", "1"
-			obj.SetUID("1")
+			s.stored.UID, s.stored.ResourceVersion, s.stored.CreationTimestamp = "1", "1", longAgo
 			obj.SetResourceVersion("1")
 			require.NoError(t, s.client(t).Update(t.Context(), obj))
 			assert.Equal(t, "2", obj.GetResourceVersion())

@@ -77,6 +77,12 @@ func methods() []method {
 		{"Patch", func(ctx context.Context, c client.WithWatch) error {
 			return c.Patch(ctx, configMap("x"), jsonPatch(), &client.PatchOptions{Raw: &metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}})
 		}, true, "patch ConfigMap", k8sretry.VerbNone},
+		{"Patch", func(ctx context.Context, c client.WithWatch) error {
+			cm := configMap("x", "a", "b")
+			cm.APIVersion, cm.Kind = "v1", "ConfigMap"
+			//lint:ignore SA1019 it is still in use
+			return c.Patch(ctx, cm, client.Apply, client.FieldOwner("test"))
+		}, true, "patch ConfigMap", k8sretry.VerbApply},
 		{"Apply", func(ctx context.Context, c client.WithWatch) error {
 			return c.Apply(ctx, corev1apply.ConfigMap("x", "default").WithData(map[string]string{"a": "b"}), client.FieldOwner("test"))
 		}, true, "apply ConfigMap", k8sretry.VerbApply},
@@ -216,7 +222,7 @@ func TestPresets(t *testing.T) {
 			f := &faults{err: inDoubt, fail: 1000}
 			client := k8sretryctrl.NewClient(f.in(cluster()), c.opts...)
 			for _, m := range methods() {
-				if m.name == c.method && m.blind && m.verb != k8sretry.VerbNone {
+				if m.name == c.method && m.blind && (m.verb == k8sretry.VerbPatch || m.verb == k8sretry.VerbGet) {
 					require.ErrorIs(t, m.call(t.Context(), client), k8sretry.ErrMaxRetries)
 				}
 			}

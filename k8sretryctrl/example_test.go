@@ -1,0 +1,64 @@
+package k8sretryctrl_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretryctrl"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// The first create is carried out, and its answer is lost. With a plain client the second
+// would be an AlreadyExists.
+func ExampleNewClient() {
+	creates := 0
+	inner := interceptor.NewClient(fake.NewFakeClient(), interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+			err := c.Create(ctx, obj, opts...)
+			if creates++; creates == 1 {
+				return k8sretrytest.Status(http.StatusGatewayTimeout)
+			}
+			return err
+		},
+	})
+	c := k8sretryctrl.NewClient(inner, k8sretry.WithInitialDelay(0))
+
+	cm := configMap("settings")
+	err := c.Create(context.Background(), cm)
+
+	fmt.Println(err, creates, cm.ResourceVersion)
+	// Output: <nil> 2 1
+}
+
+func ExampleResult() {
+	r := reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+		c := k8sretryctrl.NewClient(outage(), k8sretry.WithMaxRetries(0))
+		return k8sretryctrl.Result(c.Get(ctx, req.NamespacedName, &corev1.ConfigMap{}))
+	})
+	result, err := r.Reconcile(context.Background(), reconcile.Request{NamespacedName: client.ObjectKey{Name: "settings"}})
+	fmt.Println(result.RequeueAfter >= 40e9, err)
+
+	_, err = k8sretryctrl.Result(apierrors.NewBadRequest("no such field"))
+	fmt.Println(err)
+	// Output:
+	// true <nil>
+	// terminal error: no such field
+}
+
+// outage is a client of a server that has too much to do.
+func outage() client.Client {
+	return interceptor.NewClient(fake.NewFakeClient(), interceptor.Funcs{
+		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+			return k8sretrytest.TooManyRequests(40e9)
+		},
+	})
+}
