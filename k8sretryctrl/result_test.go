@@ -99,6 +99,7 @@ func TestResult(t *testing.T) {
 		{"a circle", cycle, 0, false},
 
 		{"two outages: the longer wait", errors.Join(gaveUp(k8sretrytest.Status(503)), gaveUp(k8sretrytest.TooManyRequests(40*time.Second))), 40 * time.Second, false},
+		{"the longer wait first", errors.Join(gaveUp(k8sretrytest.TooManyRequests(40*time.Second)), conflict), 40 * time.Second, false},
 		{"an aggregate of two", utilerrors.NewAggregate([]error{conflict, gaveUp(inDoubt())}), long, false},
 		{"two invalid", errors.Join(invalid, nil, fmt.Errorf("b: %w", invalid)), 0, true},
 		{"an outage and an invalid: neither is lost", errors.Join(gaveUp(inDoubt()), invalid), 0, false},
