@@ -123,6 +123,9 @@ type Error struct {
 //
 //	PodInterface.Get: max retries reached after 4 attempts in 7.2s: the server is currently unable to handle the request
 func (e *Error) Error() string {
+	if e == nil {
+		return "<nil>"
+	}
 	var b strings.Builder
 	if e.Function != "" {
 		b.WriteString(e.Function)
@@ -189,6 +192,9 @@ func readable(d time.Duration) time.Duration {
 
 // Unwrap returns the chain: the last API error first.
 func (e *Error) Unwrap() []error {
+	if e == nil {
+		return nil
+	}
 	chain := make([]error, 0, 6)
 	if e.Err != nil {
 		chain = append(chain, e.Err)

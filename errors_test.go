@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,4 +130,12 @@ func TestStops(t *testing.T) {
 		assert.ErrorIs(t, &k8sretry.Error{Stop: stop}, want)
 		assert.Contains(t, (&k8sretry.Error{Stop: stop}).Error(), want.Error())
 	}
+}
+
+// A nil *Error that somebody has put into an error is no reason to panic.
+func TestNilError(t *testing.T) {
+	var none *k8sretry.Error
+	assert.NotErrorIs(t, none, io.EOF)
+	assert.Equal(t, "<nil>", none.Error())
+	assert.Equal(t, k8sretry.ClassPermanent, k8sretry.Classify(fmt.Errorf("x: %w", none)).Class)
 }
