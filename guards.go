@@ -61,9 +61,9 @@ func (c *config) patience() time.Duration {
 	for retry := 1; retry <= c.maxRetries && patience < math.MaxInt64/2; retry++ {
 		delay := schedule.Delay(retry)
 		if retry > 64 { // it no longer grows
-			return duration(patience+float64(c.maxRetries-retry+1)*float64(delay+attempt), math.MaxInt64)
+			return duration(patience+float64(c.maxRetries-retry+1)*(float64(delay)+float64(attempt)), math.MaxInt64)
 		}
-		patience += float64(delay + attempt)
+		patience += float64(delay) + float64(attempt)
 	}
 	return duration(patience, math.MaxInt64)
 }
