@@ -81,7 +81,11 @@ type GateState struct {
 
 // State returns what the Gate does now. For a Gate of a Transport that talks to several
 // servers the numbers of calls are sums, and the rest is that of the worst server.
+// For a nil Gate it is the zero value.
 func (g *Gate) State() GateState {
+	if g == nil {
+		return GateState{}
+	}
 	s := g.state()
 	g.servers.Range(func(_, server any) bool {
 		o := server.(*Gate).state()
@@ -149,6 +153,9 @@ var origin = time.Now()
 
 // pass lets an attempt through a Gate that limits nothing.
 func (g *Gate) pass() (ticket, bool) {
+	if g.mode.Load() != gateOpen {
+		return ticket{}, false // without counting: somebody may be looking whether there is room
+	}
 	shard := shardOfCaller()
 	c := &g.count[shard].n
 	c.Add(1) // before the mode is read: who sets a limit counts after having set it
@@ -226,7 +233,7 @@ func (g *Gate) leave(t ticket, h health, key uint32, timeout, retryAfter time.Du
 	}
 	took := g.age(&t, now)
 	slow := g.usual.tooLong(key, took, timeout)
-	if h == well && key != 0 {
+	if h == well && (key != 0 || timeout > 0) {
 		g.usual.learn(key, took, slow)
 	}
 	g.law.learn(g, now, &t, h, took, retryAfter, slow)
@@ -275,6 +282,7 @@ func (g *Gate) tickOn(now time.Time) {
 		return
 	}
 	g.ticking, g.ticked = true, now
+	g.law.remember(now, g.successes())
 	g.ticker++
 	g.tickLater(g.ticker)
 }
@@ -295,6 +303,7 @@ func (g *Gate) tick(ticker uint32) {
 	g.ticked = time.Now()
 	quiet := g.law.remember(g.ticked, g.successes()) && !g.touched
 	g.touched = false
+	g.line.poke() // for those who come and go on the healthy path, and look for no line
 	if !quiet || g.line.waiting > 0 || g.inFlight() > 0 {
 		g.tickLater(ticker)
 		return

@@ -9,7 +9,7 @@ import (
 // latencies holds how long calls of each kind usually take. A LIST of everything takes
 // longer than a GET, so each verb and kind has its own; two that share a slot share their
 // mean.
-type latencies [256]latency
+type latencies [257]latency
 
 type latency struct {
 	n    atomic.Uint32
@@ -26,7 +26,12 @@ const (
 	timeoutPart = 4           // or a quarter of the timeout, where no usual time is known
 )
 
-func (l *latencies) slot(key uint32) *latency { return &l[key>>24] }
+func (l *latencies) slot(key uint32) *latency {
+	if key == 0 {
+		return &l[len(l)-1]
+	}
+	return &l[key>>24]
+}
 
 func (l *latencies) isNew(key uint32) bool { return key != 0 && l.slot(key).n.Load() < newUntil }
 
@@ -49,10 +54,13 @@ func (l *latencies) tooLong(key uint32, took, timeout time.Duration) bool {
 	if took <= longAnyway {
 		return false
 	}
-	if key != 0 {
-		if s := l.slot(key); s.n.Load() >= fewSamples {
-			return float64(took) > timesUsual*math.Float64frombits(s.mean.Load())
-		}
+	s := l.slot(key)
+	known := s.n.Load() >= fewSamples
+	unusual := float64(took) > timesUsual*math.Float64frombits(s.mean.Load())
+	if key != 0 && known {
+		return unusual
 	}
-	return timeout > 0 && took > timeout/timeoutPart
+	// Calls of all kinds share the mean of those that are not known: it cannot accuse
+	// one, but it tells a server that is slow for good.
+	return timeout > 0 && took > timeout/timeoutPart && (unusual || !known)
 }

@@ -51,6 +51,9 @@ const (
 	firstRest = 2 * time.Second
 	maxRest   = 30 * time.Second
 
+	stuck       = 3 * maxRest / 2 // without a start, though the limit is all there is
+	longestRest = 3 * breakerMaxRetryAfter / 2 // spread, as all are
+
 	paceShare  = 0.85 // of the successes
 	paceGrowth = 0.02 // times the square of the seconds since the cut
 	paceCuts   = time.Second
@@ -60,16 +63,22 @@ const (
 	noLimit = math.MaxInt64
 )
 
-// wait is how long the next attempt has to wait: 0 if it may start now, and a long time
-// if somebody else must finish first, who will poke the line.
+// wait is how long the next attempt has to wait: 0 if it may start now, and longer if
+// somebody else must finish first, who will poke the line.
 func (l *law) wait(g *Gate, now time.Time) time.Duration {
 	if g.mode.Load() != gateLimited {
 		return 0
 	}
-	if float64(g.inFlight()) >= math.Floor(l.limit) {
-		return math.MaxInt64
-	}
 	wait := l.restUntil.Sub(now)
+	if wait > longestRest || l.lastStart.After(now) {
+		// The clock has gone back, as between two bubbles of testing/synctest.
+		l.restUntil, l.lastStart, wait = time.Time{}, now, 0
+	}
+	if float64(g.inFlight()) >= math.Floor(l.limit) {
+		// Those under way may never end: a lost connection, a log that is followed. They
+		// must not keep the others for ever from seeing that the server is back.
+		wait = max(wait, stuck-now.Sub(l.lastStart))
+	}
 	if pace := l.paceAt(now); pace > 0 {
 		wait = max(wait, l.lastStart.Add(time.Duration(float64(time.Second)/pace)).Sub(now))
 	}
@@ -108,7 +117,8 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 			l.overload(g, now, t, took, false)
 		}
 		if rate*retryAfter.Seconds() < 1 {
-			if until := now.Add(afterServer(0, retryAfter, false)); until.After(l.restUntil) {
+			asked := min(retryAfter, breakerMaxRetryAfter) // it holds for others, too
+			if until := now.Add(afterServer(0, asked, false)); until.After(l.restUntil) {
 				l.restUntil = until
 			}
 		}
@@ -116,7 +126,7 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 	if g.line.waiting > 0 {
 		return
 	}
-	if now.Sub(l.throttledAt) > recently {
+	if now.Sub(l.throttledAt).Abs() > recently {
 		l.pace = 0
 	}
 	if g.mode.Load() == gateLimited && l.limit >= noLimit && l.pace == 0 {
@@ -156,7 +166,7 @@ func (l *law) overload(g *Gate, now time.Time, t *ticket, took time.Duration, an
 	} else {
 		g.mode.Store(gateLimited) // before the count, see pass
 		if !limited {
-			l.limit = noLimit
+			l.limit, l.lastStart = noLimit, now
 		}
 		l.limit = max(1, math.Floor(min(l.limit, float64(g.inFlight()+1))/2))
 		l.ceiling = l.limit
@@ -175,7 +185,7 @@ func (l *law) takeRest(now time.Time, took time.Duration, answered bool) {
 		// The server works, and is slow: many processes with one attempt each are enough to
 		// keep it so. Each late answer in a row doubles the rest.
 		l.slow = min(l.slow+1, 16)
-		rest := min(took<<(l.slow-1), maxRest)
+		rest := min(min(took, maxRest)<<(l.slow-1), maxRest)
 		l.restUntil = now.Add(around(rest))
 		return
 	}
@@ -184,7 +194,12 @@ func (l *law) takeRest(now time.Time, took time.Duration, answered bool) {
 }
 
 // around spreads d over [d/2, 3d/2).
-func around(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+func around(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d/2 + rand.N(d)
+}
 
 func (l *law) open(g *Gate) {
 	l.limit, l.pace, l.restUntil = noLimit, 0, time.Time{}
@@ -194,7 +209,7 @@ func (l *law) open(g *Gate) {
 // slowDown sets the pace: a server that answers 429 and others with success is asked for
 // less than it has just given.
 func (l *law) slowDown(g *Gate, now time.Time, rate float64) {
-	if l.paceAt(now) > 0 && now.Sub(l.pacedAt) < paceCuts {
+	if l.paceAt(now) > 0 && now.Sub(l.pacedAt).Abs() < paceCuts {
 		return
 	}
 	if g.mode.Load() != gateLimited {
