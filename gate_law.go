@@ -51,7 +51,7 @@ const (
 	firstRest = 2 * time.Second
 	maxRest   = 30 * time.Second
 
-	stuck       = 3 * maxRest / 2 // without a start, though the limit is all there is
+	stuck       = 3 * maxRest / 2              // without a start, though the limit is all there is
 	longestRest = 3 * breakerMaxRetryAfter / 2 // spread, as all are
 
 	paceShare  = 0.85 // of the successes
