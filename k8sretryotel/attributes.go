@@ -25,6 +25,7 @@ const (
 	keyDetail     = attribute.Key("k8sretry.detail")
 	keyRetryAfter = attribute.Key("k8sretry.retry_after_seconds")
 	keyElapsed    = attribute.Key("k8sretry.elapsed_seconds")
+	keyHeld       = attribute.Key("k8sretry.held_seconds")
 )
 
 // set is a list of attributes, in which what says nothing is left out.
@@ -53,6 +54,7 @@ func eventAttributes(e *k8sretry.Event) set {
 	s.number(keyMaxRetries, e.MaxRetries)
 	s.seconds(keyDelay, e.Delay)
 	s.seconds(keyElapsed, e.Elapsed)
+	s.seconds(keyHeld, e.Held)
 	if e.Kind == k8sretry.EventFailure {
 		s.text(keyStop, e.Stop.String())
 	}

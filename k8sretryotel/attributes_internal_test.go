@@ -4,9 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/k8sretry/k8sretry"
 )
 
 // A text comes from whoever answers: exporters get valid UTF-8 of a bounded length.
@@ -23,4 +26,11 @@ func FuzzText(f *testing.F) {
 			assert.Greater(t, len(got)+utf8.UTFMax, min(len(s), longestText), "no more is lost than half a rune")
 		}
 	})
+}
+
+// What a Gate does is seen in traces, too.
+func TestHeldCallsSayForHowLong(t *testing.T) {
+	held := eventAttributes(&k8sretry.Event{Kind: k8sretry.EventGate, Limited: true, Held: 3 * time.Second})
+	assert.Contains(t, held, keyHeld.Float64(3))
+	assert.NotContains(t, eventAttributes(&k8sretry.Event{}), keyHeld.Float64(0))
 }

@@ -23,7 +23,7 @@
 // of the API, the class ("connection"); http.response.status_code; and exception.message, the
 // text of the error, cut at 1024 bytes, in traces only. All others are fields of the log
 // lines with k8sretry. before them: k8sretry.function, .verb, .attempt, .max_retries,
-// .delay_seconds, .class, .outcome, .stop, .detail, .retry_after_seconds, .elapsed_seconds.
+// .delay_seconds, .class, .outcome, .stop, .detail, .retry_after_seconds, .elapsed_seconds, .held_seconds.
 //
 // # Metrics
 //
