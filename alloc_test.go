@@ -49,6 +49,8 @@ func TestNoAllocation(t *testing.T) {
 	target := []error{io.EOF, io.ErrUnexpectedEOF}[rand.IntN(2)]
 	logger := zap.NewNop()
 	observer := new(silentObserver)
+	budget, breaker, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewGate()
+	guarded := k8sretry.New(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithGate(gate))
 	hits := 0
 
 	for name, call := range map[string]func(){
@@ -104,6 +106,16 @@ func TestNoAllocation(t *testing.T) {
 		"WithContextLogger": func() {
 			_, _ = k8sretry.Do(ctx, get, k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }))
 		},
+		"WithBudget":            func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget)) },
+		"WithBreaker":           func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBreaker(breaker)) },
+		"WithGate":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate)) },
+		"WithGate, with a name": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate), k8sretry.WithName(name)) },
+		"WithMaxWait":           func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate), k8sretry.WithMaxWait(time.Second)) },
+		"WithMaxWait, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate), k8sretry.WithMaxWait(d)) },
+		"Budget, Breaker and Gate": func() {
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithGate(gate))
+		},
+		"Budget, Breaker and Gate, prepared policy": func() { _, _ = k8sretry.Do(ctx, get, guarded) },
 		"WithObserver": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithObserver(observer)) },
 		"all of them": func() {
 			_, _ = k8sretry.Do(ctx, get, policy, k8sretry.WithName(name), k8sretry.WithVerb(verb), k8sretry.WithMaxRetries(n),
@@ -116,6 +128,12 @@ func TestNoAllocation(t *testing.T) {
 				k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }),
 				k8sretry.WithLogger(logger), k8sretry.WithObserver(observer), k8sretry.ForQuery())
 		},
+
+		"NotFound at once, WithBudget":                                func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBudget(budget)) },
+		"NotFound at once, WithBreaker":                               func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBreaker(breaker)) },
+		"NotFound at once, WithGate":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithGate(gate)) },
+		"NotFound at once, WithMaxWait":                               func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithGate(gate), k8sretry.WithMaxWait(d)) },
+		"NotFound at once, Budget, Breaker and Gate, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, guarded) },
 
 		"NotFound at once":                  func() { _, _ = k8sretry.Do(ctx, miss) },
 		"NotFound at once, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, policy) },

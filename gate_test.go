@@ -18,8 +18,6 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-func noConnection() error { return network("dial", syscall.ECONNREFUSED) }
-
 // one makes a call of one attempt that takes a time and ends with err.
 func one(ctx context.Context, g *k8sretry.Gate, took time.Duration, err error, opts ...k8sretry.Option) error {
 	_, err = k8sretry.Do(ctx, func(context.Context) (int, error) {
@@ -457,3 +455,5 @@ func TestGateOfAThousandGoroutines(t *testing.T) {
 		assert.Equal(t, k8sretry.GateState{}, g.State())
 	})
 }
+
+func noConnection() error { return network("dial", syscall.ECONNREFUSED) }
