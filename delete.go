@@ -29,8 +29,30 @@ func Delete[T Object](ctx context.Context, client Deleter[T], obj T, opts metav1
 	case missing(obj):
 		return errNilObject
 	}
+	d := deletionOf(VerbDelete, Getter[T](client), obj, opts)
+	d.request = func(ctx context.Context) error { return client.Delete(ctx, d.name, d.opts) }
+	_, err := proven(ctx, &d.proof, d.step, d.find, options)
+	return err
+}
+
+// deletion is one Delete or Evict under way.
+type deletion[T Object] struct {
+	proof
+	client  Getter[T]
+	request func(context.Context) error
+	raced   func(error, Verdict) bool // whether the server has lost a race of its own; nil: never
+	anyEnd  bool                      // that it is gone is enough, whoever has done it
+	name    string
+	uid     types.UID // of the object meant, "" if any will do
+	version *string   // the resource version that the caller insists on
+	opts    metav1.DeleteOptions
+	pending error // an answer that an earlier request of the call may have caused
+}
+
+// deletionOf prepares the deletion of an object, with its UID as a precondition.
+func deletionOf[T Object](verb Verb, client Getter[T], obj T, opts metav1.DeleteOptions) *deletion[T] {
 	d := &deletion[T]{
-		proof:  proof{verb: VerbDelete, dryRun: len(opts.DryRun) > 0},
+		proof:  proof{verb: verb, dryRun: len(opts.DryRun) > 0},
 		client: client, name: obj.GetName(), uid: obj.GetUID(), opts: opts,
 	}
 	var given metav1.Preconditions
@@ -44,19 +66,7 @@ func Delete[T Object](ctx context.Context, client Deleter[T], obj T, opts metav1
 		d.opts.Preconditions = &given
 	}
 	d.version = given.ResourceVersion
-	_, err := proven(ctx, &d.proof, d.step, d.find, options)
-	return err
-}
-
-// deletion is one Delete under way.
-type deletion[T Object] struct {
-	proof
-	client  Deleter[T]
-	name    string
-	uid     types.UID // of the object meant, "" if any will do
-	version *string   // the resource version that the caller insists on
-	opts    metav1.DeleteOptions
-	pending error // an answer that an earlier request of the call may have caused
+	return d
 }
 
 type nothing = struct{}
@@ -75,14 +85,18 @@ func (d *deletion[T]) step(ctx context.Context) (nothing, error) {
 		}
 	}
 	if d.pending == nil {
-		v, err := d.send(ctx, func(ctx context.Context) error { return d.client.Delete(ctx, d.name, d.opts) })
+		v, err := d.send(ctx, d.request)
 		switch {
 		case err == nil, v.Outcome == OutcomeExecuted:
 			return nothing{}, nil
-		case !lasting(ctx, v), !d.inDoubt():
+		case d.raced != nil && d.raced(err, v):
+			return nothing{}, d.repeat(err, lostRace)
+		case !lasting(ctx, v):
 			return nothing{}, err
-		case isAbsent(err, d.name), d.uid != "" && isOfAnother(err, v):
+		case (d.anyEnd || d.inDoubt()) && (isAbsent(err, d.name) || d.uid != "" && isOfAnother(err, v)):
 			return nothing{}, nil
+		case !d.inDoubt():
+			return nothing{}, err
 		}
 		d.pending = err
 	}
@@ -104,7 +118,7 @@ func (d *deletion[T]) step(ctx context.Context) (nothing, error) {
 
 // find looks whether the object meant is gone, or going.
 func (d *deletion[T]) find(ctx context.Context) (nothing, finding, error) {
-	found, what, err := look(ctx, Getter[T](d.client), d.name)
+	found, what, err := look(ctx, d.client, d.name)
 	switch what {
 	case applied:
 		return nothing{}, d.stateOf(found), nil
@@ -131,7 +145,11 @@ func (d *deletion[T]) stateOf(found T) finding {
 }
 
 // isOfAnother reports whether a conflict says that the name belongs to another object
-// by now (k8s.io/apiserver/pkg/storage/interfaces.go).
+// by now (k8s.io/apiserver/pkg/registry/rest/delete.go and pkg/storage/interfaces.go).
 func isOfAnother(err error, v Verdict) bool {
-	return v.Class == ClassConflict && strings.Contains(statusIn(err).Message, "UID in precondition")
+	if v.Class != ClassConflict {
+		return false
+	}
+	text := statusIn(err).Message
+	return strings.Contains(text, "UID in precondition") || strings.Contains(text, "UID in the precondition")
 }

@@ -3,8 +3,10 @@ package k8sretry
 import (
 	"context"
 
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -62,6 +64,18 @@ func (c *DynamicClient) UpdateStatus(ctx context.Context, obj *unstructured.Unst
 // Delete deletes an object.
 func (c *DynamicClient) Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error {
 	return c.resource.Delete(ctx, name, opts, c.subresources...)
+}
+
+// EvictV1 evicts a pod, whatever the subresources.
+func (c *DynamicClient) EvictV1(ctx context.Context, eviction *policyv1.Eviction) error {
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(eviction)
+	if err != nil {
+		return err
+	}
+	obj := &unstructured.Unstructured{Object: content}
+	obj.SetGroupVersionKind(policyv1.SchemeGroupVersion.WithKind("Eviction"))
+	_, err = c.resource.Create(ctx, obj, metav1.CreateOptions{}, "eviction")
+	return err
 }
 
 // Apply applies an object under the name that it has.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -52,6 +53,12 @@ type Updater[T Object] interface {
 type Deleter[T Object] interface {
 	Getter[T]
 	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error
+}
+
+// Evicter is what [Evict] needs of a client: PodInterface of client-go has this shape.
+type Evicter[T Object] interface {
+	Getter[T]
+	EvictV1(ctx context.Context, eviction *policyv1.Eviction) error
 }
 
 // Watcher is a client that watches objects.

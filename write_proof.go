@@ -58,6 +58,7 @@ const (
 	noUID
 	nameTakenOver
 	ownError
+	lostRace
 )
 
 var details = [...]string{
@@ -70,6 +71,7 @@ var details = [...]string{
 	noUID:         "the object has a UID, which was not given",
 	nameTakenOver: "another object has taken the name",
 	ownError:      "the caller's own error",
+	lostRace:      "the server lost a race of its own",
 }
 
 // finding is what a look at the server has shown about a write.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -250,6 +251,33 @@ func (c *cluster) Delete(ctx context.Context, name string, opts metav1.DeleteOpt
 		case len(old.Finalizers) == 0:
 			c.drop(name)
 		case old.DeletionTimestamp == nil:
+			n := old.DeepCopy()
+			now := metav1.Now()
+			n.DeletionTimestamp = &now
+			c.store(watch.Modified, n)
+		}
+		return nil, nil
+	})
+	return err
+}
+
+// EvictV1 evicts what would be a pod. What has a finalizer takes its time to end.
+func (c *cluster) EvictV1(ctx context.Context, eviction *policyv1.Eviction) error {
+	_, err := c.request(ctx, "evict", func() (*corev1.ConfigMap, error) {
+		old := c.objects[eviction.Name]
+		if old == nil {
+			return nil, apierrors.NewNotFound(corev1.Resource("pods"), eviction.Name)
+		}
+		if p := eviction.DeleteOptions.Preconditions; p != nil && p.UID != nil && *p.UID != old.UID {
+			return nil, anotherUID(eviction.Name)
+		} else if p != nil && p.ResourceVersion != nil && *p.ResourceVersion != old.ResourceVersion {
+			return nil, podChanged(eviction.Name)
+		}
+		switch {
+		case len(eviction.DeleteOptions.DryRun) > 0 || old.DeletionTimestamp != nil:
+		case len(old.Finalizers) == 0:
+			c.drop(old.Name)
+		default:
 			n := old.DeepCopy()
 			now := metav1.Now()
 			n.DeletionTimestamp = &now
