@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"strconv"
@@ -31,7 +32,7 @@ const (
 func answerError(resp *http.Response, k *request, method string, judged bool) error {
 	var body []byte
 	var text string
-	if judged || telling(resp.StatusCode) {
+	if judged || k.verb == VerbDeleteCollection || telling(resp.StatusCode) {
 		body = peek(resp)
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
@@ -43,6 +44,7 @@ func answerError(resp *http.Response, k *request, method string, judged bool) er
 		text = strings.TrimSpace(string(body[:min(len(body), 2048)]))
 	}
 	delay, _ := strconv.Atoi(resp.Header.Get(retryAfterHeader))
+	delay = max(0, min(delay, math.MaxInt32)) // a status holds no more
 	resource := schema.GroupResource{Group: k.group, Resource: k.resource}
 	return apierrors.NewGenericServerResponse(resp.StatusCode, method, resource, "", text, delay, true)
 }

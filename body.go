@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -97,6 +99,55 @@ func guarded(patch []byte) bool {
 // related reports whether one JSON pointer is the other, or leads to it.
 func related(a, b string) bool {
 	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+}
+
+// dryRunInBody reports whether the body of a deletion or an eviction says that it is a
+// dry run. It reads the body, so that it is asked only when something has failed.
+func (r *request) dryRunInBody(req *http.Request) bool {
+	eviction := r.verb == VerbCreate && r.subresource == "eviction"
+	if !eviction && !r.deletes() || !hasBody(req) {
+		return false
+	}
+	body, ok := requestBody(req)
+	if !ok {
+		return false
+	}
+	var asked []string
+	if encoded, protobuf := bytes.CutPrefix(body, []byte("k8s\x00")); protobuf {
+		asked = protobufDryRun(encoded, eviction)
+	} else {
+		// Into maps: the server tells upper and lower case apart, a struct does not.
+		var fields map[string]json.RawMessage
+		ok = json.Unmarshal(body, &fields) == nil
+		if eviction && ok {
+			options := fields["deleteOptions"]
+			fields = nil
+			ok = json.Unmarshal(options, &fields) == nil
+		}
+		if !ok || json.Unmarshal(fields["dryRun"], &asked) != nil {
+			return false
+		}
+	}
+	return len(asked) > 0 && !slices.ContainsFunc(asked, func(s string) bool { return s != metav1.DryRunAll })
+}
+
+func protobufDryRun(encoded []byte, eviction bool) []string {
+	var envelope runtime.Unknown
+	if envelope.Unmarshal(encoded) != nil {
+		return nil
+	}
+	if !eviction {
+		var options metav1.DeleteOptions
+		if options.Unmarshal(envelope.Raw) != nil {
+			return nil
+		}
+		return options.DryRun
+	}
+	var e policyv1.Eviction
+	if e.Unmarshal(envelope.Raw) != nil || e.DeleteOptions == nil {
+		return nil
+	}
+	return e.DeleteOptions.DryRun
 }
 
 // objectName finds name and generateName in an object as clients send it, in JSON or

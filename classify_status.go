@@ -307,6 +307,7 @@ var forbiddenTexts = []quote{
 	{"insufficient quota", &meansQuotaInsufficient},
 	{"status unknown for quota", &meansQuotaUnknown},
 	{"error looking up service account", &meansNoServiceAccount},
+	{`User "`, &meansNotAuthorized},
 	{"not yet ready to handle request", &meansAdmissionStarting},
 	{"create not allowed while custom resource definition is terminating",
 		&meansDefinitionEnds},
@@ -366,6 +367,7 @@ var (
 	meansForeignExists     = meaning{ClassPermanent, OutcomeUnknown, "conflict of unknown origin"}
 	meansAlreadyExists     = meaning{ClassPermanent, OutcomeNotExecuted, "already exists"}
 	meansForbidden         = meaning{ClassPermanent, OutcomeNotExecuted, "forbidden"}
+	meansNotAuthorized     = meaning{ClassPermanent, OutcomeNotExecuted, "not authorized"}
 	meansDeniedByPolicy    = meaning{ClassPermanent, OutcomeNotExecuted, "denied by an admission policy"}
 	meansUnauthorized      = meaning{ClassBlocked, OutcomeNotExecuted, "credentials not accepted"}
 	meansServerTimedOut    = meaning{ClassTimeout, OutcomeUnknown, "timeout in the server"}

@@ -386,6 +386,7 @@ func TestSubresources(t *testing.T) {
 func TestDetailsOfStatuses(t *testing.T) {
 	forbidden := func(cause string) error { return apierrors.NewForbidden(pods, "web-0", errors.New(cause)) }
 	for detail, err := range map[string]error{
+		"not authorized":                                 forbidden(`User "bob" cannot get resource "pods"`),
 		"forbidden":                                      generic(403, "GET", "no", 0),
 		"path not found":                                 generic(404, "GET", "<html>", 0),
 		"API not served":                                 generic(404, "GET", "404 page not found", 0),

@@ -42,7 +42,8 @@ var errorsPage = []struct {
 	}},
 	{"refused", []errorRow{
 		{"", apierrors.NewUnauthorized("token expired")},
-		{"RBAC", apierrors.NewForbidden(pods, "web-0", errors.New(`user "bob" cannot get resource "pods"`))},
+		{"RBAC", apierrors.NewForbidden(pods, "web-0", errors.New(`User "bob" cannot get resource "pods"`))},
+		{"admission", apierrors.NewForbidden(pods, "web-0", errors.New(`node "n" can only delete pods with spec.nodeName set to itself`))},
 		{"", failure(400, "", `admission webhook "guard.example.com" denied the request: no`)},
 		{"429 or 503", delayed(failure(429, metav1.StatusReasonTooManyRequests, `admission webhook "guard.example.com" denied the request`), 7)},
 		{"timeout, refused, bad certificate", apierrors.NewInternalError(errors.New(`failed calling webhook "guard.example.com": EOF`))},

@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"errortype.go":        {"k8s.io/apimachinery/"},
 	"lasting.go":          {"k8s.io/apimachinery/"},
 	"answer.go":           {"k8s.io/apimachinery/"},
-	"body.go":             {"k8s.io/apimachinery/"},
+	"body.go":             {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"observe.go":          {"go.uber.org/zap"},
 	"write.go":            {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"write_proof.go":      {"k8s.io/apimachinery/"},

@@ -92,12 +92,17 @@ func (r *request) refine(req *http.Request, p path) {
 	case r.verb == VerbList && (p.watch || truth(req.URL, "watch")), r.verb == VerbGet && p.watch:
 		r.verb, r.watch, r.single = VerbWatch, true, true
 	case !r.verb.reads() && strings.Contains(req.URL.RawQuery, "dryRun="):
-		r.pure = r.pure || req.URL.Query().Get("dryRun") == "All"
+		// The options in the body of a deletion take the place of those in the query.
+		r.pure = r.pure || !(r.deletes() && hasBody(req)) && req.URL.Query().Get("dryRun") == "All"
 	}
 	if r.pure {
 		r.suspicion = harmless
 	}
 }
+
+func (r *request) deletes() bool { return r.verb == VerbDelete || r.verb == VerbDeleteCollection }
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
 // truth reads a boolean of the query as the server does: only "false" and "0" are
 // false (k8s.io/apimachinery/pkg/runtime/conversion.go).

@@ -163,6 +163,48 @@ func encoded(t *testing.T, media string, object runtime.Object) string {
 	return b.String()
 }
 
+// Where a dry run is asked for decides whether it is one: what a deletion has in its body
+// takes the place of its query (k8s.io/apiserver/pkg/endpoints/handlers/delete.go).
+func TestWhereADryRunIsAsked(t *testing.T) {
+	const dry = `{"kind":"DeleteOptions","apiVersion":"v1","dryRun":["All"]}`
+	for _, c := range []struct {
+		situation, method, path, body string
+		pure                          bool
+	}{
+		{"in the query alone", "DELETE", "/pods/a?dryRun=All", "", true},
+		{"in the body", "DELETE", "/pods/a", dry, true},
+		{"in the body, of a collection", "DELETE", "/pods", dry, true},
+		{"in the query, and the body has other options: not a dry run", "DELETE", "/pods/a?dryRun=All", `{"kind":"DeleteOptions"}`, false},
+		{"nowhere", "DELETE", "/pods/a", `{"kind":"DeleteOptions"}`, false},
+		{"a key that the server does not know", "DELETE", "/pods/a", `{"dryrun":["All"]}`, false},
+		{"a value that the server does not know", "DELETE", "/pods/a", `{"dryRun":["Some"]}`, false},
+		{"an empty list", "DELETE", "/pods/a", `{"dryRun":[]}`, false},
+		{"no JSON", "DELETE", "/pods/a", `dryRun: [All]`, false},
+		{"broken protobuf", "DELETE", "/pods/a", "k8s\x00?", false},
+		{"in an eviction", "POST", "/pods/a/eviction", `{"kind":"Eviction","deleteOptions":` + dry + `}`, true},
+		{"at the wrong place of an eviction", "POST", "/pods/a/eviction", dry, false},
+		{"an eviction, in the query", "POST", "/pods/a/eviction?dryRun=All", `{"kind":"Eviction"}`, true},
+		{"in the body of a create, which has no options there", "POST", "/pods", dry, false},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			var body io.Reader
+			if c.body != "" {
+				body = strings.NewReader(c.body)
+			}
+			req, err := http.NewRequest(c.method, "https://server/api/v1/namespaces/web"+c.path, body)
+			require.NoError(t, err)
+			k := describe(req)
+			assert.Equal(t, c.pure, k.pure || k.dryRunInBody(req))
+		})
+	}
+	t.Run("in a body that cannot be read again", func(t *testing.T) {
+		req, err := http.NewRequest("DELETE", "https://server/api/v1/namespaces/web/pods/a", io.NopCloser(strings.NewReader(dry)))
+		require.NoError(t, err)
+		k := describe(req)
+		assert.False(t, k.dryRunInBody(req))
+	})
+}
+
 // Some requests must not be repeated blindly, and only their bodies tell.
 func TestBodiesTellWhatMayBeRepeated(t *testing.T) {
 	named := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a"}}

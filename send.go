@@ -120,6 +120,7 @@ func (s *send) getConn(address string) {
 // times, and for a minute, on REFUSED_STREAM, and without end on a graceful GOAWAY;
 // HTTP/1.1 repeats one that a kept connection has lost.
 func (s *send) gotConn(info httptrace.GotConnInfo) {
+	s.record.carried.Add(1) // before it is counted as connected
 	if s.before != nil && s.before.GotConn != nil {
 		s.before.GotConn(info)
 	}

@@ -184,7 +184,7 @@ func retryAfterIn(h http.Header) time.Duration {
 	if text == "" {
 		return 0
 	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) { // then n is the nearest
 		return time.Duration(max(0, min(n, int64(math.MaxInt64/time.Second)))) * time.Second
 	}
 	if at, err := http.ParseTime(text); err == nil {

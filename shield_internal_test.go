@@ -116,7 +116,8 @@ func TestRetryAfterIsRead(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"": 0, "0": 0, "-1": 0, "1": time.Second, "30": 30 * time.Second, "1.5": 0, "soon": 0,
 		"9223372036854775807":           9223372036 * time.Second,
-		"99999999999999999999":          0,
+		"99999999999999999999":          9223372036 * time.Second,
+		"-99999999999999999999":         0,
 		"Wed, 21 Oct 2015 07:28:00 GMT": 0,
 	} {
 		assert.Equal(t, want, retryAfterIn(http.Header{"Retry-After": {text}}), text)

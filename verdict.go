@@ -109,7 +109,8 @@ type Verdict struct {
 // this failure: the failure has to be a passing one, and the repetition must not
 // be able to do harm.
 //
-//   - Nothing executed: every verb may be repeated.
+//   - Nothing executed: every verb may be repeated. Of a deletecollection, a failure
+//     such as that of a webhook is about one object, and others may be gone: it stops.
 //   - Outcome unknown: reads, updates, patches, applies and deletes may be
 //     repeated, and calls with [VerbNone]. A create could make a second object, a
 //     deletecollection could take objects created since: both stop.
@@ -120,7 +121,7 @@ func (v Verdict) Retryable(verb Verb) bool {
 	}
 	switch v.Outcome {
 	case OutcomeNotExecuted:
-		return true
+		return verb != VerbDeleteCollection || v.beforeAnyObject()
 	case OutcomeUnknown:
 		return verb != VerbCreate && verb != VerbDeleteCollection
 	default:

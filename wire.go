@@ -28,8 +28,10 @@ type wire struct {
 
 	asked     atomic.Int32 // requests that looked for a connection in this attempt
 	connected atomic.Int32 // requests that got one
+	carried   atomic.Int32 // of these, requests that a Transport has sent
 	jsonPatch atomic.Bool  // the trace has seen the header of a JSON patch
 	closed    atomic.Bool  // the call has returned: watches and informers keep its context
+	many      bool         // the call deletes a collection
 
 	trace   *httptrace.ClientTrace // nil if the record hooks into nothing
 	guarded bool                   // the call has asked a breaker or a gate of its own
@@ -48,6 +50,7 @@ type sent struct {
 	requests   int
 	pure       bool          // none of them can change anything that is stored
 	done       bool          // a write was answered with 2xx
+	many       bool          // the last request deletes a collection
 	diverted   bool          // a write was redirected to where net/http only reads
 	doubt      bool          // a write before the last request may have been carried out
 	lastDoubt  bool          // the last request may have been
@@ -94,6 +97,7 @@ func newWire(verb Verb) *wire {
 	}
 	t := new(tracedWire)
 	w := &t.wire
+	w.many = verb == VerbDeleteCollection
 	w.trace = &t.trace
 	t.trace.GetConn = w.getConn
 	t.trace.GotConn = w.gotConn
@@ -132,6 +136,7 @@ func (w *wire) begin(attempt int) {
 	}
 	w.asked.Store(0)
 	w.connected.Store(0)
+	w.carried.Store(0)
 	w.extra.Store(0)
 	w.spare.Store(int32(max(0, min(w.retries-attempt+1, manyRetries))))
 	w.mu.Lock()
@@ -190,11 +195,15 @@ func (w *wire) note(k *request, req *http.Request, resp *http.Response, err erro
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.seen
+	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
+		k.pure = k.pure || k.dryRunInBody(req)
+	}
 	writes := !k.verb.reads() && !k.pure
 	s.pure = k.pure && (s.pure || s.requests == 0)
 	s.doubt = s.doubt || s.lastDoubt
 	s.requests++
 	s.lastDoubt, s.retryAfter, s.notTaken = false, 0, false
+	s.many = k.verb == VerbDeleteCollection
 	switch {
 	case err != nil:
 		s.notTaken = err == errNotTaken
@@ -228,19 +237,26 @@ func (w *wire) correct(v *Verdict) {
 	defer w.mu.Unlock()
 	s := &w.seen
 	asked, connected := w.asked.Load(), w.connected.Load()
+	unseen := s.requests > 0 && connected > w.carried.Load() // by the Transport
 	switch {
 	case v.StatusCode == 0 && s.notTaken:
 		v.Class, v.Outcome, v.Detail = ClassConnection, OutcomeNotExecuted, "request not taken by the server"
 	case s.pure && v.Class.transient():
 		v.Outcome = OutcomeNotExecuted
+		if s.many {
+			v.Detail = nothingStored // whatever it says of one object
+		}
 	case v.Outcome == OutcomeUnknown && v.StatusCode == 0 && asked > 0 && connected == 0:
 		v.Outcome, v.Detail = OutcomeNotExecuted, "no connection was obtained"
 	case v.Outcome == OutcomeNotExecuted && v.Class == ClassRefused && s.requests == 0 && connected > 0:
 		// client-go has repeated the request by itself, and forgotten the first answer.
 		v.Outcome, v.Detail = OutcomeUnknown, "refused after an earlier request of the attempt"
 	}
-	if v.Outcome == OutcomeNotExecuted && (s.done || s.doubt) {
+	if v.Outcome == OutcomeNotExecuted && (s.done || s.doubt || unseen) {
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent"
+	}
+	if v.Outcome == OutcomeNotExecuted && (s.many || w.many) && !s.pure && !v.beforeAnyObject() {
+		v.Outcome = OutcomeUnknown // of the last object tried; what became of those before, it does not say
 	}
 	v.RetryAfter = max(v.RetryAfter, s.retryAfter)
 }
