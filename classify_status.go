@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Causes that k8s.io/api defines, which this package does not import.
+// Causes that k8s.io/api defines, which this file does not import.
 const (
 	causeNamespaceTerminating metav1.CauseType = "NamespaceTerminating"
 	causeDisruptionBudget     metav1.CauseType = "DisruptionBudget"

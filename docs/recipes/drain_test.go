@@ -24,30 +24,14 @@ import (
 // drain evicts pods, one after the other, and waits for disruption budgets. The
 // context must have a deadline: nothing else ends the wait.
 func drain(ctx context.Context, clientset kubernetes.Interface, pods []corev1.Pod, out io.Writer, opts ...k8sretry.Option) error {
+	opts = append(opts, k8sretry.WithObserver(patience{out}))
 	for _, pod := range pods {
-		if err := evict(ctx, clientset, &pod, append(opts, k8sretry.WithObserver(patience{out}))...); err != nil {
+		if err := k8sretry.Evict(ctx, clientset.CoreV1().Pods(pod.Namespace), &pod, metav1.DeleteOptions{}, opts...); err != nil {
 			return fmt.Errorf("evicting %s: %w", pod.Name, err)
 		}
 		fmt.Fprintln(out, "evicted", pod.Name)
 	}
 	return nil
-}
-
-// evict evicts this pod, and never the one that takes its name: the UID makes it safe
-// to ask again, though an eviction is a create. Hence no WithVerb.
-func evict(ctx context.Context, clientset kubernetes.Interface, pod *corev1.Pod, opts ...k8sretry.Option) error {
-	err := k8sretry.Run(ctx, func(ctx context.Context) error {
-		return clientset.PolicyV1().Evictions(pod.Namespace).Evict(ctx, &policyv1.Eviction{
-			ObjectMeta:    metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace},
-			DeleteOptions: &metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(pod.UID))},
-		})
-	}, append(opts, k8sretry.ForEviction())...)
-	// A conflict about the pod is one about its UID. One about the budget, in which the
-	// server has lost a race of its own, is of another class.
-	if apierrors.IsNotFound(err) || k8sretry.Classify(err).Class == k8sretry.ClassConflict {
-		return nil // the pod with this UID is gone
-	}
-	return err
 }
 
 // patience tells why the drain takes so long.
