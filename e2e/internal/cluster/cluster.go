@@ -33,6 +33,9 @@ type Options struct {
 	// APIServerArgs are added to the command line of kube-apiserver and win
 	// over what is there.
 	APIServerArgs []string
+	// SlowEtcd is by how much each answer of etcd comes later, once the cluster is
+	// ready. What the apiserver takes from its watch cache takes no longer.
+	SlowEtcd time.Duration
 }
 
 // Cluster is a kube-apiserver with its etcd. Its methods are safe for
@@ -44,7 +47,8 @@ type Cluster struct {
 	etcdPort int
 	args     []string
 	tokens   map[string]string
-	ca       []byte // set before New returns
+	ca       []byte     // set before New returns
+	slow     *delayLine // nil if etcd is as fast as it is
 
 	mu   sync.Mutex
 	etcd *process
@@ -96,12 +100,20 @@ func New(o Options) (_ *Cluster, err error) {
 		"-exit-with-stdin", "-only", "etcd", "-dir", dir, "-etcd-port", strconv.Itoa(c.etcdPort)); err != nil {
 		return nil, err
 	}
+	if o.SlowEtcd > 0 {
+		if c.slow, err = newDelayLine(c.etcdPort); err != nil {
+			return nil, err
+		}
+	}
 	// The apiserver waits for etcd by itself.
 	if err := c.StartAPIServer(); err != nil {
 		return nil, err
 	}
 	if err := c.WaitReady(context.Background()); err != nil {
 		return nil, err
+	}
+	if c.slow != nil {
+		c.slow.delay.Store(int64(o.SlowEtcd))
 	}
 	c.ca, err = os.ReadFile(c.certificate())
 	return c, err
@@ -116,6 +128,9 @@ func (c *Cluster) Close() {
 		if p != nil {
 			p.kill()
 		}
+	}
+	if c.slow != nil {
+		c.slow.close()
 	}
 	_ = os.RemoveAll(c.dir)
 }
@@ -192,9 +207,13 @@ func (c *Cluster) StartAPIServer() (err error) {
 	if c.api != nil && !c.api.ended() {
 		return nil
 	}
+	etcdPort := c.etcdPort
+	if c.slow != nil {
+		etcdPort = c.slow.port()
+	}
 	args := []string{
 		"-exit-with-stdin", "-only", "apiserver", "-dir", c.dir, "-tokens", c.tokenFile(),
-		"-port", strconv.Itoa(c.port), "-etcd-port", strconv.Itoa(c.etcdPort), "--",
+		"-port", strconv.Itoa(c.port), "-etcd-port", strconv.Itoa(etcdPort), "--",
 	}
 	c.api, err = startProcess(c.log("apiserver"), c.binary, append(args, c.args...)...)
 	return err
