@@ -23,6 +23,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/k8sretry/k8sretry/e2e/internal/cluster"
+	"github.com/k8sretry/k8sretry/e2e/internal/marked"
 	"github.com/k8sretry/k8sretry/e2e/internal/storm"
 )
 
@@ -63,7 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := write(*readme, t.markdown(), stdout); err != nil {
+	if err := marked.Write(*readme, "writes", t.markdown(), stdout); err != nil {
 		return err
 	}
 	if wrong := t.wrong(); wrong > 0 {

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -66,36 +63,4 @@ func (t table) markdown() string {
 	fmt.Fprintf(&b, "\nA persistent 429 with `Retry-After: 1` and five retries: the server sees %d requests of client-go in a retry loop, in %.0f s,\n"+
 		"and %d of client-go on a `Transport`, in %.1f s (with JitterNone; by default a Retry-After is spread upwards by up to a half).\n", t.throttledPlain, t.throttledPlainTook.Seconds(), t.throttled, t.throttledTook.Seconds())
 	return b.String()
-}
-
-const (
-	beginMark = "<!-- writes:begin -->"
-	endMark   = "<!-- writes:end -->"
-)
-
-// write puts the text between the markers of the document, or prints it if there are
-// none.
-func write(path, text string, stdout io.Writer) error {
-	document, err := os.ReadFile(path)
-	if err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	spliced, ok := splice(document, text)
-	if !ok {
-		_, err := io.WriteString(stdout, text)
-		return err
-	}
-	return os.WriteFile(path, spliced, 0o644)
-}
-
-func splice(document []byte, text string) ([]byte, bool) {
-	before, rest, ok := bytes.Cut(document, []byte(beginMark))
-	if !ok {
-		return nil, false
-	}
-	_, after, ok := bytes.Cut(rest, []byte(endMark))
-	if !ok {
-		return nil, false
-	}
-	return fmt.Appendf(nil, "%s%s\n%s%s%s", before, beginMark, text, endMark, after), true
 }

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/e2e/internal/storm"
 )
@@ -32,23 +28,4 @@ func TestARightFailureThatIsKeptBackIsWrong(t *testing.T) {
 	e := example()
 	e.lost[0].results[2].Reported--
 	assert.Equal(t, 2, e.wrong(), "both rows share the result")
-}
-
-func TestWriteReplacesWhatIsBetweenTheMarkers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "README.md")
-	require.NoError(t, os.WriteFile(path, []byte("a\n"+beginMark+"\nold\n"+endMark+"\nb\n"), 0o644))
-	var printed strings.Builder
-	require.NoError(t, write(path, "new\n", &printed))
-	written, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "a\n"+beginMark+"\nnew\n"+endMark+"\nb\n", string(written))
-	assert.Empty(t, printed.String())
-}
-
-func TestWritePrintsWithoutMarkers(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "README.md")
-	require.NoError(t, os.WriteFile(path, []byte("a\n"+beginMark+"\nno end\n"), 0o644))
-	var printed strings.Builder
-	require.NoError(t, write(path, "new\n", &printed))
-	assert.Equal(t, "new\n", printed.String())
 }
