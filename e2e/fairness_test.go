@@ -9,25 +9,19 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/e2e/internal/cluster"
+	"github.com/k8sretry/k8sretry/e2e/internal/fairness"
 )
 
 // A user who has one seat on the server, no queue before it, and more calls than
 // that: the server refuses most of them at first (429), and all are served.
 func TestPriorityAndFairness(t *testing.T) {
-	// With few seats in all, the smallest share of them is one.
-	c := cluster.Start(t, cluster.Options{
-		Users:         []string{greedy},
-		APIServerArgs: []string{"--max-requests-inflight=40", "--max-mutating-requests-inflight=20"},
-	})
-	oneSeat(t, c, greedy)
+	c := cluster.Start(t, cluster.Options{Users: []string{greedy}, APIServerArgs: fairness.FewSeats()})
+	require.NoError(t, fairness.OneSeat(t.Context(), c, greedy))
 	ns := namespace(t, c)
 	admin := client(t, c.Config(cluster.Admin)).CoreV1().ConfigMaps(ns)
 	// An object that keeps its seat for a while.
@@ -65,56 +59,4 @@ func TestPriorityAndFairness(t *testing.T) {
 		assert.GreaterOrEqual(t, e.RetryAfter, time.Second)
 		assert.GreaterOrEqual(t, e.Delay, e.RetryAfter, "the server's wait is the least")
 	}
-}
-
-// oneSeat gives the user a priority level with one seat and no queue, and returns
-// when the server goes by it.
-func oneSeat(t *testing.T, c *cluster.Cluster, user string) {
-	t.Helper()
-	api := client(t, c.Config(cluster.Admin)).FlowcontrolV1()
-	_, err := api.PriorityLevelConfigurations().Create(t.Context(), &flowcontrolv1.PriorityLevelConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: "one-seat"},
-		Spec: flowcontrolv1.PriorityLevelConfigurationSpec{
-			Type: flowcontrolv1.PriorityLevelEnablementLimited,
-			Limited: &flowcontrolv1.LimitedPriorityLevelConfiguration{
-				NominalConcurrencyShares: ptr.To[int32](1),
-				LendablePercent:          ptr.To[int32](0),
-				BorrowingLimitPercent:    ptr.To[int32](0),
-				LimitResponse:            flowcontrolv1.LimitResponse{Type: flowcontrolv1.LimitResponseTypeReject},
-			},
-		},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-	schema, err := api.FlowSchemas().Create(t.Context(), &flowcontrolv1.FlowSchema{
-		ObjectMeta: metav1.ObjectMeta{Name: "one-seat"},
-		Spec: flowcontrolv1.FlowSchemaSpec{
-			PriorityLevelConfiguration: flowcontrolv1.PriorityLevelConfigurationReference{Name: "one-seat"},
-			MatchingPrecedence:         100,
-			Rules: []flowcontrolv1.PolicyRulesWithSubjects{{
-				Subjects: []flowcontrolv1.Subject{{Kind: rbacv1.UserKind, User: &flowcontrolv1.UserSubject{Name: user}}},
-				ResourceRules: []flowcontrolv1.ResourcePolicyRule{{
-					Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}, Namespaces: []string{"*"}, ClusterScope: true,
-				}},
-			}},
-		},
-	}, metav1.CreateOptions{})
-	require.NoError(t, err)
-
-	// The header of each answer says which flow schema it went by.
-	var uid string
-	probe := c.Config(user)
-	probe.Wrap(func(next roundTripper) roundTripper {
-		return roundTripperFunc(func(r *request) (*response, error) {
-			resp, err := next.RoundTrip(r)
-			if err == nil {
-				uid = resp.Header.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID)
-			}
-			return resp, err
-		})
-	})
-	prober := client(t, probe).CoreV1().Namespaces()
-	require.Eventually(t, func() bool {
-		_, _ = prober.Get(t.Context(), "default", metav1.GetOptions{})
-		return uid == string(schema.UID)
-	}, 10*time.Second, 20*time.Millisecond)
 }

@@ -1,0 +1,68 @@
+// Command fairness makes the calls of package fairness with everybody who takes part, one
+// after the other, and writes what the server counted as a table into the document,
+// between its markers:
+//
+//	go run ./cmd/fairness            # in e2e/, about 6 minutes
+//	go run ./cmd/fairness -only k8sretry
+//
+// Without markers, and with -only, the table is printed. It fails if k8sretry with a gate
+// left a call without an answer, or had as many requests rejected as anybody else.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"k8s.io/klog/v2"
+
+	"github.com/k8sretry/k8sretry/e2e/internal/fairness"
+	"github.com/k8sretry/k8sretry/e2e/internal/marked"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "fairness:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("fairness", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	only := flags.String("only", "", "contenders whose name holds this")
+	doc := flags.String("doc", "../docs/overload.md", "document whose marked part is replaced")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	klog.SetLogger(klog.Logger{}) // client-go tells of each wait
+	contenders := fairness.Contenders()
+	s, err := fairness.NewServer(ctx, len(contenders))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	var rows []row
+	for _, by := range contenders {
+		if !strings.Contains(by.Name, *only) {
+			continue
+		}
+		result, err := s.Run(ctx, by)
+		if err != nil {
+			return fmt.Errorf("%s: %w", by.Name, err)
+		}
+		fmt.Fprintf(stderr, "%s (bare %v): %v %v\n", by.Name, by.Bare, result, result.Errors)
+		rows = append(rows, row{by, result})
+	}
+	if *only != "" {
+		*doc = os.DevNull
+	}
+	return errors.Join(marked.Write(*doc, "apf", markdown(rows), stdout), judge(rows))
+}

@@ -1,0 +1,160 @@
+package fairness
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/avast/retry-go/v5"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/rest"
+	clientretry "k8s.io/client-go/util/retry"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// Contender is a way to make calls.
+type Contender struct {
+	Name string
+	// Ours is true for k8sretry.
+	Ours bool
+	// Gated is true for k8sretry with a Gate.
+	Gated bool
+	// Bare tells that client-go does not repeat the requests by itself, so that the
+	// loop sees each 429, and keeps to its Retry-After if the library has a way to.
+	Bare bool
+
+	prepare func(*rest.Config)
+	// repeat makes the call until it succeeds or ctx is over.
+	repeat func(ctx context.Context, call func(context.Context) error) error
+}
+
+// All peers begin with 1 s and end with 10 s, as ForQuery does, have the jitter that
+// their library offers, and go on for as long as the context lasts.
+const (
+	initialDelay = time.Second
+	maxDelay     = 10 * time.Second
+)
+
+// Contenders returns everybody who takes part, the peers first. Each is made for one
+// run: the gates are new.
+func Contenders() []Contender {
+	list := []Contender{{Name: "plain client-go (repeats 10 times)", repeat: once}}
+	for _, bare := range []bool{false, true} {
+		list = append(list,
+			Contender{Name: "retry.OnError, jitter", Bare: bare, repeat: onError},
+			Contender{Name: "cenkalti/backoff", Bare: bare, repeat: cenkalti(bare)},
+			Contender{Name: "avast/retry-go", Bare: bare, repeat: avast(bare)},
+			Contender{Name: "failsafe-go", Bare: bare, repeat: failsafeGo(bare)},
+		)
+	}
+	return append(list,
+		Contender{Name: "k8sretry, ForQuery, no gate", Ours: true, Bare: true, repeat: ours(k8sretry.ForQuery())},
+		Contender{Name: "k8sretry, ForQuery, WithGate", Ours: true, Gated: true, Bare: true, repeat: ours(k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate()))},
+		Contender{Name: "k8sretry, ForMutation, WithGate", Ours: true, Gated: true, Bare: true, repeat: ours(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))},
+		Contender{Name: "k8sretry, Transport(ForQuery, WithGate)", Ours: true, Gated: true, prepare: onTransport(k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate())), repeat: once},
+	)
+}
+
+func once(ctx context.Context, call func(context.Context) error) error { return call(ctx) }
+
+func ours(opts ...k8sretry.Option) func(context.Context, func(context.Context) error) error {
+	opts = append(opts, k8sretry.WithName("list"))
+	return func(ctx context.Context, call func(context.Context) error) error {
+		return k8sretry.Run(ctx, call, opts...)
+	}
+}
+
+func onTransport(opts ...k8sretry.Option) func(*rest.Config) {
+	return func(c *rest.Config) { c.Wrap(k8sretry.Transport(opts...)) }
+}
+
+// onError sees no error before it waits, and so no Retry-After. It has no Cap: with one
+// it stops as soon as it gets there.
+func onError(ctx context.Context, call func(context.Context) error) error {
+	schedule := wait.Backoff{Duration: initialDelay, Factor: 2, Jitter: 1, Steps: 6}
+	return clientretry.OnError(schedule, func(err error) bool { return ctx.Err() == nil && transient(err) },
+		func() error { return call(ctx) })
+}
+
+func cenkalti(retryAfter bool) func(context.Context, func(context.Context) error) error {
+	return func(ctx context.Context, call func(context.Context) error) error {
+		schedule := backoff.NewExponentialBackOff()
+		schedule.InitialInterval, schedule.Multiplier, schedule.MaxInterval = initialDelay, 2, maxDelay
+		_, err := backoff.Retry(ctx, func() (struct{}, error) {
+			err := call(ctx)
+			if err == nil {
+				return struct{}{}, nil
+			}
+			if !transient(err) {
+				return struct{}{}, backoff.Permanent(err)
+			}
+			if seconds, ok := apierrors.SuggestsClientDelay(err); ok && retryAfter {
+				err = backoff.RetryAfter(seconds)
+			}
+			return struct{}{}, err
+		}, backoff.WithBackOff(schedule), backoff.WithMaxElapsedTime(0))
+		return err
+	}
+}
+
+func avast(retryAfter bool) func(context.Context, func(context.Context) error) error {
+	return func(ctx context.Context, call func(context.Context) error) error {
+		delay := retry.DelayTypeFunc(retry.CombineDelay(retry.BackOffDelay, retry.RandomDelay))
+		if retryAfter {
+			delay = func(n uint, err error, c retry.DelayContext) time.Duration {
+				if asked := asked(err); asked > 0 {
+					return asked + retry.RandomDelay(n, err, c)
+				}
+				return retry.CombineDelay(retry.BackOffDelay, retry.RandomDelay)(n, err, c)
+			}
+		}
+		return retry.New(retry.Context(ctx), retry.UntilSucceeded(), retry.Delay(initialDelay), retry.MaxDelay(maxDelay),
+			retry.MaxJitter(initialDelay), retry.DelayType(delay), retry.LastErrorOnly(true), retry.RetryIf(transient)).
+			Do(func() error { return call(ctx) })
+	}
+}
+
+func failsafeGo(retryAfter bool) func(context.Context, func(context.Context) error) error {
+	builder := retrypolicy.NewBuilder[struct{}]().
+		HandleIf(func(_ struct{}, err error) bool { return err != nil && transient(err) }).
+		WithMaxRetries(-1).
+		WithBackoff(initialDelay, maxDelay).
+		ReturnLastFailure()
+	if retryAfter {
+		// Its own jitter would let half of them come before the server's time.
+		builder = builder.WithDelayFunc(func(e failsafe.ExecutionAttempt[struct{}]) time.Duration {
+			if asked := asked(e.LastError()); asked > 0 {
+				return asked + rand.N(asked/2)
+			}
+			return -1 // the schedule
+		})
+	} else {
+		builder = builder.WithJitterFactor(0.5)
+	}
+	policy := builder.Build()
+	return func(ctx context.Context, call func(context.Context) error) error {
+		return failsafe.With(policy).WithContext(ctx).Run(func() error { return call(ctx) })
+	}
+}
+
+// transient is what is usually repeated.
+func transient(err error) bool {
+	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) ||
+		apierrors.IsInternalError(err) || apierrors.IsTimeout(err)
+}
+
+// asked is how long the server wants the caller to wait, 0 if it does not say.
+func asked(err error) time.Duration {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return 0
+	}
+	seconds, _ := apierrors.SuggestsClientDelay(err)
+	return time.Duration(seconds) * time.Second
+}
