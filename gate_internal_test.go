@@ -56,6 +56,7 @@ func TestGateLosesNoWakeup(t *testing.T) {
 				g.count[0].n.Add(c.goes)
 				now := time.Now()
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				assert.LessOrEqual(t, went.Sub(now), 2*tick)
 				assert.Equal(t, GateState{}, g.State())
 			})

@@ -222,6 +222,25 @@ func TestBreakerThroughDo(t *testing.T) {
 	})
 }
 
+// The probe of a half-open Breaker that the Gate holds back is given back.
+func TestBreakerWhoseProbeIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second}), k8sretry.NewGate()
+		for b.State() != k8sretry.BreakerOpen {
+			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
+			time.Sleep(200 * time.Millisecond)
+		}
+		_ = one(t.Context(), g, 0, tooMany(299)) // a rest for all
+		time.Sleep(10 * time.Second)
+		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithGate(g), k8sretry.WithMaxWait(0))
+		assert.ErrorIs(t, err, k8sretry.ErrHeldBack)
+		assert.Equal(t, k8sretry.BreakerHalfOpen, b.State())
+		_, err = k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b))
+		assert.NoError(t, err, "the place of the probe is free")
+		assert.Equal(t, k8sretry.BreakerClosed, b.State())
+	})
+}
+
 // What a working server answers opens no breaker, and limits nothing.
 func TestGuardsAndLastingAnswers(t *testing.T) {
 	for situation, err := range map[string]error{
