@@ -17,8 +17,10 @@ import (
 // that take far longer than they used to, a 429 while nothing succeeds, and several 5xx
 // with no success between them. The limit is halved by each sign and grows with each
 // success, as TCP does it; where even one attempt at a time fails, the process rests for
-// 1 to 3 s, then longer, up to 45 s, between two attempts. 429 beside successes sets a
-// pace instead, a little slower than the successes of the last ten seconds. As soon as an
+// 1 to 3 s, then longer, up to 45 s, between two attempts. 429 beside successes is less
+// than that: to an attempt among others it limits them to those which the server did
+// take, at least one at a time; to an attempt alone it sets a pace, a little slower than
+// the successes of the last ten seconds. Both grow again while no 429 comes. As soon as an
 // answer comes in good time and nobody waits, there is no limit again.
 //
 // A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
@@ -108,8 +110,12 @@ func (g *Gate) state() GateState {
 	}
 	now := time.Now()
 	s.Limited, s.Rest, s.Pace = true, max(0, g.law.restUntil.Sub(now)), g.law.paceAt(now)
-	if g.law.limit < math.MaxInt32 {
-		s.Limit = int(g.law.limit)
+	limit := g.law.limit
+	if g.law.seats > 0 {
+		limit = min(limit, grown(g.law.seats, now.Sub(g.law.seatsAt)))
+	}
+	if limit < math.MaxInt32 {
+		s.Limit = int(limit)
 	}
 	return s
 }
@@ -143,6 +149,7 @@ const oneSuccess = 1 << 32
 type ticket struct {
 	held    bool // there is something to give back
 	shard   uint8
+	beside  bool   // others were under way when it began, as far as is known
 	precise bool   // begun is by the clock, not by the ticks
 	epoch   uint32 // of the law
 	begun   int64
@@ -208,6 +215,7 @@ func (g *Gate) admit(now time.Time) ticket {
 	t := ticket{held: true, shard: shardOfCaller(), begun: g.ticks.Load(), epoch: g.law.epoch}
 	if g.mode.Load() == gateLimited {
 		t.begun, t.precise = int64(now.Sub(origin)), true
+		t.beside = g.inFlight() > 0
 		g.law.lastStart = now
 	}
 	g.count[t.shard].n.Add(1)

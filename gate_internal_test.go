@@ -144,6 +144,7 @@ func TestGateWhoseClockGoesBackwards(t *testing.T) {
 				enterAndLeave(t, g, well, 100*time.Millisecond)
 			}
 			enterAndLeave(t, g, throttled, 0)
+			enterAndLeave(t, g, throttled, 0)
 			require.Positive(t, g.State().Pace)
 		}, time.Second},
 	} {
@@ -528,13 +529,17 @@ type fixed struct{ d time.Duration }
 
 func (f *fixed) Delay(int) time.Duration { return f.d }
 
-// A 429 beside successes sets a pace a little below theirs, and again a second later.
+// 429 to attempts alone, beside successes, set a pace a little below theirs, and again a
+// second later.
 func TestGatePace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGate()
 		for range 100 {
 			enterAndLeave(t, g, well, 100*time.Millisecond)
 		}
+		enterAndLeave(t, g, throttled, 0)
+		assert.Equal(t, 1, g.State().Limit, "one alone may have come before a seat was free")
+		assert.Zero(t, g.State().Pace)
 		enterAndLeave(t, g, throttled, 0)
 		pace := g.State().Pace
 		assert.InDelta(t, paceShare*10, pace, 0.5)
@@ -564,8 +569,8 @@ func TestGatePaceFromTheBeginning(t *testing.T) {
 			enterAndLeave(t, g, well, 10*time.Millisecond)
 		}
 		enterAndLeave(t, g, throttled, 0)
+		enterAndLeave(t, g, throttled, 0)
 		s := g.State()
-		assert.Zero(t, s.Limit)
 		assert.InDelta(t, 8.5, s.Pace, 1, "ten successes in the last second")
 	})
 }

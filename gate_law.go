@@ -23,6 +23,10 @@ type law struct {
 	fails int       // 5xx in a row
 	since time.Time // when the first of them came
 
+	seats   float64 // attempts that the server took beside one that it refused, at the time seatsAt; 0 for any
+	seatsAt time.Time
+	lone    float64 // 429 to attempts beside which there was no other, less a part of the successes
+
 	pace        float64 // starts in a second, at the time pacedAt; 0 for any
 	pacedAt     time.Time
 	throttledAt time.Time
@@ -58,6 +62,8 @@ const (
 	paceGrowth = 0.02 // times the square of the seconds since the cut
 	paceCuts   = time.Second
 
+	loneShare = 16 // successes for one 429 to a lone attempt: before it a seat may not have been free yet
+
 	quickTokens = 3 // quick retries in a row, see quick
 
 	noLimit = math.MaxInt64
@@ -69,15 +75,19 @@ func (l *law) wait(g *Gate, now time.Time) time.Duration {
 	if g.mode.Load() != gateLimited {
 		return 0
 	}
+	inFlight := float64(g.inFlight())
 	wait := l.restUntil.Sub(now)
 	if wait > longestRest || l.lastStart.After(now) {
 		// The clock has gone back, as between two bubbles of testing/synctest.
 		l.restUntil, l.lastStart, wait = time.Time{}, now, 0
 	}
-	if float64(g.inFlight()) >= math.Floor(l.limit) {
+	if inFlight >= math.Floor(l.limit) {
 		// Those under way may never end: a lost connection, a log that is followed. They
 		// must not keep the others for ever from seeing that the server is back.
 		wait = max(wait, stuck-now.Sub(l.lastStart))
+	}
+	if l.seats > 0 && inFlight >= math.Floor(grown(l.seats, now.Sub(l.seatsAt))) {
+		wait = max(wait, l.seatsAt.Add(growth((inFlight+1)/l.seats)).Sub(now))
 	}
 	if pace := l.paceAt(now); pace > 0 {
 		wait = max(wait, l.lastStart.Add(time.Duration(float64(time.Second)/pace)).Sub(now))
@@ -110,13 +120,20 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 		}
 	case h == throttled:
 		l.throttledAt = now
-		rate := l.rate(g, now)
-		if rate > 0 {
-			l.slowDown(g, now, rate)
-		} else {
-			l.overload(g, now, t, took, false)
+		rate, beside := l.rate(g, now), g.inFlight()
+		lone := beside == 0 && !t.beside
+		if lone && rate > 0 {
+			l.lone++
 		}
-		if rate*retryAfter.Seconds() < 1 {
+		switch {
+		case rate == 0:
+			l.overload(g, now, t, took, false)
+		case l.lone > 1 && lone:
+			l.slowDown(g, now, rate)
+		default:
+			l.takeSeats(g, now, float64(beside))
+		}
+		if rate*retryAfter.Seconds() < 1 && (rate == 0 || lone) {
 			asked := min(retryAfter, breakerMaxRetryAfter) // it holds for others, too
 			if until := now.Add(afterServer(0, asked, false)); until.After(l.restUntil) {
 				l.restUntil = until
@@ -127,9 +144,9 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 		return
 	}
 	if now.Sub(l.throttledAt).Abs() > recently {
-		l.pace = 0
+		l.pace, l.seats, l.lone = 0, 0, 0
 	}
-	if g.mode.Load() == gateLimited && l.limit >= noLimit && l.pace == 0 {
+	if g.mode.Load() == gateLimited && l.limit >= noLimit && l.pace == 0 && l.seats == 0 {
 		l.open(g)
 	}
 }
@@ -138,6 +155,7 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 func (l *law) succeeded(g *Gate, now time.Time) {
 	l.fails, l.slow, l.rest, l.barren = 0, 0, 0, false
 	l.restUntil = time.Time{}
+	l.lone = max(0, l.lone-1.0/loneShare)
 	if l.credit = max(0, l.credit-1); l.credit == 0 {
 		g.worry.Store(false)
 	}
@@ -202,7 +220,7 @@ func around(d time.Duration) time.Duration {
 }
 
 func (l *law) open(g *Gate) {
-	l.limit, l.pace, l.restUntil = noLimit, 0, time.Time{}
+	l.limit, l.pace, l.seats, l.lone, l.restUntil = noLimit, 0, 0, 0, time.Time{}
 	g.mode.Store(gateOpen)
 }
 
@@ -212,12 +230,38 @@ func (l *law) slowDown(g *Gate, now time.Time, rate float64) {
 	if l.paceAt(now) > 0 && now.Sub(l.pacedAt).Abs() < paceCuts {
 		return
 	}
+	l.restrict(g, now)
+	l.pace, l.pacedAt = paceShare*rate, now
+}
+
+// takeSeats limits the attempts under way to those beside which one was refused: a server
+// that gives so many seats to a user is asked for no more, and none of them is left empty.
+func (l *law) takeSeats(g *Gate, now time.Time, beside float64) {
+	if l.seats > 0 && beside >= grown(l.seats, now.Sub(l.seatsAt)) {
+		return // sent before the last time
+	}
+	l.restrict(g, now)
+	l.seats, l.seatsAt = max(1, beside), now
+}
+
+// restrict makes everybody ask the law, without a limit yet.
+func (l *law) restrict(g *Gate, now time.Time) {
 	if g.mode.Load() != gateLimited {
 		g.mode.Store(gateLimited)
 		l.limit = noLimit
 		l.lastStart = now
 	}
-	l.pace, l.pacedAt = paceShare*rate, now
+}
+
+// grown is what pace and seats have grown to after a time.
+func grown(from float64, after time.Duration) float64 {
+	t := after.Seconds()
+	return from * (1 + paceGrowth*t*t)
+}
+
+// growth is the time in which they grow by a factor, and a little more.
+func growth(factor float64) time.Duration {
+	return time.Duration(math.Sqrt(max(0, factor-1)/paceGrowth)*float64(time.Second)) + time.Millisecond
 }
 
 // paceAt is the pace now, 0 if there is none.
@@ -225,8 +269,7 @@ func (l *law) paceAt(now time.Time) float64 {
 	if l.pace == 0 {
 		return 0
 	}
-	t := now.Sub(l.pacedAt).Seconds()
-	return l.pace * (1 + paceGrowth*t*t)
+	return grown(l.pace, now.Sub(l.pacedAt))
 }
 
 // remember notes the successes so far. It reports whether there were none since the last

@@ -80,7 +80,11 @@ func TestGateSituations(t *testing.T) {
 		{"429 beside successes", func(ctx context.Context, g *k8sretry.Gate) {
 			many(ctx, g, 50, 100*time.Millisecond, nil)
 			many(ctx, g, 1, 0, tooMany(1))
-		}, true, 0, 0, 8.5},
+		}, true, 1, 0, 0},
+		{"429 beside successes, again to one alone", func(ctx context.Context, g *k8sretry.Gate) {
+			many(ctx, g, 50, 100*time.Millisecond, nil)
+			many(ctx, g, 2, 0, tooMany(1))
+		}, true, 1, 0, 8.5},
 		{"a slow answer of a call that is known", func(ctx context.Context, g *k8sretry.Gate) {
 			for range 3 {
 				_ = one(ctx, g, 10*time.Millisecond, nil, named)
