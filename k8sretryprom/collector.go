@@ -1,0 +1,127 @@
+package k8sretryprom
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// Collector counts the calls that it observes. It is a [k8sretry.Observer], for
+// [k8sretry.WithObserver], and a [prometheus.Collector], to be registered once.
+//
+// One Collector serves all calls of a process. It is made by [New], safe for concurrent
+// use, starts no goroutine and must not be copied. The zero value and nil count nothing.
+type Collector struct {
+	calls    *prometheus.CounterVec
+	retries  *prometheus.CounterVec
+	attempts *prometheus.CounterVec
+	perCall  *prometheus.HistogramVec
+	waits    *prometheus.CounterVec
+	sends    *prometheus.CounterVec
+	breaker  *prometheus.CounterVec
+	gate     *prometheus.CounterVec
+	counted  []prometheus.Collector // all of these
+
+	budgets  map[string]*k8sretry.Budget
+	breakers map[string]*k8sretry.Breaker
+	gates    map[string]*k8sretry.Gate
+
+	series atomic.Pointer[map[call]*series] // the map is never changed
+	mu     sync.Mutex                       // held by who puts another map there
+}
+
+var (
+	_ k8sretry.Observer    = (*Collector)(nil)
+	_ prometheus.Collector = (*Collector)(nil)
+)
+
+// attemptBuckets end where the presets do: with 2, 3, 5 and 10 retries.
+var attemptBuckets = []float64{1, 2, 3, 4, 6, 11}
+
+// New returns a Collector that has counted nothing yet.
+func New(options ...Option) *Collector {
+	c := &Collector{
+		calls: counter("k8sretry_calls_total",
+			"Calls that have ended, by result and, if they failed, by what stopped them.",
+			"function", "verb", "result", "stop"),
+		retries: counter("k8sretry_retries_total",
+			"Retries that were decided on, by class and status code of the failure before.",
+			"function", "verb", "class", "code"),
+		attempts: counter("k8sretry_attempts_total",
+			"Attempts of calls that have ended.",
+			"function", "verb"),
+		waits: counter("k8sretry_wait_seconds_total",
+			"Time that calls waited: before a retry, counted when it is decided on, by class of the failure before; and in line at the gate, counted when the call ends.",
+			"function", "verb", "cause"),
+		sends: counter("k8sretry_sends_total",
+			"Requests handed to the connection by a RoundTripper of CountSends, by status code of the answer.",
+			"method", "code"),
+		breaker: counter("k8sretry_breaker_changes_total",
+			"Changes of the state of breakers, by new state.",
+			"state"),
+		gate: counter("k8sretry_gate_changes_total",
+			"How often gates began to limit attempts (limited) and stopped doing so (open).",
+			"state"),
+		perCall: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "k8sretry_call_attempts",
+			Help:    "Attempts that a call took until it ended.",
+			Buckets: attemptBuckets,
+
+			NativeHistogramBucketFactor:     1.1,
+			NativeHistogramMaxBucketNumber:  40,
+			NativeHistogramMinResetDuration: time.Hour,
+		}, []string{"function", "verb"}),
+
+		budgets:  map[string]*k8sretry.Budget{},
+		breakers: map[string]*k8sretry.Breaker{},
+		gates:    map[string]*k8sretry.Gate{},
+	}
+	c.counted = []prometheus.Collector{c.calls, c.retries, c.attempts, c.waits, c.sends, c.breaker, c.gate, c.perCall}
+	c.series.Store(&map[call]*series{})
+	for _, s := range []k8sretry.BreakerState{k8sretry.BreakerClosed, k8sretry.BreakerOpen, k8sretry.BreakerHalfOpen} {
+		c.breaker.WithLabelValues(s.String())
+	}
+	for _, limited := range []bool{false, true} {
+		c.gate.WithLabelValues(gateState(limited))
+	}
+	for _, o := range options {
+		if o != nil {
+			o(c)
+		}
+	}
+	return c
+}
+
+func counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+// Describe is for the registry.
+func (c *Collector) Describe(out chan<- *prometheus.Desc) {
+	if c == nil || c.counted == nil {
+		return
+	}
+	for _, vector := range c.counted {
+		vector.Describe(out)
+	}
+	for _, d := range states {
+		out <- d
+	}
+}
+
+// Collect is for the registry. It asks the budgets, breakers and gates for their state.
+func (c *Collector) Collect(out chan<- prometheus.Metric) {
+	if c == nil || c.counted == nil {
+		return
+	}
+	for _, vector := range c.counted {
+		vector.Collect(out)
+	}
+	c.collectBudgets(out)
+	c.collectBreakers(out)
+	c.collectGates(out)
+}

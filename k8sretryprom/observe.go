@@ -1,0 +1,71 @@
+package k8sretryprom
+
+import (
+	"context"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// Observe counts an event. It takes no lock and allocates nothing for a success at once,
+// but for the first of its function and verb.
+func (c *Collector) Observe(_ context.Context, e k8sretry.Event) {
+	if c == nil || c.counted == nil {
+		return
+	}
+	switch e.Kind {
+	case k8sretry.EventSuccess:
+		c.ended(&e, "succeeded_after_retry", "")
+	case k8sretry.EventFailure:
+		result := "failed_at_once"
+		if e.Attempt > 1 {
+			result = "failed_after_retry"
+		}
+		c.ended(&e, result, e.Stop.String())
+	case k8sretry.EventRetry:
+		s := c.find(&e)
+		c.retries.WithLabelValues(s.function, s.verb, e.Class.String(), codeName(e.StatusCode)).Inc()
+		c.waited(s, e.Class.String(), e.Delay.Seconds())
+	case k8sretry.EventBreaker:
+		c.breaker.WithLabelValues(e.Breaker.String()).Inc()
+	case k8sretry.EventGate:
+		c.gate.WithLabelValues(gateState(e.Limited)).Inc()
+	}
+}
+
+// ended counts a call. What it took is known here and not before: of a call that is
+// stopped between two attempts, the event repeats the number of the last one.
+func (c *Collector) ended(e *k8sretry.Event, result, stop string) {
+	s := c.find(e)
+	if e.Kind == k8sretry.EventSuccess && e.Attempt == 1 {
+		s.atOnce.Inc()
+	} else {
+		c.calls.WithLabelValues(s.function, s.verb, result, stop).Inc()
+	}
+	if e.Attempt > 0 {
+		s.attempts.Add(float64(e.Attempt))
+		s.perCall.Observe(float64(e.Attempt))
+	}
+	if e.Held > 0 {
+		c.waited(s, "gate", e.Held.Seconds())
+	}
+}
+
+func (c *Collector) waited(s *series, cause string, seconds float64) {
+	c.waits.WithLabelValues(s.function, s.verb, cause).Add(max(0, seconds)) // a Counter panics on less
+}
+
+// series are the metrics of one function and verb that each call needs.
+type series struct {
+	function, verb   string // the labels
+	atOnce, attempts prometheus.Counter
+	perCall          prometheus.Observer
+}
+
+func gateState(limited bool) string {
+	if limited {
+		return "limited"
+	}
+	return "open"
+}

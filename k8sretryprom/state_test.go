@@ -1,0 +1,92 @@
+package k8sretryprom_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretryprom"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 3, Ratio: -1, Window: time.Minute})
+		c := k8sretryprom.New(k8sretryprom.WithBudget("cluster", b))
+		assert.Equal(t, []string{"budget_remaining_retries{budget=cluster} 3"},
+			values(t, c, "budget_remaining_retries", "budget_retries_total"))
+
+		_ = k8sretry.Run(t.Context(), func(context.Context) error { return k8sretrytest.Status(503) },
+			k8sretry.WithMaxRetries(9), k8sretry.WithJitter(k8sretry.JitterNone), k8sretry.WithBudget(b), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
+
+		assert.Equal(t, []string{
+			"budget_retries_total{budget=cluster,decision=paid} 3",
+			"budget_retries_total{budget=cluster,decision=refused} 1",
+			"budget_retry_time_seconds{budget=cluster} 7",
+		}, values(t, c, "budget_remaining_retries", "budget_retries_total", "budget_retry_time_seconds"))
+	})
+}
+
+func TestBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
+		c := k8sretryprom.New(k8sretryprom.WithBreaker("cluster", b))
+		shown := func() []string { return values(t, c, "breaker_state", "breaker_changes_total") }
+		assert.Equal(t, []string{"breaker_state{breaker=cluster,state=closed} 1"}, shown())
+
+		down := k8sretrytest.ConnectionRefused()
+		call := func() {
+			_ = k8sretry.Run(t.Context(), func(context.Context) error { return down },
+				k8sretry.WithMaxRetries(0), k8sretry.WithBreaker(b), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
+		}
+		for range 30 {
+			call()
+			time.Sleep(time.Second / 4)
+		}
+		opened := []string{"breaker_changes_total{state=open} 1", "breaker_state{breaker=cluster,state=open} 1"}
+		assert.Subset(t, shown(), opened[1:])
+
+		down = nil
+		time.Sleep(time.Minute)
+		call()
+		assert.Contains(t, shown(), "breaker_state{breaker=cluster,state=closed} 1")
+		assert.Contains(t, shown(), "breaker_changes_total{state=closed} 1")
+	})
+}
+
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := k8sretry.NewGate()
+		c := k8sretryprom.New(k8sretryprom.WithGate("cluster", g))
+		assert.Equal(t, []string{"gate_limit_attempts{gate=cluster} +Inf", "gate_pace_attempts_per_second{gate=cluster} +Inf"},
+			values(t, c, "gate_limited", "gate_limit_attempts", "gate_pace_attempts_per_second", "gate_changes_total"))
+
+		options := k8sretry.New(k8sretry.WithName("f"), k8sretry.WithGate(g), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
+		refused := func(context.Context) error { return k8sretrytest.ConnectionRefused() }
+		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(0))
+		assert.Subset(t, values(t, c, "gate_limited", "gate_changes_total"),
+			[]string{"gate_changes_total{state=limited} 1", "gate_limited{gate=cluster} 1"})
+
+		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(3))
+		assert.NotEmpty(t, waitedFor(values(t, c, "wait_seconds_total"), "gate"), "the wait in line")
+
+		for range 20 {
+			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, options)
+		}
+		time.Sleep(time.Minute) // for the ticks of the Gate to end
+		assert.Contains(t, values(t, c, "gate_changes_total"), "gate_changes_total{state=open} 1")
+	})
+}
+
+func TestOfTwoWithTheSameNameTheLaterWins(t *testing.T) {
+	small, big := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 1}), k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 9})
+	c := k8sretryprom.New(
+		k8sretryprom.WithBudget("a\xff", small), k8sretryprom.WithBudget("a\xff", big), nil,
+		k8sretryprom.WithBudget("b", small), k8sretryprom.WithBudget("b", nil), k8sretryprom.WithGate("g", nil),
+	)
+	assert.Equal(t, []string{"budget_remaining_retries{budget=a\uFFFD} 9"}, values(t, c, "budget_remaining_retries", "gate_limited"))
+}
