@@ -1,0 +1,99 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/component-base/metrics/legacyregistry"
+	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_*, client-go's own metrics
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/examples/databases/service"
+	"github.com/k8sretry/k8sretry/k8sretryprom"
+)
+
+// observed is the databases service twice, behind a breaker with a budget and behind a
+// gate: each would take the other's work away.
+type observed struct {
+	handlers []http.Handler
+	metrics  http.Handler
+}
+
+func newObserved(config *rest.Config) (*observed, error) {
+	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 5, Ratio: 0.3, Window: 5 * time.Second})
+	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 10, Window: 3 * time.Second, OpenTime: time.Second})
+	gate := k8sretry.NewGate()
+	retries := k8sretryprom.New(
+		k8sretryprom.WithBudget("writers", budget), k8sretryprom.WithBreaker("writers", breaker), k8sretryprom.WithGate("readers", gate),
+	)
+
+	config = rest.CopyConfig(config)
+	config.Wrap(retries.CountSends)
+	config.Wrap(k8sretry.Transport(k8sretry.WithObserver(retries)))
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	registry := prometheus.NewRegistry()
+	if err := registry.Register(retries); err != nil {
+		return nil, err
+	}
+	o := &observed{metrics: promhttp.HandlerFor(
+		prometheus.Gatherers{registry, legacyregistry.DefaultGatherer}, promhttp.HandlerOpts{EnableOpenMetrics: true},
+	)}
+	for _, guards := range []*k8sretry.Policy{
+		k8sretry.New(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker)),
+		k8sretry.New(k8sretry.WithGate(gate)),
+	} {
+		o.handlers = append(o.handlers, service.New(client, zap.NewNop(), service.Config{
+			RequestTimeout: 8 * time.Second,
+			Retry: []k8sretry.Option{
+				k8sretry.WithObserver(retries), k8sretry.WithInitialDelay(100 * time.Millisecond), k8sretry.WithMaxDelay(time.Second), guards,
+			},
+		}))
+	}
+	return o, nil
+}
+
+// load lets some callers make, look at and remove databases until the context ends.
+func (o *observed) load(ctx context.Context) {
+	var callers sync.WaitGroup
+	for i := range 12 {
+		callers.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(i)))
+			for n := 0; ctx.Err() == nil; n++ {
+				o.visit(ctx, o.handlers[i%len(o.handlers)], fmt.Sprintf("db-%d-%d", i, n))
+				_ = wait(ctx, time.Duration(random.IntN(int(200*time.Millisecond))))
+			}
+		})
+	}
+	callers.Wait()
+}
+
+// visit is the life of one database.
+func (o *observed) visit(ctx context.Context, to http.Handler, name string) {
+	const databases = "/api/v1/databases"
+	database := fmt.Sprintf(`{"name":%q,"engine":"postgres","version":"16","storage":"10Gi"}`, name)
+	for _, request := range []struct{ method, path, body string }{
+		{http.MethodPost, databases, database},
+		{http.MethodGet, databases + "/" + name, ""},
+		{http.MethodGet, "/api/v1/opsrequests/" + name + "-provision", ""}, // nobody provisions: 404
+		{http.MethodGet, databases + "/" + name, ""},
+		{http.MethodDelete, databases + "/" + name, ""},
+	} {
+		r := httptest.NewRequestWithContext(ctx, request.method, request.path, strings.NewReader(request.body))
+		r.Header.Set("Content-Type", "application/json")
+		to.ServeHTTP(httptest.NewRecorder(), r)
+	}
+}
