@@ -17,7 +17,20 @@ import (
 type Panel struct {
 	Title       string
 	Targets     []struct{ Expr, LegendFormat string }
-	FieldConfig struct{ Defaults struct{ Unit string } }
+	FieldConfig struct {
+		Defaults struct {
+			Unit       string
+			Thresholds struct{ Steps []struct{ Value float64 } }
+		}
+	}
+}
+
+// Limit is above what a panel is red, 0 if it never is.
+func (p Panel) Limit() float64 {
+	if steps := p.FieldConfig.Defaults.Thresholds.Steps; len(steps) > 0 {
+		return steps[len(steps)-1].Value
+	}
+	return 0
 }
 
 // ReadDashboard returns the panels of the dashboard in a file.

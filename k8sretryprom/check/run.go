@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
 // Run lets the story happen, for so long, and hands over the Prometheus servers that
@@ -23,6 +25,8 @@ func Run(ctx context.Context, rules string, whole time.Duration, ask func(classi
 		return err
 	}
 	defer stopKube()
+	var wire k8sretrytest.Faults
+	kube.config.Wrap(wire.Transport) // first, below all that counts
 	service, err := newObserved(kube.config)
 	if err != nil {
 		return err
@@ -46,7 +50,7 @@ func Run(ctx context.Context, rules string, whole time.Duration, ask func(classi
 	loaded := make(chan struct{})
 	go func() { service.load(loading); close(loaded) }()
 	from := time.Now()
-	err = tell(ctx, kube, whole)
+	err = tell(ctx, kube, &wire, whole)
 	to := time.Now()
 	_ = wait(ctx, 2*scrapeEvery)
 	stopLoad()

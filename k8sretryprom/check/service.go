@@ -32,7 +32,7 @@ type observed struct {
 
 func newObserved(config *rest.Config) (*observed, error) {
 	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 5, Ratio: 0.3, Window: 5 * time.Second})
-	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 10, Window: 3 * time.Second, OpenTime: time.Second})
+	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 10, Window: 3 * time.Second, OpenTime: time.Second, MaxOpenTime: 3 * time.Second})
 	gate := k8sretry.NewGate()
 	retries := k8sretryprom.New(
 		k8sretryprom.WithBudget("writers", budget), k8sretryprom.WithBreaker("writers", breaker), k8sretryprom.WithGate("readers", gate),

@@ -16,6 +16,7 @@ import (
 type graph struct {
 	title string
 	unit  string
+	limit float64 // the goal, 0 if there is none
 	lines []line
 }
 
@@ -31,7 +32,7 @@ func answer(ctx context.Context, server *check.Server, panels []check.Panel, tit
 		if p.Title != title {
 			continue
 		}
-		g.unit = p.FieldConfig.Defaults.Unit
+		g.unit, g.limit = p.FieldConfig.Defaults.Unit, p.Limit()
 		for _, target := range p.Targets {
 			matrix, err := server.Ask(ctx, target.Expr)
 			if err != nil {

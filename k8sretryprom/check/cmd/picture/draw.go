@@ -66,6 +66,8 @@ func picture(g graph, whole time.Duration) (*plot.Plot, error) {
 		return ticks
 	})
 	p.Legend.Top, p.Legend.Left = true, true
+	p.Legend.YOffs = -12 // below the names of the phases
+	p.Legend.XOffs = 4
 	p.Legend.TextStyle.Font.Size = 8
 	for i, l := range g.lines {
 		for j, piece := range l.points {
@@ -82,27 +84,32 @@ func picture(g graph, whole time.Duration) (*plot.Plot, error) {
 			}
 		}
 	}
+	if g.limit > 0 {
+		p.Add(&plotter.Function{F: func(float64) float64 { return g.limit }, Samples: 2, LineStyle: draw.LineStyle{
+			Color: color.NRGBA{R: 200, A: 255}, Width: 0.7, Dashes: []vg.Length{4, 3},
+		}})
+	}
 	p.X.Min, p.X.Max, p.Y.Min = 0, whole.Seconds(), 0
 	if p.Y.Max <= 0 {
 		p.Y.Max = 1
 	}
+	p.Y.Tick.Marker = inUnit(g.unit, p.Y.Max)
+	p.Y.Max *= 1.7 // room for legend and phases
 	if err := phases(p, whole); err != nil {
 		return nil, err
 	}
-	p.Y.Max *= 1.6 // room for legend and phases
-	p.Y.Tick.Marker = inUnit(g.unit)
 	return p, nil
 }
 
 // phases draws where the phases begin, and what they are called.
 func phases(p *plot.Plot, whole time.Duration) error {
-	grey := color.Gray{Y: 150}
-	begin := 0.0
+	grey := color.Gray{Y: 130}
+	begin, top := 0.0, p.Y.Max
 	var names plotter.XYLabels
 	for _, phase := range check.Story {
-		names.XYs = append(names.XYs, plotter.XY{X: begin + whole.Seconds()*0.01, Y: p.Y.Max * 1.51})
+		names.XYs = append(names.XYs, plotter.XY{X: begin + whole.Seconds()*0.01, Y: top * 0.95})
 		names.Labels = append(names.Labels, phase.Name)
-		edge, err := plotter.NewLine(plotter.XYs{{X: begin, Y: 0}, {X: begin, Y: p.Y.Max * 1.6}})
+		edge, err := plotter.NewLine(plotter.XYs{{X: begin, Y: 0}, {X: begin, Y: top}})
 		if err != nil {
 			return err
 		}
@@ -110,22 +117,22 @@ func phases(p *plot.Plot, whole time.Duration) error {
 		p.Add(edge)
 		begin += phase.Share * whole.Seconds()
 	}
-	most := p.Y.Max
 	labels, err := plotter.NewLabels(names)
 	if err != nil {
 		return err
 	}
 	for i := range labels.TextStyle {
-		labels.TextStyle[i].Font.Size, labels.TextStyle[i].Color = 7, grey
+		labels.TextStyle[i].Font, labels.TextStyle[i].Color = p.Title.TextStyle.Font, grey
+		labels.TextStyle[i].Font.Size = 7
 	}
 	p.Add(labels)
-	p.X.Max, p.Y.Max = whole.Seconds(), most
+	p.X.Max, p.Y.Max = whole.Seconds(), top // labels want room of their own
 	return nil
 }
 
-// inUnit labels an axis as Grafana would.
-func inUnit(unit string) plot.Ticker {
-	return plot.TickerFunc(func(from, to float64) []plot.Tick {
+// inUnit labels an axis as Grafana would, as far as there is something to see.
+func inUnit(unit string, to float64) plot.Ticker {
+	return plot.TickerFunc(func(from, _ float64) []plot.Tick {
 		ticks := plot.DefaultTicks{}.Ticks(from, to)
 		for i := range ticks {
 			if ticks[i].Label == "" {

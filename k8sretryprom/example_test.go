@@ -1,0 +1,60 @@
+package k8sretryprom_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"k8s.io/client-go/rest"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretryprom"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// One call that is retried once, and what a scrape shows of it.
+func Example() {
+	registry := prometheus.NewRegistry()
+
+	retries := k8sretryprom.New()
+	registry.MustRegister(retries)
+
+	faults := []error{k8sretrytest.Status(503), nil}
+	_ = k8sretry.Run(context.Background(), func(context.Context) error {
+		err := faults[0]
+		faults = faults[1:]
+		return err
+	}, k8sretry.WithName("get_pod"), k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithObserver(retries), k8sretry.WithInitialDelay(time.Millisecond))
+
+	err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP k8sretry_attempts_total Attempts of calls that have ended.
+# TYPE k8sretry_attempts_total counter
+k8sretry_attempts_total{function="get_pod",verb="get"} 2
+# HELP k8sretry_retries_total Retries that were decided on, by class and status code of the failure before.
+# TYPE k8sretry_retries_total counter
+k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 1
+`), "k8sretry_attempts_total", "k8sretry_retries_total")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return
+	}
+	fmt.Println("one retry, after a 503")
+	// Output: one retry, after a 503
+}
+
+// All calls of all clients that are built from a rest.Config, with what limits them.
+func ExampleNew() {
+	budget, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewGate()
+	retries := k8sretryprom.New(k8sretryprom.WithBudget("cluster", budget), k8sretryprom.WithGate("cluster", gate))
+	prometheus.NewRegistry().MustRegister(retries) // or prometheus.MustRegister
+
+	config := &rest.Config{Host: "https://cluster.example"}
+	config.Wrap(retries.CountSends)
+	config.Wrap(k8sretry.Transport(
+		k8sretry.ForQuery(), k8sretry.WithBudget(budget), k8sretry.WithGate(gate), k8sretry.WithObserver(retries),
+	))
+}
