@@ -32,7 +32,7 @@
 //
 // metrics:end
 //
-// The names of all metrics and labels stay. More may come.
+// These names and labels stay. More may come.
 //
 // # Labels
 //
@@ -54,10 +54,8 @@
 // # Beside the metrics of client-go
 //
 // rest_client_requests_total, which controller-runtime and k8s.io/component-base register,
-// counts what client-go asked its transport for. With a [k8sretry.Transport] that is one for each
-// call, with the last answer, whatever it took; without one, it is one for each attempt, and
-// client-go's own repetitions besides. The metrics of this package tell what happened in between,
-// and share neither names nor registration with those. Rates of both add up to:
-//
-//	calls (k8sretry_calls_total) <= attempts (k8sretry_attempts_total) <= sends (k8sretry_sends_total)
+// counts what client-go asked its transport for. Where a [k8sretry.Transport] retries, that is
+// one for each call, with the last answer, whatever it took; elsewhere it is one for each attempt,
+// and one for each repetition that client-go makes by itself. The metrics of this package tell what
+// happened in between, and share neither names nor registration with those.
 package k8sretryprom

@@ -18,10 +18,8 @@ import (
 
 // One call that is retried once, and what a scrape shows of it.
 func Example() {
-	registry := prometheus.NewRegistry()
-
 	retries := k8sretryprom.New()
-	registry.MustRegister(retries)
+	prometheus.MustRegister(retries)
 
 	faults := []error{k8sretrytest.Status(503), nil}
 	_ = k8sretry.Run(context.Background(), func(context.Context) error {
@@ -30,7 +28,7 @@ func Example() {
 		return err
 	}, k8sretry.WithName("get_pod"), k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithObserver(retries), k8sretry.WithInitialDelay(time.Millisecond))
 
-	err := testutil.GatherAndCompare(registry, strings.NewReader(`
+	err := testutil.GatherAndCompare(prometheus.DefaultGatherer, strings.NewReader(`
 # HELP k8sretry_attempts_total Attempts of calls that have ended.
 # TYPE k8sretry_attempts_total counter
 k8sretry_attempts_total{function="get_pod",verb="get"} 2
@@ -50,7 +48,7 @@ k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 
 func ExampleNew() {
 	budget, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewGate()
 	retries := k8sretryprom.New(k8sretryprom.WithBudget("cluster", budget), k8sretryprom.WithGate("cluster", gate))
-	prometheus.NewRegistry().MustRegister(retries) // or prometheus.MustRegister
+	prometheus.MustRegister(retries)
 
 	config := &rest.Config{Host: "https://cluster.example"}
 	config.Wrap(retries.CountSends)

@@ -1,6 +1,7 @@
 package k8sretryprom_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -104,6 +105,31 @@ func BenchmarkObserveRetry(b *testing.B) {
 	}
 }
 
+type idle struct{}
+
+func (idle) Observe(context.Context, k8sretry.Event) {}
+
 func success(t testing.TB, c *k8sretryprom.Collector, function string, verb k8sretry.Verb) {
 	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, Function: function, Verb: verb})
+}
+
+// BenchmarkDo is a call that succeeds at once: without an Observer, with one that does
+// nothing, and with a Collector.
+func BenchmarkDo(b *testing.B) {
+	for _, bench := range []struct {
+		name   string
+		policy *k8sretry.Policy
+	}{
+		{"without", k8sretry.New(k8sretry.ForQuery())},
+		{"idle", k8sretry.New(k8sretry.ForQuery(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(idle{}))},
+		{"with", k8sretry.New(k8sretry.ForQuery(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(k8sretryprom.New()))},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			ctx := b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = k8sretry.Do(ctx, func(context.Context) (int, error) { return 1, nil }, bench.policy)
+			}
+		})
+	}
 }

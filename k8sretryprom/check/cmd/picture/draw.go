@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
 	"os"
@@ -43,14 +44,13 @@ func write(file string, graphs []graph, whole time.Duration) error {
 			}
 		}
 	}
-	out, err := os.Create(file)
-	if err != nil {
+	var text bytes.Buffer
+	if _, err := canvas.WriteTo(&text); err != nil {
 		return err
 	}
-	if _, err := canvas.WriteTo(out); err != nil {
-		return err
-	}
-	return out.Close()
+	// Not every machine has the font by which the texts were measured.
+	svg := bytes.ReplaceAll(text.Bytes(), []byte("Liberation Sans;"), []byte("Liberation Sans, Arial, sans-serif;"))
+	return os.WriteFile(file, svg, 0o644)
 }
 
 // picture is one graph.

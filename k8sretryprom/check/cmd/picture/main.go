@@ -31,7 +31,7 @@ var shown = []string{
 func main() {
 	to := flag.String("o", "../monitoring/dashboard.svg", "`file` of the picture")
 	monitoring := flag.String("monitoring", "../monitoring", "`directory` of rules and dashboard")
-	whole := flag.Duration("for", 3*time.Minute, "how long the trouble lasts")
+	whole := flag.Duration("for", 150*time.Second, "how long the trouble lasts")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, *monitoring, *to, *whole)
