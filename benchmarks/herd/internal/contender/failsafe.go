@@ -1,0 +1,93 @@
+package contender
+
+import (
+	"context"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
+	"github.com/failsafe-go/failsafe-go/adaptivethrottler"
+	"github.com/failsafe-go/failsafe-go/budget"
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
+
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
+)
+
+// policy is one of failsafe-go's.
+type policy = failsafe.Policy[any]
+
+// failsafePeers are the ways to protect a server that failsafe-go offers. All stand
+// inside the retries, so that they see each attempt.
+func failsafePeers() []Contender {
+	peer := func(name string, inside ...func() policy) Contender {
+		return Contender{Name: "failsafe " + name, Shares: len(inside) > 0, Process: func() sim.Process {
+			var shared []policy
+			for _, p := range inside {
+				shared = append(shared, p())
+			}
+			return failsafeRetry(nil, shared...)
+		}}
+	}
+	return []Contender{
+		peer("Retry-After"),
+		{Name: "failsafe budget", Shares: true, Process: func() sim.Process { return failsafeRetry(budget.New()) }},
+		peer("breaker", breaker),
+		peer("eager breaker", eagerBreaker),
+		peer("throttler", throttler),
+		peer("limiter", limiter),
+		peer("queue", queue),
+		peer("queue and breaker", queue, breaker),
+		peer("queue and eager breaker", queue, eagerBreaker),
+	}
+}
+
+func throttler() policy { return adaptivethrottler.NewBuilder[any]().HandleIf(failed).Build() }
+
+func limiter() policy { return adaptivelimiter.NewWithDefaults[any]() }
+
+// queue is the limiter with room for all to wait, for as long as a call may take.
+func queue() policy {
+	return adaptivelimiter.NewBuilder[any]().WithQueueing(1000, 2000).WithMaxWaitTime(2 * time.Minute).Build()
+}
+
+// breaker opens when half of the attempts of 10 s fail, of ten at least.
+func breaker() policy {
+	return circuitbreaker.NewBuilder[any]().HandleIf(failed).WithFailureRateThreshold(0.5, 10, 10*time.Second).
+		WithDelay(10 * time.Second).WithJitterFactor(0.5).WithSuccessThreshold(3).Build()
+}
+
+// eagerBreaker opens at the third failure in a row.
+func eagerBreaker() policy {
+	return circuitbreaker.NewBuilder[any]().HandleIf(failed).WithFailureThreshold(3).
+		WithDelay(5 * time.Second).WithJitterFactor(0.5).WithSuccessThreshold(1).Build()
+}
+
+func failed(_ any, err error) bool { return err != nil && transient(err) }
+
+// refusal tells the answers of the library's own limits: a retry may find room.
+func refusal(err error) bool {
+	return err == circuitbreaker.ErrOpen || err == adaptivethrottler.ErrExceeded || err == adaptivelimiter.ErrExceeded
+}
+
+// failsafeRetry waits at least as long as the server asks for.
+func failsafeRetry(shared budget.Budget, inside ...policy) sim.Process {
+	b := retrypolicy.NewBuilder[any]().
+		HandleIf(func(_ any, err error) bool { return err != nil && (refusal(err) || transient(err)) }).
+		WithMaxRetries(retries).WithBackoff(initial, longest).WithJitterFactor(jitter).ReturnLastFailure().
+		WithDelayFunc(func(exec failsafe.ExecutionAttempt[any]) time.Duration {
+			after, ok := retryAfter(exec.LastError())
+			if !ok {
+				return -1
+			}
+			// The jitter, which takes a part of it, too, must not make it too short.
+			return time.Duration(float64(max(after, min(initial<<exec.Retries(), longest))) / (1 - jitter))
+		})
+	if shared != nil {
+		b.WithBudget(shared)
+	}
+	executor := failsafe.With(append([]policy{b.Build()}, inside...)...)
+	return func(ctx context.Context, _ sim.Verb, attempt sim.Attempt) error {
+		return executor.WithContext(ctx).Run(func() error { return bounded(ctx, attempt) })
+	}
+}

@@ -1,0 +1,50 @@
+package contender
+
+import (
+	"context"
+
+	"github.com/k8sretry/k8sretry"
+
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
+)
+
+// Variant is a way to use this library.
+type Variant struct {
+	Name string
+	// Shared makes what the calls of a process share. nil: nothing.
+	Shared func() []k8sretry.Option
+}
+
+// Champion is the variant that has to reach the targets.
+const Champion = "k8sretry gate"
+
+// Ours lists the variants. The one place where a new one comes in.
+func Ours() []Variant {
+	return []Variant{
+		{"k8sretry", nil},
+		{"k8sretry gate", func() []k8sretry.Option {
+			return []k8sretry.Option{k8sretry.WithGate(k8sretry.NewGate())}
+		}},
+	}
+}
+
+// Policy is that of a new process.
+func (v Variant) Policy() *k8sretry.Policy {
+	opts := []k8sretry.Option{k8sretry.ForMutation(), k8sretry.WithName("herd"), k8sretry.WithAttemptTimeout(perAttempt)}
+	if v.Shared != nil {
+		opts = append(opts, v.Shared()...)
+	}
+	return k8sretry.New(opts...)
+}
+
+func (v Variant) contender() Contender {
+	return Contender{Name: v.Name, Ours: true, Shares: v.Shared != nil, Process: func() sim.Process {
+		policy := v.Policy()
+		return func(ctx context.Context, verb sim.Verb, attempt sim.Attempt) error {
+			return k8sretry.Run(ctx, attempt, policy, verbs[verb])
+		}
+	}}
+}
+
+// verbs tell the library what a call does. All calls of the herd read.
+var verbs = [...]k8sretry.Option{sim.Get: k8sretry.WithVerb(k8sretry.VerbGet), sim.List: k8sretry.WithVerb(k8sretry.VerbList)}
