@@ -1,0 +1,155 @@
+// Command herd shows what becomes of an API server in trouble, and of the calls of its
+// clients, with this library and with its peers:
+//
+//	go run ./cmd/herd                                  # all scenarios: tables
+//	go run ./cmd/herd -write                           # RESULTS.md and pictures/
+//	go run ./cmd/herd -check                           # says which targets are reached
+//	go run ./cmd/herd -scenario S2 -contender gate     # some of it
+//	go run ./cmd/herd -scenario S2 -contender 'k8sretry$' -series -processes 20
+//
+// Time is virtual. The calls and the server follow from the seed; the delays of the
+// libraries do not, because they draw from generators that nobody can seed. So two runs
+// differ a little; with -runs, tables show medians.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/contender"
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/scenario"
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
+)
+
+// settings are the flags.
+type settings struct {
+	scenarios, contenders []string
+	processes             []int
+	seed                  uint64
+	runs                  int
+	load                  float64
+	series, write, check  bool
+}
+
+// usualProcesses are the numbers of processes that the targets are for.
+var usualProcesses = []int{20, 2000}
+
+func main() {
+	s, err := parse(flag.CommandLine, os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "herd:", err)
+		os.Exit(2)
+	}
+	sim.Main(func(t *testing.T) int {
+		if err := s.run(t, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "herd:", err)
+			return 1
+		}
+		return 0
+	})
+}
+
+// parse reads the flags.
+func parse(flags *flag.FlagSet, args []string) (*settings, error) {
+	var s settings
+	scenarios := flags.String("scenario", "", "scenarios, by name: S1, S2, ... (default all)")
+	contenders := flags.String("contender", "", "contenders, by parts of their names; a part that ends in $ is the name's end (default all)")
+	processes := flags.String("processes", "20,2000", "numbers of processes over which the 2000 clients are spread")
+	flags.Uint64Var(&s.seed, "seed", 1, "what calls and server follow from")
+	flags.IntVar(&s.runs, "runs", 0, "runs, each with the next seed; tables show medians (default 1, with -write and -check 3)")
+	flags.Float64Var(&s.load, "load", 0, "offered load, as a share of the capacity (default that of the scenario)")
+	flags.BoolVar(&s.series, "series", false, "print what happens over time, too")
+	flags.BoolVar(&s.write, "write", false, "write RESULTS.md and draw pictures/ in the current directory")
+	flags.BoolVar(&s.check, "check", false, "compare "+contender.Champion+" with the targets; exit code 1 if one is missed")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	s.scenarios, s.contenders = list(*scenarios), list(*contenders)
+	for _, p := range list(*processes) {
+		n, err := strconv.Atoi(p)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("-processes: %q is not a number of processes", p)
+		}
+		s.processes = append(s.processes, n)
+	}
+	if s.check && len(s.contenders) == 0 {
+		s.contenders = []string{contender.Champion + "$"}
+	}
+	switch {
+	case s.runs != 0:
+	case s.write || s.check:
+		s.runs = 3
+	default:
+		s.runs = 1
+	}
+	switch {
+	case s.runs < 1:
+		return nil, fmt.Errorf("-runs: %d", s.runs)
+	case !(s.load >= 0 && s.load <= 10):
+		return nil, fmt.Errorf("-load: %v is not a share of the capacity", s.load)
+	case (s.write || s.check) && !slices.Equal(s.processes, usualProcesses):
+		return nil, fmt.Errorf("-processes: targets and RESULTS.md are for 20,2000")
+	case len(contender.Named(s.contenders)) == 0:
+		return nil, fmt.Errorf("-contender: nobody has such a name")
+	}
+	known := []string{contentionName}
+	for _, sc := range scenario.All() {
+		known = append(known, sc.Name)
+	}
+	for _, name := range s.scenarios {
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("-scenario: %q is none of %s", name, strings.Join(known, ", "))
+		}
+	}
+	return &s, nil
+}
+
+func list(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
+}
+
+// wants reports whether a scenario is asked for.
+func (s *settings) wants(name string) bool {
+	return len(s.scenarios) == 0 || slices.Contains(s.scenarios, name)
+}
+
+// run does what the flags say.
+func (s *settings) run(t *testing.T, out io.Writer) error {
+	var missed []string
+	if s.write {
+		return s.writeResults(t, out)
+	}
+	if s.wants(contentionName) {
+		table, misses := s.contention(t)
+		fmt.Fprintf(out, "## %s: %s\n\n%s\n", contentionName, contentionTitle, table.Markdown())
+		missed = append(missed, misses...)
+	}
+	for _, sc := range scenario.All() {
+		if !s.wants(sc.Name) {
+			continue
+		}
+		r := s.scenario(t, sc, contender.Named(s.contenders))
+		fmt.Fprintf(out, "## %s: %s\n\n%s\n", sc.Name, sc.Title, r.table().Markdown())
+		if s.series {
+			r.printSeries(out)
+		}
+		missed = append(missed, r.misses()...)
+	}
+	if !s.check {
+		return nil
+	}
+	for _, m := range missed {
+		fmt.Fprintln(out, "missed:", m)
+	}
+	if len(missed) > 0 {
+		return fmt.Errorf("%d targets missed", len(missed))
+	}
+	fmt.Fprintln(out, "all targets reached")
+	return nil
+}

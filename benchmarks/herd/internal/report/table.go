@@ -1,0 +1,52 @@
+// Package report writes tables and draws pictures.
+package report
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Table is a table of text; the first row holds the titles.
+type Table [][]string
+
+// Row adds a row.
+func (t *Table) Row(cells ...string) { *t = append(*t, cells) }
+
+// Markdown is the table as Markdown, aligned so that it can be read as it is. The first
+// column is set left, the others right.
+func (t Table) Markdown() string {
+	if len(t) == 0 {
+		return ""
+	}
+	widths := make([]int, len(t[0]))
+	for _, row := range t {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell), 3)
+		}
+	}
+	var b strings.Builder
+	line := func(row []string) {
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				b.WriteString("| " + cell + pad + " |")
+			} else {
+				b.WriteString(" " + pad + cell + " |")
+			}
+		}
+		b.WriteString("\n")
+	}
+	line(t[0])
+	for i, w := range widths {
+		if i == 0 {
+			b.WriteString("|" + strings.Repeat("-", w+2) + "|")
+		} else {
+			b.WriteString(strings.Repeat("-", w+1) + ":|")
+		}
+	}
+	b.WriteString("\n")
+	for _, row := range t[1:] {
+		line(row)
+	}
+	return b.String()
+}
