@@ -7,7 +7,7 @@ import (
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/adaptivelimiter"
 	"github.com/failsafe-go/failsafe-go/adaptivethrottler"
-	"github.com/failsafe-go/failsafe-go/budget"
+	failsafebudget "github.com/failsafe-go/failsafe-go/budget"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 
@@ -31,13 +31,13 @@ func failsafePeers() []Contender {
 	}
 	return []Contender{
 		peer("Retry-After"),
-		{Name: "failsafe budget", Shares: true, Process: func() sim.Process { return failsafeRetry(budget.New()) }},
-		peer("breaker", breaker),
+		{Name: "failsafe budget", Shares: true, Process: func() sim.Process { return failsafeRetry(failsafebudget.New()) }},
+		peer("breaker", rateBreaker),
 		peer("eager breaker", eagerBreaker),
 		peer("throttler", throttler),
 		peer("limiter", limiter),
 		peer("queue", queue),
-		peer("queue and breaker", queue, breaker),
+		peer("queue and breaker", queue, rateBreaker),
 		peer("queue and eager breaker", queue, eagerBreaker),
 	}
 }
@@ -51,8 +51,8 @@ func queue() policy {
 	return adaptivelimiter.NewBuilder[any]().WithQueueing(1000, 2000).WithMaxWaitTime(2 * time.Minute).Build()
 }
 
-// breaker opens when half of the attempts of 10 s fail, of ten at least.
-func breaker() policy {
+// rateBreaker opens when half of the attempts of 10 s fail, of ten at least.
+func rateBreaker() policy {
 	return circuitbreaker.NewBuilder[any]().HandleIf(failed).WithFailureRateThreshold(0.5, 10, 10*time.Second).
 		WithDelay(10 * time.Second).WithJitterFactor(0.5).WithSuccessThreshold(3).Build()
 }
@@ -71,7 +71,7 @@ func refusal(err error) bool {
 }
 
 // failsafeRetry waits at least as long as the server asks for.
-func failsafeRetry(shared budget.Budget, inside ...policy) sim.Process {
+func failsafeRetry(shared failsafebudget.Budget, inside ...policy) sim.Process {
 	b := retrypolicy.NewBuilder[any]().
 		HandleIf(func(_ any, err error) bool { return err != nil && (refusal(err) || transient(err)) }).
 		WithMaxRetries(retries).WithBackoff(initial, longest).WithJitterFactor(jitter).ReturnLastFailure().

@@ -2,6 +2,7 @@ package contender
 
 import (
 	"context"
+	"time"
 
 	"github.com/k8sretry/k8sretry"
 
@@ -22,9 +23,31 @@ const Champion = "k8sretry gate"
 func Ours() []Variant {
 	return []Variant{
 		{"k8sretry", nil},
-		{"k8sretry gate", func() []k8sretry.Option {
-			return []k8sretry.Option{k8sretry.WithGate(k8sretry.NewGate())}
-		}},
+		{"k8sretry gate", shared(gate)},
+		{"k8sretry budget", shared(budget)},
+		{"k8sretry breaker", shared(breaker)},
+		{"k8sretry gate and budget", shared(gate, budget)},
+		{"k8sretry gate and breaker", shared(gate, breaker)},
+		{"k8sretry gate with 5 s at most", shared(gate, impatient)},
+	}
+}
+
+func gate() k8sretry.Option { return k8sretry.WithGate(k8sretry.NewGate()) }
+func budget() k8sretry.Option {
+	return k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{}))
+}
+func breaker() k8sretry.Option {
+	return k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))
+}
+func impatient() k8sretry.Option { return k8sretry.WithMaxWait(5 * time.Second) }
+
+func shared(makers ...func() k8sretry.Option) func() []k8sretry.Option {
+	return func() []k8sretry.Option {
+		var opts []k8sretry.Option
+		for _, m := range makers {
+			opts = append(opts, m())
+		}
+		return opts
 	}
 }
 
