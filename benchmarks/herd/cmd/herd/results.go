@@ -132,7 +132,10 @@ func (r *result) draw(file string, j int) error {
 	queue := report.Panel{Title: "queue: requests that wait in the server"}
 	seconds := int(r.setup.Length.Seconds())
 	thin := 0
-	for _, o := range append([]outcome{r.oracle}, r.outcomes...) {
+	// What is drawn later lies above.
+	all := append(slices.Clone(r.outcomes), r.oracle)
+	slices.SortStableFunc(all[:len(r.outcomes)], func(a, b outcome) int { return rank(a) - rank(b) })
+	for _, o := range all {
 		style := report.Grey
 		switch {
 		case o.contender.Name == contender.Champion:
@@ -165,6 +168,8 @@ func (r *result) draw(file string, j int) error {
 	title := fmt.Sprintf("%s, %d processes", r.scenario.Title, r.processes[j])
 	return report.Draw(file, title, []report.Panel{load, good, queue})
 }
+
+func rank(o outcome) int { return slices.Index([]string{contender.Champion}, o.contender.Name) }
 
 // otherLoads shows that the picture is the same from a third of the capacity to nearly
 // all of it.
@@ -200,7 +205,7 @@ func (s *settings) otherLoads(t *testing.T) string {
 
 // otherSeeds shows how much is chance.
 func (s *settings) otherSeeds(t *testing.T) string {
-	const seeds = 7
+	const seeds = 5
 	var b strings.Builder
 	fmt.Fprintf(&b, "## Chance\n\nFrom the least to the greatest figure of %s with seeds 1 to %d.\n\n", contender.Champion, seeds)
 	other := *s

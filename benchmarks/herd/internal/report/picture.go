@@ -39,8 +39,9 @@ var (
 )
 
 const (
-	width       = 24 * vg.Centimeter
-	panelHeight = 6 * vg.Centimeter
+	width        = 24 * vg.Centimeter
+	panelHeight  = 6 * vg.Centimeter
+	legendHeight = 1 * vg.Centimeter
 )
 
 // Draw writes a picture as SVG.
@@ -53,16 +54,16 @@ func Draw(file, title string, panels []Panel) error {
 		}
 		if i == 0 {
 			p.Title.Text = title + "\n" + panel.Title
-			p.Legend.Top = true
-			for _, l := range panel.Lines {
-				p.Legend.Add(l.Name, swatch{l.Style})
-			}
 		}
 		rows[i] = []*plot.Plot{p}
 	}
 	rows[len(rows)-1][0].X.Label.Text = "seconds"
-	canvas := vgsvg.New(width, panelHeight*vg.Length(len(panels)))
+	canvas := vgsvg.New(width, panelHeight*vg.Length(len(panels))+legendHeight)
 	paper := draw.New(canvas)
+	paper.SetColor(color.White)
+	paper.Fill(paper.Rectangle.Path())
+	legend(draw.Crop(paper, 0, 0, paper.Max.Y-legendHeight, 0), panels[0].Lines)
+	paper = draw.Crop(paper, 0, 0, 0, -legendHeight)
 	for i, row := range plot.Align(rows, draw.Tiles{Rows: len(rows), Cols: 1, PadY: vg.Points(8), PadRight: vg.Points(8)}, paper) {
 		rows[i][0].Draw(row[0])
 	}
@@ -100,10 +101,14 @@ func (panel Panel) plot() (*plot.Plot, error) {
 	return p, nil
 }
 
-// swatch is a line in the legend.
-type swatch struct{ draw.LineStyle }
-
-func (s swatch) Thumbnail(c *draw.Canvas) {
-	y := c.Center().Y
-	c.StrokeLine2(s.LineStyle, c.Min.X, y, c.Max.X, y)
+// legend names the lines, side by side above the plots.
+func legend(strip draw.Canvas, lines []Line) {
+	style := plot.New().Legend.TextStyle
+	style.Font.Size = vg.Points(8)
+	x, y := strip.Min.X+vg.Points(8), strip.Center().Y
+	for _, l := range lines {
+		strip.StrokeLine2(l.Style, x, y, x+vg.Points(18), y)
+		strip.FillText(style, vg.Point{X: x + vg.Points(22), Y: y - vg.Points(3)}, l.Name)
+		x += vg.Points(38) + style.Width(l.Name)
+	}
 }
