@@ -17,8 +17,8 @@ const (
 	contentionTitle = "Contention: N clients add one to one object, with optimistic concurrency; writes, and seconds until all are done"
 )
 
-// trials are averaged: one is short, and much of it is chance.
-const trials = 30
+// trials are averaged, as the blog does: one is short, and much of it is chance.
+const trials = 100
 
 // crowds are the numbers of clients; the targets are for one of them.
 var crowds = []int{10, 50, 100, 190}
@@ -116,6 +116,6 @@ func mean(n, processes int, seed uint64, c contention.Caller) (mean contention.F
 		mean.Seconds += f.Seconds / trials
 		done += f.Done
 	}
-	mean.Done = (done + trials/2) / trials
+	mean.Done = (done + trials/2) / trials // rounded
 	return mean
 }

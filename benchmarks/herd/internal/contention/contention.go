@@ -6,9 +6,11 @@ package contention
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -39,21 +41,23 @@ type Figures struct {
 // It must be called in a bubble. It panics if an addition was lost or made twice.
 func Run(n, processes int, seed uint64, newProcess func() Process) Figures {
 	s := &server{object: corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", UID: types.UID("d6e9c6a4"), ResourceVersion: "1"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", ResourceVersion: "1"},
 		Data:       map[string]string{key: "0"},
 	}}
 	shared := make([]Process, processes)
 	for i := range shared {
 		shared[i] = newProcess()
 	}
+	run := runs.Add(1)
 	begin := time.Now()
 	var clients sync.WaitGroup
 	var mu sync.Mutex
 	done := 0
 	for i := range n {
 		clients.Go(func() {
-			c := &Client{server: s, rng: rand.New(rand.NewPCG(seed, uint64(i)))}
-			if shared[i%processes](context.Background(), c) == nil {
+			process := i % processes
+			c := &Client{server: s, rng: rand.New(rand.NewPCG(seed, uint64(i))), uid: types.UID(fmt.Sprintf("%d-%d", run, process))}
+			if shared[process](context.Background(), c) == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				done++
@@ -67,6 +71,9 @@ func Run(n, processes int, seed uint64, newProcess func() Process) Figures {
 	return Figures{Writes: float64(s.writes), Seconds: time.Since(begin).Seconds(), Done: done}
 }
 
+// runs counts the runs, for UIDs.
+var runs atomic.Int64
+
 // server holds the object.
 type server struct {
 	mu      sync.Mutex
@@ -79,6 +86,10 @@ type server struct {
 type Client struct {
 	server *server
 	rng    *rand.Rand
+	// uid is what this client sees as the UID of the object. It is another one in each
+	// process: what a library keeps by UID for the whole of a real process must not be
+	// shared by simulated ones.
+	uid types.UID
 }
 
 // message takes its time. A client sends one after the other.
@@ -93,6 +104,7 @@ func (c *Client) Get(context.Context, string, metav1.GetOptions) (*corev1.Config
 	c.server.mu.Lock()
 	read := c.server.object.DeepCopy()
 	c.server.mu.Unlock()
+	read.UID = c.uid
 	c.message()
 	return read, nil
 }
@@ -101,6 +113,9 @@ func (c *Client) Get(context.Context, string, metav1.GetOptions) (*corev1.Config
 func (c *Client) Update(_ context.Context, object *corev1.ConfigMap, _ metav1.UpdateOptions) (*corev1.ConfigMap, error) {
 	c.message()
 	stored, err := c.server.store(object)
+	if err == nil {
+		stored.UID = c.uid
+	}
 	c.message()
 	return stored, err
 }

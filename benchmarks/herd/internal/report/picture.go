@@ -109,6 +109,6 @@ func legend(strip draw.Canvas, lines []Line) {
 	for _, l := range lines {
 		strip.StrokeLine2(l.Style, x, y, x+vg.Points(18), y)
 		strip.FillText(style, vg.Point{X: x + vg.Points(22), Y: y - vg.Points(3)}, l.Name)
-		x += vg.Points(38) + style.Width(l.Name)
+		x += vg.Points(38) + 5*style.Width(l.Name)/4 // another font may be wider
 	}
 }
