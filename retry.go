@@ -338,6 +338,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	v := &p.verdict
 	*v = Verdict{}
 	if p.inner = classify(err, v); p.inner != nil {
+		if p.turn.taken() {
+			p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
+		}
 		v.Outcome, v.Detail = p.inner.Outcome, "an inner call gave up"
 		return false
 	}
