@@ -180,7 +180,7 @@ func (g *Gate) leaveWell(t *ticket, key uint32) bool {
 	}
 	n := g.count[t.shard].n.Add(oneSuccess-1) >> 32
 	if key != 0 && n%learnEvery == 0 || g.usual.isNew(key) {
-		g.usual.learn(key, g.age(t, time.Time{}), false)
+		g.usual.learn(key, g.age(t, time.Time{}))
 	}
 	return true
 }
@@ -241,8 +241,15 @@ func (g *Gate) leave(t ticket, h health, key uint32, timeout, retryAfter time.Du
 	}
 	took := g.age(&t, now)
 	slow := g.usual.tooLong(key, took, timeout)
-	if h == well && (key != 0 || timeout > 0) {
-		g.usual.learn(key, took, slow)
+	if h == well {
+		g.law.seen(now, took, g.error(&t))
+	}
+	switch {
+	case h != well || key == 0 && timeout == 0:
+	case slow:
+		g.usual.learnLate(key, took, now)
+	default:
+		g.usual.learn(key, took)
 	}
 	g.law.learn(g, now, &t, h, took, retryAfter, slow)
 	g.line.poke()
@@ -257,6 +264,14 @@ func (g *Gate) age(t *ticket, now time.Time) time.Duration {
 		return now.Sub(origin) - time.Duration(t.begun)
 	}
 	return time.Duration(g.ticks.Load()-t.begun) * tick
+}
+
+// error is by how much the age of an attempt may be wrong.
+func (g *Gate) error(t *ticket) time.Duration {
+	if t.precise {
+		return 0
+	}
+	return tick
 }
 
 // inFlight is how many attempts are under way.
@@ -290,6 +305,7 @@ func (g *Gate) tickOn(now time.Time) {
 		return
 	}
 	g.ticking, g.ticked = true, now
+	g.law.seenInPassing(now, g.successes())
 	g.law.remember(now, g.successes())
 	g.ticker++
 	g.tickLater(g.ticker)
@@ -309,6 +325,7 @@ func (g *Gate) tick(ticker uint32) {
 	}
 	g.ticks.Add(1)
 	g.ticked = time.Now()
+	g.law.seenInPassing(g.ticked, g.successes())
 	quiet := g.law.remember(g.ticked, g.successes()) && !g.touched
 	g.touched = false
 	g.line.poke() // for those who come and go on the healthy path, and look for no line

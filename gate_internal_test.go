@@ -215,8 +215,8 @@ func TestGateHeedsAHugeRetryAfterWithMeasure(t *testing.T) {
 	}
 }
 
-// A server that has become slower for good is soon taken for what it is, whether the
-// calls have names or not.
+// A server that has become slower for good is taken for what it is after some minutes,
+// whether the calls have names or not.
 func TestGateGetsUsedToASlowerServer(t *testing.T) {
 	for _, c := range []struct {
 		situation string
@@ -246,11 +246,12 @@ func TestGateGetsUsedToASlowerServer(t *testing.T) {
 				attempt(c.took)
 				assert.True(t, g.State().Limited, "that is a sign")
 				began := time.Now()
-				for range 10 {
+				for n := 0; g.State().Limited && n < 100; n++ {
 					attempt(c.took)
 				}
 				assert.False(t, g.State().Limited)
 				assert.Less(t, time.Since(began), 10*time.Minute)
+				assert.Greater(t, time.Since(began), time.Minute, "no overload of a minute becomes usual")
 
 				for range 1000 {
 					attempt(c.took)
@@ -273,24 +274,37 @@ func TestLatencies(t *testing.T) {
 
 	for range fewSamples {
 		assert.True(t, l.isNew(get))
-		l.learn(get, 200*time.Millisecond, false)
+		l.learn(get, 200*time.Millisecond)
 	}
 	assert.False(t, l.tooLong(get, 2*time.Second, time.Second), "ten times the usual")
 	assert.True(t, l.tooLong(get, 2*time.Second+1, time.Hour))
 	assert.False(t, l.tooLong(list, time.Hour, 0), "of the other kind nothing is known")
 
 	for range newUntil - fewSamples {
-		l.learn(get, 200*time.Millisecond, false)
+		l.learn(get, 200*time.Millisecond)
 	}
 	assert.False(t, l.isNew(get))
 	mean := func() time.Duration { return time.Duration(math.Float64frombits(l.slot(get).mean.Load())) }
 	assert.InDelta(t, 200*time.Millisecond, mean(), 1000)
-	l.learn(get, time.Second, false)
+	l.learn(get, time.Second)
 	assert.InDelta(t, 250*time.Millisecond, mean(), 1000, "a sixteenth")
-	l.learn(get, 64*time.Second+250*time.Millisecond, true)
-	assert.InDelta(t, 1250*time.Millisecond, mean(), 1000, "a sixty-fourth of a late one")
+	now := time.Now()
+	late := func(after time.Duration) { now = now.Add(after); l.learnLate(get, 10*time.Second, now) }
+	for range 1000 {
+		late(10 * time.Millisecond)
+	}
+	assert.InDelta(t, 300*time.Millisecond, mean(), 1e7, "ten seconds of half an hour, however many came late")
+	late(time.Hour)
+	assert.InDelta(t, 620*time.Millisecond, mean(), 1e7, "one alone counts for a minute at most")
+	for range 180 {
+		late(time.Minute)
+	}
+	assert.Greater(t, mean(), 9*time.Second, "within hours it is what is usual")
+	now = now.Add(-time.Hour)
+	late(0)
+	assert.Greater(t, mean(), 9*time.Second, "a clock that has gone back")
 	for range 200 {
-		l.learn(get, 0, false)
+		l.learn(get, 0)
 	}
 	assert.InDelta(t, 0, mean(), 1e5, "and it forgets")
 }
@@ -410,10 +424,56 @@ func TestGateForgetsOldTrouble(t *testing.T) {
 		assert.Equal(t, 1, g.State().InFlight)
 		assert.False(t, g.State().Limited, "a success, and nobody waits")
 		g.leave(old, lost, 0, 0, 0)
-		assert.Equal(t, GateState{Limited: true, Limit: 1}, g.State(), "it may be news, and costs little")
-		enterAndLeave(t, g, well, 0)
-		assert.Equal(t, GateState{}, g.State())
+		assert.Equal(t, GateState{}, g.State(), "others that began later have been answered")
 	})
+}
+
+// A kind of requests that is slow, or one that got lost, is no overload while others that
+// began later are answered in good time.
+func TestGateOvertaken(t *testing.T) {
+	const key = 7 << 24
+	for _, c := range []struct {
+		situation string
+		between   func(*testing.T, *Gate)
+		end       health
+		limited   bool
+	}{
+		{"a late answer, others were quick", quickOnes, well, false},
+		{"a late answer, nobody beside it", func(*testing.T, *Gate) { time.Sleep(15 * time.Second) }, well, true},
+		{"a late answer, the others are late, too", func(t *testing.T, g *Gate) {
+			other, _ := g.pass()
+			time.Sleep(15 * time.Second)
+			g.leave(other, well, key+1, 0, 0)
+		}, well, true},
+		{"a timeout, others were quick", quickOnes, lost, false},
+		{"a timeout, nobody beside it", func(*testing.T, *Gate) { time.Sleep(15 * time.Second) }, lost, true},
+		{"a caller who has left after long, others were quick", quickOnes, unsaid, false},
+		{"a timeout, others were quick before it", func(t *testing.T, g *Gate) { time.Sleep(15 * time.Second) }, lost, true},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate()
+				for range 10 {
+					enterAndLeave(t, g, well, 10*time.Millisecond)
+					g.usual.learn(key, 10*time.Millisecond)
+					g.usual.learn(key+1, 10*time.Millisecond)
+				}
+				time.Sleep(time.Second)
+				slow, _, _ := g.enter(t.Context(), 0)
+				c.between(t, g)
+				g.leave(slow, c.end, key, 0, 0)
+				assert.Equal(t, c.limited, g.State().Limited)
+				assert.Zero(t, g.State().InFlight)
+			})
+		})
+	}
+}
+
+func quickOnes(t *testing.T, g *Gate) {
+	for range 15 {
+		time.Sleep(time.Second)
+		enterAndLeave(t, g, well, 10*time.Millisecond)
+	}
 }
 
 // Tokens buy speed: three, and half a one for each success.

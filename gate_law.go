@@ -34,6 +34,11 @@ type law struct {
 
 	credit int // half tokens that have been spent, see quick
 
+	// Of answers that came in good time: when the youngest of the attempts began, at the
+	// earliest; and how many were counted, or noticed as late.
+	youngest      time.Time
+	counted, late uint32
+
 	marks [memory]mark // of the last ten seconds, one for each tick
 	next  int
 }
@@ -97,6 +102,12 @@ func (l *law) wait(g *Gate, now time.Time) time.Duration {
 
 // learn draws the conclusions from the end of an attempt.
 func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfter time.Duration, slow bool) {
+	if (slow || h == lost && took > longAnyway) && l.overtaken(g, now, t, took) {
+		if h == well {
+			l.succeeded(g, now)
+		}
+		return
+	}
 	switch {
 	case h == well && !slow:
 		l.succeeded(g, now)
@@ -279,6 +290,41 @@ func (l *law) remember(now time.Time, successes uint32) (none bool) {
 	l.marks[l.next%memory] = mark{now, successes}
 	l.next = (l.next + 1) % memory
 	return last.successes == successes
+}
+
+// seen notes when an attempt began that was answered in good time.
+func (l *law) seen(now time.Time, took, wrongBy time.Duration) {
+	if took > longAnyway {
+		l.late++
+		return
+	}
+	l.began(now.Add(-took - wrongBy))
+}
+
+func (l *law) began(at time.Time) {
+	if at.After(l.youngest) {
+		l.youngest = at
+	}
+}
+
+// seenInPassing does so for those of the healthy path, of which nothing is known but that
+// they took less than two ticks, and that they have ended since the last time.
+func (l *law) seenInPassing(now time.Time, successes uint32) {
+	if quick := successes - l.late; quick != l.counted {
+		l.counted = quick
+		l.began(now.Add(-3 * tick))
+	}
+}
+
+// overtaken reports whether an attempt that began after this one was answered in good time,
+// before it. Then the server is not overloaded: it is slow with requests of this kind, or
+// has lost this one.
+func (l *law) overtaken(g *Gate, now time.Time, t *ticket, took time.Duration) bool {
+	l.seenInPassing(now, g.successes())
+	if l.youngest.After(now) { // the clock has gone back
+		l.youngest = time.Time{}
+	}
+	return l.youngest.After(now.Add(g.error(t) - took))
 }
 
 // rate is how many successes there were in a second, of late.
