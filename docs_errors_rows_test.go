@@ -23,6 +23,14 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
+// refusedByRBAC is the text of k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go.
+const refusedByRBAC = `User "bob" cannot get resource "pods"`
+
+// bareText is an error with nothing but a text.
+type bareText string
+
+func (t bareText) Error() string { return string(t) }
+
 // errorsPage are the rows of docs/errors.md, section by section.
 var errorsPage = []struct {
 	mark string
@@ -42,7 +50,7 @@ var errorsPage = []struct {
 	}},
 	{"refused", []errorRow{
 		{"", apierrors.NewUnauthorized("token expired")},
-		{"RBAC", apierrors.NewForbidden(pods, "web-0", errors.New(`User "bob" cannot get resource "pods"`))},
+		{"RBAC", apierrors.NewForbidden(pods, "web-0", bareText(refusedByRBAC))},
 		{"admission", apierrors.NewForbidden(pods, "web-0", errors.New(`node "n" can only delete pods with spec.nodeName set to itself`))},
 		{"", failure(400, "", `admission webhook "guard.example.com" denied the request: no`)},
 		{"429 or 503", delayed(failure(429, metav1.StatusReasonTooManyRequests, `admission webhook "guard.example.com" denied the request`), 7)},

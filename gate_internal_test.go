@@ -82,7 +82,7 @@ func TestGateTicksOnlyWhileCallsAreUnderWay(t *testing.T) {
 		time.Sleep(time.Hour)
 		assert.Equal(t, ticks, g.ticks.Load())
 
-		ticket, ok := g.pass()
+		_, ok := g.pass()
 		assert.False(t, ok, "somebody has to start the ticks")
 		ticket, _, ok = g.enter(t.Context(), 0)
 		assert.True(t, ok)
@@ -251,7 +251,7 @@ func TestGateGetsUsedToASlowerServer(t *testing.T) {
 				}
 				assert.False(t, g.State().Limited)
 				assert.Less(t, time.Since(began), 10*time.Minute)
-				assert.Greater(t, time.Since(began), time.Minute, "no overload of a minute becomes usual")
+				assert.Greater(t, time.Since(began), 30*time.Second, "no overload of half a minute becomes usual")
 
 				for range 1000 {
 					attempt(c.took)
@@ -293,9 +293,9 @@ func TestLatencies(t *testing.T) {
 	for range 1000 {
 		late(10 * time.Millisecond)
 	}
-	assert.InDelta(t, 300*time.Millisecond, mean(), 1e7, "ten seconds of half an hour, however many came late")
+	assert.InDelta(t, 412*time.Millisecond, mean(), 1e7, "ten seconds of ten minutes, however many came late")
 	late(time.Hour)
-	assert.InDelta(t, 620*time.Millisecond, mean(), 1e7, "one alone counts for a minute at most")
+	assert.InDelta(t, 1371*time.Millisecond, mean(), 1e7, "one alone counts for a minute at most")
 	for range 180 {
 		late(time.Minute)
 	}

@@ -22,7 +22,7 @@ const (
 	fewSamples = 3  // prove nothing
 	newUntil   = 16 // samples: until then, each success counts
 
-	forGood  = 30 * time.Minute // in which what is late becomes usual
+	forGood  = 10 * time.Minute // in which what is late becomes usual
 	longLate = time.Minute      // more does not count for one answer
 
 	longAnyway  = time.Second // less is never too long
@@ -46,8 +46,8 @@ func (l *latencies) learn(key uint32, took time.Duration) {
 }
 
 // learnLate adds a sample that came too late. An overload of minutes must not become what
-// is usual, however many answers it delays; a server that is slow for good must, within the
-// hour. So it counts for the time since the one before.
+// is usual, however many answers it delays; a server that is slow for good must, in a
+// while. So it counts for the time since the one before.
 func (l *latencies) learnLate(key uint32, took time.Duration, now time.Time) {
 	s := l.slot(key)
 	s.count()

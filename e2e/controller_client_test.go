@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -38,7 +39,7 @@ func TestControllerClient(t *testing.T) {
 		ctx := t.Context()
 		meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: ns, Name: name} }
 		lose := func() {
-			p.SetRule(faultproxy.When(func(r *request) bool { return r.Method != "GET" }, faultproxy.Next(1, faultproxy.Close().AfterCommit())))
+			p.SetRule(faultproxy.When(func(r *http.Request) bool { return r.Method != "GET" }, faultproxy.Next(1, faultproxy.Close().AfterCommit())))
 		}
 		lost := func(what string, err error) {
 			t.Helper()

@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"net/http"
 	"sync"
 
 	"github.com/k8sretry/k8sretry"
@@ -40,12 +39,3 @@ func (r *recorder) classes() map[k8sretry.Class]int {
 	}
 	return n
 }
-
-type (
-	roundTripper     = http.RoundTripper
-	request          = http.Request
-	response         = http.Response
-	roundTripperFunc func(*request) (*response, error)
-)
-
-func (f roundTripperFunc) RoundTrip(r *request) (*response, error) { return f(r) }
