@@ -2,6 +2,7 @@ package k8sretry
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,63 +21,91 @@ var lanes = struct {
 
 // lane is advice, not a lock: whoever holds it for long is passed, so that a hanging
 // request, or a mutate that hangs, holds up nobody else for long.
+//
+// Who waits looks for himself whether it is his turn, and nobody wakes him: tests that run
+// side by side, each in a bubble of testing/synctest with its own clock, may well have
+// objects of the same UID, and a bubble must not be touched from outside.
 type lane struct {
-	line  line
-	calls int       // that are in line or have had their turn
-	turn  *laneTurn // whose it is, nil for nobody's
-	since time.Time
+	calls int           // that are in line or have had their turn
+	queue []*laneTurn   // first come, first served
+	turn  *laneTurn     // whose it is, nil for nobody's
+	took  time.Duration // the last turn
 }
 
 // laneTurn is the place of one call in the lane of an object.
 type laneTurn struct {
-	uid  types.UID
-	lane *lane
+	uid   types.UID
+	lane  *lane
+	began time.Time
 }
 
-// longTurn is for how long a turn keeps the others waiting. To read and to write takes
-// tens of milliseconds.
-const longTurn = 2 * time.Second
+const (
+	// longTurn is for how long a turn keeps the others waiting. To read and to write takes
+	// tens of milliseconds.
+	longTurn = 2 * time.Second
+
+	shortestLook = time.Millisecond
+	usualTurn    = 50 * time.Millisecond
+)
 
 // takeTurn waits for a turn on the object, or until ctx ends. The turn has to be left.
 func takeTurn(ctx context.Context, uid types.UID) *laneTurn {
 	lanes.mu.Lock()
-	defer lanes.mu.Unlock()
 	l := lanes.at[uid]
 	if l == nil {
 		l = new(lane)
 		lanes.at[uid] = l
 	}
 	l.calls++
-	t := &laneTurn{uid, l}
-	if l.turn == nil && l.line.waiting == 0 {
-		l.turn, l.since = t, time.Now()
-		return t
-	}
-	w := l.line.join()
-	alarm := time.NewTimer(longTurn)
-	defer alarm.Stop()
-	for ctx.Err() == nil {
-		wait := longTurn
-		if l.line.first == w {
-			if wait -= time.Since(l.since); l.turn == nil || wait <= 0 {
-				l.turn, l.since = t, time.Now()
-				break
-			}
+	t := &laneTurn{uid: uid, lane: l}
+	l.queue = append(l.queue, t)
+	lanes.mu.Unlock()
+
+	var before *laneTurn // whose turn it was when this call last looked
+	var seen time.Time   // since when, by the clock of this call
+	var alarm *time.Timer
+	for {
+		wait, mine := l.look(ctx, t, &before, &seen)
+		if mine {
+			return t
 		}
-		alarm.Reset(wait)
-		lanes.mu.Unlock()
+		if alarm == nil {
+			alarm = time.NewTimer(wait)
+			defer alarm.Stop()
+		} else {
+			alarm.Reset(wait)
+		}
 		select {
-		case <-w.poked:
 		case <-alarm.C:
 		case <-ctx.Done():
 		}
-		lanes.mu.Lock()
 	}
-	l.line.leave(w)
-	return t
 }
 
-// leave ends the turn, or the wait for it.
+// look takes the turn if it is there to be taken, or leaves the queue if ctx has ended. If
+// not, it says when to look again: the first in line soon, the others in half of the time
+// that those before them will take at least.
+func (l *lane) look(ctx context.Context, t *laneTurn, before **laneTurn, seen *time.Time) (wait time.Duration, done bool) {
+	lanes.mu.Lock()
+	defer lanes.mu.Unlock()
+	now := time.Now()
+	if l.turn != *before || seen.IsZero() {
+		*before, *seen = l.turn, now
+	}
+	place := slices.Index(l.queue, t)
+	switch {
+	case ctx.Err() != nil:
+		l.queue = slices.Delete(l.queue, place, place+1)
+		return 0, true
+	case place == 0 && (l.turn == nil || now.Sub(*seen) >= longTurn):
+		l.queue = slices.Delete(l.queue, 0, 1)
+		l.turn, t.began = t, now
+		return 0, true
+	}
+	return max(shortestLook, time.Duration(place)*min(l.took, usualTurn)/2), false
+}
+
+// leave ends the turn.
 func (t *laneTurn) leave() {
 	if t == nil {
 		return
@@ -85,8 +114,7 @@ func (t *laneTurn) leave() {
 	defer lanes.mu.Unlock()
 	l := t.lane
 	if l.turn == t {
-		l.turn = nil
-		l.line.poke()
+		l.turn, l.took = nil, time.Since(t.began)
 	}
 	if l.calls--; l.calls == 0 {
 		delete(lanes.at, t.uid)

@@ -75,9 +75,31 @@ func TestNobodyWaitsForATurnThatDoesNotEnd(t *testing.T) {
 
 		_, err = k8sretry.Modify(t.Context(), c, "x", collide())
 		require.NoError(t, err)
-		assert.InDelta(t, 2, time.Since(begun).Seconds(), 0.1, "the others' patience")
+		assert.InDelta(t, 1+2, time.Since(begun).Seconds(), 0.1, "it has waited for two seconds")
 		cancel()
 		all.Wait()
 		assert.Zero(t, k8sretry.Lanes())
 	})
+}
+
+// Tests that run side by side, each with its own clock, may have objects of one UID.
+func TestTurnsAcrossBubbles(t *testing.T) {
+	for range 4 {
+		t.Run("a bubble", func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(settings("x"))
+				c.always = func(string) *mishap { return &mishap{then: func() { time.Sleep(10 * time.Millisecond) }} }
+				var all sync.WaitGroup
+				for range 20 {
+					all.Go(func() {
+						_, err := k8sretry.Modify(t.Context(), c, "x", plusOne)
+						assert.NoError(t, err)
+					})
+				}
+				all.Wait()
+				assert.Equal(t, "20", c.get("x").Data["n"])
+			})
+		})
+	}
 }
