@@ -29,6 +29,9 @@ import (
 //
 // A Gate is safe for concurrent use and must not be copied. It has no goroutine; while
 // calls are under way a timer ticks four times a second. Make it with NewGate.
+//
+// In tests with [testing/synctest] make a Gate in each bubble: who waits in line must not be
+// woken from another one.
 type Gate struct {
 	mode  atomic.Uint32 // gateIdle, gateOpen, gateLimited; written under mu
 	ticks atomic.Int64  // the clock of the healthy path
