@@ -42,3 +42,14 @@ func TestGuardsGetBackWhatAnOuterCallHeld(t *testing.T) {
 		}
 	}
 }
+
+// Errors are asked what they wrap; if that panics, nothing is kept.
+func TestGuardsAfterAnErrorThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := k8sretry.NewGate()
+		assert.Panics(t, func() {
+			_ = k8sretry.Run(t.Context(), func(context.Context) error { return &single{panicking{}} }, k8sretry.WithGate(gate), k8sretry.WithMaxElapsed(time.Minute))
+		})
+		assert.Zero(t, gate.State().InFlight)
+	})
+}

@@ -337,6 +337,9 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
 	v := &p.verdict
 	*v = Verdict{}
+	if p.turn.taken() {
+		defer p.abandon(c) // nothing is left by then, unless a method of the error panics
+	}
 	if p.inner = classify(err, v); p.inner != nil {
 		if p.turn.taken() {
 			p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
