@@ -22,6 +22,7 @@ import (
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretryctrl"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
 // method is one method of the client, in a call that a cluster carries out.
@@ -124,11 +125,28 @@ func methods() []method {
 	}
 }
 
+// notDone is a failure after which nothing was done. A webhook may fail, and refuse, in the
+// middle of a collection.
+func (m method) notDone() func() error {
+	if m.verb == k8sretry.VerbDeleteCollection {
+		return func() error { return k8sretrytest.TooManyRequests(time.Second) }
+	}
+	return notDone
+}
+
+// refused is a refusal of which that is true.
+func (m method) refused() error {
+	if m.verb == k8sretry.VerbDeleteCollection {
+		return k8sretrytest.ServerStatus(403, metav1.StatusReasonForbidden, `configmaps is forbidden: User "web" cannot deletecollection resource "configmaps" in API group "" in the namespace "default"`)
+	}
+	return refused()
+}
+
 // A failure after which nothing was done is repeated, whatever the method.
 func TestEveryMethodIsRepeated(t *testing.T) {
 	for _, m := range methods() {
 		inVirtualTime(t, m.name+" "+m.verb.String(), func(t *testing.T) {
-			f := &faults{only: m.name, err: notDone, fail: 2}
+			f := &faults{only: m.name, err: m.notDone(), fail: 2}
 			events := &recorder{}
 			c := k8sretryctrl.NewClient(f.in(cluster()), k8sretry.WithObserver(events))
 			begin := time.Now()
@@ -172,7 +190,7 @@ func TestEveryMethodInDoubt(t *testing.T) {
 func TestEveryMethodRefused(t *testing.T) {
 	for _, m := range methods() {
 		inVirtualTime(t, m.name+" "+m.verb.String(), func(t *testing.T) {
-			refusal := refused()
+			refusal := m.refused()
 			f := &faults{only: m.name, err: func() error { return refusal }, fail: 1}
 			begin := time.Now()
 			assert.Same(t, refusal, m.call(t.Context(), k8sretryctrl.NewClient(f.in(cluster()))))
@@ -186,11 +204,11 @@ func TestEveryMethodRefused(t *testing.T) {
 func TestEveryMethodGivesUp(t *testing.T) {
 	for _, m := range methods() {
 		inVirtualTime(t, m.name+" "+m.verb.String(), func(t *testing.T) {
-			f := &faults{only: m.name, err: notDone, fail: 1000}
+			f := &faults{only: m.name, err: m.notDone(), fail: 1000}
 			err := m.call(t.Context(), k8sretryctrl.NewClient(f.in(cluster()), k8sretry.WithMaxRetries(2)))
 			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
 			assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-			assert.True(t, apierrors.IsInternalError(err))
+			assert.Equal(t, apierrors.ReasonForError(m.notDone()()), apierrors.ReasonForError(err))
 			assert.Equal(t, 3, f.count(m.name))
 		})
 	}
