@@ -263,14 +263,9 @@ func (b *Breaker) enter() admission {
 }
 
 // leave tells how an attempt ended: what it said about the server, the Retry-After and
-// the error. It returns whether the state has changed, and the state.
-func (b *Breaker) leave(probe bool, h health, retryAfter time.Duration, err error) (changed bool, to BreakerState) {
-	return b.leaveAs(admission{ok: true, probe: probe, epoch: b.epoch()}, h, retryAfter, err)
-}
-
-// leaveAs is leave for an attempt whose admission is known, which may be of an earlier
-// epoch: what it says about the server is then old.
-func (b *Breaker) leaveAs(a admission, h health, retryAfter time.Duration, err error) (changed bool, to BreakerState) {
+// the error. It returns whether the state has changed, and the state. The admission may be
+// of an earlier epoch: what the attempt says about the server is then old.
+func (b *Breaker) leave(a admission, h health, retryAfter time.Duration, err error) (changed bool, to BreakerState) {
 	if b.last == nil || !a.probe && (h == unsaid || h == well && b.calm()) {
 		return false, b.state()
 	}

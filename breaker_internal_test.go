@@ -34,7 +34,7 @@ func TestBreakerConfig(t *testing.T) {
 			assert.Equal(t, BreakerClosed, b.State())
 			assert.True(t, b.calm())
 			assert.True(t, b.enter().ok)
-			b.leave(false, failing, math.MaxInt64, errDown)
+			b.leave(admission{epoch: b.epoch()}, failing, math.MaxInt64, errDown)
 			assert.NoError(t, b.lastError())
 		})
 	}
@@ -44,7 +44,7 @@ func TestBreakerThatNobodyMade(t *testing.T) {
 	b := new(Breaker)
 	for range 100 {
 		assert.True(t, b.enter().ok)
-		b.leave(false, failing, 0, errDown)
+		b.leave(admission{epoch: b.epoch()}, failing, 0, errDown)
 	}
 	assert.Equal(t, BreakerClosed, b.State(), "the zero value never opens")
 	assert.NoError(t, b.lastError())
@@ -67,7 +67,7 @@ func try(b *Breaker, h health, retryAfter time.Duration) (let bool) {
 			return false
 		}
 	}
-	b.leaveAs(a, h, retryAfter, errDown)
+	b.leave(a, h, retryAfter, errDown)
 	return true
 }
 
@@ -171,7 +171,7 @@ func TestBreaker(t *testing.T) {
 		{"it closes with a success", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			assert.ErrorIs(t, b.lastError(), errDown)
 			a, _ := reopens(t, b)
-			changed, to := b.leaveAs(a, well, 0, nil)
+			changed, to := b.leave(a, well, 0, nil)
 			assert.True(t, changed)
 			assert.Equal(t, BreakerClosed, to)
 			assert.NoError(t, b.lastError())
@@ -180,7 +180,7 @@ func TestBreaker(t *testing.T) {
 		{"it opens again with a failure, with its error", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			a, _ := reopens(t, b)
 			errRefused := errors.New("connection refused")
-			changed, to := b.leaveAs(a, lost, 0, errRefused)
+			changed, to := b.leave(a, lost, 0, errRefused)
 			assert.True(t, changed)
 			assert.Equal(t, BreakerOpen, to)
 			assert.Equal(t, errRefused, b.lastError())
@@ -190,21 +190,21 @@ func TestBreaker(t *testing.T) {
 				a, took := reopens(t, b)
 				assert.InDelta(t, want.Seconds()*1e9*1.1, took.Seconds(), want.Seconds()*1e9*0.2, "of about %d s", want)
 				assert.LessOrEqual(t, took, 30*time.Second)
-				b.leaveAs(a, failing, 0, errDown)
+				b.leave(a, failing, 0, errDown)
 			}
 		}},
 		{"it grows on if it opens soon after it has closed", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			a, _ := reopens(t, b)
-			b.leaveAs(a, well, 0, nil)
+			b.leave(a, well, 0, nil)
 			broke(t, b)
 			_, took := reopens(t, b)
 			assert.GreaterOrEqual(t, took, 4*time.Second)
 		}},
 		{"it grows anew after a minute", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			a, _ := reopens(t, b)
-			b.leaveAs(a, failing, 0, errDown)
+			b.leave(a, failing, 0, errDown)
 			a, _ = reopens(t, b)
-			b.leaveAs(a, well, 0, nil)
+			b.leave(a, well, 0, nil)
 			time.Sleep(time.Minute)
 			broke(t, b)
 			_, took := reopens(t, b)
@@ -217,20 +217,20 @@ func TestBreaker(t *testing.T) {
 		}},
 		{"a probe is asked to come later", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			a, _ := reopens(t, b)
-			b.leaveAs(a, failing, 20*time.Second, errDown)
+			b.leave(a, failing, 20*time.Second, errDown)
 			_, took := reopens(t, b)
 			assert.GreaterOrEqual(t, took, 20*time.Second)
 			assert.LessOrEqual(t, took, 30*time.Second)
 		}},
 		{"the Retry-After of a day", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			a, _ := reopens(t, b)
-			b.leaveAs(a, failing, 24*time.Hour, errDown)
+			b.leave(a, failing, 24*time.Hour, errDown)
 			_, took := reopens(t, b)
 			assert.GreaterOrEqual(t, took, 5*time.Minute)
 			assert.LessOrEqual(t, took, 8*time.Minute)
 		}},
 		{"a Retry-After is told after it has opened", BreakerConfig{}, func(t *testing.T, b *Breaker) {
-			b.leaveAs(admission{}, throttled, 20*time.Second, errDown)
+			b.leave(admission{}, throttled, 20*time.Second, errDown)
 			_, took := reopens(t, b)
 			assert.GreaterOrEqual(t, took, 20*time.Second)
 		}},
@@ -238,7 +238,7 @@ func TestBreaker(t *testing.T) {
 			for range 5 {
 				a, took := reopens(t, b)
 				assert.Less(t, took, 3*time.Second)
-				b.leaveAs(a, throttled, time.Second, errDown)
+				b.leave(a, throttled, time.Second, errDown)
 				assert.Equal(t, BreakerOpen, b.State())
 			}
 		}},
@@ -247,7 +247,7 @@ func TestBreaker(t *testing.T) {
 			refused := b.enter()
 			assert.False(t, refused.ok)
 			assert.Equal(t, 2*time.Second, refused.wait)
-			b.leaveAs(a, unsaid, 0, nil)
+			b.leave(a, unsaid, 0, nil)
 			assert.Equal(t, BreakerHalfOpen, b.State(), "the caller has left, which tells nothing")
 			again := b.enter()
 			assert.True(t, again.ok && again.probe)
@@ -259,16 +259,16 @@ func TestBreaker(t *testing.T) {
 			second, third := b.enter(), b.enter()
 			assert.True(t, second.ok && second.probe && third.ok && third.probe)
 			assert.False(t, b.enter().ok)
-			b.leaveAs(first, well, 0, nil)
-			b.leaveAs(second, well, 0, nil)
+			b.leave(first, well, 0, nil)
+			b.leave(second, well, 0, nil)
 			assert.Equal(t, BreakerHalfOpen, b.State())
-			b.leaveAs(third, well, 0, nil)
+			b.leave(third, well, 0, nil)
 			assert.Equal(t, BreakerClosed, b.State())
 		}},
 		{"three probes, one fails", BreakerConfig{Probes: 3}, func(t *testing.T, b *Breaker) {
 			first, _ := reopens(t, b)
 			second, third := b.enter(), b.enter()
-			b.leaveAs(first, failing, 0, errDown)
+			b.leave(first, failing, 0, errDown)
 			time.Sleep(time.Minute)
 			fourth := b.enter()
 			assert.True(t, fourth.changed, "the places of the two that are still out are kept, by time they are free")
@@ -277,8 +277,8 @@ func TestBreaker(t *testing.T) {
 			}
 			assert.False(t, b.enter().ok)
 			for range 3 {
-				b.leaveAs(second, well, 0, nil)
-				b.leaveAs(third, failing, 0, errDown)
+				b.leave(second, well, 0, nil)
+				b.leave(third, failing, 0, errDown)
 			}
 			assert.Equal(t, BreakerHalfOpen, b.State(), "probes of the time before tell nothing")
 			assert.False(t, b.enter().ok, "and free no place")
@@ -286,10 +286,10 @@ func TestBreaker(t *testing.T) {
 		{"a probe that fails late leaves its place late", BreakerConfig{Probes: 2}, func(t *testing.T, b *Breaker) {
 			first, _ := reopens(t, b)
 			second := b.enter()
-			b.leaveAs(first, failing, 0, errDown)
+			b.leave(first, failing, 0, errDown)
 			_, _ = reopens(t, b)
 			assert.False(t, b.enter().ok, "two are under way")
-			b.leaveAs(second, failing, 0, errDown)
+			b.leave(second, failing, 0, errDown)
 			assert.Equal(t, BreakerHalfOpen, b.State())
 			assert.True(t, b.enter().ok)
 		}},
@@ -300,36 +300,36 @@ func TestBreaker(t *testing.T) {
 			time.Sleep(time.Nanosecond)
 			a := b.enter()
 			assert.True(t, a.ok && a.probe)
-			b.leaveAs(hangs, failing, 0, errDown)
+			b.leave(hangs, failing, 0, errDown)
 			assert.Equal(t, BreakerHalfOpen, b.State())
 			assert.False(t, b.enter().ok)
-			b.leaveAs(a, well, 0, nil)
+			b.leave(a, well, 0, nil)
 			assert.Equal(t, BreakerClosed, b.State())
 		}},
 		{"attempts of before neither close nor open it again", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			old := admission{ok: true, epoch: 1}
 			for _, before := range []admission{old, {}} { // the latter began while it was calm
-				b.leaveAs(before, well, 0, nil)
+				b.leave(before, well, 0, nil)
 				assert.Equal(t, BreakerOpen, b.State())
 			}
 			a, _ := reopens(t, b)
 			for _, before := range []admission{old, {}} {
 				for _, h := range []health{well, failing, lost, throttled, unsaid} {
-					b.leaveAs(before, h, 0, errDown)
+					b.leave(before, h, 0, errDown)
 					assert.Equal(t, BreakerHalfOpen, b.State())
 				}
 			}
-			b.leaveAs(a, well, 0, nil)
+			b.leave(a, well, 0, nil)
 			for range 590 {
 				time.Sleep(100 * time.Millisecond)
-				b.leaveAs(old, failing, time.Hour, errDown)
-				b.leaveAs(admission{}, lost, time.Hour, errDown)
+				b.leave(old, failing, time.Hour, errDown)
+				b.leave(admission{}, lost, time.Hour, errDown)
 			}
 			assert.Equal(t, BreakerClosed, b.State())
 		}},
 		{"a minute after closing it is calm again", BreakerConfig{}, func(t *testing.T, b *Breaker) {
 			a, _ := reopens(t, b)
-			b.leaveAs(a, well, 0, nil)
+			b.leave(a, well, 0, nil)
 			time.Sleep(59 * time.Second)
 			try(b, well, 0)
 			assert.False(t, b.calm(), "attempts that began before may still fail")
@@ -392,7 +392,7 @@ func TestBreakerInAnotherTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := b.enter()
 		assert.True(t, a.ok && a.probe)
-		b.leaveAs(a, well, 0, nil)
+		b.leave(a, well, 0, nil)
 		broke(t, b)
 	})
 	assert.False(t, b.calm())
@@ -400,5 +400,5 @@ func TestBreakerInAnotherTime(t *testing.T) {
 
 func TestBreakerCostsNoAllocation(t *testing.T) {
 	b := NewBreaker(BreakerConfig{})
-	assert.Zero(t, testing.AllocsPerRun(1000, func() { b.calm(); b.leaveAs(b.enter(), failing, time.Second, errDown) }))
+	assert.Zero(t, testing.AllocsPerRun(1000, func() { b.calm(); b.leave(b.enter(), failing, time.Second, errDown) }))
 }

@@ -107,7 +107,7 @@ func checkBreaker(t *testing.T, random *rand.Rand, c BreakerConfig, sick float64
 			if own && r.probe && h == well {
 				probesWell++
 			}
-			changed, to := b.leaveAs(r.admission, h, retryAfter, errDown)
+			changed, to := b.leave(r.admission, h, retryAfter, errDown)
 			assert.Equal(t, changed, to != state)
 			if !changed {
 				if state == BreakerOpen && retryAfter > 0 {
@@ -139,7 +139,7 @@ func checkBreaker(t *testing.T, random *rand.Rand, c BreakerConfig, sick float64
 		}
 	}
 	for _, r := range under {
-		b.leaveAs(r.admission, unsaid, 0, nil)
+		b.leave(r.admission, unsaid, 0, nil)
 	}
 	if a := b.enter(); !a.ok {
 		assert.LessOrEqual(t, a.wait, 60*time.Second)
@@ -194,7 +194,7 @@ func TestBreakerOfAThousandGoroutines(t *testing.T) {
 						if a.probe {
 							probes.Add(-1)
 						}
-						if changed, to := b.leaveAs(a, h, 0, errDown); changed && to == BreakerOpen {
+						if changed, to := b.leave(a, h, 0, errDown); changed && to == BreakerOpen {
 							opened.Add(1)
 						} else if changed {
 							closed.Add(1)

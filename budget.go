@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 )
 
 // The defaults of [BudgetConfig].
@@ -68,7 +67,7 @@ type BudgetConfig struct {
 // zero value limits nothing.
 type Budget struct {
 	// First, so that each counter has a cache line of its own.
-	counters [64]struct {
+	counters [shards]struct {
 		successes atomic.Uint64
 		_         [120]byte // processors fetch lines in pairs
 	}
@@ -143,15 +142,7 @@ func NewBudget(c BudgetConfig) *Budget {
 }
 
 // earn notes that a call succeeded.
-//
-// One counter for all would travel between the processors with every call. Which
-// goroutine this is tells the address of its stack, for less than a clock or a random
-// number; goroutines that run at the same time rarely meet at one of 64 counters.
-func (b *Budget) earn() {
-	var here byte
-	stack := uint64(uintptr(unsafe.Pointer(&here))) >> 11 // no stack is smaller than 2 KiB
-	b.counters[stack*0x9E3779B97F4A7C15>>58].successes.Add(1)
-}
+func (b *Budget) earn() { b.counters[shardOfCaller()].successes.Add(1) }
 
 // pay reports whether a retry may be made after a failure of class c and the given
 // wait, and charges for both.

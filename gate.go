@@ -245,7 +245,7 @@ func (g *Gate) leave(t ticket, h health, key uint32, timeout, retryAfter time.Du
 	took := g.age(&t, now)
 	slow := g.usual.tooLong(key, took, timeout)
 	if h == well {
-		g.law.seen(now, took, g.error(&t))
+		g.law.seen(now, took, g.wrongBy(&t))
 	}
 	switch {
 	case h != well || key == 0 && timeout == 0:
@@ -269,8 +269,8 @@ func (g *Gate) age(t *ticket, now time.Time) time.Duration {
 	return time.Duration(g.ticks.Load()-t.begun) * tick
 }
 
-// error is by how much the age of an attempt may be wrong.
-func (g *Gate) error(t *ticket) time.Duration {
+// wrongBy is by how much the age of an attempt may be wrong.
+func (g *Gate) wrongBy(t *ticket) time.Duration {
 	if t.precise {
 		return 0
 	}

@@ -183,8 +183,8 @@ func (l *law) succeeded(g *Gate, now time.Time) {
 	}
 }
 
-// overload answers a sign of it. late is how long an answer took that came too late, 0 for
-// other signs.
+// overload answers a sign of it. answered tells that there was an answer, or a caller who
+// has left, too late.
 func (l *law) overload(g *Gate, now time.Time, t *ticket, took time.Duration, answered bool) {
 	limited := g.mode.Load() == gateLimited
 	if limited && t.epoch != l.epoch {
@@ -324,7 +324,7 @@ func (l *law) overtaken(g *Gate, now time.Time, t *ticket, took time.Duration) b
 	if l.youngest.After(now) { // the clock has gone back
 		l.youngest = time.Time{}
 	}
-	return l.youngest.After(now.Add(g.error(t) - took))
+	return l.youngest.After(now.Add(g.wrongBy(t) - took))
 }
 
 // rate is how many successes there were in a second, of late.

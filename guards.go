@@ -158,7 +158,7 @@ func (p *progress) refuse(c *config, ctx context.Context, why Stop, wait time.Du
 		v.Outcome = OutcomeNotExecuted
 	}
 	v.RetryAfter = max(v.RetryAfter, wait)
-	p.refused, p.heldBack = true, why != StopBreakerOpen
+	p.heldBack = why != StopBreakerOpen
 	return p.stop(c, ctx, why, &v, last)
 }
 
@@ -168,7 +168,7 @@ func (p *progress) report(c *config, ctx context.Context, h health, retryAfter t
 	var state BreakerState
 	if p.turn.admitted {
 		p.turn.admitted = false
-		switched, state = c.breaker.leaveAs(p.turn.admission(), h, retryAfter, err)
+		switched, state = c.breaker.leave(p.turn.admission(), h, retryAfter, err)
 	}
 	if p.turn.ticket.held {
 		p.turn.ticket.held = false
@@ -190,7 +190,7 @@ func (p *progress) report(c *config, ctx context.Context, h health, retryAfter t
 func (p *progress) abandon(c *config) {
 	if p.turn.admitted {
 		p.turn.admitted = false
-		c.breaker.leaveAs(p.turn.admission(), unsaid, 0, nil)
+		c.breaker.leave(p.turn.admission(), unsaid, 0, nil)
 	}
 	if p.turn.ticket.held {
 		p.turn.ticket.held = false
@@ -390,7 +390,7 @@ func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g
 // well tells a breaker that was calm of an answer that only a working server gives.
 func (b *Breaker) well() {
 	if b != nil && !b.calm() { // others have failed meanwhile
-		b.leaveAs(admission{}, well, 0, nil)
+		b.leave(admission{}, well, 0, nil)
 	}
 }
 

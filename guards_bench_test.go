@@ -27,10 +27,10 @@ func BenchmarkBreaker(b *testing.B) {
 			b.Error("not calm")
 		}
 	})
-	busy.leave(false, failing, 0, err)
+	busy.leave(admission{epoch: busy.epoch()}, failing, 0, err)
 	each(b, "busy", func() {
 		busy.enter()
-		busy.leave(false, well, 0, nil)
+		busy.leave(admission{epoch: busy.epoch()}, well, 0, nil)
 	})
 }
 

@@ -60,12 +60,12 @@ func through(random *rand.Rand, share, perSecond float64, calls int, budget *Bud
 		}
 		if random.Float64() >= share {
 			if !breaker.calm() {
-				breaker.leaveAs(admitted, well, 0, nil)
+				breaker.leave(admitted, well, 0, nil)
 			}
 			budget.earn()
 			continue
 		}
-		breaker.leaveAs(admitted, failing, 0, errDown)
+		breaker.leave(admitted, failing, 0, errDown)
 		if a.retry == 5 {
 			f.failed++
 			continue

@@ -2,6 +2,7 @@ package k8sretry_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,5 +52,48 @@ func TestGuardsAfterAnErrorThatPanics(t *testing.T) {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { return &single{panicking{}} }, k8sretry.WithGate(gate), k8sretry.WithMaxElapsed(time.Minute))
 		})
 		assert.Zero(t, gate.State().InFlight)
+	})
+}
+
+// Only what the gate held back was held back, and it says so once, whatever ends the call.
+func TestWhatARefusalSays(t *testing.T) {
+	held := func(err error) (n int) {
+		var e *k8sretry.Error
+		if errors.As(err, &e) {
+			for _, one := range e.Unwrap() {
+				if one == k8sretry.ErrHeldBack {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	down := func(context.Context) error { return noConnection() }
+	t.Run("the breaker refuses while the caller leaves", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
+			for breaker.State() != k8sretry.BreakerOpen {
+				_ = k8sretry.Run(t.Context(), down, k8sretry.WithBreaker(breaker))
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			leaves := k8sretry.WithObserver(observerFunc(func(context.Context, k8sretry.Event) { cancel() }))
+			err := k8sretry.Run(ctx, down, k8sretry.WithBreaker(breaker), leaves)
+			assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.Zero(t, held(err))
+		})
+	})
+	t.Run("the caller leaves the line", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			gate := k8sretry.NewGate()
+			for range 3 {
+				_ = k8sretry.Run(t.Context(), down, k8sretry.WithGate(gate), k8sretry.WithMaxRetries(0))
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(100*time.Millisecond, cancel)
+			err := k8sretry.Run(ctx, down, k8sretry.WithGate(gate))
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.Equal(t, 1, held(err))
+		})
 	})
 }

@@ -219,7 +219,6 @@ type progress struct {
 	inner    *Error        // of an inner call that gave up in that attempt
 	wire     *wire         // what the wire told; nil for a read if there is no Transport
 	timedOut bool          // the last attempt was ended by the attempt timeout
-	refused  bool          // by breaker or gate
 	heldBack bool          // by the gate
 	failing  int           // 5xx so far
 	held     time.Duration // in line at the gate
@@ -460,7 +459,8 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	shown := *v
 	shown.Outcome = max(p.outcome, v.Outcome)
 	p.emit(c, ctx, EventFailure, why, 0, &shown, err)
-	if p.attempts == 0 && !p.refused || why == StopNonRetryable && p.outcome <= p.told() {
+	refused := p.heldBack || why == StopBreakerOpen
+	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.told() {
 		return err
 	}
 	e := &Error{
@@ -476,9 +476,6 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
 		cause := context.Cause(ctx)
 		e.ended = append(e.ended, ended, cause)
-		if p.refused && why != StopHeldBack {
-			e.ended = append(e.ended, ErrHeldBack) // both are true
-		}
 		if p.last != nil && (holds(err, ended) || holds(err, cause)) {
 			// The attempt only says that the context is over. What the API said
 			// before is worth more.

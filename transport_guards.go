@@ -25,9 +25,7 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 	}
 	c.key = c.gateKey()
 	p := newProgress()
-	if c.maxElapsed > 0 {
-		c.maxElapsed = 0 // it bounds the Transport's own loop
-	}
+	c.maxElapsed = 0 // it bounds the Transport's own loop
 	if stopped := p.admit(&c, ctx, nil); stopped != nil {
 		closeBody(x.req)
 		return nil, stopped
