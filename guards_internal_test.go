@@ -2,6 +2,7 @@ package k8sretry
 
 import (
 	"container/heap"
+	"context"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -96,4 +97,21 @@ func TestGuardsLeaveAPartialFaultAlone(t *testing.T) {
 		})
 	}
 	assert.GreaterOrEqual(t, 1-float64(all.failed)/float64(all.calls), 0.999, "of all calls")
+}
+
+// A success that began while the breaker was calm counts if others have failed meanwhile.
+func TestSuccessesBesideFailuresCount(t *testing.T) {
+	for name, in := range map[string]func(*Breaker) []Option{
+		"a prepared policy":   func(b *Breaker) []Option { return []Option{New(WithBreaker(b))} },
+		"options in the call": func(b *Breaker) []Option { return []Option{WithBreaker(b), WithMaxRetries(1)} },
+	} {
+		b := NewBreaker(BreakerConfig{})
+		err := Run(t.Context(), func(context.Context) error {
+			b.leave(admission{}, failing, 0, nil)
+			return nil
+		}, in(b)...)
+		if err != nil || b.streak != 0 {
+			t.Errorf("%s: %v, a streak of %d", name, err, b.streak)
+		}
+	}
 }

@@ -213,6 +213,18 @@ func TestTransportGivesBackWhatItGot(t *testing.T) {
 			body := &closable{}
 			require.ErrorIs(t, send(body), k8sretry.ErrHeldBack)
 			assert.True(t, body.closed)
+			inside := &closable{}
+			_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				req, err := http.NewRequestWithContext(ctx, "POST", "https://server/api/v1/namespaces/default/configmaps", nil)
+				require.NoError(t, err)
+				req.Body = inside
+				resp, err := transport.RoundTrip(req)
+				if resp != nil {
+					resp.Body.Close()
+				}
+				return err
+			}, k8sretry.WithMaxRetries(0))
+			assert.True(t, inside.closed, "inside a Do")
 		})
 	})
 }
