@@ -56,6 +56,9 @@ func IsRetryableK8sError(err error) bool {
 // because the timeout of rest.Config and those of net look just like it while the
 // caller's context is alive: ask ctx.Err() first, as Do does.
 func IsRetryableConnectionError(err error) bool {
+	if refused(err) {
+		return true
+	}
 	w := walk{left: maxNodes}
 	w.judge(err, trail{})
 	if w.worst == nil || w.status || w.worst == &meansUnknownWire || w.worst == &meansPluginFailed {
@@ -93,11 +96,17 @@ func IsRetryableConnectionError(err error) bool {
 //     it is the caller's own.
 //   - A chain without end is [ClassPermanent] with an unknown outcome.
 func Classify(err error) Verdict {
-	if e, ok := err.(*apierrors.StatusError); ok && e != nil { // most errors, without a walk
-		m := judgeStatus(&e.ErrStatus)
-		return Verdict{m.class, m.outcome, int(e.ErrStatus.Code), retryAfter(&e.ErrStatus), m.detail}
+	if m, s := shortcut(err); m != nil {
+		if s == nil {
+			return Verdict{Class: m.class, Outcome: m.outcome, Detail: m.detail}
+		}
+		return Verdict{m.class, m.outcome, int(s.Code), retryAfter(s), m.detail}
 	}
-	var v Verdict
+	return classifySlowly(err)
+}
+
+//go:noinline // so that Classify itself has a small frame
+func classifySlowly(err error) (v Verdict) {
 	classifyChain(err, &v)
 	return v
 }
@@ -105,17 +114,18 @@ func Classify(err error) Verdict {
 // classify is Classify, into a zero Verdict. It returns the Error of an inner call of
 // this package in err, nil if there is none.
 func classify(err error, v *Verdict) (inner *Error) {
-	if e, ok := err.(*apierrors.StatusError); ok && e != nil {
-		v.setStatus(&e.ErrStatus)
-		return nil
+	m, s := shortcut(err)
+	if m == nil {
+		return classifyChain(err, v)
 	}
-	return classifyChain(err, v)
+	v.set(m)
+	if s != nil {
+		v.StatusCode, v.RetryAfter = int(s.Code), retryAfter(s)
+	}
+	return nil
 }
 
-func (v *Verdict) setStatus(s *metav1.Status) {
-	m := judgeStatus(s)
-	v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail = m.class, m.outcome, int(s.Code), retryAfter(s), m.detail
-}
+func (v *Verdict) set(m *meaning) { v.Class, v.Outcome, v.Detail = m.class, m.outcome, m.detail }
 
 func classifyChain(err error, v *Verdict) (inner *Error) {
 	if err == nil {
@@ -126,7 +136,8 @@ func classifyChain(err error, v *Verdict) (inner *Error) {
 	status, members, end := w.down(err, &t)
 	switch {
 	case status != nil: // no need to weigh one meaning against others
-		v.setStatus(status)
+		v.set(judgeStatus(status))
+		v.StatusCode, v.RetryAfter = int(status.Code), retryAfter(status)
 	case members == nil: // nor here
 		m := judgeNetwork(end, &t)
 		if m == nil {

@@ -54,6 +54,20 @@ func FuzzClassifyStatus(f *testing.F) {
 	f.Add(int32(400), "", `admission webhook "x" denied the request: no`, "resourcequotas", "NamespaceTerminating", "", int32(0))
 	f.Add(int32(500), "InternalError", "Internal error occurred: failed calling webhook", "", "FieldManagerConflict", "", int32(0))
 	f.Add(int32(0), "", "", "", "", "", int32(0))
+	// Beside what the shortcut knows.
+	f.Add(int32(503), "ServiceUnavailable", "the server is currently unable to handle the request", "", "", "", int32(0))
+	f.Add(int32(503), "ServiceUnavailable", "the request has been made before all known HTTP paths have been installed", "", "", "", int32(0))
+	f.Add(int32(503), "", "the server is currently unable to handle the request", "", "", "", int32(0))
+	f.Add(int32(503), "InternalError", "the server is currently unable to handle the request", "", "", "", int32(0))
+	f.Add(int32(503), "ServiceUnavailable", "the server could not", "", "UnexpectedServerResponse", "service unavailable", int32(0))
+	f.Add(int32(404), "NotFound", `namespaces "a" not found`, "namespaces", "", "", int32(0))
+	f.Add(int32(404), "", `pods "a" not found`, "pods", "", "", int32(0))
+	f.Add(int32(404), "Expired", "", "", "", "", int32(0))
+	f.Add(int32(409), "AlreadyExists", "the server reported a conflict", "pods", "UnexpectedServerResponse", "", int32(0))
+	f.Add(int32(409), "AlreadyExists", `admission webhook "x" denied the request: no`, "pods", "", "", int32(0))
+	f.Add(int32(429), "TooManyRequests", `admission webhook "x" denied the request: no`, "", "", "", int32(1))
+	f.Add(int32(504), "Timeout", "", "", "ResourceVersionTooLarge", "", int32(1))
+	f.Add(int32(504), "NotFound", "", "", "", "", int32(1))
 	f.Fuzz(func(t *testing.T, code int32, reason, message, kind, cause, causeMessage string, seconds int32) {
 		status := metav1.Status{Code: code, Reason: metav1.StatusReason(reason), Message: message}
 		if kind != "" || cause != "" || seconds != 0 {
@@ -187,6 +201,11 @@ func FuzzClassifyChain(f *testing.F) {
 	f.Add([]byte{22, 24, 17, 1, 28, 150, 1, 9})
 	f.Add([]byte{20, 25, 9, 26, 13, 27, 205, 3, 0})
 	f.Add([]byte{17, 18, 4, 0})
+	f.Add([]byte{17, 18, 0, 19, 3, 111})
+	f.Add([]byte{17, 18, 1, 19, 3, 111})
+	f.Add([]byte{18, 0, 19, 3, 111})
+	f.Add([]byte{17, 18, 4, 19, 3, 111})
+	f.Add([]byte{17, 18, 0, 19, 3, 104})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > 1000 {
 			return

@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"classify_status.go":  {"k8s.io/apimachinery/"},
 	"classify_network.go": {"k8s.io/apimachinery/", "golang.org/x/net/http2"},
 	"errortype.go":        {"k8s.io/apimachinery/"},
-	"lasting.go":          {"k8s.io/apimachinery/"},
+	"shortcut.go":         {"k8s.io/apimachinery/"},
 	"answer.go":           {"k8s.io/apimachinery/"},
 	"body.go":             {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"observe.go":          {"go.uber.org/zap"},

@@ -83,8 +83,10 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 // settled reports whether a first failure ends the call without another word: it
 // is a lasting one, nobody was asked to judge it otherwise and nobody listens.
 func settled(ctx context.Context, err error, opts []Option) bool {
-	lasting, known := lastingAnswer(err)
-	if !known {
+	var lasting bool
+	if m, s := shortcut(err); s != nil {
+		lasting = !m.class.transient()
+	} else {
 		v := Classify(err)
 		lasting = !v.Class.transient() && v.Class != ClassCanceled && ctx.Err() == nil
 	}
