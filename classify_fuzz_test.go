@@ -201,7 +201,6 @@ func FuzzClassifyChain(f *testing.F) {
 	f.Add([]byte{22, 24, 17, 1, 28, 150, 1, 9})
 	f.Add([]byte{20, 25, 9, 26, 13, 27, 205, 3, 0})
 	f.Add([]byte{17, 18, 4, 0})
-	f.Add([]byte{17, 18, 0, 19, 3, 111})
 	f.Add([]byte{17, 18, 1, 19, 3, 111})
 	f.Add([]byte{18, 0, 19, 3, 111})
 	f.Add([]byte{17, 18, 4, 19, 3, 111})

@@ -158,9 +158,6 @@ type ticket struct {
 	begun   int64
 }
 
-// origin is where the clock of precise tickets begins.
-var origin = time.Now()
-
 // pass lets an attempt through a Gate that limits nothing.
 func (g *Gate) pass() (ticket, bool) {
 	if g.mode.Load() != gateOpen {

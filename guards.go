@@ -131,7 +131,7 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	}
 	patience, why := c.patience()-p.held, StopHeldBack
 	if c.maxElapsed > 0 {
-		if left := c.maxElapsed - time.Since(p.started); left < patience {
+		if left := c.maxElapsed - (now() - p.started); left < patience {
 			patience, why = left, StopMaxElapsed
 		}
 	}
@@ -223,7 +223,7 @@ func (p *progress) budget(c *config) *Budget {
 // spend counts the time that a call has spent on retrying since it was last asked.
 func (p *progress) spend(b *Budget) {
 	if p.attempts > 1 {
-		if spent := time.Since(p.failed) - p.charged; spent > 0 {
+		if spent := now() - p.failed - p.charged; spent > 0 {
 			b.spend(spent)
 			p.charged += spent
 		}
@@ -258,34 +258,70 @@ const (
 	quickPart = 10 // of the delay, for a retry that successes have paid for
 )
 
-// calmPolicy is plainPolicy for a Policy with a budget, or with a breaker that has nothing
-// to say.
-func calmPolicy(opts []Option) *config {
-	if len(opts) == 1 {
-		if p, ok := opts[0].(*Policy); ok && p != nil && p.shared && p.gate == nil && (p.breaker == nil || p.breaker.calm()) {
-			return &p.config
-		}
+// breaker is the one that the needs tell of.
+func (n needs) breaker(opts []Option) *Breaker {
+	switch o := opts[n>>breakerPlaces&needsPlace].(type) {
+	case *Policy:
+		return o.breaker
+	case breakerOption:
+		return o.Breaker
 	}
-	return nil
+	return nil // not if there is needsBreaker
 }
 
-// guards are the budget, breaker and gate of a call that needs nothing else beside the
-// plain path.
-type guards struct {
-	budget  *Budget
-	breaker *Breaker
-	gate    *Gate
-	key     uint32
+// budget is the one that the needs tell of.
+func (n needs) budget(opts []Option) *Budget {
+	switch o := opts[n>>budgetPlaces&needsPlace].(type) {
+	case *Policy:
+		return o.budget
+	case budgetOption:
+		return o.Budget
+	}
+	return nil // not if there is needsBudget
 }
 
-// guardsIn finds the guards of a call, without building anything. found is false for a
-// call that the plain path or the loop has to serve.
-func guardsIn(opts []Option) (g guards, found bool) {
-	if len(opts) == 1 {
-		if p, ok := opts[0].(*Policy); ok && p != nil {
-			return guards{p.budget, p.breaker, p.gate, p.key}, p.shared
+// calm reports whether nobody has to be asked before the first attempt.
+//
+//go:noinline // what is rare must not make call larger
+func (n needs) calm(opts []Option) bool {
+	return n&(needsLoop|needsGate) == 0 && (n&needsBreaker == 0 || n.breaker(opts).calm())
+}
+
+// succeeded tells budget and breaker of a success.
+func (n needs) succeeded(opts []Option) {
+	if n&needsBudget != 0 {
+		n.budget(opts).earn()
+	}
+	if n&needsBreaker != 0 {
+		n.breaker(opts).well()
+	}
+}
+
+// settled tells the breaker of a lasting error, if there is something to count.
+func (n needs) settled(opts []Option, err error) {
+	if b := n.breaker(opts); !b.calm() {
+		v := Classify(err)
+		b.leave(admission{}, v.health(), 0, nil)
+	}
+}
+
+// gateIn is the gate among the options, the last one.
+func gateIn(opts []Option) (g *Gate) {
+	for _, o := range opts {
+		switch o := o.(type) {
+		case gateOption:
+			g = o.Gate
+		case *Policy:
+			if o != nil && o.set&setGate != 0 {
+				g = o.gate
+			}
 		}
 	}
+	return g
+}
+
+// watches reports whether the options say that the call starts a watch.
+func watches(opts []Option) bool {
 	var verb Verb
 	for _, o := range opts {
 		switch o := o.(type) {
@@ -293,85 +329,71 @@ func guardsIn(opts []Option) (g guards, found bool) {
 			if o.kind == setVerb {
 				verb = Verb(o.value)
 			}
-		case nameOption:
-			g.key = keyOf(o.name)
 		case *Policy:
-			if o == nil {
-				continue
-			}
-			if o.special && !o.shared || o.set&setVerb != 0 && o.verb == VerbWatch {
-				return g, false
-			}
-			if o.set&setBudget != 0 {
-				g.budget = o.budget
-			}
-			if o.set&setBreaker != 0 {
-				g.breaker = o.breaker
-			}
-			if o.set&setGate != 0 {
-				g.gate = o.gate
-			}
-			if o.key != 0 {
-				g.key = o.key
-			}
-		case budgetOption:
-			if g.budget = o.Budget; g.budget != nil && g.budget.problem != "" {
-				return g, false
-			}
-		case breakerOption:
-			if g.breaker = o.Breaker; g.breaker != nil && g.breaker.problem != "" {
-				return g, false
-			}
-		case gateOption:
-			if g.gate = o.Gate; g.gate != nil && g.gate.calls.enter == nil {
-				return g, false
-			}
-		default:
-			if !plain1(o) {
-				return g, false
+			if o != nil && o.set&setVerb != 0 {
+				verb = o.verb
 			}
 		}
 	}
-	return g, verb != VerbWatch && (g.budget != nil || g.breaker != nil || g.gate != nil)
+	return verb == VerbWatch
 }
 
-// guardedCall is call with guards that have nothing to say: a success costs it a few
-// atomic operations.
-func guardedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, g guards) (v T, err error) {
-	if g.breaker != nil && !g.breaker.calm() {
-		return loop(ctx, fn, opts, v, nil)
-	}
-	t := turn{admitted: g.breaker != nil}
-	if g.gate == nil {
-		v, err = fn(ctx)
-	} else {
-		var ok bool
-		if t.ticket, ok = g.gate.pass(); !ok {
-			return loop(ctx, fn, opts, v, nil)
+// keyIn is the gateKey of a call with these options, or one that differs where a later
+// option takes an earlier one back.
+func keyIn(opts []Option) (key uint32) {
+	for _, o := range opts {
+		switch o := o.(type) {
+		case nameOption:
+			key = keyOf(o.name)
+		case *Policy:
+			if o != nil && o.key != 0 {
+				key = o.key
+			}
 		}
-		v, err = ticketed(ctx, fn, g.gate, t.ticket)
 	}
+	return key
+}
+
+// gatedCall is call with a gate: while that limits nothing, a success costs a few atomic
+// operations.
+func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (v T, err error) {
+	n, g := survey(0, opts), gateIn(opts)
+	t := turn{admitted: n&needsBreaker != 0}
+	if t.admitted && !n.breaker(opts).calm() {
+		return loop(ctx, fn, opts)
+	}
+	var ok bool
+	if t.ticket, ok = g.pass(); !ok {
+		return loop(ctx, fn, opts)
+	}
+	key := keyIn(opts)
+	v, err = ticketed(ctx, fn, g, t.ticket)
 	switch {
 	case err == nil:
-		if g.budget != nil {
-			g.budget.earn()
+		n.succeeded(opts)
+		if !g.leaveWell(&t.ticket, key) {
+			reportWell(ctx, opts, t)
 		}
-		g.breaker.well()
-		if g.gate == nil || g.gate.leaveWell(&t.ticket, g.key) {
-			return v, nil
+		return v, nil
+	case n&needsWord == 0 && settled(ctx, err):
+		if t.admitted {
+			n.settled(opts, err)
 		}
-	case settled(ctx, err, opts):
 		verdict := Classify(err)
-		h := verdict.health()
-		if h == well {
-			g.breaker.well()
-		}
-		if g.gate != nil && (h != well || !g.gate.leaveWell(&t.ticket, g.key)) {
-			g.gate.calls.leave(t.ticket, h, g.key, 0, 0)
+		if h := verdict.health(); h != well || !g.leaveWell(&t.ticket, key) {
+			g.calls.leave(t.ticket, h, key, 0, 0)
 		}
 		return v, err
 	}
-	return guardedLoop(ctx, fn, opts, v, err, t)
+	return resume(ctx, fn, opts, v, err, t)
+}
+
+// reportWell tells of a success that concerns the gate.
+func reportWell(ctx context.Context, opts []Option, t turn) {
+	c := resolve(opts)
+	c.setDefaults()
+	p := progress{attempts: 1, turn: t}
+	p.report(&c, ctx, well, 0, nil)
 }
 
 // ticketed calls fn, and gives the ticket back if fn panics.
@@ -392,18 +414,4 @@ func (b *Breaker) well() {
 	if b != nil && !b.calm() { // others have failed meanwhile
 		b.leave(admission{}, well, 0, nil)
 	}
-}
-
-// guardedLoop is loop for a call whose first attempt has come to an end that concerns the
-// gate, or has failed.
-func guardedLoop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
-	c := resolve(opts)
-	c.setDefaults()
-	p := progress{turn: t}
-	if err == nil {
-		p.attempts = 1
-		p.report(&c, ctx, well, 0, nil)
-		return v, nil
-	}
-	return run(ctx, fn, &c, &p, v, err)
 }

@@ -31,9 +31,7 @@ type Option interface {
 // share it. Make it with New; the zero Policy and a nil *Policy set nothing.
 type Policy struct {
 	config
-	special bool // see config.special
-	ready   bool // made by New: the defaults are filled in
-	shared  bool // special for budget, breaker and gate alone
+	needs needs // with isPrepared if New has made it: then the defaults are filled in
 }
 
 func (*Policy) option() {}
@@ -44,15 +42,13 @@ func (*Policy) option() {}
 func New(opts ...Option) *Policy {
 	p := &Policy{config: resolve(opts)}
 	p.setDefaults()
-	p.ready = true
 	p.sort()
 	return p
 }
 
 // sort decides which path the calls of the Policy take.
 func (p *Policy) sort() {
-	p.special = p.config.special()
-	p.shared = p.special && !p.config.slow() && p.verb != VerbWatch
+	p.needs = p.config.needs() | isPrepared
 	p.key = p.gateKey()
 }
 
@@ -314,66 +310,145 @@ type config struct {
 	problem       string // the first setting that makes no sense
 }
 
-// special reports whether the policy needs more of an attempt than the plain path of
-// a call gives: a clock, a context of its own, an event for every success.
-func (c *config) special() bool {
-	return c.budget != nil || c.guarded() || c.slow()
-}
+// needs are what a call needs beside the plain path: a bit for each. Above them stand the
+// places of the options that say which budget and which breaker, a byte for each: a call
+// finds them again without another search, and one word is all it has to keep.
+type needs uint32
 
-// slow is special but for budget, breaker and gate, which have a path of their own.
-func (c *config) slow() bool {
+const (
+	needsLoop    needs = 1 << iota // from the first attempt on: for a clock, a context of its own, an event for every success
+	needsGate                      // before the attempt
+	needsBreaker                   // before and after
+	needsBudget                    // after it
+	needsWord                      // before a lasting error ends the call: somebody judges or listens
+
+	isPrepared // not a need: the call has one Policy that New has made, and nothing else
+
+	needsPlace    needs = 0xff
+	breakerPlaces       = 8
+	budgetPlaces        = 16
+)
+
+// needs are what calls with this policy and no other option need.
+func (c *config) needs() (n needs) {
 	writes := c.verb != VerbNone && !c.verb.reads()
-	return writes || c.maxElapsed > 0 || c.attempt > 0 || c.observe != nil || c.problem != ""
-}
-
-// plain reports whether the plain path serves a call with these options. It reads
-// them without building anything, and may well say no where a later option takes an
-// earlier one back: the loop serves every call.
-func plain(opts []Option) bool {
-	for _, o := range opts {
-		if _, ok := o.(setting); ok { // most options are
-			continue
-		}
-		if !plain1(o) {
-			return false
+	if writes || c.maxElapsed > 0 || c.attempt > 0 || c.observe != nil || c.problem != "" {
+		n = needsLoop
+	}
+	if c.budget != nil {
+		n |= needsBudget
+	}
+	if c.breaker != nil {
+		n |= needsBreaker
+	}
+	if c.gate != nil {
+		n |= needsGate
+		if c.verb == VerbWatch {
+			n |= needsLoop
 		}
 	}
-	return true
+	if c.set&(setCondition|setClassifier|setLogger) != 0 {
+		n |= needsWord
+	}
+	return n
 }
 
-// plain1 is plain for one option.
-func plain1(o Option) bool {
+// preparedNeeds are the needs of a call that has been given one Policy that is prepared,
+// as most are; 0 for other calls.
+func preparedNeeds(opts []Option) needs {
+	if len(opts) == 1 {
+		if p, ok := opts[0].(*Policy); ok && p != nil {
+			return p.needs
+		}
+	}
+	return 0
+}
+
+// survey finds what a call needs, from the option at i on. It builds nothing, and may well
+// say needsLoop where a later option takes an earlier one back: the loop serves every call.
+func survey(i int, opts []Option) (n needs) {
+	for ; i < len(opts); i++ {
+		if _, ok := opts[i].(setting); !ok {
+			n = n.with(opts[i], needs(i))
+		}
+	}
+	if n&needsGate != 0 && watches(opts) || len(opts) > int(needsPlace) {
+		n |= needsLoop
+	}
+	return n
+}
+
+// with adds the needs of one option, which stands at the given place.
+func (n needs) with(o Option, at needs) needs {
 	switch o := o.(type) {
-	case specialSetting, proofOption, budgetOption, breakerOption, gateOption:
-		return false
+	case nil, setting, nameOption, exponentialOption, tokenOption:
+		return n
 	case *Policy:
-		return o == nil || !o.special
+		if o == nil {
+			return n
+		}
+		n |= o.needs & (needsLoop | needsWord)
+		if o.set&setGate != 0 {
+			n = n&^needsGate | o.needs&needsGate
+		}
+		if o.set&setBreaker != 0 {
+			n = n.placed(needsBreaker, breakerPlaces, at, o.breaker != nil)
+		}
+		if o.set&setBudget != 0 {
+			n = n.placed(needsBudget, budgetPlaces, at, o.budget != nil)
+		}
+		return n
+	case budgetOption:
+		if o.Budget == nil || o.problem == "" {
+			return n.placed(needsBudget, budgetPlaces, at, o.Budget != nil)
+		}
+	case breakerOption:
+		if o.Breaker == nil || o.problem == "" {
+			return n.placed(needsBreaker, breakerPlaces, at, o.Breaker != nil)
+		}
+	case gateOption:
+		if o.Gate == nil {
+			return n &^ needsGate
+		}
+		if o.calls.enter != nil {
+			return n | needsGate
+		}
 	case observerOption:
-		return o.observe == nil
+		if o.observe == nil {
+			return n
+		}
 	case backoffOption:
-		return !o.missing && int(o.class) < len(classNames)
+		if !o.missing && int(o.class) < len(classNames) {
+			return n
+		}
 	case conditionOption:
-		return o.condition != nil
+		if o.condition != nil {
+			return n | needsWord
+		}
 	case classifierOption:
-		return o.classify != nil
+		if o.classify != nil {
+			return n | needsWord
+		}
+	case loggerOption:
+		return n | needsWord
 	}
-	return true
+	return n | needsLoop
 }
 
-// plainPolicy is plain for the commonest options by far: one prepared Policy.
-func plainPolicy(opts []Option) bool {
-	if len(opts) != 1 {
-		return false
+// placed notes that the option at a place says what is needed, or that it is not.
+func (n needs) placed(need, shift, at needs, needed bool) needs {
+	n &^= need | needsPlace<<shift
+	if needed {
+		n |= need | at<<shift
 	}
-	p, ok := opts[0].(*Policy)
-	return ok && p != nil && p.ready && !p.special
+	return n
 }
 
 // resolve adds up options, the later on top of the earlier.
 //
-// It builds and returns a value, and so does overlaid: a store through a pointer
-// would make everything that an option holds escape, and with it the options that
-// are written in a call.
+// It builds and returns a value, and overlays a Policy right here: a store through a
+// pointer would make everything that an option holds escape, and with it the options that
+// are written in a call; and a copy of a config more would double the stack of the call.
 func resolve(opts []Option) config {
 	var c config
 	for _, o := range opts {
@@ -441,9 +516,74 @@ func resolve(opts []Option) config {
 			c.set |= setVerb
 			c.verb, c.proof = o.verb, o.proof
 		case *Policy:
-			if o != nil {
-				c = c.overlaid(o.config)
+			if o == nil {
+				continue
 			}
+			p := &o.config
+			if p.set&setExponential != 0 {
+				c.setExponential(p.exponential, p.set&setExponential)
+			}
+			if p.set&setBackoff != 0 {
+				c.backoff = p.backoff
+			}
+			for class, delay := range p.backoffFor {
+				if delay != nil {
+					c.backoffFor[class] = delay
+				}
+			}
+			if p.set&setName != 0 {
+				c.name, c.told = p.name, p.told
+			}
+			if p.pc != 0 {
+				c.pc = p.pc
+			}
+			if p.set&setVerb != 0 {
+				c.verb = p.verb
+			}
+			c.query = c.query || p.query
+			if p.set&setMaxRetries != 0 {
+				c.maxRetries = p.maxRetries
+			}
+			if p.set&setMaxElapsed != 0 {
+				c.maxElapsed = p.maxElapsed
+			}
+			if p.set&setAttemptTimeout != 0 {
+				c.attempt = p.attempt
+			}
+			if p.set&setMaxRetryAfter != 0 {
+				c.maxRetryAfter = p.maxRetryAfter
+			}
+			if p.set&setCondition != 0 {
+				c.condition = p.condition
+			}
+			if p.set&setClassifier != 0 {
+				c.classify = p.classify
+			}
+			if p.set&setLogger != 0 {
+				c.logger = p.logger
+			}
+			if p.set&setObserver != 0 {
+				c.observe = p.observe
+			}
+			if p.set&setToken != 0 {
+				c.token = p.token
+			}
+			if p.set&setBudget != 0 {
+				c.budget = p.budget
+			}
+			if p.set&setBreaker != 0 {
+				c.breaker = p.breaker
+			}
+			if p.set&setGate != 0 {
+				c.gate = p.gate
+			}
+			if p.set&setMaxWait != 0 {
+				c.maxWait = p.maxWait
+			}
+			if c.problem == "" {
+				c.problem = p.problem
+			}
+			c.set |= p.set
 		}
 	}
 	return c
@@ -506,75 +646,6 @@ func (c *config) setExponential(e Exponential, fields kind) {
 	if fields&setJitter != 0 {
 		c.exponential.Jitter = e.Jitter
 	}
-}
-
-// overlaid is c with what p sets on top.
-func (c config) overlaid(p config) config {
-	if p.set&setExponential != 0 {
-		c.setExponential(p.exponential, p.set&setExponential)
-	}
-	if p.set&setBackoff != 0 {
-		c.backoff = p.backoff
-	}
-	for class, delay := range p.backoffFor {
-		if delay != nil {
-			c.backoffFor[class] = delay
-		}
-	}
-	if p.set&setName != 0 {
-		c.name, c.told = p.name, p.told
-	}
-	if p.pc != 0 {
-		c.pc = p.pc
-	}
-	if p.set&setVerb != 0 {
-		c.verb = p.verb
-	}
-	c.query = c.query || p.query
-	if p.set&setMaxRetries != 0 {
-		c.maxRetries = p.maxRetries
-	}
-	if p.set&setMaxElapsed != 0 {
-		c.maxElapsed = p.maxElapsed
-	}
-	if p.set&setAttemptTimeout != 0 {
-		c.attempt = p.attempt
-	}
-	if p.set&setMaxRetryAfter != 0 {
-		c.maxRetryAfter = p.maxRetryAfter
-	}
-	if p.set&setCondition != 0 {
-		c.condition = p.condition
-	}
-	if p.set&setClassifier != 0 {
-		c.classify = p.classify
-	}
-	if p.set&setLogger != 0 {
-		c.logger = p.logger
-	}
-	if p.set&setObserver != 0 {
-		c.observe = p.observe
-	}
-	if p.set&setToken != 0 {
-		c.token = p.token
-	}
-	if p.set&setBudget != 0 {
-		c.budget = p.budget
-	}
-	if p.set&setBreaker != 0 {
-		c.breaker = p.breaker
-	}
-	if p.set&setGate != 0 {
-		c.gate = p.gate
-	}
-	if p.set&setMaxWait != 0 {
-		c.maxWait = p.maxWait
-	}
-	if c.problem == "" {
-		c.problem = p.problem
-	}
-	c.set |= p.set
-	return c
 }
 
 func (c *config) reject(what string) {

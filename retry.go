@@ -3,6 +3,7 @@ package k8sretry
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -46,108 +47,129 @@ var (
 
 // call is the plain path: nothing is built before an attempt has failed.
 func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
-	var none T
 	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() {
-		return loop(ctx, fn, opts, none, nil)
+		return loop(ctx, fn, opts)
 	}
-	var shared *config
-	if !plainPolicy(opts) {
-		if shared = calmPolicy(opts); shared == nil && !plain(opts) {
-			if g, found := guardsIn(opts); found {
-				return guardedCall(ctx, fn, opts, g)
+	n := preparedNeeds(opts)
+	if n == 0 {
+		for i := range opts {
+			if _, ok := opts[i].(setting); !ok { // most options are one
+				n = survey(i, opts)
+				break
 			}
-			return loop(ctx, fn, opts, none, nil)
+		}
+	}
+	if n&(needsLoop|needsGate|needsBreaker) != 0 {
+		if n&(needsLoop|needsGate) == needsGate {
+			return gatedCall(ctx, fn, opts)
+		}
+		if !n.calm(opts) {
+			return loop(ctx, fn, opts)
 		}
 	}
 	v, err := fn(ctx)
 	if err == nil {
-		if shared != nil {
-			if shared.budget != nil {
-				shared.budget.earn()
-			}
-			shared.breaker.well()
+		if n&(needsBudget|needsBreaker) != 0 {
+			n.succeeded(opts)
 		}
 		return v, nil
 	}
-	if settled(ctx, err, opts) {
+	if n&needsWord == 0 && settled(ctx, err) {
+		if n&needsBreaker != 0 {
+			n.settled(opts, err)
+		}
 		return v, err
 	}
-	if len(opts) == 1 && (shared != nil || plainPolicy(opts)) {
-		p := newProgress()
-		p.turn.admitted = shared != nil && shared.breaker != nil
-		return run(ctx, fn, &opts[0].(*Policy).config, p, v, err)
+	if n&isPrepared == 0 {
+		return resume(ctx, fn, opts, v, err, turn{admitted: n&needsBreaker != 0})
 	}
-	return loop(ctx, fn, opts, v, err)
+	c, p := &opts[0].(*Policy).config, newProgress()
+	p.attempts, p.turn.admitted = 1, n&needsBreaker != 0
+	if delay, stopped := p.afterFailure(c, ctx, err); stopped != nil {
+		err = stopped
+	} else {
+		p.arm(delay)
+		v, err = run(ctx, fn, c, p, v, err)
+	}
+	p.free()
+	return v, err
 }
 
-// settled reports whether a first failure ends the call without another word: it
-// is a lasting one, nobody was asked to judge it otherwise and nobody listens.
-func settled(ctx context.Context, err error, opts []Option) bool {
-	var lasting bool
-	if m, s := shortcut(err); s != nil {
-		lasting = !m.class.transient()
-	} else {
-		v := Classify(err)
-		lasting = !v.Class.transient() && v.Class != ClassCanceled && ctx.Err() == nil
+// settled reports whether a first failure that nobody was asked to judge or to log
+// otherwise ends the call without another word: it is a lasting one, and nobody listens.
+func settled(ctx context.Context, err error) bool {
+	m, s := shortcut(err)
+	if s == nil {
+		return settledOnTheWay(ctx, err)
 	}
-	if !lasting {
-		return false
-	}
-	for _, o := range opts {
-		switch o := o.(type) {
-		case conditionOption, classifierOption, loggerOption:
-			return false
-		case *Policy:
-			if o != nil && o.set&(setCondition|setClassifier|setLogger) != 0 {
-				return false
-			}
-		}
-	}
-	return defaultLoggerSilent()
+	return !m.class.transient() && defaultLoggerSilent()
+}
+
+// settledOnTheWay is settled for an error that has to be looked at more closely.
+//
+//go:noinline // what is rare must not make settled slower
+func settledOnTheWay(ctx context.Context, err error) bool {
+	v := Classify(err)
+	return !v.Class.transient() && v.Class != ClassCanceled && ctx.Err() == nil && defaultLoggerSilent()
 }
 
 // loop is run for options that have yet to be added up.
-func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
-	return recordedLoop(ctx, fn, opts, v, err, nil)
+func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+	return recordedLoop(ctx, fn, opts, nil)
 }
 
 // recordedLoop is loop with the record that a Transport keeps of its own calls.
-func recordedLoop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, record *wire) (T, error) {
+func recordedLoop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, record *wire) (v T, err error) {
 	c := resolve(opts)
 	c.setDefaults()
 	p := progress{wire: record}
+	if err = p.begin(&c, ctx, fn != nil); err != nil {
+		return v, err
+	}
+	if c.guarded() {
+		if stopped := p.admit(&c, ctx, nil); stopped != nil {
+			return v, stopped
+		}
+	}
+	v, err = attempt(ctx, fn, &c, &p)
+	if err == nil {
+		p.succeeded(&c, ctx)
+		return v, nil
+	}
+	delay, stopped := p.afterFailure(&c, ctx, err)
+	if stopped != nil {
+		return v, stopped
+	}
+	p.arm(delay)
 	return run(ctx, fn, &c, &p, v, err)
 }
 
-// run is the loop of all calls. err is the failure of attempt 1 if the plain path has
-// made it, else nil.
+// resume is loop after a first attempt that failed, with what that holds of breaker and
+// gate.
+func resume[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
+	c := resolve(opts)
+	c.setDefaults()
+	p := progress{attempts: 1, turn: t}
+	delay, stopped := p.afterFailure(&c, ctx, err)
+	if stopped != nil {
+		return v, stopped
+	}
+	p.arm(delay)
+	return run(ctx, fn, &c, &p, v, err)
+}
+
+// run makes the retries of all calls. It begins with the wait for the first; v and err are
+// what attempt 1 returned.
 //
 // Ten thousand calls may wait here at once. A goroutine whose stack has grown beyond
 // 2 KiB keeps twice that, so the frames of call and run, together with that of the
 // runtime's select, are small: for a prepared policy, what the call has to remember is
-// on the heap.
+// on the heap. For the same reason the timer is made before run is called.
 func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T, err error) (T, error) {
-	if err == nil {
-		if err = p.begin(c, ctx, fn != nil); err != nil {
-			return v, err
-		}
-		if c.guarded() {
-			if stopped := p.admit(c, ctx, nil); stopped != nil {
-				return v, stopped
-			}
-		}
-		v, err = attempt(ctx, fn, c, p)
-	} else {
-		p.attempts = 1
-	}
-	for err != nil {
-		delay, stopped := p.afterFailure(c, ctx, err)
-		if stopped != nil {
-			return v, stopped
-		}
-		if delay > 0 {
+	for {
+		if p.armed {
 			select {
-			case <-p.wake(delay):
+			case <-p.timer.C:
 			case <-ctx.Done():
 				p.timer.Stop()
 			}
@@ -165,9 +187,16 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 		}
 		p.last = err
 		v, err = attempt(ctx, fn, c, p)
+		if err == nil {
+			p.succeeded(c, ctx)
+			return v, nil
+		}
+		delay, stopped := p.afterFailure(c, ctx, err)
+		if stopped != nil {
+			return v, stopped
+		}
+		p.arm(delay)
 	}
-	p.succeeded(c, ctx)
-	return v, nil
 }
 
 // attempt calls fn once, with the context that the policy asks for. Breaker and gate
@@ -213,27 +242,40 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 // value apart when it decides what escapes, and errors from here do.
 type progress struct {
 	attempts int
-	started  time.Time     // of the call; only if the policy counts from there
-	failed   time.Time     // when the first attempt ended
-	outcome  Outcome       // of all failed attempts together
+	started  time.Duration // when the call began; only if the policy counts from there
+	failed   time.Duration // when the first attempt ended
+	held     time.Duration // in line at the gate
+	charged  time.Duration // to the budget
 	last     error         // of the attempt before the one that has just ended
 	verdict  Verdict       // on the attempt that has just ended
 	inner    *Error        // of an inner call that gave up in that attempt
 	wire     *wire         // what the wire told; nil for a read if there is no Transport
-	timedOut bool          // the last attempt was ended by the attempt timeout
-	heldBack bool          // by the gate
-	failing  int           // 5xx so far
-	held     time.Duration // in line at the gate
-	charged  time.Duration // to the budget
-	turn     turn
 	timer    *time.Timer
+	turn     turn
+	failing  int32   // 5xx so far
+	outcome  Outcome // of all failed attempts together
+	timedOut bool    // the last attempt was ended by the attempt timeout
+	heldBack bool    // by the gate
+	armed    bool    // there is a wait before the next attempt
 }
 
 // harmless reports whether the call changes nothing on the server.
 func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbNone && c.query }
 
+// progresses are of calls that have ended: a call that is retried is not worth an
+// allocation either. Their timers are not kept, they belong to bubbles of testing/synctest.
+var progresses = sync.Pool{New: func() any { return new(progress) }}
+
 //go:noinline // so that it is not part of the frame in which a call waits
-func newProgress() *progress { return new(progress) }
+func newProgress() *progress { return progresses.Get().(*progress) }
+
+func (p *progress) free() {
+	*p = progress{}
+	progresses.Put(p)
+}
+
+// now is the time by the clock that progress is measured with. It is never 0.
+func now() time.Duration { return sinceBase(origin) }
 
 // setDefaults fills in what no option has set.
 func (c *config) setDefaults() {
@@ -261,7 +303,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 		return p.stop(c, ctx, endOf(ctx), &Verdict{Class: ClassCanceled}, context.Cause(ctx))
 	}
 	if c.maxElapsed > 0 {
-		p.started = time.Now()
+		p.started = now()
 	}
 	switch {
 	case p.wire != nil: // a Transport's own
@@ -284,10 +326,15 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 //	fits the deadline? > budget pays > event > (sleep > context over?)
 func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time.Duration, error) {
 	if p.attempts == 1 {
-		p.failed = time.Now()
+		p.failed = now()
 	}
 	p.attempts += p.wire.repeats()
-	repeat := p.judge(c, ctx, err)
+	var repeat bool
+	if p.turn.taken() {
+		repeat = p.judgeAndReport(c, ctx, err)
+	} else {
+		repeat = p.judge(c, ctx, err)
+	}
 	v := &p.verdict
 	before := p.outcome
 	if c.proof != nil {
@@ -313,7 +360,7 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	}
 
 	delay := c.delay(p, p.attempts-c.proof.uncounted(c.maxRetries), v)
-	if c.maxElapsed > 0 && delay > c.maxElapsed-time.Since(p.started) {
+	if c.maxElapsed > 0 && delay > c.maxElapsed-(now()-p.started) {
 		return 0, p.stop(c, ctx, StopMaxElapsed, v, err)
 	}
 	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
@@ -338,9 +385,6 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
 	v := &p.verdict
 	*v = Verdict{}
-	if p.turn.taken() {
-		defer p.abandon(c) // nothing is left by then, unless a method of the error panics
-	}
 	if p.inner = classify(err, v); p.inner != nil {
 		if p.turn.taken() {
 			p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
@@ -356,20 +400,38 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	if p.turn.taken() { // before anything of the caller's runs
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
 	}
+	if c.set&(setClassifier|setCondition) != 0 {
+		if repeat, judged := p.judgeAsAsked(c, err); judged {
+			return repeat
+		}
+	}
+	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.wire.unsafe())
+}
+
+// judgeAndReport is judge for an attempt that holds something of breaker or gate.
+func (p *progress) judgeAndReport(c *config, ctx context.Context, err error) (repeat bool) {
+	defer p.abandon(c) // nothing is left by then, unless a method of the error panics
+	return p.judge(c, ctx, err)
+}
+
+// judgeAsAsked asks the caller's own classifier and condition.
+//
+//go:noinline // what is rare must not be part of the frame of judge
+func (p *progress) judgeAsAsked(c *config, err error) (repeat, judged bool) {
 	if c.classify != nil {
 		if own, ok := c.classify(err); ok {
-			*v = own
-			return c.repeats(own)
+			p.verdict = own
+			return c.repeats(&own), true
 		}
 	}
 	if c.condition != nil && !c.proof.halted() && c.condition(err) {
-		return true
+		return true, true
 	}
-	return c.repeats(*v) && (v.Outcome == OutcomeNotExecuted || !p.wire.unsafe())
+	return false, false
 }
 
 // repeats reports whether the call may be repeated after a failure.
-func (c *config) repeats(v Verdict) bool {
+func (c *config) repeats(v *Verdict) bool {
 	if c.proof != nil {
 		return c.proof.repeats(v)
 	}
@@ -421,14 +483,16 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 	return c.backoff
 }
 
-// wake returns the channel that ends a wait. One timer serves all waits of a call.
-func (p *progress) wake(d time.Duration) <-chan time.Time {
-	if p.timer == nil {
+// arm sets the timer for the next wait. One serves all waits of a call.
+func (p *progress) arm(d time.Duration) {
+	p.armed = d > 0
+	switch {
+	case !p.armed:
+	case p.timer == nil:
 		p.timer = time.NewTimer(d)
-	} else {
+	default:
 		p.timer.Reset(d)
 	}
-	return p.timer.C
 }
 
 // succeeded ends a call that went well.
@@ -509,10 +573,10 @@ func endOf(ctx context.Context) Stop {
 
 // elapsed is the time since the first attempt ended.
 func (p *progress) elapsed() time.Duration {
-	if p.failed.IsZero() {
+	if p.failed == 0 {
 		return 0
 	}
-	return time.Since(p.failed)
+	return now() - p.failed
 }
 
 // function is the name of the call, looked up when it is needed.

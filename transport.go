@@ -139,7 +139,7 @@ func (t *transport) repeat(req *http.Request, k request) (*http.Response, error)
 	if t.policy.gate != nil {
 		opts[4] = WithGate(t.policy.gate.server(req.URL.Host))
 	}
-	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], nil, nil, &x.record)
+	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], &x.record)
 	if x.sends == 0 {
 		closeBody(req) // the context was over
 	}

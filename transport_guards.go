@@ -24,7 +24,7 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 		c.told = x.kind.name
 	}
 	c.key = c.gateKey()
-	p := newProgress()
+	p := new(progress)
 	c.maxElapsed = 0 // it bounds the Transport's own loop
 	if stopped := p.admit(&c, ctx, nil); stopped != nil {
 		closeBody(x.req)

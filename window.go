@@ -44,3 +44,6 @@ const century = 100 * 365 * 24 * time.Hour
 
 // sinceBase is the clock of what is shared by calls. It begins at a century.
 func sinceBase(base time.Time) time.Duration { return time.Since(base) + century }
+
+// origin is where the clocks of calls and of precise tickets begin.
+var origin = time.Now()

@@ -118,7 +118,7 @@ func proven[T any](
 		p.next, p.detail, p.answer = asJudged, asClassified, nil
 		p.class, p.retryAfter = ClassNone, 0
 		return step(ctx)
-	}, append(slices.Clip(opts), proofOption{p}), none, nil)
+	}, append(slices.Clip(opts), proofOption{p}))
 	switch {
 	case err == nil:
 		return v, nil
@@ -235,7 +235,7 @@ func (p *proof) correct(v *Verdict) {
 func (p *proof) halted() bool { return p != nil && p.next == halt }
 
 // repeats reports whether another step may follow.
-func (p *proof) repeats(v Verdict) bool {
+func (p *proof) repeats(v *Verdict) bool {
 	return p.next == again || p.next == rebuild || p.next == asJudged && v.Class.transient()
 }
 
