@@ -258,115 +258,21 @@ const (
 	quickPart = 10 // of the delay, for a retry that successes have paid for
 )
 
-// breaker is the one that the needs tell of.
-func (n needs) breaker(opts []Option) *Breaker {
-	switch o := opts[n>>breakerPlaces&needsPlace].(type) {
-	case *Policy:
-		return o.breaker
-	case breakerOption:
-		return o.Breaker
-	}
-	return nil // not if there is needsBreaker
-}
-
-// budget is the one that the needs tell of.
-func (n needs) budget(opts []Option) *Budget {
-	switch o := opts[n>>budgetPlaces&needsPlace].(type) {
-	case *Policy:
-		return o.budget
-	case budgetOption:
-		return o.Budget
-	}
-	return nil // not if there is needsBudget
-}
-
-// calm reports whether nobody has to be asked before the first attempt.
-//
-//go:noinline // what is rare must not make call larger
-func (n needs) calm(opts []Option) bool {
-	return n&(needsLoop|needsGate) == 0 && (n&needsBreaker == 0 || n.breaker(opts).calm())
-}
-
-// succeeded tells budget and breaker of a success.
-func (n needs) succeeded(opts []Option) {
-	if n&needsBudget != 0 {
-		n.budget(opts).earn()
-	}
-	if n&needsBreaker != 0 {
-		n.breaker(opts).well()
-	}
-}
-
-// settled tells the breaker of a lasting error, if there is something to count.
-func (n needs) settled(opts []Option, err error) {
-	if b := n.breaker(opts); !b.calm() {
-		v := Classify(err)
-		b.leave(admission{}, v.health(), 0, nil)
-	}
-}
-
-// gateIn is the gate among the options, the last one.
-func gateIn(opts []Option) (g *Gate) {
-	for _, o := range opts {
-		switch o := o.(type) {
-		case gateOption:
-			g = o.Gate
-		case *Policy:
-			if o != nil && o.set&setGate != 0 {
-				g = o.gate
-			}
-		}
-	}
-	return g
-}
-
-// watches reports whether the options say that the call starts a watch.
-func watches(opts []Option) bool {
-	var verb Verb
-	for _, o := range opts {
-		switch o := o.(type) {
-		case setting:
-			if o.kind == setVerb {
-				verb = Verb(o.value)
-			}
-		case *Policy:
-			if o != nil && o.set&setVerb != 0 {
-				verb = o.verb
-			}
-		}
-	}
-	return verb == VerbWatch
-}
-
-// keyIn is the gateKey of a call with these options, or one that differs where a later
-// option takes an earlier one back.
-func keyIn(opts []Option) (key uint32) {
-	for _, o := range opts {
-		switch o := o.(type) {
-		case nameOption:
-			key = keyOf(o.name)
-		case *Policy:
-			if o != nil && o.key != 0 {
-				key = o.key
-			}
-		}
-	}
-	return key
-}
-
 // gatedCall is call with a gate: while that limits nothing, a success costs a few atomic
 // operations.
-func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (v T, err error) {
-	n, g := survey(0, opts), gateIn(opts)
+func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, n needs) (v T, err error) {
 	t := turn{admitted: n&needsBreaker != 0}
 	if t.admitted && !n.breaker(opts).calm() {
+		return loop(ctx, fn, opts)
+	}
+	g, key := n.gate(opts)
+	if g == nil {
 		return loop(ctx, fn, opts)
 	}
 	var ok bool
 	if t.ticket, ok = g.pass(); !ok {
 		return loop(ctx, fn, opts)
 	}
-	key := keyIn(opts)
 	v, err = ticketed(ctx, fn, g, t.ticket)
 	switch {
 	case err == nil:
@@ -407,11 +313,4 @@ func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g
 	v, err := fn(ctx)
 	returned = true
 	return v, err
-}
-
-// well tells a breaker that was calm of an answer that only a working server gives.
-func (b *Breaker) well() {
-	if b != nil && !b.calm() { // others have failed meanwhile
-		b.leave(admission{}, well, 0, nil)
-	}
 }

@@ -23,6 +23,7 @@ func BenchmarkGuards(b *testing.B) {
 		opts []k8sretry.Option
 	}{
 		{"without", nil},
+		{"another option", []k8sretry.Option{k8sretry.WithMaxRetries(5)}},
 		{"Budget", []k8sretry.Option{budget}},
 		{"Breaker", []k8sretry.Option{breaker}},
 		{"Gate", []k8sretry.Option{gate}},

@@ -33,6 +33,9 @@ func TestSurveyFindsWhatResolveDoes(t *testing.T) {
 		"a gate that is taken back":    {WithGate(gate), WithGate(nil)},
 		"a gate over a Policy":         {guarded, WithGate(gate), ForQuery()},
 		"one Policy with all":          {guarded},
+		"a gate and a name":            {WithGate(gate), WithName("x")},
+		"a gate and a name, Policies":  {New(WithGate(gate)), New(WithName("x"))},
+		"a watch, then a get, a gate":  {WithVerb(VerbWatch), WithVerb(VerbGet), WithGate(gate)},
 		"all":                          {WithGate(gate), WithBreaker(breaker), WithBudget(budget)},
 		"a condition":                  {WithRetryIf(func(error) bool { return true })},
 		"a condition in a Policy":      {ForQuery(), New(WithRetryIf(func(error) bool { return true }))},
@@ -58,7 +61,7 @@ func TestSurveyFindsWhatResolveDoes(t *testing.T) {
 		if len(opts) != 1 {
 			assert.Zero(t, n&isPrepared, "%s: prepared", situation)
 		}
-		if c.needs()&needsLoop != 0 {
+		if g, _ := n.gate(opts); c.needs()&needsLoop != 0 && !(c.gate != nil && g == nil) {
 			assert.NotZero(t, n&needsLoop, "%s: the loop", situation)
 		}
 		if n&needsLoop != 0 {
@@ -66,7 +69,12 @@ func TestSurveyFindsWhatResolveDoes(t *testing.T) {
 		}
 		assert.Equal(t, c.needs()&needsWord, n&needsWord, "%s: somebody to ask", situation)
 		assert.Equal(t, c.gate != nil, n&needsGate != 0, "%s: a gate", situation)
-		assert.Same(t, c.gate, gateIn(opts), "%s: the gate", situation)
+		if g, key := n.gate(opts); c.gated() {
+			assert.Same(t, c.gate, g, "%s: the gate", situation)
+			assert.Equal(t, c.gateKey(), key, "%s: the key", situation)
+		} else {
+			assert.Nil(t, g, "%s: the gate", situation)
+		}
 		if assert.Equal(t, c.breaker != nil, n&needsBreaker != 0, "%s: a breaker", situation) && c.breaker != nil {
 			assert.Same(t, c.breaker, n.breaker(opts), "%s: the breaker", situation)
 		}

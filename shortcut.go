@@ -1,6 +1,7 @@
 package k8sretry
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -11,6 +12,25 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
+
+// settled reports whether a first failure that nobody was asked to judge or to log
+// otherwise ends the call without another word: it is a lasting one, and nobody listens.
+func settled(ctx context.Context, err error) bool {
+	e, ok := err.(*apierrors.StatusError)
+	if ok && e != nil && e.ErrStatus.Code == http.StatusNotFound && e.ErrStatus.Reason == metav1.StatusReasonNotFound &&
+		(e.ErrStatus.Details == nil || len(e.ErrStatus.Details.Causes) == 0) {
+		return defaultLoggerSilent() // a Get that finds nothing is the commonest by far
+	}
+	return settledOtherwise(ctx, err)
+}
+
+func settledOtherwise(ctx context.Context, err error) bool {
+	if m, s := shortcut(err); s != nil {
+		return !m.class.transient() && defaultLoggerSilent()
+	}
+	v := Classify(err)
+	return !v.Class.transient() && v.Class != ClassCanceled && ctx.Err() == nil && defaultLoggerSilent()
+}
 
 // shortcut is Classify for the commonest failures, in a fraction of the time: an API
 // status with nothing or a single %w around it, and a refused connection as client-go
