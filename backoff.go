@@ -87,9 +87,21 @@ func (e Exponential) Delay(retry int) time.Duration { return e.scaled(retry, 1) 
 // scaled is Delay with the schedule multiplied by factor below the cap. The
 // factor comes before cap and jitter, so that both hold for what is waited.
 func (e Exponential) scaled(retry int, factor float64) time.Duration {
-	if d, ok := e.belowCap(retry, factor); ok {
-		return d
+	// The commonest case, all fields given, the default jitter, and the cap not yet near,
+	// takes a fraction of the time.
+	if e.Jitter == JitterProportional && e.Initial > 0 && e.Multiplier >= 1 && 1 <= retry && retry <= 16 {
+		d := float64(e.Initial) * factor
+		for range retry - 1 {
+			d *= e.Multiplier
+		}
+		if (1+spread)*d < float64(e.Max) {
+			return time.Duration(d + spread*d*rand.Float64())
+		}
 	}
+	return e.scaledToCap(retry, factor)
+}
+
+func (e Exponential) scaledToCap(retry int, factor float64) time.Duration {
 	e = e.withDefaults()
 	if retry < 1 || e.Initial < 0 || e.Max <= 0 {
 		return 0
@@ -111,22 +123,6 @@ func (e Exponential) scaled(retry int, factor float64) time.Duration {
 		d = between((1-spread)*limit, limit)
 	}
 	return duration(d, e.Max)
-}
-
-// belowCap is scaled for the commonest case, all fields given, the default jitter, and
-// the cap not yet near, in a fraction of the time.
-func (e Exponential) belowCap(retry int, factor float64) (time.Duration, bool) {
-	if e.Jitter != JitterProportional || e.Initial <= 0 || !(e.Multiplier >= 1) || retry < 1 || retry > 16 {
-		return 0, false
-	}
-	d := float64(e.Initial) * factor
-	for range retry - 1 {
-		d *= e.Multiplier
-	}
-	if (1+spread)*d >= float64(e.Max) {
-		return 0, false
-	}
-	return time.Duration(d + spread*d*rand.Float64()), true
 }
 
 // withDefaults replaces what stands for something else.

@@ -111,14 +111,16 @@ func classifySlowly(err error) (v Verdict) {
 	return v
 }
 
-// classify is Classify, into a zero Verdict. It returns the Error of an inner call of
-// this package in err, nil if there is none.
+// classify is Classify, into a Verdict. It returns the Error of an inner call of this
+// package in err, nil if there is none.
 func classify(err error, v *Verdict) (inner *Error) {
 	m, s := shortcut(err)
 	if m == nil {
+		*v = Verdict{}
 		return classifyChain(err, v)
 	}
 	v.set(m)
+	v.StatusCode, v.RetryAfter = 0, 0
 	if s != nil {
 		v.StatusCode, v.RetryAfter = int(s.Code), retryAfter(s)
 	}

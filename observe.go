@@ -226,14 +226,17 @@ func shorten(err error) string {
 	return fmt.Sprintf("%s... (%d bytes in all)", text[:cut], len(text))
 }
 
-// emit tells logger and observer. Who listens is asked before anything is looked up
-// or built, so that a call to which nobody listens pays next to nothing.
-func (p *progress) emit(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
-	if c.observe != nil || c.listens(ctx, level(kind, why)) {
-		p.tell(c, ctx, kind, why, delay, v, err)
+// heard reports whether anybody listens to an event. It is asked before anything is looked
+// up or built, so that a call to which nobody listens pays next to nothing.
+func (c *config) heard(ctx context.Context, kind EventKind, why Stop) bool {
+	if c.set&(setLogger|setObserver) == 0 { // as in most calls
+		return zap.L().Core().Enabled(level(kind, why))
 	}
+	return c.observe != nil || c.listens(ctx, level(kind, why))
 }
 
+// tell tells logger and observer of an event that is heard.
+//
 //go:noinline // its frame must not be part of a call that waits
 func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
 	e := Event{Kind: kind, Stop: why, Delay: delay, Err: err}

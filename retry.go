@@ -173,7 +173,12 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 			}
 		}
 		p.last = err
-		v, err = attempt(ctx, fn, c, p)
+		if p.bare(c) {
+			p.attempts++
+			v, err = fn(ctx)
+		} else {
+			v, err = attempt(ctx, fn, c, p)
+		}
 		if err == nil {
 			p.succeeded(c, ctx)
 			return v, nil
@@ -186,11 +191,16 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 	}
 }
 
+// bare reports whether an attempt is nothing but a call of fn.
+func (p *progress) bare(c *config) bool {
+	return p.wire == nil && c.attempt == 0 && !p.turn.taken()
+}
+
 // attempt calls fn once, with the context that the policy asks for. Breaker and gate
 // were asked before; when fn panics, they are told here.
 func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress) (T, error) {
 	p.attempts++
-	if p.wire == nil && c.attempt == 0 && !p.turn.taken() {
+	if p.bare(c) {
 		return fn(ctx)
 	}
 	returned := false
@@ -361,7 +371,9 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 		p.charged += delay
 	}
 
-	p.emit(c, ctx, EventRetry, StopNone, delay, v, err)
+	if c.heard(ctx, EventRetry, StopNone) {
+		p.tell(c, ctx, EventRetry, StopNone, delay, v, err)
+	}
 	p.last = nil // from here on, err is what the call has to tell
 	return delay, nil
 }
@@ -371,7 +383,6 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 // none of them may repeat what an inner call has given up on.
 func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
 	v := &p.verdict
-	*v = Verdict{}
 	if p.inner = classify(err, v); p.inner != nil {
 		if p.turn.taken() {
 			p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
@@ -382,7 +393,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	if v.Class == ClassCanceled || v.Class == ClassPermanent {
 		p.blameTimeout(c, ctx, v)
 	}
-	p.wire.correct(v)
+	if p.wire != nil {
+		p.wire.correct(v)
+	}
 	c.proof.correct(v)
 	if p.turn.taken() { // before anything of the caller's runs
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
@@ -392,7 +405,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 			return repeat
 		}
 	}
-	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.wire.unsafe())
+	return c.repeats(v) && (p.wire == nil || v.Outcome == OutcomeNotExecuted || !p.wire.unsafe())
 }
 
 // judgeAndReport is judge for an attempt that holds something of breaker or gate.
@@ -422,7 +435,7 @@ func (c *config) repeats(v *Verdict) bool {
 	if c.proof != nil {
 		return c.proof.repeats(v)
 	}
-	return v.Retryable(c.verb)
+	return v.retryable(c.verb)
 }
 
 // blameTimeout corrects the verdict on an attempt that the attempt timeout has ended:
@@ -492,8 +505,8 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 		p.spend(b)
 		b.earn()
 	}
-	if p.attempts > 1 || c.observe != nil {
-		p.emit(c, ctx, EventSuccess, StopNone, 0, new(Verdict), nil)
+	if (p.attempts > 1 || c.observe != nil) && c.heard(ctx, EventSuccess, StopNone) {
+		p.tell(c, ctx, EventSuccess, StopNone, 0, new(Verdict), nil)
 	}
 }
 
@@ -511,7 +524,9 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	}
 	shown := *v
 	shown.Outcome = max(p.outcome, v.Outcome)
-	p.emit(c, ctx, EventFailure, why, 0, &shown, err)
+	if c.heard(ctx, EventFailure, why) {
+		p.tell(c, ctx, EventFailure, why, 0, &shown, err)
+	}
 	refused := p.heldBack || why == StopBreakerOpen
 	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.told() {
 		return err

@@ -15,11 +15,15 @@ import (
 
 // settled reports whether a first failure that nobody was asked to judge or to log
 // otherwise ends the call without another word: it is a lasting one, and nobody listens.
+// It may well say no: the loop serves every call.
 func settled(ctx context.Context, err error) bool {
-	e, ok := err.(*apierrors.StatusError)
-	if ok && e != nil && e.ErrStatus.Code == http.StatusNotFound && e.ErrStatus.Reason == metav1.StatusReasonNotFound &&
-		(e.ErrStatus.Details == nil || len(e.ErrStatus.Details.Causes) == 0) {
-		return defaultLoggerSilent() // a Get that finds nothing is the commonest by far
+	if e, ok := err.(*apierrors.StatusError); ok && e != nil {
+		switch s := &e.ErrStatus; {
+		case s.Code >= http.StatusInternalServerError: // most pass
+			return false
+		case s.Code == http.StatusNotFound && s.Reason == metav1.StatusReasonNotFound && (s.Details == nil || len(s.Details.Causes) == 0):
+			return defaultLoggerSilent() // a Get that finds nothing is the commonest by far
+		}
 	}
 	return settledOtherwise(ctx, err)
 }

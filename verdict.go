@@ -115,7 +115,9 @@ type Verdict struct {
 //     repeated, and calls with [VerbNone]. A create could make a second object, a
 //     deletecollection could take objects created since: both stop.
 //   - Executed, answer unusable: only reads and [VerbNone].
-func (v Verdict) Retryable(verb Verb) bool {
+func (v Verdict) Retryable(verb Verb) bool { return v.retryable(verb) }
+
+func (v *Verdict) retryable(verb Verb) bool {
 	if !v.Class.transient() {
 		return false
 	}

@@ -230,9 +230,6 @@ func (w *wire) note(k *request, req *http.Request, resp *http.Response, err erro
 // That nothing was sent is believed only where a transport was seen at work: fake
 // clientsets and test doubles never call the hooks.
 func (w *wire) correct(v *Verdict) {
-	if w == nil {
-		return
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.seen
