@@ -131,7 +131,7 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	}
 	patience, why := c.patience()-p.held, StopHeldBack
 	if c.maxElapsed > 0 {
-		if left := c.maxElapsed - (now() - p.started); left < patience {
+		if left := c.maxElapsed - (now() - c.began); left < patience {
 			patience, why = left, StopMaxElapsed
 		}
 	}
@@ -258,6 +258,14 @@ const (
 	quickPart = 10 // of the delay, for a retry that successes have paid for
 )
 
+// guardedCall is call for what needs more than the plain path.
+func guardedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, n needs) (T, error) {
+	if n&(needsLoop|needsGate) == needsGate {
+		return gatedCall(ctx, fn, opts, n)
+	}
+	return loop(ctx, fn, opts)
+}
+
 // gatedCall is call with a gate: while that limits nothing, a success costs a few atomic
 // operations.
 func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, n needs) (v T, err error) {
@@ -291,7 +299,7 @@ func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), 
 		}
 		return v, err
 	}
-	return resume(ctx, fn, opts, v, err, t)
+	return resumeHeld(ctx, fn, opts, v, err, t)
 }
 
 // reportWell tells of a success that concerns the gate.

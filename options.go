@@ -294,6 +294,7 @@ type config struct {
 	backoff       func(int) time.Duration
 	backoffFor    [len(classNames)]func(int) time.Duration
 	maxElapsed    time.Duration
+	began         time.Duration // when the call did, if that counts: then the config is of this call alone
 	attempt       time.Duration
 	maxRetryAfter time.Duration
 	condition     func(error) bool

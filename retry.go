@@ -49,10 +49,7 @@ var (
 // the compiler more than others: what it asks at once or one by one, and what is inlined,
 // is a nanosecond or two.
 func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
-	if fn == nil || ctx == nil {
-		return loop(ctx, fn, opts)
-	}
-	if ctx.Err() != nil || transportBuilt.Load() {
+	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() {
 		return loop(ctx, fn, opts)
 	}
 	n := preparedNeeds(opts)
@@ -64,13 +61,8 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 			}
 		}
 	}
-	if n&(needsLoop|needsGate|needsBreaker) != 0 {
-		if n&(needsLoop|needsGate) == needsGate {
-			return gatedCall(ctx, fn, opts, n)
-		}
-		if n&needsLoop != 0 || !n.breaker(opts).calm() {
-			return loop(ctx, fn, opts)
-		}
+	if n&(needsLoop|needsGate|needsBreaker) != 0 && (n&(needsLoop|needsGate) != 0 || !n.breaker(opts).calm()) {
+		return guardedCall(ctx, fn, opts, n)
 	}
 	v, err := fn(ctx)
 	if err == nil {
@@ -86,7 +78,7 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 		return v, err
 	}
 	if n&isPrepared == 0 {
-		return resume(ctx, fn, opts, v, err, turn{admitted: n&needsBreaker != 0})
+		return resume(ctx, fn, opts, v, err, n&needsBreaker != 0)
 	}
 	c, p := &opts[0].(*Policy).config, newProgress()
 	p.attempts, p.turn.admitted = 1, n&needsBreaker != 0
@@ -131,9 +123,15 @@ func recordedLoop[T any](ctx context.Context, fn func(context.Context) (T, error
 	return run(ctx, fn, &c, &p, v, err)
 }
 
-// resume is loop after a first attempt that failed, with what that holds of breaker and
-// gate.
-func resume[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
+// resume is loop after a first attempt that failed.
+//
+//go:noinline // so that the arguments of resumeHeld are not part of the frame of call
+func resume[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, admitted bool) (T, error) {
+	return resumeHeld(ctx, fn, opts, v, err, turn{admitted: admitted})
+}
+
+// resumeHeld is resume with what the attempt holds of breaker and gate.
+func resumeHeld[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
 	c := resolve(opts)
 	c.setDefaults()
 	p := progress{attempts: 1, turn: t}
@@ -239,7 +237,6 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 // value apart when it decides what escapes, and errors from here do.
 type progress struct {
 	attempts int
-	started  time.Duration // when the call began; only if the policy counts from there
 	failed   time.Duration // when the first attempt ended
 	held     time.Duration // in line at the gate
 	charged  time.Duration // to the budget
@@ -300,7 +297,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 		return p.stop(c, ctx, endOf(ctx), &Verdict{Class: ClassCanceled}, context.Cause(ctx))
 	}
 	if c.maxElapsed > 0 {
-		p.started = now()
+		c.began = now()
 	}
 	switch {
 	case p.wire != nil: // a Transport's own
@@ -357,7 +354,7 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	}
 
 	delay := c.delay(p, p.attempts-c.proof.uncounted(c.maxRetries), v)
-	if c.maxElapsed > 0 && delay > c.maxElapsed-(now()-p.started) {
+	if c.maxElapsed > 0 && delay > c.maxElapsed-(now()-c.began) {
 		return 0, p.stop(c, ctx, StopMaxElapsed, v, err)
 	}
 	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {

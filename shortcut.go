@@ -44,10 +44,10 @@ func settledOtherwise(ctx context.Context, err error) bool {
 func shortcut(err error) (*meaning, *metav1.Status) {
 	e, ok := err.(*apierrors.StatusError)
 	if !ok {
-		if refused(err) {
-			return &meansConnectionRefused, nil
-		}
 		if reflect.TypeOf(err) != wrapError {
+			if refused(err) {
+				return &meansConnectionRefused, nil
+			}
 			return nil, nil
 		}
 		e, _ = err.(interface{ Unwrap() error }).Unwrap().(*apierrors.StatusError)
