@@ -13,10 +13,13 @@ const (
 	needsWord                      // before a lasting error ends the call: somebody judges or listens
 
 	isPrepared // not a need: the call has one Policy that New has made, and nothing else
+)
 
+// Where the places stand.
+const (
 	needsPlace    needs = 0xff
-	breakerPlaces       = 8
-	budgetPlaces        = 16
+	breakerPlaces needs = 8
+	budgetPlaces  needs = 16
 )
 
 // needs are what calls with this policy and no other option need.
