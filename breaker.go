@@ -89,8 +89,8 @@ func (s BreakerState) String() string {
 //     gives it.
 //   - A 429 is neither: the server works and says itself when to come again. It never
 //     opens the breaker, but a probe that gets it keeps the breaker open.
-//   - Denying webhooks, calls that their caller gave up and requests that were never
-//     made count for nothing.
+//   - Webhooks and servers behind the server that fail, calls that their caller gave up and
+//     requests that were never made count for nothing. A webhook that denies is an answer.
 //
 // Closed, it opens when nearly all attempts of some seconds have failed, as
 // [BreakerConfig] says in detail. It does not open for a fault that hits a part of

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
 var errDown = errors.New("503 Service Unavailable")
@@ -99,19 +101,68 @@ func TestGuardsLeaveAPartialFaultAlone(t *testing.T) {
 	assert.GreaterOrEqual(t, 1-float64(all.failed)/float64(all.calls), 0.999, "of all calls")
 }
 
-// A success that began while the breaker was calm counts if others have failed meanwhile.
+// What only a working server answers counts if others have failed since the attempt began,
+// while the breaker was calm: a success, and a NotFound as well. The
+// caller's own error says nothing about the server.
 func TestSuccessesBesideFailuresCount(t *testing.T) {
 	for name, in := range map[string]func(*Breaker) []Option{
-		"a prepared policy":   func(b *Breaker) []Option { return []Option{New(WithBreaker(b))} },
-		"options in the call": func(b *Breaker) []Option { return []Option{WithBreaker(b), WithMaxRetries(1)} },
+		"a prepared policy":              func(b *Breaker) []Option { return []Option{New(WithBreaker(b))} },
+		"options in the call":            func(b *Breaker) []Option { return []Option{WithBreaker(b), WithMaxRetries(1)} },
+		"a prepared policy, with a gate": func(b *Breaker) []Option { return []Option{New(WithBreaker(b), WithGate(NewGate()))} },
+		"options, with a gate":           func(b *Breaker) []Option { return []Option{WithBreaker(b), WithGate(NewGate())} },
 	} {
-		b := NewBreaker(BreakerConfig{})
-		err := Run(t.Context(), func(context.Context) error {
-			b.leave(admission{}, failing, 0, nil)
-			return nil
-		}, in(b)...)
-		if err != nil || b.streak != 0 {
-			t.Errorf("%s: %v, a streak of %d", name, err, b.streak)
+		for answer, streak := range map[error]int{
+			nil: 0,
+			apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "web-0"): 0,
+			errors.New("the caller's own"):                                         1,
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBreaker(BreakerConfig{})
+				opts := in(b)
+				assert.NoError(t, Run(t.Context(), func(context.Context) error { return nil }, opts...)) // opens the gate's healthy path
+				err := Run(t.Context(), func(context.Context) error {
+					b.leave(admission{}, failing, 0, nil)
+					return answer
+				}, opts...)
+				assert.Equal(t, answer, err)
+				assert.Equal(t, streak, b.streak, "%s: %v", name, answer)
+			})
 		}
+	}
+}
+
+// A first attempt that fails is a failure for the breaker, and an open breaker refuses it,
+// on each way that a call can take.
+func TestFirstAttemptsPassTheBreaker(t *testing.T) {
+	for name, in := range map[string]func(*Breaker) []Option{
+		"a prepared policy":   func(b *Breaker) []Option { return []Option{New(WithBreaker(b), WithMaxRetries(0))} },
+		"options in the call": func(b *Breaker) []Option { return []Option{WithBreaker(b), WithMaxRetries(0)} },
+		"a prepared policy, with a gate": func(b *Breaker) []Option {
+			return []Option{New(WithBreaker(b), WithGate(NewGate()), WithMaxRetries(0))}
+		},
+		"options, with a gate": func(b *Breaker) []Option { return []Option{WithBreaker(b), WithGate(NewGate()), WithMaxRetries(0)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBreaker(BreakerConfig{})
+				opts := in(b)
+				assert.NoError(t, Run(t.Context(), func(context.Context) error { return nil }, opts...)) // opens the gate's healthy path
+				assert.Error(t, Run(t.Context(), func(context.Context) error {
+					return apierrors.NewServiceUnavailable("down")
+				}, opts...))
+				assert.Equal(t, 1, b.streak)
+
+				b.lock()
+				b.openings++
+				b.open(sinceBase(b.base), errDown)
+				b.unlock()
+				err := Run(t.Context(), func(context.Context) error {
+					t.Error("an attempt")
+					return nil
+				}, opts...)
+				assert.ErrorIs(t, err, ErrBreakerOpen)
+				assert.ErrorIs(t, err, errDown)
+			})
+		})
 	}
 }

@@ -197,8 +197,8 @@ func TestTransportGivesBackWhatItGot(t *testing.T) {
 			var server sick
 			server.down.Store(true)
 			transport := wrapper(t, k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithMaxWait(0))(roundTripper(server.serve))
-			send := func(body io.ReadCloser) error {
-				req, err := http.NewRequestWithContext(t.Context(), "POST", "https://server/api/v1/namespaces/default/configmaps", nil)
+			send := func(ctx context.Context, body io.ReadCloser) error {
+				req, err := http.NewRequestWithContext(ctx, "POST", "https://server/api/v1/namespaces/default/configmaps", nil)
 				require.NoError(t, err)
 				req.Body = body
 				resp, err := transport.RoundTrip(req)
@@ -208,22 +208,12 @@ func TestTransportGivesBackWhatItGot(t *testing.T) {
 				return err
 			}
 			for range 3 {
-				_ = send(http.NoBody)
+				_ = send(t.Context(), http.NoBody)
 			}
-			body := &closable{}
-			require.ErrorIs(t, send(body), k8sretry.ErrHeldBack)
+			body, inside := &closable{}, &closable{}
+			require.ErrorIs(t, send(t.Context(), body), k8sretry.ErrHeldBack)
 			assert.True(t, body.closed)
-			inside := &closable{}
-			_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
-				req, err := http.NewRequestWithContext(ctx, "POST", "https://server/api/v1/namespaces/default/configmaps", nil)
-				require.NoError(t, err)
-				req.Body = inside
-				resp, err := transport.RoundTrip(req)
-				if resp != nil {
-					resp.Body.Close()
-				}
-				return err
-			}, k8sretry.WithMaxRetries(0))
+			_ = k8sretry.Run(t.Context(), func(ctx context.Context) error { return send(ctx, inside) }, k8sretry.WithMaxRetries(0))
 			assert.True(t, inside.closed, "inside a Do")
 		})
 	})
