@@ -68,11 +68,14 @@ func (c *config) patience() time.Duration {
 	return duration(patience, math.MaxInt64)
 }
 
-// turn is what an attempt holds of breaker and gate, and gives back.
+// turn is what an attempt holds of breaker and gate, and gives back; and how it ended, if
+// that was not by its own doing.
 type turn struct {
 	ticket   ticket
 	admitted bool // by the breaker
 	probe    bool
+	heldBack bool   // by the gate, to the end
+	timedOut bool   // by the attempt timeout
 	epoch    uint32 // of the breaker; 0 if it was calm
 }
 
@@ -158,7 +161,7 @@ func (p *progress) refuse(c *config, ctx context.Context, why Stop, wait time.Du
 		v.Outcome = OutcomeNotExecuted
 	}
 	v.RetryAfter = max(v.RetryAfter, wait)
-	p.heldBack = why != StopBreakerOpen
+	p.turn.heldBack = why != StopBreakerOpen
 	return p.stop(c, ctx, why, &v, last)
 }
 
@@ -203,11 +206,9 @@ func (p *progress) health(ctx context.Context, v *Verdict) health {
 	if v.StatusCode == 0 && ctx.Err() != nil {
 		return unsaid // the caller has left, for whatever reason
 	}
-	if p.inner != nil {
-		switch p.inner.Stop {
-		case StopBreakerOpen, StopHeldBack, StopBudgetExhausted:
-			return unsaid // it did not ask
-		}
+	switch p.inner {
+	case StopBreakerOpen, StopHeldBack, StopBudgetExhausted:
+		return unsaid // it did not ask
 	}
 	return v.health()
 }
@@ -239,7 +240,10 @@ func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration 
 	d := float64(schedule.Delay(retry))
 	limit := max(0, schedule.withDefaults().Max)
 	if v.Class == ClassServer {
-		if p.failing++; p.failing <= byChance {
+		if p.failing <= byChance {
+			p.failing++
+		}
+		if p.failing <= byChance {
 			if v.RetryAfter == 0 && c.gate.calls.quick() {
 				d /= quickPart
 			}

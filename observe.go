@@ -240,7 +240,7 @@ func (c *config) heard(ctx context.Context, kind EventKind, why Stop) bool {
 //go:noinline // its frame must not be part of a call that waits
 func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
 	e := Event{Kind: kind, Stop: why, Delay: delay, Err: err}
-	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Held = p.attempts, c.maxRetries, c.verb, p.elapsed(), p.held
+	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Held = int(p.attempts), c.maxRetries, c.verb, p.elapsed(), p.held
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	name := e.Name()
 	if name != "" || c.name != "" { // a success at once is not worth a look-up
@@ -254,7 +254,7 @@ func (p *progress) changed(c *config, ctx context.Context, e Event) {
 	if c.observe == nil && !c.listens(ctx, e.level()) {
 		return
 	}
-	e.Function, e.Verb, e.Attempt, e.MaxRetries, e.Elapsed, e.Held = c.function(), c.verb, p.attempts, c.maxRetries, p.elapsed(), p.held
+	e.Function, e.Verb, e.Attempt, e.MaxRetries, e.Elapsed, e.Held = c.function(), c.verb, int(p.attempts), c.maxRetries, p.elapsed(), p.held
 	c.publish(ctx, e.Name(), &e)
 }
 

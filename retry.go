@@ -3,7 +3,7 @@ package k8sretry
 import (
 	"context"
 	"errors"
-	"sync"
+	"math"
 	"time"
 )
 
@@ -77,18 +77,22 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 		}
 		return v, err
 	}
-	if n&isPrepared == 0 {
-		return resume(ctx, fn, opts, v, err, n&needsBreaker != 0)
-	}
-	c, p := &opts[0].(*Policy).config, newProgress()
+	p := newProgress()
 	p.attempts, p.turn.admitted = 1, n&needsBreaker != 0
-	if delay, stopped := p.afterFailure(c, ctx, err); stopped != nil {
-		err = stopped
-	} else {
-		p.arm(delay)
-		v, err = run(ctx, fn, c, p, v, err)
+	var own *config
+	if n&isPrepared == 0 {
+		if own = newConfig(opts, n); own == nil {
+			p.last = err // to resume it is one word less
+			return resume(ctx, fn, opts, p, v)
+		}
+	}
+	delay, err := p.afterFailure(own.or(opts), ctx, err)
+	if err == nil {
+		next := p.arm(delay)
+		v, err = run(ctx, fn, own.or(opts), p, v, next)
 	}
 	p.free()
+	own.free()
 	return v, err
 }
 
@@ -115,78 +119,93 @@ func recordedLoop[T any](ctx context.Context, fn func(context.Context) (T, error
 		p.succeeded(&c, ctx)
 		return v, nil
 	}
-	delay, stopped := p.afterFailure(&c, ctx, err)
-	if stopped != nil {
-		return v, stopped
-	}
-	p.arm(delay)
-	return run(ctx, fn, &c, &p, v, err)
+	return goOn(ctx, fn, &c, p.keep(), v, err)
 }
 
-// resume is loop after a first attempt that failed.
-//
-//go:noinline // so that the arguments of resumeHeld are not part of the frame of call
-func resume[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, admitted bool) (T, error) {
-	return resumeHeld(ctx, fn, opts, v, err, turn{admitted: admitted})
+// resume is loop after a first attempt that failed, with the error in p.
+func resume[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, p *progress, v T) (T, error) {
+	c := resolve(opts)
+	c.setDefaults()
+	err := p.last
+	p.last = nil
+	return goOn(ctx, fn, &c, p, v, err)
 }
 
 // resumeHeld is resume with what the attempt holds of breaker and gate.
 func resumeHeld[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
 	c := resolve(opts)
 	c.setDefaults()
-	p := progress{attempts: 1, turn: t}
-	delay, stopped := p.afterFailure(&c, ctx, err)
-	if stopped != nil {
-		return v, stopped
-	}
-	p.arm(delay)
-	return run(ctx, fn, &c, &p, v, err)
+	p := newProgress()
+	p.attempts, p.turn = 1, t
+	return goOn(ctx, fn, &c, p, v, err)
 }
 
-// run makes the retries of all calls. It begins with the wait for the first; v and err are
-// what attempt 1 returned.
+// goOn is the call after its first failure, for options that were added up on the stack.
+func goOn[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T, err error) (T, error) {
+	delay, err := p.afterFailure(c, ctx, err)
+	if err == nil {
+		v, err = run(ctx, fn, c, p, v, p.arm(delay))
+	}
+	p.free()
+	return v, err
+}
+
+// run makes the retries of all calls. It begins with the wait for the first; v is what
+// attempt 1 returned, and its error is in p.
 //
 // Ten thousand calls may wait here at once. A goroutine whose stack has grown beyond
 // 2 KiB keeps twice that, so the frames of call and run, together with that of the
-// runtime's select, are small: for a prepared policy, what the call has to remember is
-// on the heap. For the same reason the timer is made before run is called.
-func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T, err error) (T, error) {
+// runtime's select, are small: what the call has to remember is on the heap. For the same
+// reason the timer is made before run is called.
+func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T, next sequel) (T, error) {
 	for {
-		if p.armed {
+		if next == afterWait {
 			select {
 			case <-p.timer.C:
 			case <-ctx.Done():
-				p.timer.Stop()
+				p.disarm()
 			}
 		}
-		if c.proof != nil && c.proof.queue != nil {
-			c.proof.queue(ctx)
+		var err error
+		if v, next, err = retry(ctx, fn, c, p, v); next == noMore {
+			return v, err
 		}
-		if ctx.Err() != nil { // both may have been ready
-			return v, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
-		}
-		if c.guarded() {
-			if stopped := p.admit(c, ctx, err); stopped != nil {
-				return v, stopped
-			}
-		}
-		p.last = err
-		if p.bare(c) {
-			p.attempts++
-			v, err = fn(ctx)
-		} else {
-			v, err = attempt(ctx, fn, c, p)
-		}
-		if err == nil {
-			p.succeeded(c, ctx)
-			return v, nil
-		}
-		delay, stopped := p.afterFailure(c, ctx, err)
-		if stopped != nil {
-			return v, stopped
-		}
-		p.arm(delay)
 	}
+}
+
+// retry makes one retry, and sets the timer for the next one if there is to be one.
+//
+//go:noinline // its frame must not be part of a call that waits
+func retry[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (_ T, next sequel, _ error) {
+	err := p.last
+	p.last = nil // it is err that the call has to tell
+	if c.proof != nil && c.proof.queue != nil {
+		c.proof.queue(ctx)
+	}
+	if ctx.Err() != nil { // both may have been ready
+		return v, noMore, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
+	}
+	if c.guarded() {
+		if stopped := p.admit(c, ctx, err); stopped != nil {
+			return v, noMore, stopped
+		}
+	}
+	p.last = err
+	if p.bare(c) {
+		p.count(1)
+		v, err = fn(ctx)
+	} else {
+		v, err = attempt(ctx, fn, c, p)
+	}
+	if err == nil {
+		p.succeeded(c, ctx)
+		return v, noMore, nil
+	}
+	delay, stopped := p.afterFailure(c, ctx, err)
+	if stopped != nil {
+		return v, noMore, stopped
+	}
+	return v, p.arm(delay), nil
 }
 
 // bare reports whether an attempt is nothing but a call of fn.
@@ -197,7 +216,7 @@ func (p *progress) bare(c *config) bool {
 // attempt calls fn once, with the context that the policy asks for. Breaker and gate
 // were asked before; when fn panics, they are told here.
 func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress) (T, error) {
-	p.attempts++
+	p.count(1)
 	if p.bare(c) {
 		return fn(ctx)
 	}
@@ -210,7 +229,7 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		}()
 	}
 	if p.wire != nil {
-		p.wire.begin(p.attempts)
+		p.wire.begin(int(p.attempts))
 		ctx = p.wire.context(ctx)
 		defer func() {
 			if !returned {
@@ -225,7 +244,7 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 	}
 	bounded := newAttemptContext(ctx, c.attempt)
 	ok := false
-	defer func() { p.timedOut = bounded.end(ok) }() // also when fn panics or exits
+	defer func() { p.turn.timedOut = bounded.end(ok) }() // also when fn panics or exits
 	v, err := fn(bounded)
 	returned, ok = true, err == nil || p.wire.kept()
 	return v, p.wire.unshield(err)
@@ -236,37 +255,26 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 // It never holds the config of the call: the compiler does not tell the fields of a
 // value apart when it decides what escapes, and errors from here do.
 type progress struct {
-	attempts int
 	failed   time.Duration // when the first attempt ended
 	held     time.Duration // in line at the gate
 	charged  time.Duration // to the budget
-	last     error         // of the attempt before the one that has just ended
+	last     error         // of the attempt before this one, or before this wait
 	verdict  Verdict       // on the attempt that has just ended
-	inner    *Error        // of an inner call that gave up in that attempt
 	wire     *wire         // what the wire told; nil for a read if there is no Transport
 	timer    *time.Timer
 	turn     turn
-	failing  int32   // 5xx so far
+	attempts int32
+	inner    Stop    // of an inner call that gave up in the last attempt; StopNone if there is none
+	failing  uint8   // 5xx so far, up to one more than may be by chance
 	outcome  Outcome // of all failed attempts together
-	timedOut bool    // the last attempt was ended by the attempt timeout
-	heldBack bool    // by the gate
-	armed    bool    // there is a wait before the next attempt
+	bubbled  bool    // the timer is one of a bubble of testing/synctest
 }
+
+// count counts attempts, up to two thousand millions.
+func (p *progress) count(n int) { p.attempts += int32(min(n, math.MaxInt32-int(p.attempts))) }
 
 // harmless reports whether the call changes nothing on the server.
 func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbNone && c.query }
-
-// progresses are of calls that have ended: a call that is retried is not worth an
-// allocation either. Their timers are not kept, they belong to bubbles of testing/synctest.
-var progresses = sync.Pool{New: func() any { return new(progress) }}
-
-//go:noinline // so that it is not part of the frame in which a call waits
-func newProgress() *progress { return progresses.Get().(*progress) }
-
-func (p *progress) free() {
-	*p = progress{}
-	progresses.Put(p)
-}
 
 // now is the time by the clock that progress is measured with. It is never 0.
 func now() time.Duration { return sinceBase(origin) }
@@ -320,9 +328,9 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 //	fits the deadline? > budget pays > event > (sleep > context over?)
 func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time.Duration, error) {
 	if p.attempts == 1 {
-		p.failed = now()
+		p.firstFailed()
 	}
-	p.attempts += p.wire.repeats()
+	p.count(p.wire.repeats())
 	var repeat bool
 	if p.turn.taken() {
 		repeat = p.judgeAndReport(c, ctx, err)
@@ -342,18 +350,18 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	switch {
 	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
 		return 0, p.stop(c, ctx, endOf(ctx), v, err)
-	case !repeat && (v.Class.transient() || c.verb != VerbNone) && v.Outcome != OutcomeNotExecuted && p.inner == nil:
+	case !repeat && (v.Class.transient() || c.verb != VerbNone) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
 		return 0, p.stop(c, ctx, StopOutcomeUnknown, v, err)
 	case !repeat:
 		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
 		return 0, p.stop(c, ctx, StopNonRetryable, v, err)
-	case p.attempts-c.proof.uncounted(c.maxRetries) > c.maxRetries:
+	case int(p.attempts)-c.proof.uncounted(c.maxRetries) > c.maxRetries:
 		return 0, p.stop(c, ctx, StopMaxRetries, v, err)
 	case v.RetryAfter > c.maxRetryAfter:
 		return 0, p.stop(c, ctx, StopRetryAfterTooLong, v, err)
 	}
 
-	delay := c.delay(p, p.attempts-c.proof.uncounted(c.maxRetries), v)
+	delay := c.delay(p, int(p.attempts)-c.proof.uncounted(c.maxRetries), v)
 	if c.maxElapsed > 0 && delay > c.maxElapsed-(now()-c.began) {
 		return 0, p.stop(c, ctx, StopMaxElapsed, v, err)
 	}
@@ -371,7 +379,7 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	if c.heard(ctx, EventRetry, StopNone) {
 		p.tell(c, ctx, EventRetry, StopNone, delay, v, err)
 	}
-	p.last = nil // from here on, err is what the call has to tell
+	p.last = err
 	return delay, nil
 }
 
@@ -380,11 +388,14 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 // none of them may repeat what an inner call has given up on.
 func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
 	v := &p.verdict
-	if p.inner = classify(err, v); p.inner != nil {
+	inner := classify(err, v)
+	p.inner = StopNone
+	if inner != nil {
+		p.inner = max(inner.Stop, StopNonRetryable) // also where somebody else has made it
 		if p.turn.taken() {
 			p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
 		}
-		v.Outcome, v.Detail = p.inner.Outcome, "an inner call gave up"
+		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
 		return false
 	}
 	if v.Class == ClassCanceled || v.Class == ClassPermanent {
@@ -440,7 +451,7 @@ func (c *config) repeats(v *Verdict) bool {
 func (p *progress) blameTimeout(c *config, ctx context.Context, v *Verdict) {
 	switch {
 	case c.attempt == 0 || v.StatusCode != 0 || ctx.Err() != nil:
-	case p.timedOut:
+	case p.turn.timedOut:
 		v.Class, v.Outcome, v.Detail = ClassTimeout, max(v.Outcome, OutcomeUnknown), "attempt timeout"
 	case v.Class == ClassCanceled && v.Outcome == OutcomeNotExecuted:
 		// client-go's rate limiter saw no room before the attempt's deadline.
@@ -480,18 +491,6 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 	return c.backoff
 }
 
-// arm sets the timer for the next wait. One serves all waits of a call.
-func (p *progress) arm(d time.Duration) {
-	p.armed = d > 0
-	switch {
-	case !p.armed:
-	case p.timer == nil:
-		p.timer = time.NewTimer(d)
-	default:
-		p.timer.Reset(d)
-	}
-}
-
 // succeeded ends a call that went well.
 func (p *progress) succeeded(c *config, ctx context.Context) {
 	p.wire.close()
@@ -524,14 +523,14 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	if c.heard(ctx, EventFailure, why) {
 		p.tell(c, ctx, EventFailure, why, 0, &shown, err)
 	}
-	refused := p.heldBack || why == StopBreakerOpen
+	refused := p.turn.heldBack || why == StopBreakerOpen
 	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.told() {
 		return err
 	}
 	e := &Error{
 		Function:   c.function(),
 		Verb:       c.verb,
-		Attempts:   p.attempts,
+		Attempts:   int(p.attempts),
 		Elapsed:    p.elapsed(),
 		Stop:       why,
 		RetryAfter: v.RetryAfter,
@@ -548,7 +547,7 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 			e.ended = append(e.ended, err)
 		}
 	}
-	if p.heldBack && why != StopHeldBack {
+	if p.turn.heldBack && why != StopHeldBack {
 		e.ended = append(e.ended, ErrHeldBack) // both are true
 	}
 	return e
@@ -556,10 +555,10 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 
 // told is the outcome that the error of the last attempt tells its receiver by itself.
 func (p *progress) told() Outcome {
-	if p.inner == nil {
+	if p.inner == StopNone {
 		return OutcomeNotExecuted
 	}
-	return p.inner.Outcome
+	return p.verdict.Outcome
 }
 
 // endOf says how the caller's context ended.
