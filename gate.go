@@ -20,8 +20,13 @@ import (
 // 1 to 3 s, then longer, up to 45 s, between two attempts. 429 beside successes is less
 // than that: to an attempt among others it limits them to those which the server did
 // take, at least one at a time; to an attempt alone it sets a pace, a little slower than
-// the successes of the last ten seconds. Both grow again while no 429 comes. As soon as an
-// answer comes in good time and nobody waits, there is no limit again.
+// the successes of the last ten seconds. A process that has fewer than ten of them begins
+// with one attempt in 5 s at least, and goes at a quarter of its own pace after each 429 that
+// follows a success, down to one in 40 s; faster with each success, and the longer its calls
+// wait. All of these grow again while no 429 comes. As soon as an answer comes in good time
+// and nobody waits, there is no limit again; but seats and paces last until no 429 has come
+// for ten seconds, and that of a process of few successes for the time of four attempts if
+// that is longer, 80 s at most.
 //
 // A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
 // with ErrHeldBack. A lasting answer such as NotFound is a success here. Watches, and
@@ -80,7 +85,8 @@ type GateState struct {
 	Waiting int
 	// Rest is how long no attempt will start.
 	Rest time.Duration
-	// Pace is how many attempts may start in a second; 0 if there is no such limit.
+	// Pace is how many attempts may start in a second, as of now; 0 if there is no such
+	// limit. It counts in how long the first in line has waited.
 	Pace float64
 }
 
@@ -112,7 +118,7 @@ func (g *Gate) state() GateState {
 		return s
 	}
 	now := time.Now()
-	s.Limited, s.Rest, s.Pace = true, max(0, g.law.restUntil.Sub(now)), g.law.paceAt(now)
+	s.Limited, s.Rest, s.Pace = true, max(0, g.law.restUntil.Sub(now)), g.law.urgentPace(g, now)
 	limit := g.law.limit
 	if g.law.seats > 0 {
 		limit = min(limit, grown(g.law.seats, now.Sub(g.law.seatsAt)))
@@ -204,7 +210,7 @@ func (g *Gate) enter(ctx context.Context, patience time.Duration) (t ticket, hel
 		g.mu.Unlock()
 		return ticket{}, 0, false
 	}
-	w := g.line.join()
+	w := g.line.join(now)
 	g.mu.Unlock()
 	t, ok = g.stand(ctx, w, now.Add(patience))
 	return t, time.Since(now), ok

@@ -147,6 +147,12 @@ func TestGateWhoseClockGoesBackwards(t *testing.T) {
 			enterAndLeave(t, g, throttled, 0)
 			require.Positive(t, g.State().Pace)
 		}, time.Second},
+		{"with the pace of a process of few calls", func(t *testing.T, g *Gate) {
+			for range 2 {
+				enterAndLeave(t, g, throttled, 0)
+			}
+			require.Equal(t, firstPace, g.State().Pace)
+		}, 0},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			g := NewGate()
@@ -657,4 +663,200 @@ func TestGateStandGivesUp(t *testing.T) {
 		g.leave(first, unsaid, 0, 0, 0)
 		assert.Zero(t, g.State().InFlight)
 	})
+}
+
+// slowProcess is the Gate of a process that has one success, and then a 429 to each of two
+// attempts alone. It is past its rests.
+func slowProcess(t *testing.T) *Gate {
+	g := NewGate()
+	enterAndLeave(t, g, well, 0)
+	time.Sleep(5 * time.Second)
+	enterAndLeave(t, g, throttled, 0)
+	require.Zero(t, g.State().Pace, "one alone may have come before a seat was free")
+	enterAndLeave(t, g, throttled, 0)
+	return g
+}
+
+// Ten seconds tell a process nothing that has a success in ten seconds: it goes down from
+// its own pace, and up with its own starts.
+func TestGatePaceOfASlowProcess(t *testing.T) {
+	slowDown := func(g *Gate, rate float64) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.law.slowDown(g, time.Now(), rate)
+	}
+	again := func(g *Gate, rate float64) {
+		time.Sleep(paceCuts)
+		slowDown(g, rate)
+	}
+	succeed := func(g *Gate, times, waiting int) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.line.waiting += waiting // nobody in particular
+		for range times {
+			g.law.succeeded(g, time.Now())
+		}
+		g.line.waiting -= waiting
+	}
+	for _, c := range []struct {
+		situation string
+		happens   func(*Gate)
+		pace      float64
+	}{
+		{"a second 429", func(*Gate) {}, firstPace},
+		{"in the same second a success and one more", func(g *Gate) {
+			succeed(g, 1, 0)
+			time.Sleep(paceCuts / 2)
+			slowDown(g, 0)
+		}, firstPace},
+		{"many more, and no success between them", func(g *Gate) {
+			for range 10 {
+				again(g, 0)
+			}
+		}, firstPace},
+		{"after a success one more", func(g *Gate) {
+			succeed(g, 1, 0)
+			again(g, 0)
+		}, firstPace * slowShare},
+		{"after seven successes one more", func(g *Gate) {
+			succeed(g, 7, 0)
+			again(g, 0)
+		}, 2 * firstPace * slowShare},
+		{"many times a success and one more", func(g *Gate) {
+			for range 10 {
+				succeed(g, 1, 0)
+				again(g, 0)
+			}
+		}, slowestPace},
+		{"time, in which it could have started seven", func(*Gate) {
+			time.Sleep(time.Duration(7 / firstPace * float64(time.Second)))
+		}, 2 * firstPace},
+		{"as much time, and one more", func(g *Gate) {
+			time.Sleep(time.Duration(7 / firstPace * float64(time.Second)))
+			again(g, 0)
+		}, firstPace},
+		{"seven successes", func(g *Gate) { succeed(g, 7, 0) }, 2 * firstPace},
+		{"a success, and sixty wait", func(g *Gate) { succeed(g, 1, 60) }, 2 * firstPace},
+		{"many successes until a minute ago", func(g *Gate) {
+			g.law.pace, g.law.slowly, g.law.pacedAt = 100, false, time.Now().Add(-paceCuts)
+			slowDown(g, 0.5)
+		}, slowShare * fewSuccesses},
+		{"many successes, and then one more 429", func(g *Gate) { again(g, 10) }, paceShare * 10},
+		{"nearly as many", func(g *Gate) {
+			g.law.pace = 0
+			again(g, 0.99*fewSuccesses)
+		}, paceShare * 0.99 * fewSuccesses},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := slowProcess(t)
+				c.happens(g)
+				assert.InDelta(t, c.pace, g.State().Pace, c.pace/20)
+			})
+		})
+	}
+}
+
+// A success ends the rests of a process that had none. What it has learnt outlasts them.
+func TestGatePaceOutlastsRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate()
+		for range 2 {
+			enterAndLeave(t, g, throttled, 0)
+		}
+		assert.InDelta(t, firstPace, g.State().Pace, 0.01)
+		assert.Positive(t, g.State().Rest)
+		enterAndLeave(t, g, well, 0)
+		assert.Zero(t, g.State().Rest)
+		began := time.Now()
+		enterAndLeave(t, g, well, 0)
+		assert.Greater(t, time.Since(began), 4*time.Second)
+	})
+}
+
+// Ten seconds without a 429 are no proof where a process has asked once in them.
+func TestGateOfASlowProcessForgetsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := slowProcess(t)
+		began := time.Now()
+		after := time.Duration(slowForgets / g.law.pace * float64(time.Second))
+		require.Greater(t, after, recently+time.Second)
+		time.Sleep(recently + time.Second)
+		enterAndLeave(t, g, well, 0)
+		assert.Positive(t, g.State().Pace)
+		time.Sleep(after - time.Since(began) + time.Millisecond)
+		enterAndLeave(t, g, well, 0)
+		assert.Equal(t, GateState{}, g.State())
+	})
+}
+
+// What a success proves depends on how often the process could have asked.
+func TestGateForgetsAfter(t *testing.T) {
+	for _, c := range []struct {
+		pace   float64
+		slowly bool
+		want   time.Duration
+	}{
+		{0, false, recently},
+		{0, true, recently},
+		{0.85, false, recently},
+		{0.85, true, recently},
+		{firstPace, true, 20 * time.Second},
+		{firstPace * slowShare, true, 80 * time.Second},
+		{slowestPace, true, 80 * time.Second},
+		{math.SmallestNonzeroFloat64, true, 80 * time.Second},
+	} {
+		l := law{pace: c.pace, slowly: c.slowly}
+		assert.Equal(t, c.want, l.forgetsAfter(), "%+v", c)
+	}
+}
+
+// No time, no number of successes and no wait makes a pace what it must not be.
+func TestGatePaceKeepsItsBounds(t *testing.T) {
+	times := []time.Duration{math.MinInt64, -time.Hour, 0, 1, time.Second, time.Hour, math.MaxInt64}
+	for _, pace := range []float64{slowestPace, firstPace, fewSuccesses} {
+		for _, gained := range []float64{0, 1, 1e9, 1e18} {
+			for _, after := range times {
+				for _, waited := range times {
+					now := time.Now()
+					g := NewGate()
+					g.law.restrict(g, now)
+					g.law.pace, g.law.slowly, g.law.pacedAt, g.law.gained = pace, true, now.Add(-after), gained
+					g.line.join(now.Add(-waited))
+					got := g.law.urgentPace(g, now)
+					assert.GreaterOrEqual(t, got, pace)
+					assert.False(t, math.IsNaN(got) || math.IsInf(got, 0), got)
+					wait := g.law.wait(g, now)
+					assert.True(t, 0 <= wait && wait <= slowestStart, wait)
+					g.law.slowDown(g, now.Add(time.Hour), 0)
+					assert.True(t, slowestPace <= g.law.pace && g.law.pace <= fewSuccesses, g.law.pace)
+				}
+			}
+		}
+	}
+}
+
+// The longer the first in line has waited, the faster goes a process of few successes.
+// That of a process of many follows what it was given.
+func TestGateUrgency(t *testing.T) {
+	for _, slowly := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			now := time.Now()
+			g := NewGate()
+			g.law.restrict(g, now)
+			g.law.pace, g.law.pacedAt, g.law.slowly = 0.5, now, slowly
+			first := g.line.join(now)
+			g.line.join(now.Add(30 * time.Second))
+			for waited, times := range map[time.Duration]float64{-time.Hour: 1, 0: 1, 10 * time.Second: 1.25, 20 * time.Second: 2, 60 * time.Second: 10} {
+				g.law.pacedAt = now.Add(waited) // it has not grown
+				if !slowly {
+					times = 1
+				}
+				assert.InDelta(t, times*0.5, g.law.urgentPace(g, now.Add(waited)), 1e-9, "%v, %v", slowly, waited)
+			}
+			g.line.leave(first)
+			g.law.pacedAt = now.Add(30 * time.Second)
+			assert.InDelta(t, 0.5, g.law.urgentPace(g, now.Add(30*time.Second)), 1e-9, "the next has just come")
+		})
+	}
 }

@@ -29,6 +29,8 @@ type law struct {
 
 	pace        float64 // starts in a second, at the time pacedAt; 0 for any
 	pacedAt     time.Time
+	slowly      bool    // the pace is that of a process of few successes, see slowPace
+	gained      float64 // successes since then, more of them where many calls wait
 	throttledAt time.Time
 	lastStart   time.Time
 
@@ -67,6 +69,15 @@ const (
 	paceGrowth = 0.02 // times the square of the seconds since the cut
 	paceCuts   = time.Second
 
+	fewSuccesses = 1.0              // in a second: of less, ten seconds tell nothing
+	firstPace    = 0.2              // of a process of few successes, at least
+	slowShare    = 0.25             // of its own pace, after a 429 that followed a success
+	slowestPace  = 0.025            // whatever follows
+	slowForgets  = 4                // starts at its pace without a 429, and it is forgotten,
+	surelyForgot = 80 * time.Second // or as long
+	urgentAfter  = 20 * time.Second // in line: twice the pace, see urgentPace
+	manyWait     = 10               // calls in line: a success counts twice, see succeeded
+
 	loneShare = 16 // successes for one 429 to a lone attempt: before it a seat may not have been free yet
 
 	quickTokens = 3 // quick retries in a row, see quick
@@ -84,7 +95,7 @@ func (l *law) wait(g *Gate, now time.Time) time.Duration {
 	wait := l.restUntil.Sub(now)
 	if wait > longestRest || l.lastStart.After(now) {
 		// The clock has gone back, as between two bubbles of testing/synctest.
-		l.restUntil, l.lastStart, wait = time.Time{}, now, 0
+		l.restUntil, l.lastStart, l.pace, wait = time.Time{}, now, 0, 0
 	}
 	if inFlight >= math.Floor(l.limit) {
 		// Those under way may never end: a lost connection, a log that is followed. They
@@ -94,7 +105,7 @@ func (l *law) wait(g *Gate, now time.Time) time.Duration {
 	if l.seats > 0 && inFlight >= math.Floor(grown(l.seats, now.Sub(l.seatsAt))) {
 		wait = max(wait, l.seatsAt.Add(growth((inFlight+1)/l.seats)).Sub(now))
 	}
-	if pace := l.paceAt(now); pace > 0 {
+	if pace := l.urgentPace(g, now); pace > 0 {
 		wait = max(wait, l.lastStart.Add(time.Duration(float64(time.Second)/pace)).Sub(now))
 	}
 	return max(0, wait)
@@ -133,15 +144,17 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 		l.throttledAt = now
 		rate, beside := l.rate(g, now), g.inFlight()
 		lone := beside == 0 && !t.beside
-		if lone && rate > 0 {
+		if lone {
 			l.lone++
 		}
-		switch {
-		case rate == 0:
+		again := lone && l.lone > 1
+		if rate == 0 {
 			l.overload(g, now, t, took, false)
-		case l.lone > 1 && lone:
+		}
+		switch {
+		case again:
 			l.slowDown(g, now, rate)
-		default:
+		case rate > 0:
 			l.takeSeats(g, now, float64(beside))
 		}
 		if rate*retryAfter.Seconds() < 1 && (rate == 0 || lone) {
@@ -154,7 +167,7 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 	if g.line.waiting > 0 {
 		return
 	}
-	if now.Sub(l.throttledAt).Abs() > recently {
+	if now.Sub(l.throttledAt).Abs() > l.forgetsAfter() {
 		l.pace, l.seats, l.lone = 0, 0, 0
 	}
 	if g.mode.Load() == gateLimited && l.limit >= noLimit && l.pace == 0 && l.seats == 0 {
@@ -167,6 +180,9 @@ func (l *law) succeeded(g *Gate, now time.Time) {
 	l.fails, l.slow, l.rest, l.barren = 0, 0, 0, false
 	l.restUntil = time.Time{}
 	l.lone = max(0, l.lone-1.0/loneShare)
+	// Where many wait, the process is one of many calls, and has learnt nothing of late
+	// because it was held back: after an outage it is soon as fast as it was.
+	l.gained += 1 + float64(g.line.waiting)/manyWait
 	if l.credit = max(0, l.credit-1); l.credit == 0 {
 		g.worry.Store(false)
 	}
@@ -242,7 +258,26 @@ func (l *law) slowDown(g *Gate, now time.Time, rate float64) {
 		return
 	}
 	l.restrict(g, now)
-	l.pace, l.pacedAt = paceShare*rate, now
+	pace, slowly := paceShare*rate, rate < fewSuccesses
+	if slowly {
+		pace = l.slowPace(now, pace)
+	}
+	l.pace, l.slowly, l.pacedAt, l.gained = pace, slowly, now, 0
+}
+
+// slowPace is the pace of a process of few successes, in place of one that follows their
+// number: what the server gives cannot be told from one or two in ten seconds. Such a
+// process goes down from its own pace. It does so once for all 429 with no success between
+// them, as the rests grow with the others; so a short trouble does not make it crawl.
+func (l *law) slowPace(now time.Time, measured float64) float64 {
+	switch pace := l.paceAt(now); {
+	case pace == 0:
+		return max(firstPace, measured)
+	case l.slowly && l.gained == 0:
+		return l.pace
+	default:
+		return max(slowestPace, slowShare*min(pace, fewSuccesses))
+	}
 }
 
 // takeSeats limits the attempts under way to those beside which one was refused: a server
@@ -275,12 +310,40 @@ func growth(factor float64) time.Duration {
 	return time.Duration(math.Sqrt(max(0, factor-1)/paceGrowth)*float64(time.Second)) + time.Millisecond
 }
 
-// paceAt is the pace now, 0 if there is none.
+// paceAt is the pace now, 0 if there is none. It grows with the seconds; that of a process
+// of few successes with those, or with the starts for which there was time, because more
+// often it learns nothing.
 func (l *law) paceAt(now time.Time) float64 {
-	if l.pace == 0 {
+	switch after := now.Sub(l.pacedAt); {
+	case l.pace == 0:
 		return 0
+	case l.slowly:
+		starts := max(after.Seconds()*l.pace, l.gained)
+		return l.pace * (1 + paceGrowth*starts*starts)
+	default:
+		return grown(l.pace, after)
 	}
-	return grown(l.pace, now.Sub(l.pacedAt))
+}
+
+// urgentPace is the pace at which attempts start. Processes of few successes find their
+// paces by chance, and know nothing of each other. How long a call has waited is the same
+// measure to all of them: where it is long the process goes faster, so that others meet
+// more 429 and go slower, and nobody's calls wait much longer than everybody's.
+func (l *law) urgentPace(g *Gate, now time.Time) float64 {
+	pace := l.paceAt(now)
+	if l.slowly && g.line.first != nil {
+		waited := max(0, now.Sub(g.line.first.joined).Seconds()) / urgentAfter.Seconds()
+		pace *= 1 + waited*waited
+	}
+	return pace
+}
+
+// forgetsAfter is how long there must be no 429 before pace and seats are forgotten.
+func (l *law) forgetsAfter() time.Duration {
+	if l.pace == 0 || !l.slowly {
+		return recently
+	}
+	return max(recently, time.Duration(min(slowForgets/l.pace, surelyForgot.Seconds())*float64(time.Second)))
 }
 
 // remember notes the successes so far. It reports whether there were none since the last

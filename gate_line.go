@@ -16,11 +16,12 @@ type line struct {
 
 type waiter struct {
 	poked      chan struct{}
+	joined     time.Time
 	prev, next *waiter
 }
 
-func (l *line) join() *waiter {
-	w := &waiter{poked: make(chan struct{}, 1), prev: l.last}
+func (l *line) join(now time.Time) *waiter {
+	w := &waiter{poked: make(chan struct{}, 1), joined: now, prev: l.last}
 	if l.last == nil {
 		l.first = w
 	} else {
