@@ -23,6 +23,10 @@ type world struct {
 	came  chan arrival
 
 	settled time.Time
+
+	// What has been met on the way.
+	slow, slower, urgent bool // the pace of a process of few successes
+	drained, opened      time.Duration
 }
 
 type inLine struct {
@@ -55,6 +59,20 @@ func (w *world) call(patience time.Duration) {
 // settle lets everybody go who can, and looks at what must hold. It returns how many
 // attempts have started.
 func (w *world) settle() (started int) {
+	started, late := w.look()
+	for late {
+		time.Sleep(tick)
+		var more int
+		more, late = w.look()
+		require.Positive(w.t, more, "the first could go, and sleeps")
+		started += more
+	}
+	return started
+}
+
+// look does that for this moment. late tells that the first in line could go, and has not
+// noticed: seats and a pace grow while one sleeps. The next tick wakes him.
+func (w *world) look() (started int, late bool) {
 	limit := w.limit
 	synctest.Wait()
 	first := -1
@@ -86,9 +104,8 @@ func (w *world) settle() (started int) {
 	limited := g.mode.Load() == gateLimited
 	if w.limit = g.law.limit; limited && started > 0 && limit > 0 {
 		// Beyond it goes one where nobody has for long.
-		if float64(len(w.under)) > max(limit, w.limit) {
-			require.LessOrEqual(w.t, started, 1+int(now.Sub(w.settled)/stuck))
-		}
+		room := max(0, max(limit, w.limit)-float64(len(w.under)-started))
+		require.LessOrEqual(w.t, float64(started), room+1+float64(now.Sub(w.settled)/stuck))
 	}
 	w.settled = now
 	if !limited {
@@ -96,12 +113,18 @@ func (w *world) settle() (started int) {
 	}
 	require.True(w.t, limited || g.line.waiting == 0, "who waits although there is no limit?")
 	if g.line.waiting > 0 {
-		require.Positive(w.t, g.law.wait(g, now), "the first could go, and sleeps")
+		late = g.law.wait(g, now) == 0
+		require.True(w.t, !late || g.law.pace > 0 || g.law.seats > 0, "the first could go, and sleeps")
 		require.True(w.t, g.ticking)
+	}
+	if limited && g.law.slowly && g.law.pace > 0 {
+		w.slow = true
+		w.slower = w.slower || g.law.pace < firstPace
+		w.urgent = w.urgent || g.line.waiting > 0 && g.law.urgentPace(g, now) > 2*g.law.pace
 	}
 	require.GreaterOrEqual(w.t, max(g.law.limit, 1), 1.0)
 	require.False(w.t, math.IsNaN(g.law.limit) || math.IsNaN(g.law.pace) || math.IsInf(g.law.pace, 0))
-	return started
+	return started, late
 }
 
 // end ends one of the attempts under way.
@@ -129,6 +152,23 @@ func (w *world) step(op, a, b, c byte) {
 	w.settle()
 }
 
+// drain ends all attempts well: then whoever waits goes soon, after the rest there may be.
+func (w *world) drain() {
+	began, rest := time.Now(), w.g.State().Rest
+	for len(w.under)+len(w.line) > 0 {
+		for len(w.under) > 0 {
+			w.end(0, well, 0, 0, 0)
+		}
+		time.Sleep(tick)
+		w.settle()
+		w.drained = max(w.drained, time.Since(began)-rest)
+		require.LessOrEqual(w.t, time.Since(began)-rest, stuck, "everybody goes")
+	}
+}
+
+// slowestStart is how long the slowest pace lets an attempt wait, if nothing hurries it.
+const slowestStart = time.Duration(float64(time.Second) / slowestPace)
+
 // finish ends all attempts and calls, and then the server is well.
 func (w *world) finish() {
 	for _, c := range w.line {
@@ -140,12 +180,14 @@ func (w *world) finish() {
 		w.end(0, unsaid, 0, 0, 0)
 	}
 	w.settle()
-	for n := 0; w.g.State().Limited; n++ {
-		require.Less(w.t, n, 40, "the gate opens again")
+	began, rest := time.Now(), w.g.State().Rest
+	for w.g.State().Limited {
+		require.Less(w.t, time.Since(began)-rest, surelyForgot+slowestStart, "the gate opens again")
 		ticket, _, ok := w.g.enter(w.t.Context(), time.Hour)
 		require.True(w.t, ok)
 		time.Sleep(time.Second)
 		w.g.leave(ticket, well, 0, 0, 0)
+		w.opened = max(w.opened, time.Since(began)-rest)
 	}
 	require.Equal(w.t, GateState{}, w.g.State())
 	require.Nil(w.t, w.g.line.first)
@@ -157,34 +199,58 @@ func (w *world) finish() {
 	require.False(w.t, w.g.ticking)
 }
 
-func play(t *testing.T, script []byte) {
+func play(t *testing.T, script []byte) (w *world) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, g: NewGate(), came: make(chan arrival, len(script)+1)}
-		for ; len(script) >= 4; script = script[4:] {
-			w.step(script[0], script[1], script[2], script[3])
+		w = &world{t: t, g: NewGate(), came: make(chan arrival, len(script)+1)}
+		for s := script; len(s) >= 4; s = s[4:] {
+			w.step(s[0], s[1], s[2], s[3])
+		}
+		if len(script)%2 == 0 {
+			w.drain()
 		}
 		w.finish()
 	})
+	return w
 }
 
 // Whatever happens in whatever order: nobody waits who could go, or longer than it would,
-// nobody overtakes, what is limited is limited, nothing leaks, and the gate opens again.
+// nobody overtakes, what is limited is limited, nothing leaks, everybody goes once the
+// server is well, and the gate opens again.
 func TestGateProperties(t *testing.T) {
+	var slow, slower, urgent int
+	var drained, opened time.Duration
+	count := func(n *int, met bool) {
+		if met {
+			*n++
+		}
+	}
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		script := make([]byte, 4*(50+random.IntN(150)))
-		calm := random.IntN(2) == 0 // mostly successes
+		script := make([]byte, 4*(50+random.IntN(150))+random.IntN(2))
+		kind := random.IntN(3)
 		for i := range script {
 			script[i] = byte(random.Uint32())
-			if i%4 == 1 && calm && random.IntN(4) > 0 {
+			if i%4 != 1 || random.IntN(4) == 0 {
+				continue
+			}
+			switch kind {
+			case 1: // mostly successes
 				script[i] = byte(well)
+			case 2: // mostly a rate limit
+				script[i] = []byte{byte(well), byte(throttled), byte(throttled)}[random.IntN(3)]
 			}
 		}
-		play(t, script)
+		w := play(t, script)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
+		count(&slow, w.slow)
+		count(&slower, w.slower)
+		count(&urgent, w.urgent)
+		drained, opened = max(drained, w.drained), max(opened, w.opened)
 	}
+	t.Logf("%d with a slow pace, %d with a slower one, %d in a hurry; drained within %v, open within %v", slow, slower, urgent, drained, opened)
+	require.Greater(t, min(slow, slower, urgent), 3, "the scripts reach the paces of processes of few successes")
 }
 
 func FuzzGate(f *testing.F) {
