@@ -207,6 +207,7 @@ func (g *Gate) enter(ctx context.Context, patience time.Duration) (t ticket, hel
 		return t, 0, true
 	}
 	if patience <= 0 {
+		g.law.left++
 		g.mu.Unlock()
 		return ticket{}, 0, false
 	}

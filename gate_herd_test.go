@@ -119,16 +119,17 @@ func (s *trouble) back() time.Time {
 	return s.served[i]
 }
 
-// outcome is when a call began, and how long it took.
+// outcome is when a call began, how long it took, and whether it succeeded.
 type outcome struct {
 	began time.Time
 	took  time.Duration
+	well  bool
 }
 
 // callers lets a process call a server for five minutes: so many calls at once or one
 // after the other, then a pause.
-func callers(t *testing.T, s *trouble, calls int, atOnce bool, pause func() time.Duration) (outcomes []outcome) {
-	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
+func callers(t *testing.T, s *trouble, calls int, atOnce bool, pause func() time.Duration, opts ...k8sretry.Option) (outcomes []outcome) {
+	policy := k8sretry.New(append(opts, k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))...)
 	s.begin = time.Now()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -137,8 +138,10 @@ func callers(t *testing.T, s *trouble, calls int, atOnce bool, pause func() time
 		err := k8sretry.Run(t.Context(), s.serve, policy)
 		mu.Lock()
 		defer mu.Unlock()
-		assert.NoError(t, err)
-		outcomes = append(outcomes, outcome{began, time.Since(began)})
+		if len(opts) == 0 {
+			assert.NoError(t, err)
+		}
+		outcomes = append(outcomes, outcome{began, time.Since(began), err == nil})
 	}
 	for time.Since(s.begin) < 5*time.Minute {
 		time.Sleep(pause())
@@ -176,6 +179,33 @@ func TestGateOfManyCallsAfterAnOutage(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Who fails fast has nobody in line, and is no process of few calls for that. After a short
+// outage its successes still count: they set the pace of a process of many calls, which
+// grows by the second, or is forgotten.
+func TestGateOfManyImpatientCallsAfterAnOutage(t *testing.T) {
+	for _, c := range []struct{ outage, patience, after time.Duration }{
+		{time.Minute, 0, 3 * time.Second},
+		{time.Minute, time.Second, 3 * time.Second},
+		{10 * time.Second, 0, 11 * time.Second},
+		{10 * time.Second, time.Second, 19 * time.Second},
+	} {
+		t.Run(fmt.Sprint("an outage of ", c.outage, ", calls that wait ", c.patience), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &trouble{from: 30 * time.Second, to: 30*time.Second + c.outage}
+				outcomes := callers(t, s, 1, true, func() time.Duration { return time.Second / 20 }, k8sretry.WithMaxWait(c.patience))
+				back, failed := s.back(), 0
+				for _, o := range outcomes {
+					if o.began.Sub(back) > c.after && !o.well {
+						failed++
+					}
+				}
+				t.Logf("back after %v; of the calls made %v later and on %d failed", back.Sub(s.begin)-s.to, c.after, failed)
+				assert.Zero(t, failed)
+			})
+		})
 	}
 }
 

@@ -860,3 +860,15 @@ func TestGateUrgency(t *testing.T) {
 		})
 	}
 }
+
+// Who has left counts for the next success, and no more.
+func TestGateCountsWhoHasLeftOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := slowProcess(t)
+		g.law.left = 6 * manyWait
+		for _, gained := range []float64{7, 8} {
+			g.law.succeeded(g, time.Now())
+			assert.InDelta(t, gained, g.law.gained, 1e-9)
+		}
+	})
+}

@@ -31,6 +31,7 @@ type law struct {
 	pacedAt     time.Time
 	slowly      bool    // the pace is that of a process of few successes, see slowPace
 	gained      float64 // successes since then, more of them where many calls wait
+	left        int     // calls that have not waited until they could go, since the last success
 	throttledAt time.Time
 	lastStart   time.Time
 
@@ -76,7 +77,7 @@ const (
 	slowForgets  = 4                // starts at its pace without a 429, and it is forgotten,
 	surelyForgot = 80 * time.Second // or as long
 	urgentAfter  = 20 * time.Second // in line: twice the pace, see urgentPace
-	manyWait     = 10               // calls in line: a success counts twice, see succeeded
+	manyWait     = 10               // calls in line, or gone from it: a success counts twice, see succeeded
 
 	loneShare = 16 // successes for one 429 to a lone attempt: before it a seat may not have been free yet
 
@@ -180,9 +181,10 @@ func (l *law) succeeded(g *Gate, now time.Time) {
 	l.fails, l.slow, l.rest, l.barren = 0, 0, 0, false
 	l.restUntil = time.Time{}
 	l.lone = max(0, l.lone-1.0/loneShare)
-	// Where many wait, the process is one of many calls, and has learnt nothing of late
+	// Where many wait, or would not wait so long, the process is one of many calls, and has learnt nothing of late
 	// because it was held back: after an outage it is soon as fast as it was.
-	l.gained += 1 + float64(g.line.waiting)/manyWait
+	l.gained += 1 + float64(g.line.waiting+l.left)/manyWait
+	l.left = 0
 	if l.credit = max(0, l.credit-1); l.credit == 0 {
 		g.worry.Store(false)
 	}

@@ -69,6 +69,7 @@ func (g *Gate) stand(ctx context.Context, w *waiter, until time.Time) (ticket, b
 		now := time.Now()
 		if ctx.Err() != nil || !now.Before(until) {
 			g.line.leave(w)
+			g.law.left++
 			g.mu.Unlock()
 			return ticket{}, false
 		}
