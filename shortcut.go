@@ -61,7 +61,7 @@ func shortcut(err error) (*meaning, *metav1.Status) {
 	}
 	switch s.Code {
 	case http.StatusServiceUnavailable:
-		if s.Reason == metav1.StatusReasonServiceUnavailable && (s.Message == "" || len(s.Message) > 11 && s.Message[:11] == "the server ") {
+		if isUnavailable(s.Reason) && (s.Message == "" || len(s.Message) > 11 && s.Message[:11] == "the server ") {
 			return &meansUnavailable, s
 		}
 	case http.StatusNotFound:
@@ -80,6 +80,12 @@ func shortcut(err error) (*meaning, *metav1.Status) {
 		}
 	}
 	return judgeStatus(s), s
+}
+
+// isUnavailable reports whether r is metav1.StatusReasonServiceUnavailable. Two short
+// comparisons take no call, one long one does.
+func isUnavailable(r metav1.StatusReason) bool {
+	return len(r) == 18 && r[:16] == "ServiceUnavailab" && r[16:] == "le"
 }
 
 // refused reports whether err is the refusal of a dial below an HTTP client.
