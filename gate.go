@@ -20,13 +20,13 @@ import (
 // 1 to 3 s, then longer, up to 45 s, between two attempts. 429 beside successes is less
 // than that: to an attempt among others it limits them to those which the server did
 // take, at least one at a time; to an attempt alone it sets a pace, a little slower than
-// the successes of the last ten seconds. A process that has fewer than ten of them begins
-// with one attempt in 5 s at least, and goes at a quarter of its own pace after each 429 that
-// follows a success, down to one in 40 s; faster with each success, and the longer its calls
-// wait. All of these grow again while no 429 comes. As soon as an answer comes in good time
-// and nobody waits, there is no limit again; but seats and paces last until no 429 has come
-// for ten seconds, and that of a process of few successes for the time of four attempts if
-// that is longer, 80 s at most.
+// the successes of the last ten seconds, and another one only after the next success. A
+// process that has fewer than ten of them begins with one attempt in 5 s at least, and goes at
+// a quarter of its own pace after each 429 that follows a success, down to one in 40 s;
+// faster with each success, and the longer its calls wait. All of these grow again while no
+// 429 comes. As soon as an answer comes in good time and nobody waits, there is no limit
+// again; but seats and paces last until no 429 has come for ten seconds, and that of a
+// process of few successes for the time of four attempts if that is longer, 80 s at most.
 //
 // A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
 // with ErrHeldBack. A lasting answer such as NotFound is a success here. Watches, and

@@ -739,9 +739,19 @@ func TestGatePaceOfASlowProcess(t *testing.T) {
 		{"a success, and sixty wait", func(g *Gate) { succeed(g, 1, 60) }, 2 * firstPace},
 		{"many successes until a minute ago", func(g *Gate) {
 			g.law.pace, g.law.slowly, g.law.pacedAt = 100, false, time.Now().Add(-paceCuts)
+			succeed(g, 1, 0)
 			slowDown(g, 0.5)
 		}, slowShare * fewSuccesses},
-		{"many successes, and then one more 429", func(g *Gate) { again(g, 10) }, paceShare * 10},
+		{"many successes, and then nothing but 429", func(g *Gate) {
+			g.law.pace, g.law.slowly = 100, false
+			again(g, 50)
+			again(g, 10)
+			again(g, 0)
+		}, grown(100, 3*paceCuts)},
+		{"many successes, and then one more 429", func(g *Gate) {
+			succeed(g, 1, 0)
+			again(g, 10)
+		}, paceShare * 10},
 		{"nearly as many", func(g *Gate) {
 			g.law.pace = 0
 			again(g, 0.99*fewSuccesses)

@@ -254,10 +254,20 @@ func (l *law) open(g *Gate) {
 }
 
 // slowDown sets the pace: a server that answers 429 and others with success is asked for
-// less than it has just given.
+// less than it has just given. It does so once for all 429 with no success between them, as
+// the rests grow with the others: what is measured while nothing succeeds is the trouble,
+// and not what the server gives.
 func (l *law) slowDown(g *Gate, now time.Time, rate float64) {
-	if l.paceAt(now) > 0 && now.Sub(l.pacedAt).Abs() < paceCuts {
-		return
+	if l.paceAt(now) > 0 {
+		if now.Sub(l.pacedAt).Abs() < paceCuts {
+			return
+		}
+		if l.gained == 0 {
+			if l.slowly {
+				l.pacedAt = now // it grows from here
+			}
+			return
+		}
 	}
 	l.restrict(g, now)
 	pace, slowly := paceShare*rate, rate < fewSuccesses
@@ -269,17 +279,13 @@ func (l *law) slowDown(g *Gate, now time.Time, rate float64) {
 
 // slowPace is the pace of a process of few successes, in place of one that follows their
 // number: what the server gives cannot be told from one or two in ten seconds. Such a
-// process goes down from its own pace. It does so once for all 429 with no success between
-// them, as the rests grow with the others; so a short trouble does not make it crawl.
+// process goes down from its own pace.
 func (l *law) slowPace(now time.Time, measured float64) float64 {
-	switch pace := l.paceAt(now); {
-	case pace == 0:
+	pace := l.paceAt(now)
+	if pace == 0 {
 		return max(firstPace, measured)
-	case l.slowly && l.gained == 0:
-		return l.pace
-	default:
-		return max(slowestPace, slowShare*min(pace, fewSuccesses))
 	}
+	return max(slowestPace, slowShare*min(pace, fewSuccesses))
 }
 
 // takeSeats limits the attempts under way to those beside which one was refused: a server
