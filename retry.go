@@ -21,8 +21,9 @@ import (
 // makes none, and its cause is returned; a nil fn and options that make no sense
 // are reported without an attempt, too.
 //
-// Do is safe for concurrent use if fn is. It allocates nothing when fn succeeds at
-// once, unless an option needs it (a writing verb, a timeout).
+// Do is safe for concurrent use if fn is; a slice of options must not change meanwhile.
+// It allocates nothing when fn succeeds at once, unless an option needs it (a writing
+// verb, a timeout).
 func Do[T any](ctx context.Context, fn func(context.Context) (T, error), opts ...Option) (T, error) {
 	return call(ctx, fn, opts)
 }
@@ -270,7 +271,7 @@ type progress struct {
 	bubbled  bool    // the timer is one of a bubble of testing/synctest
 }
 
-// count counts attempts, up to two thousand millions.
+// count counts attempts, up to two thousand millions, after which every call ends.
 func (p *progress) count(n int) { p.attempts += int32(min(n, math.MaxInt32-int(p.attempts))) }
 
 // harmless reports whether the call changes nothing on the server.
@@ -355,7 +356,7 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	case !repeat:
 		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
 		return 0, p.stop(c, ctx, StopNonRetryable, v, err)
-	case int(p.attempts)-c.proof.uncounted(c.maxRetries) > c.maxRetries:
+	case int(p.attempts)-c.proof.uncounted(c.maxRetries) > c.maxRetries || p.attempts == math.MaxInt32:
 		return 0, p.stop(c, ctx, StopMaxRetries, v, err)
 	case v.RetryAfter > c.maxRetryAfter:
 		return 0, p.stop(c, ctx, StopRetryAfterTooLong, v, err)

@@ -190,7 +190,7 @@ func TestRetriedCallsBesideEachOther(t *testing.T) {
 	all.Wait()
 }
 
-// A call that never ends does not begin again.
+// A call without end does not begin again: it ends.
 func TestAttemptsDoNotOverflow(t *testing.T) {
 	p := progress{attempts: math.MaxInt32 - 1}
 	for range 3 {
@@ -198,6 +198,13 @@ func TestAttemptsDoNotOverflow(t *testing.T) {
 	}
 	p.count(math.MaxInt)
 	assert.Equal(t, int32(math.MaxInt32), p.attempts)
+
+	for _, retries := range []int{math.MaxInt32 - 1, math.MaxInt32, math.MaxInt} {
+		c := resolve([]Option{WithMaxRetries(retries), WithLogger(nil)})
+		c.setDefaults()
+		_, err := p.afterFailure(&c, t.Context(), apierrors.NewServiceUnavailable("not yet"))
+		require.ErrorIs(t, err, ErrMaxRetries)
+	}
 
 	c := resolve([]Option{WithGate(NewGate()), WithMaxDelay(time.Hour)})
 	c.setDefaults()
