@@ -40,7 +40,7 @@ func newAttemptContext(parent context.Context, timeout time.Duration) *attemptCo
 		Context: inner, cancel: cancel, parent: parent, deadline: time.Now().Add(timeout), link: new(link), done: make(chan struct{}),
 	}
 	self, held := weak.Make(c), c.link
-	c.unlink = context.AfterFunc(parent, func() {
+	c.unlink = context.AfterFunc(attemptAbove(parent), func() {
 		if c := self.Value(); c != nil {
 			c.finish(c.parent.Err(), context.Cause(c.parent), false)
 		}
@@ -49,6 +49,26 @@ func newAttemptContext(parent context.Context, timeout time.Duration) *attemptCo
 	runtime.AddCleanup(c, func(unlink func() bool) { unlink() }, c.unlink)
 	c.timer = time.AfterFunc(timeout, func() { c.finish(context.DeadlineExceeded, context.DeadlineExceeded, true) })
 	return c
+}
+
+// attemptKey is for what finds the context of an attempt above others.
+type attemptKey struct{}
+
+// attemptAbove is the context of an attempt that ends when ctx does, if there is one: for a
+// context with nothing but values on top of it, package context would start a goroutine
+// that waits for its end.
+func attemptAbove(ctx context.Context) context.Context {
+	if above, ok := ctx.Value(attemptKey{}).(*attemptContext); ok && above.Done() == ctx.Done() {
+		return above
+	}
+	return ctx
+}
+
+func (c *attemptContext) Value(key any) any {
+	if key == (attemptKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
 }
 
 // finish ends the context; the first to come names the reason, for good.

@@ -188,6 +188,40 @@ func TestAttemptTimeoutLeavesNothingAtTheCallersContext(t *testing.T) {
 	assert.Less(t, heap(), before+30_000*100/4, "a context of an attempt is some hundred bytes")
 }
 
+// An attempt within an attempt needs no goroutine, also with values between the two: a write
+// has a record, and callers have their own. A bubble does not end with one.
+func TestAttemptTimeoutWithinAnother(t *testing.T) {
+	bounded := k8sretry.WithAttemptTimeout(time.Minute)
+	type own struct{}
+	for _, verb := range []k8sretry.Verb{k8sretry.VerbGet, k8sretry.VerbCreate} {
+		for _, with := range []func(context.Context) context.Context{
+			func(ctx context.Context) context.Context { return ctx },
+			func(ctx context.Context) context.Context { return context.WithValue(ctx, own{}, 1) },
+		} {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				var inner context.Context
+				err := k8sretry.Run(ctx, func(ctx context.Context) error {
+					return k8sretry.Run(with(ctx), func(ctx context.Context) error { inner = ctx; return nil }, bounded, k8sretry.WithVerb(verb))
+				}, bounded, k8sretry.WithVerb(verb))
+				require.NoError(t, err)
+				time.Sleep(time.Hour)
+				require.NoError(t, inner.Err(), "what a success has opened lives on")
+				cancel()
+				synctest.Wait()
+				assert.ErrorIs(t, inner.Err(), context.Canceled)
+			})
+			synctest.Test(t, func(t *testing.T) {
+				err := k8sretry.Run(context.Background(), func(ctx context.Context) error {
+					return k8sretry.Run(with(ctx), func(context.Context) error { return nil }, bounded, k8sretry.WithVerb(verb))
+				}, bounded, k8sretry.WithVerb(verb))
+				assert.NoError(t, err)
+			})
+		}
+	}
+}
+
 // collect runs the garbage collector until its cleanups, which run after the cycle
 // that asked for them, have come.
 func collect() {
