@@ -222,6 +222,26 @@ func TestAttemptTimeoutWithinAnother(t *testing.T) {
 	}
 }
 
+// A context that the caller ends between two attempts ends the inner one, and not the outer.
+func TestAttemptTimeoutBelowTheCallersOwnContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bounded := k8sretry.WithAttemptTimeout(time.Minute)
+		err := k8sretry.Run(t.Context(), func(outer context.Context) error {
+			between, cancel := context.WithCancel(outer)
+			time.AfterFunc(time.Second, cancel)
+			began := time.Now()
+			err := k8sretry.Run(between, func(inner context.Context) error {
+				<-inner.Done()
+				return inner.Err()
+			}, bounded)
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.Equal(t, time.Second, time.Since(began))
+			return outer.Err()
+		}, bounded)
+		assert.NoError(t, err)
+	})
+}
+
 // collect runs the garbage collector until its cleanups, which run after the cycle
 // that asked for them, have come.
 func collect() {
