@@ -181,8 +181,9 @@ func (l *law) succeeded(g *Gate, now time.Time) {
 	l.fails, l.slow, l.rest, l.barren = 0, 0, 0, false
 	l.restUntil = time.Time{}
 	l.lone = max(0, l.lone-1.0/loneShare)
-	// Where many wait, or would not wait so long, the process is one of many calls, and has learnt nothing of late
-	// because it was held back: after an outage it is soon as fast as it was.
+	// Where many wait, or would not wait so long, the process is one of many calls, and has
+	// learnt nothing of late because it was held back: after an outage it is soon as fast as
+	// it was.
 	l.gained += 1 + float64(g.line.waiting+l.left)/manyWait
 	l.left = 0
 	if l.credit = max(0, l.credit-1); l.credit == 0 {

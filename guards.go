@@ -240,10 +240,7 @@ func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration 
 	d := float64(schedule.Delay(retry))
 	limit := max(0, schedule.withDefaults().Max)
 	if v.Class == ClassServer {
-		if p.failing <= byChance {
-			p.failing++
-		}
-		if p.failing <= byChance {
+		if p.failing = min(p.failing+1, byChance+1); p.failing <= byChance {
 			if v.RetryAfter == 0 && c.gate.calls.quick() {
 				d /= quickPart
 			}
