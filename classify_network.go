@@ -133,7 +133,7 @@ func (t *trail) errno(e syscall.Errno) *meaning {
 	case syscall.ECONNREFUSED:
 		return &meansConnectionRefused
 	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
-		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH:
+		syscall.ENETDOWN, syscall.ENETUNREACH, hostDown, syscall.EHOSTUNREACH:
 		return t.lost()
 	}
 	return t.unknown()

@@ -6,10 +6,13 @@
 //	go run ./cmd/herd -check                           # says which targets are reached
 //	go run ./cmd/herd -scenario S2 -contender gate     # some of it
 //	go run ./cmd/herd -scenario S2 -contender 'k8sretry$' -series -processes 20
+//	go run ./cmd/herd -exact -scenario S4 -contender 'gate$'   # the same each time
 //
 // Time is virtual. The calls and the server follow from the seed; the delays of the
 // libraries do not, because they draw from generators that nobody can seed. So two runs
-// differ a little; with -runs, tables show medians.
+// differ a little; with -runs, tables show medians. With -exact the same flags give the same
+// output to the byte: the command builds itself for WebAssembly and runs there, ten to thirty
+// times as long.
 package main
 
 import (
@@ -35,6 +38,7 @@ type settings struct {
 	runs                  int
 	load                  float64
 	series, write, check  bool
+	exact                 bool
 }
 
 // usualProcesses are the numbers of processes that the targets are for.
@@ -45,6 +49,13 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "herd:", err)
 		os.Exit(2)
+	}
+	if s.exact {
+		code, err := runExactly(os.Args[1:], os.Stdout, os.Stderr)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "herd:", err)
+		}
+		os.Exit(code)
 	}
 	sim.Main(func(t *testing.T) int {
 		if err := s.run(t, os.Stdout); err != nil {
@@ -67,6 +78,7 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 	flags.BoolVar(&s.series, "series", false, "print what happens over time, too")
 	flags.BoolVar(&s.write, "write", false, "write RESULTS.md and draw pictures/ in the current directory")
 	flags.BoolVar(&s.check, "check", false, "compare "+contender.Champion+" with the targets; exit code 1 if one is missed")
+	flags.BoolVar(&s.exact, "exact", false, "leave nothing to chance: the same flags give the same output, ten to thirty times as late")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -95,6 +107,8 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 		return nil, fmt.Errorf("-load: %v is not a share of the capacity", s.load)
 	case (s.write || s.check) && !slices.Equal(s.processes, usualProcesses):
 		return nil, fmt.Errorf("-processes: targets and RESULTS.md are for 20,2000")
+	case s.exact && s.write:
+		return nil, fmt.Errorf("-exact: not with -write; it would take hours")
 	case len(contender.Named(s.contenders)) == 0:
 		return nil, fmt.Errorf("-contender: nobody has such a name")
 	}
