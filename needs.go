@@ -47,14 +47,17 @@ func (c *config) needs() (n needs) {
 }
 
 // preparedNeeds are the needs of a call that has been given one Policy that is prepared,
-// as most are; 0 for other calls.
-func preparedNeeds(opts []Option) needs {
+// as most are (a zero Policy has none), and how many options that tells of: 1, or 0 for
+// other calls.
+func preparedNeeds(opts []Option) (n needs, known int) {
 	if len(opts) == 1 {
-		if p, _ := opts[0].(*Policy); p != nil {
-			return p.needs
+		if _, ok := opts[0].(*Policy); ok { // p, ok := ... is a branch more
+			if p := opts[0].(*Policy); p != nil {
+				return p.needs, 1
+			}
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // survey finds what a call needs, from the option at i on. It builds nothing, and may well

@@ -54,8 +54,9 @@ func TestSurveyFindsWhatResolveDoes(t *testing.T) {
 		"a budget among many":          append(slices.Clip(many[:200]), WithBudget(budget)),
 		"a budget behind many":         append(slices.Clip(many), WithBudget(budget)),
 	} {
-		n, c := preparedNeeds(opts), resolve(opts)
-		if n == 0 {
+		c := resolve(opts)
+		n, known := preparedNeeds(opts)
+		if known == 0 {
 			n = survey(0, opts)
 		}
 		if len(opts) != 1 {

@@ -47,29 +47,32 @@ var (
 )
 
 // call is the plain path: nothing is built before an attempt has failed. It is written for
-// the compiler more than others: what it asks at once or one by one, and what is inlined,
-// is a nanosecond or two.
-func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
-	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() {
+// the compiler more than others. What is inlined is a nanosecond or two, and so are branches
+// that are taken: the compiler makes one of each || and of each way that joins another, so
+// there is a switch, and what needs nothing has an attempt of its own.
+func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (v T, err error) {
+	switch {
+	case fn == nil, ctx == nil, ctx.Err() != nil, transportBuilt.Load():
 		return loop(ctx, fn, opts)
 	}
-	n := preparedNeeds(opts)
-	if n == 0 {
-		for i := range opts {
-			if _, ok := opts[i].(setting); !ok { // most options are one
-				n = survey(i, opts)
-				break
+	n, i := preparedNeeds(opts)
+	for ; i < len(opts); i++ {
+		if _, ok := opts[i].(setting); !ok { // most options are one
+			n = survey(i, opts)
+			break
+		}
+	}
+	if n&^isPrepared != 0 {
+		if n&(needsLoop|needsGate|needsBreaker) != 0 && (n&(needsLoop|needsGate) != 0 || !n.breaker(opts).calm()) {
+			return guardedCall(ctx, fn, opts, n)
+		}
+		if v, err = fn(ctx); err == nil {
+			if n&(needsBudget|needsBreaker) != 0 {
+				n.succeeded(opts)
 			}
+			return v, nil
 		}
-	}
-	if n&(needsLoop|needsGate|needsBreaker) != 0 && (n&(needsLoop|needsGate) != 0 || !n.breaker(opts).calm()) {
-		return guardedCall(ctx, fn, opts, n)
-	}
-	v, err := fn(ctx)
-	if err == nil {
-		if n&(needsBudget|needsBreaker) != 0 {
-			n.succeeded(opts)
-		}
+	} else if v, err = fn(ctx); err == nil {
 		return v, nil
 	}
 	if n&needsWord == 0 && settled(ctx, err) {
