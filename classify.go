@@ -95,14 +95,16 @@ func IsRetryableConnectionError(err error) bool {
 //     came from the wire (in a *url.Error), else [ClassPermanent] and not executed:
 //     it is the caller's own.
 //   - A chain without end is [ClassPermanent] with an unknown outcome.
-func Classify(err error) Verdict {
-	if m, s := shortcut(err); m != nil {
-		if s == nil {
-			return Verdict{Class: m.class, Outcome: m.outcome, Detail: m.detail}
-		}
-		return Verdict{m.class, m.outcome, int(s.Code), retryAfter(s), m.detail}
+func Classify(err error) (v Verdict) {
+	m, s := shortcut(err)
+	if m == nil {
+		return classifySlowly(err)
 	}
-	return classifySlowly(err)
+	v.set(m) // field by field: a literal is zeroed first
+	if s != nil {
+		v.StatusCode, v.RetryAfter = int(s.Code), retryAfter(s)
+	}
+	return v
 }
 
 //go:noinline // so that Classify itself has a small frame
