@@ -74,8 +74,7 @@ func find(list []contender, name string) contender {
 // Target is one promise about speed, and what was measured.
 type Target struct {
 	Name     string
-	Measured float64 // the median of all rounds
-	Quiet    float64 // the median of the quiet rounds
+	Measured float64
 	Limit    float64
 	Unit     string // "×", Time, Allocs or Waiting
 	Missing  bool   // not measured
@@ -90,11 +89,11 @@ func (t Target) String() string {
 	if !t.Pass() {
 		verdict = "LOSS"
 	}
-	measured, quiet := "not measured", ""
+	measured := "not measured"
 	if !t.Missing {
-		measured, quiet = fmt.Sprintf("%.2f", t.Measured), fmt.Sprintf("%.2f", t.Quiet)
+		measured = fmt.Sprintf("%.2f", t.Measured)
 	}
-	return fmt.Sprintf("%s  %-64s %12s %10s  (at most %g %s)", verdict, t.Name, measured, quiet, t.Limit, t.Unit)
+	return fmt.Sprintf("%s  %-64s %12s  (at most %g %s)", verdict, t.Name, measured, t.Limit, t.Unit)
 }
 
 // Targets returns the promises about speed. They are no tests: a timing that
@@ -106,41 +105,27 @@ func (r *Results) Targets() []Target {
 		r.ratio("NotFound, policy prepared, to the loop by hand", "NotFound", prepared, 1.5),
 		r.ratio("NotFound, three options in the call, to the loop by hand", "NotFound", options, 2),
 		r.ratio("two failures then success, policy prepared, to the loop by hand", "TwoFailures", prepared, 1.2),
-		r.absolute("a waiting call", "Waiting/"+prepared, Waiting, 3300, ""),
+		r.absolute("a waiting call", "Waiting/"+prepared, Waiting, 3300),
 	}
 	for _, s := range []string{"Success", "NotFound"} {
 		for _, c := range []string{prepared, options} {
-			targets = append(targets, r.absolute(s+", "+c, s+"/"+c, Allocs, 0, ""))
+			targets = append(targets, r.absolute(s+", "+c, s+"/"+c, Allocs, 0))
 		}
 	}
 	for _, s := range parts[0].columns {
 		targets = append(targets,
-			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Time, 20, s.name+"/"+byHand),
-			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Allocs, 0, ""))
+			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Time, 20),
+			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Allocs, 0))
 	}
 	return targets
 }
 
 func (r *Results) ratio(name, benchmark, ours string, limit float64) Target {
-	ours, hand := benchmark+"/"+ours, benchmark+"/"+byHand
-	ratio, ok := r.Ratio(ours, hand, Time)
-	t := Target{Name: name, Measured: ratio, Limit: limit, Unit: "×", Missing: !ok}
-	if ok {
-		t.Quiet = r.quiet(hand, func(round int) float64 {
-			return r.series[key{ours, Time}][round] / r.series[key{hand, Time}][round]
-		})
-	}
-	return t
+	ratio, ok := r.Ratio(benchmark+"/"+ours, benchmark+"/"+byHand, Time)
+	return Target{Name: name, Measured: ratio, Limit: limit, Unit: "×", Missing: !ok}
 }
 
-// absolute is a promise that is no ratio. hand tells which rounds are quiet; "" where no
-// noise changes anything.
-func (r *Results) absolute(name, benchmark, unit string, limit float64, hand string) Target {
+func (r *Results) absolute(name, benchmark, unit string, limit float64) Target {
 	s, ok := r.Get(benchmark, unit)
-	t := Target{Name: name, Measured: s.Median, Quiet: s.Median, Limit: limit, Unit: unit, Missing: !ok}
-	series := r.series[key{benchmark, unit}]
-	if ok && len(series) == len(r.series[key{hand, Time}]) {
-		t.Quiet = r.quiet(hand, func(round int) float64 { return series[round] })
-	}
-	return t
+	return Target{Name: name, Measured: s.Median, Limit: limit, Unit: unit, Missing: !ok}
 }

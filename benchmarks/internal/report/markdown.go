@@ -110,10 +110,6 @@ func (r *Results) circumstances(c Circumstances) string {
 		rounds, 100*low, 100*high, r.CPU, c.Processors, c.System, c.Go, c.Date, strings.Join(versions, ", "), c.Command)
 }
 
-const promises = `Medians of all rounds, which count, and of the third of the rounds in which the loop by hand was fastest: the
-processors are threads of cores that others use, too.
-`
-
 // Full renders every figure, in Markdown.
 func (r *Results) Full(c Circumstances) string {
 	var b strings.Builder
@@ -129,7 +125,7 @@ func (r *Results) Full(c Circumstances) string {
 			r.table(&b, s, p.rows)
 		}
 	}
-	b.WriteString("\n## Lost\n\n" + r.losses() + "\n## Promises\n\n" + promises + "\n```\n")
+	b.WriteString("\n## Lost\n\n" + r.losses() + "\n## Promises\n\n```\n")
 	for _, t := range r.Targets() {
 		fmt.Fprintln(&b, t)
 	}

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 )
@@ -23,26 +22,6 @@ func (r *Results) noise() (rounds int, typical, worst float64) {
 	}
 	slices.Sort(spreads)
 	return rounds, quantile(spreads, 0.5), spreads[len(spreads)-1]
-}
-
-// quiet is a median over the third of the rounds in which the loop by hand was fastest.
-// Where a processor is a thread of a core that is shared with others, everything takes half
-// as long again while they work, and short code suffers more than a call of a function. The
-// loop by hand tells when nobody did; whether ours was fast has no say.
-func (r *Results) quiet(hand string, of func(round int) float64) float64 {
-	times := r.series[key{hand, Time}]
-	quiet := make([]int, len(times))
-	for i := range quiet {
-		quiet[i] = i
-	}
-	slices.SortStableFunc(quiet, func(a, b int) int { return cmp.Compare(times[a], times[b]) })
-	quiet = quiet[:(len(quiet)+2)/3]
-	values := make([]float64, len(quiet))
-	for i, round := range quiet {
-		values[i] = of(round)
-	}
-	slices.Sort(values)
-	return quantile(values, 0.5)
 }
 
 func isWaiting(benchmark string) bool { return strings.HasPrefix(benchmark, "Waiting/") }

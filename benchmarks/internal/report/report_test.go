@@ -197,28 +197,6 @@ func TestTargets(t *testing.T) {
 	assert.Contains(t, Target{Name: "x", Missing: true}.String(), "not measured")
 }
 
-// The loop by hand says which rounds were quiet, not the fastest of ours.
-func TestQuietRounds(t *testing.T) {
-	r := new(Results)
-	for benchmark, values := range map[string][]float64{
-		"Success/hand":                   {10, 6, 11, 6.1, 10, 10},
-		"Success/k8sretry-prepared":      {16, 9, 5, 9.15, 16, 17},
-		"Classify/503/hand":              {10, 6, 11, 6.1, 10, 10},
-		"Classify/503/k8sretry-Classify": {24, 17, 3, 18, 24, 25},
-	} {
-		for _, v := range values {
-			r.add(benchmark, Time, v)
-		}
-	}
-	quiet := map[string]float64{}
-	for _, target := range r.Targets() {
-		if target.Unit != Allocs && !target.Missing {
-			quiet[target.Name] = target.Quiet
-		}
-	}
-	assert.InDeltaMapValues(t, map[string]float64{"success, policy prepared, to the loop by hand": 1.5, "Classify, bare 503": 17.5}, quiet, 1e-9)
-}
-
 func TestFigures(t *testing.T) {
 	for _, c := range []struct {
 		v    float64
