@@ -3,6 +3,7 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -109,6 +110,26 @@ func TestGuardsInAllForms(t *testing.T) {
 					assert.Equal(t, c.limited, s.gate.State().Limited)
 					assert.Zero(t, s.gate.State().InFlight)
 				})
+			})
+		}
+	}
+}
+
+// Each success earns retries for all, in all forms, also beside the other guards.
+func TestSuccessesEarnInAllForms(t *testing.T) {
+	k8sretry.ForgetTransports()
+	for beside, others := range map[string][]k8sretry.Option{
+		"a budget":                           nil,
+		"a budget and a breaker":             {k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))},
+		"a budget, and options of all kinds": {exact, k8sretry.WithName("pods"), k8sretry.WithRetryOn(io.EOF)},
+	} {
+		for name, form := range forms {
+			t.Run(beside+", "+name, func(t *testing.T) {
+				b := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: -1, Ratio: 1, Window: time.Hour})
+				for range 5 {
+					assert.NoError(t, form(t.Context(), fails().get, append([]k8sretry.Option{k8sretry.WithBudget(b)}, others...)...))
+				}
+				assert.Equal(t, 5, b.State().Remaining)
 			})
 		}
 	}
