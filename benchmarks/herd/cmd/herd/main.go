@@ -11,8 +11,8 @@
 // Time is virtual. The calls and the server follow from the seed; the delays of the
 // libraries do not, because they draw from generators that nobody can seed. So two runs
 // differ a little; with -runs, tables show medians. With -exact the same flags give the same
-// output to the byte: the command builds itself for WebAssembly and runs there, ten to thirty
-// times as long.
+// output to the byte: the command builds itself for WebAssembly and runs there, which takes
+// ten to thirty times as long.
 package main
 
 import (
