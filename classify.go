@@ -96,20 +96,7 @@ func IsRetryableConnectionError(err error) bool {
 //     it is the caller's own.
 //   - A chain without end is [ClassPermanent] with an unknown outcome.
 func Classify(err error) (v Verdict) {
-	m, s := shortcut(err)
-	if m == nil {
-		return classifySlowly(err)
-	}
-	v.set(m) // field by field: a literal is zeroed first
-	if s != nil {
-		v.StatusCode, v.RetryAfter = int(s.Code), retryAfter(s)
-	}
-	return v
-}
-
-//go:noinline // so that Classify itself has a small frame
-func classifySlowly(err error) (v Verdict) {
-	classifyChain(err, &v)
+	classify(err, &v) // inlined: five fields in registers cost more than this
 	return v
 }
 
