@@ -100,22 +100,6 @@ func Classify(err error) (v Verdict) {
 	return v
 }
 
-// classify is Classify, into a Verdict. It returns the Error of an inner call of this
-// package in err, nil if there is none.
-func classify(err error, v *Verdict) (inner *Error) {
-	m, s := shortcut(err)
-	if m == nil {
-		*v = Verdict{}
-		return classifyChain(err, v)
-	}
-	v.set(m)
-	v.StatusCode, v.RetryAfter = 0, 0
-	if s != nil {
-		v.StatusCode, v.RetryAfter = int(s.Code), retryAfter(s)
-	}
-	return nil
-}
-
 func (v *Verdict) set(m *meaning) { v.Class, v.Outcome, v.Detail = m.class, m.outcome, m.detail }
 
 func classifyChain(err error, v *Verdict) (inner *Error) {

@@ -29,66 +29,79 @@ func settled(ctx context.Context, err error) bool {
 }
 
 func settledOtherwise(ctx context.Context, err error) bool {
-	if m, s := shortcut(err); s != nil {
-		return !m.class.transient() && defaultLoggerSilent()
-	}
 	v := Classify(err)
 	return !v.Class.transient() && v.Class != ClassCanceled && ctx.Err() == nil && defaultLoggerSilent()
 }
 
-// shortcut is Classify for the commonest failures, in a fraction of the time: an API
-// status with nothing or a single %w around it, and a refused connection as client-go
-// returns it. The status is nil for the latter, the meaning for all others. What it says
-// is what the walk would find. Of statuses it knows those that are seen most, where code
-// and reason leave no question, and asks judgeStatus about the others.
-func shortcut(err error) (*meaning, *metav1.Status) {
-	e := asStatus(err)
+// classify is Classify, into a Verdict. It returns the Error of an inner call of this
+// package in err, nil if there is none.
+//
+// The commonest failures take a fraction of the time: an API status with nothing or a
+// single %w around it, and a refused connection as client-go returns it. What is said of
+// them is what the walk would find. Of statuses it knows those that are seen most, where
+// code and reason leave no question, and asks judgeStatus about the others.
+func classify(err error, v *Verdict) (inner *Error) {
+	var e *apierrors.StatusError
+	switch {
+	case isStatus(err):
+		e = err.(*apierrors.StatusError)
+	case reflect.TypeOf(err) == wrapError:
+		if err := err.(interface{ Unwrap() error }).Unwrap(); isStatus(err) {
+			e = err.(*apierrors.StatusError)
+		}
+	case refused(err):
+		v.set(&meansConnectionRefused)
+		v.StatusCode, v.RetryAfter = 0, 0
+		return nil
+	}
 	if e == nil {
-		if reflect.TypeOf(err) != wrapError {
-			if refused(err) {
-				return &meansConnectionRefused, nil
-			}
-			return nil, nil
-		}
-		if e = asStatus(err.(interface{ Unwrap() error }).Unwrap()); e == nil {
-			return nil, nil
-		}
+		*v = Verdict{}
+		return classifyChain(err, v)
 	}
 	s := &e.ErrStatus
-	if s.Details != nil && len(s.Details.Causes) > 0 || len(s.Message) > 0 && s.Message[0] == 'a' {
-		return judgeStatus(s), s // causes and some texts tell more: "admission webhook", "apiserver is shutting down"
+	v.StatusCode, v.RetryAfter = int(s.Code), retryAfter(s)
+	var m *meaning
+	if s.Details == nil || len(s.Details.Causes) == 0 { // causes tell more
+		switch s.Code {
+		case http.StatusServiceUnavailable:
+			if isUnavailable(s.Reason) && (s.Message == "" || len(s.Message) > 11 && s.Message[:11] == "the server ") {
+				m = &meansUnavailable
+			}
+		case http.StatusNotFound:
+			if s.Reason == metav1.StatusReasonNotFound && (s.Details == nil || s.Details.Kind != "namespaces") && !tellsMore(s.Message) {
+				m = &meansNotFound
+			}
+		case http.StatusTooManyRequests:
+			if !tellsMore(s.Message) {
+				m = &meansTooManyRequests
+			}
+		case http.StatusConflict:
+			if s.Reason == metav1.StatusReasonAlreadyExists && !tellsMore(s.Message) {
+				m = &meansAlreadyExists
+			}
+		case http.StatusGatewayTimeout:
+			if s.Reason == metav1.StatusReasonTimeout && !tellsMore(s.Message) {
+				m = &meansServerTimedOut
+			}
+		}
 	}
-	switch s.Code {
-	case http.StatusServiceUnavailable:
-		if isUnavailable(s.Reason) && (s.Message == "" || len(s.Message) > 11 && s.Message[:11] == "the server ") {
-			return &meansUnavailable, s
-		}
-	case http.StatusNotFound:
-		if s.Reason == metav1.StatusReasonNotFound && (s.Details == nil || s.Details.Kind != "namespaces") {
-			return &meansNotFound, s
-		}
-	case http.StatusTooManyRequests:
-		return &meansTooManyRequests, s
-	case http.StatusConflict:
-		if s.Reason == metav1.StatusReasonAlreadyExists {
-			return &meansAlreadyExists, s
-		}
-	case http.StatusGatewayTimeout:
-		if s.Reason == metav1.StatusReasonTimeout {
-			return &meansServerTimedOut, s
-		}
+	if m == nil {
+		m = judgeStatus(s)
 	}
-	return judgeStatus(s), s
-}
-
-// asStatus is err if that is a *StatusError, and nil otherwise. One comparison and no
-// variable that says how it ended: the compiler makes fewer branches of it.
-func asStatus(err error) *apierrors.StatusError {
-	if _, ok := err.(*apierrors.StatusError); ok {
-		return err.(*apierrors.StatusError)
-	}
+	v.set(m)
 	return nil
 }
+
+// isStatus reports whether err is a *StatusError, nil or not. Asked like this and converted
+// later it is one comparison; with "e, ok :=" the compiler makes branches of ok, too.
+func isStatus(err error) bool {
+	_, ok := err.(*apierrors.StatusError)
+	return ok
+}
+
+// tellsMore reports whether a message may say more than the code and the reason:
+// "admission webhook", "apiserver is shutting down".
+func tellsMore(message string) bool { return len(message) > 0 && message[0] == 'a' }
 
 // isUnavailable reports whether r is metav1.StatusReasonServiceUnavailable. Two short
 // comparisons take no call, one long one does.
