@@ -66,6 +66,8 @@ func FuzzClassifyStatus(f *testing.F) {
 	f.Add(int32(409), "AlreadyExists", "the server reported a conflict", "pods", "UnexpectedServerResponse", "", int32(0))
 	f.Add(int32(409), "AlreadyExists", `admission webhook "x" denied the request: no`, "pods", "", "", int32(0))
 	f.Add(int32(429), "TooManyRequests", `admission webhook "x" denied the request: no`, "", "", "", int32(1))
+	f.Add(int32(404), "NotFound", `admission webhook "x" denied the request: no`, "pods", "", "", int32(0))
+	f.Add(int32(504), "Timeout", `admission webhook "x" denied the request: no`, "pods", "", "", int32(0))
 	f.Add(int32(504), "Timeout", "", "", "ResourceVersionTooLarge", "", int32(1))
 	f.Add(int32(504), "NotFound", "", "", "", "", int32(1))
 	f.Fuzz(func(t *testing.T, code int32, reason, message, kind, cause, causeMessage string, seconds int32) {

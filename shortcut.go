@@ -30,7 +30,7 @@ func settled(ctx context.Context, err error) bool {
 
 func settledOtherwise(ctx context.Context, err error) bool {
 	v := Classify(err)
-	return !v.Class.transient() && v.Class != ClassCanceled && ctx.Err() == nil && defaultLoggerSilent()
+	return !v.Class.transient() && ctx.Err() == nil && defaultLoggerSilent()
 }
 
 // classify is Classify, into a Verdict. It returns the Error of an inner call of this
