@@ -101,6 +101,8 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 		s.runs = 1
 	}
 	switch {
+	case flags.NArg() > 0:
+		return nil, fmt.Errorf("%q is no flag", flags.Arg(0))
 	case s.runs < 1:
 		return nil, fmt.Errorf("-runs: %d", s.runs)
 	case !(s.load >= 0 && s.load <= 10):

@@ -37,7 +37,7 @@ func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
 		{"-scenario", "S9"}, {"-processes", "0"}, {"-processes", "many"}, {"-runs", "-1"}, {"-load", "-0.1"}, {"-load", "NaN"},
 		{"-contender", "nobody"}, {"-check", "-processes", "5"}, {"-what"},
-		{"-exact", "-write"},
+		{"-exact", "-write"}, {"S2"},
 	} {
 		_, err := with(args...)
 		assert.Error(t, err, args)

@@ -1,5 +1,3 @@
-//go:build !wasip1
-
 // Package exact runs a Go command where nothing is left to chance: in WebAssembly, on one
 // thread, with clocks and random numbers that are the same each time. Go's runtime seeds its
 // generators, orders what wakes at the same moment, and iterates over maps by what the host
