@@ -48,8 +48,8 @@ type BreakerConfig struct {
 	// stands for 2 s. Negative: an error.
 	OpenTime time.Duration
 	// MaxOpenTime is the longest open time, but for a Retry-After. It is also how
-	// long a probe that does not come back holds its place. 0 stands for 30 s.
-	// Negative: an error.
+	// long a probe that does not come back holds its place. 0 stands for 30 s, or for
+	// OpenTime if that is longer. Less than OpenTime: the open time is MaxOpenTime. Negative: an error.
 	MaxOpenTime time.Duration
 	// Probes is how many attempts may be under way at a time while the breaker is
 	// half-open, and how many of them have to succeed, with no failure between, to
@@ -172,7 +172,7 @@ func NewBreaker(c BreakerConfig) *Breaker {
 	b.window = newWindow[breakerPart](orDefault(c.Window, defaultBreakerWindow))
 	b.opening = Exponential{
 		Initial:    orDefault(c.OpenTime, defaultBreakerOpenTime),
-		Max:        orDefault(c.MaxOpenTime, defaultBreakerMaxOpen),
+		Max:        orDefault(c.MaxOpenTime, max(c.OpenTime, defaultBreakerMaxOpen)),
 		Multiplier: 2,
 	}
 	b.probes = orDefault(c.Probes, defaultBreakerProbes)

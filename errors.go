@@ -149,7 +149,12 @@ func (e *Error) Error() string {
 		b.WriteString("; ")
 		b.WriteString(ErrOutcomeUnknown.Error())
 	}
-	if e.Err != nil || e.Stop != StopHeldBack && e.Stop != StopBreakerOpen {
+	if e.Err == nil && e.Stop != StopHeldBack && len(e.ended) > 0 {
+		if last := e.ended[len(e.ended)-1]; last == ErrHeldBack { // before its first attempt
+			b.WriteString(", ")
+			b.WriteString(last.Error())
+		}
+	} else if e.Err != nil || e.Stop != StopHeldBack && e.Stop != StopBreakerOpen {
 		b.WriteString(": ")
 		b.WriteString(fmt.Sprint(e.Err))
 	}

@@ -67,7 +67,7 @@ func (g *Gate) stand(ctx context.Context, w *waiter, until time.Time) (ticket, b
 	for {
 		g.mu.Lock()
 		now := time.Now()
-		if ctx.Err() != nil || !now.Before(until) {
+		if ctx.Err() != nil || !now.Before(until) || g.hopeless(ctx, until) {
 			g.line.leave(w)
 			g.law.left++
 			g.mu.Unlock()
@@ -92,4 +92,13 @@ func (g *Gate) stand(ctx context.Context, w *waiter, until time.Time) (ticket, b
 		case <-ctx.Done():
 		}
 	}
+}
+
+// hopeless reports whether no attempt can start before the given time or the end of the
+// context: nobody is under way whose success would end the rest. g.mu is held.
+func (g *Gate) hopeless(ctx context.Context, until time.Time) bool {
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
+	}
+	return !g.law.restUntil.Before(until) && g.inFlight() == 0
 }

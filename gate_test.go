@@ -305,14 +305,62 @@ func TestGateDefaultWait(t *testing.T) {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := k8sretry.NewGate()
+				go func() { _ = one(t.Context(), g, 10*time.Minute, nil) }() // who may end the rest
+				synctest.Wait()
 				_ = one(t.Context(), g, 0, tooMany(299)) // a rest of five minutes
 				began := time.Now()
 				_, err := k8sretry.Do(t.Context(), fails().get, c.policy, k8sretry.WithGate(g))
 				assert.ErrorIs(t, err, k8sretry.ErrHeldBack)
 				assert.Equal(t, c.waits, time.Since(began))
+				time.Sleep(10 * time.Minute)
 			})
 		})
 	}
+}
+
+// Who cannot have a turn before the end of his time does not wait for that end: nobody is
+// under way whose success would end the rest.
+func TestGateSleepsTowardsNoEndThatItCannotMeet(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		deadline  time.Duration
+		opts      []k8sretry.Option
+		stop      k8sretry.Stop
+	}{
+		{"a deadline within the rest", 10 * time.Second, []k8sretry.Option{k8sretry.WithMaxWait(time.Hour)}, k8sretry.StopHeldBack},
+		{"less patience than the rest", time.Hour, []k8sretry.Option{k8sretry.WithMaxWait(time.Minute)}, k8sretry.StopHeldBack},
+		{"less time than the rest", time.Hour, []k8sretry.Option{k8sretry.WithMaxElapsed(20 * time.Second)}, k8sretry.StopMaxElapsed},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := k8sretry.NewGate()
+				_ = one(t.Context(), g, 0, tooMany(120))
+				ctx, cancel := context.WithTimeout(t.Context(), c.deadline)
+				defer cancel()
+				began, fn := time.Now(), fails()
+				_, err := k8sretry.Do(ctx, fn.get, append(c.opts, k8sretry.WithGate(g))...)
+				assert.Zero(t, time.Since(began))
+				assert.ErrorIs(t, err, k8sretry.ErrHeldBack)
+				assert.Equal(t, c.stop, asError(t, err).Stop)
+				assert.Zero(t, fn.attempts())
+				assert.Zero(t, g.State().Waiting)
+			})
+		})
+	}
+	t.Run("an answer may come in time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			g := k8sretry.NewGate()
+			go func() { _ = one(t.Context(), g, 5*time.Second, nil) }()
+			synctest.Wait()
+			_ = one(t.Context(), g, 0, tooMany(120))
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			began := time.Now()
+			_, err := k8sretry.Do(ctx, fails().get, k8sretry.WithGate(g))
+			assert.NoError(t, err)
+			assert.Equal(t, 5*time.Second, time.Since(began))
+		})
+	})
 }
 
 func TestGateIsFirstComeFirstServed(t *testing.T) {

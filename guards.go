@@ -118,9 +118,6 @@ func keyOf(name string) uint32 {
 func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	if c.breaker != nil {
 		a := c.breaker.enter()
-		if a.changed {
-			p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen})
-		}
 		if !a.ok {
 			if last == nil {
 				last = c.breaker.last()
@@ -128,6 +125,9 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 			return p.refuse(c, ctx, StopBreakerOpen, a.wait, last)
 		}
 		p.turn.admitted, p.turn.probe, p.turn.epoch = true, a.probe, a.epoch
+		if a.changed {
+			p.probes(c, ctx)
+		}
 	}
 	if !c.gated() {
 		return nil
@@ -153,6 +153,19 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	return p.refuse(c, ctx, why, 0, last)
 }
 
+// probes tells that the attempt is the first one of a half-open breaker. Its place is given
+// back if a listener panics.
+func (p *progress) probes(c *config, ctx context.Context) {
+	told := false
+	defer func() {
+		if !told {
+			p.abandon(c)
+		}
+	}()
+	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen})
+	told = true
+}
+
 // refuse ends a call whose attempt was not let through.
 func (p *progress) refuse(c *config, ctx context.Context, why Stop, wait time.Duration, last error) error {
 	v := p.verdict
@@ -160,7 +173,9 @@ func (p *progress) refuse(c *config, ctx context.Context, why Stop, wait time.Du
 		v = Classify(last) // of another call
 		v.Outcome = OutcomeNotExecuted
 	}
-	v.RetryAfter = max(v.RetryAfter, wait)
+	if why == StopBreakerOpen {
+		v.RetryAfter = wait // what the server once asked for is in it, and passes
+	}
 	p.turn.heldBack = why != StopBreakerOpen
 	return p.stop(c, ctx, why, &v, last)
 }
@@ -287,28 +302,27 @@ func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), 
 	case err == nil:
 		n.succeeded(opts)
 		if !g.leaveWell(&t.ticket, key) {
-			reportWell(ctx, opts, t)
+			reportAlone(ctx, opts, t, well)
 		}
 		return v, nil
 	case n&needsWord == 0 && settled(ctx, err):
-		if t.admitted {
-			n.settled(opts, err)
-		}
 		verdict := Classify(err)
 		if h := verdict.health(); h != well || !g.leaveWell(&t.ticket, key) {
-			g.calls.leave(t.ticket, h, key, 0, 0)
+			reportAlone(ctx, opts, t, h)
+		} else if t.admitted {
+			n.settled(opts, err)
 		}
 		return v, err
 	}
 	return resumeHeld(ctx, fn, opts, v, err, t)
 }
 
-// reportWell tells of a success that concerns the gate.
-func reportWell(ctx context.Context, opts []Option, t turn) {
+// reportAlone tells of an only attempt that concerns the gate.
+func reportAlone(ctx context.Context, opts []Option, t turn, h health) {
 	c := resolve(opts)
 	c.setDefaults()
 	p := progress{attempts: 1, turn: t}
-	p.report(&c, ctx, well, 0, nil)
+	p.report(&c, ctx, h, 0, nil)
 }
 
 // ticketed calls fn, and gives the ticket back if fn panics.

@@ -166,3 +166,15 @@ func TestFirstAttemptsPassTheBreaker(t *testing.T) {
 		})
 	}
 }
+
+// A request that the server has not taken is known by the wire alone: no classifier can
+// tell it from the error.
+func TestClassifierDoesNotDoubtWhatWasNotTaken(t *testing.T) {
+	for detail, want := range map[string]Outcome{
+		notTakenDetail: OutcomeNotExecuted, noConnectionDetail: OutcomeNotExecuted, "something else": OutcomeUnknown,
+	} {
+		p, own := progress{verdict: Verdict{Class: ClassConnection, Detail: detail}}, Verdict{Class: ClassConnection, Outcome: OutcomeUnknown}
+		p.complete(&own, &config{}, t.Context())
+		assert.Equal(t, want, own.Outcome, detail)
+	}
+}

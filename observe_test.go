@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/net/http2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -122,9 +124,12 @@ func TestOtherStopsAreLogged(t *testing.T) {
 
 func TestErrorType(t *testing.T) {
 	for want, fail := range map[string]error{
-		"*errors.StatusError": fmt.Errorf("sync: %w", notFound()),
-		"*net.OpError":        fmt.Errorf("sync: %w", network("dial", syscall.ECONNREFUSED)),
-		"*errors.errorString": errNo,
+		"*errors.StatusError":           fmt.Errorf("sync: %w", notFound()),
+		"*net.OpError":                  fmt.Errorf("sync: %w", network("dial", syscall.ECONNREFUSED)),
+		"*errors.errorString":           fmt.Errorf("sync: %w", errNo),
+		"http2.GoAwayError":             errors.Join(errNo, fmt.Errorf("sync: %w", http2.GoAwayError{})),
+		"context.deadlineExceededError": fmt.Errorf("sync: %w", context.DeadlineExceeded),
+		"*fs.PathError":                 fmt.Errorf("sync: %w", &fs.PathError{Op: "open", Path: "token", Err: errNo}),
 	} {
 		logger, lines := jsonLogs()
 		_, err := k8sretry.Do(t.Context(), fails(fail).get, logger, k8sretry.WithMaxRetries(0))

@@ -258,7 +258,7 @@ const (
 	setLogger
 	setObserver
 	setToken
-	setQuery // given by ForQuery alone
+	setQuery // given by ForQuery, and taken back by presets for writes
 	setBudget
 	setBreaker
 	setGate
@@ -407,7 +407,9 @@ func resolve(opts []Option) config {
 			if p.set&setVerb != 0 {
 				c.verb = p.verb
 			}
-			c.query = c.query || p.query
+			if p.set&setQuery != 0 {
+				c.query = p.query
+			}
 			if p.set&setMaxRetries != 0 {
 				c.maxRetries = p.maxRetries
 			}
@@ -483,7 +485,7 @@ func (c *config) setNumber(s setting) {
 	case setMaxRetryAfter:
 		c.maxRetryAfter = d
 	case setQuery:
-		c.query = true
+		c.query = s.value != 0
 	case setMaxWait:
 		c.maxWait = d
 	}

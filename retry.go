@@ -413,7 +413,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
 	}
 	if c.set&(setClassifier|setCondition) != 0 {
-		if repeat, judged := p.judgeAsAsked(c, err); judged {
+		if repeat, judged := p.judgeAsAsked(c, ctx, err); judged {
 			return repeat
 		}
 	}
@@ -429,9 +429,10 @@ func (p *progress) judgeAndReport(c *config, ctx context.Context, err error) (re
 // judgeAsAsked asks the caller's own classifier and condition.
 //
 //go:noinline // what is rare must not be part of the frame of judge
-func (p *progress) judgeAsAsked(c *config, err error) (repeat, judged bool) {
+func (p *progress) judgeAsAsked(c *config, ctx context.Context, err error) (repeat, judged bool) {
 	if c.classify != nil {
 		if own, ok := c.classify(err); ok {
+			p.complete(&own, c, ctx)
 			p.verdict = own
 			return c.repeats(&own), true
 		}
@@ -440,6 +441,23 @@ func (p *progress) judgeAsAsked(c *config, err error) (repeat, judged bool) {
 		return true, true
 	}
 	return false, false
+}
+
+// complete adds to the verdict of the caller's classifier what an error does not show, and
+// what it has left out: the answer's code, and the wait that the server asked for.
+func (p *progress) complete(own *Verdict, c *config, ctx context.Context) {
+	if own.Class == ClassCanceled {
+		p.blameTimeout(c, ctx, own)
+	}
+	if d := p.verdict.Detail; own.Outcome == OutcomeUnknown && (d == notTakenDetail || d == noConnectionDetail) {
+		own.Outcome = OutcomeNotExecuted
+	}
+	if own.StatusCode == 0 {
+		own.StatusCode = p.verdict.StatusCode
+	}
+	if own.RetryAfter == 0 {
+		own.RetryAfter = p.verdict.RetryAfter
+	}
 }
 
 // repeats reports whether the call may be repeated after a failure.
@@ -522,10 +540,19 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 		}
 		p.outcome = c.proof.outcome
 	}
-	shown := *v
+	shown, said, cut := *v, err, false
+	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (holds(err, ended) || holds(err, context.Cause(ctx))) {
+		// The attempt only says that the context is over. What the API said before is
+		// worth more.
+		shown, said, cut = Classify(p.last), p.last, true
+	}
 	shown.Outcome = max(p.outcome, v.Outcome)
 	if c.heard(ctx, EventFailure, why) {
-		p.tell(c, ctx, EventFailure, why, 0, &shown, err)
+		logged := said
+		if logged == nil && p.turn.heldBack {
+			logged = ErrHeldBack
+		}
+		p.tell(c, ctx, EventFailure, why, 0, &shown, logged)
 	}
 	refused := p.turn.heldBack || why == StopBreakerOpen
 	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.told() {
@@ -537,17 +564,13 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 		Attempts:   int(p.attempts),
 		Elapsed:    p.elapsed(),
 		Stop:       why,
-		RetryAfter: v.RetryAfter,
+		RetryAfter: shown.RetryAfter,
 		Outcome:    p.outcome,
-		Err:        err,
+		Err:        said,
 	}
 	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
-		cause := context.Cause(ctx)
-		e.ended = append(e.ended, ended, cause)
-		if p.last != nil && (holds(err, ended) || holds(err, cause)) {
-			// The attempt only says that the context is over. What the API said
-			// before is worth more.
-			e.Err, e.RetryAfter = p.last, Classify(p.last).RetryAfter
+		e.ended = append(e.ended, ended, context.Cause(ctx))
+		if cut {
 			e.ended = append(e.ended, err)
 		}
 	}

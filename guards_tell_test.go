@@ -1,0 +1,138 @@
+package k8sretry_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// The time that a refusal tells is the one after which the breaker lets an attempt through,
+// however old the error is that it was opened by, and whatever that asked for.
+func TestBreakerTellsWhenToComeBack(t *testing.T) {
+	for situation, asked := range map[string]int32{"no wait": 0, "half a minute": 30, "a day": 86400} {
+		t.Run("the server asks for "+situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
+				sick := status(503, "")
+				sick.ErrStatus.Details = tooMany(asked).(apierrors.APIStatus).Status().Details
+				call := func() error {
+					_, err := k8sretry.Do(t.Context(), fails(sick).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
+					return err
+				}
+				for b.State() != k8sretry.BreakerOpen {
+					_ = call()
+					time.Sleep(500 * time.Millisecond)
+				}
+				first := asError(t, call())
+				time.Sleep(first.RetryAfter / 2)
+				second := asError(t, call())
+				assert.Equal(t, first.RetryAfter-first.RetryAfter/2, second.RetryAfter)
+				time.Sleep(second.RetryAfter - time.Nanosecond)
+				assert.ErrorIs(t, call(), k8sretry.ErrBreakerOpen)
+				time.Sleep(time.Nanosecond)
+				assert.NotErrorIs(t, call(), k8sretry.ErrBreakerOpen, "it lets an attempt through")
+			})
+		})
+	}
+}
+
+// An open time beyond the usual longest one is not cut.
+func TestBreakerWithALongOpenTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{OpenTime: 5 * time.Minute})
+		call := func() error {
+			return k8sretry.Run(t.Context(), func(context.Context) error { return unavailable() }, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
+		}
+		for b.State() != k8sretry.BreakerOpen {
+			_ = call()
+			time.Sleep(500 * time.Millisecond)
+		}
+		assert.Greater(t, asError(t, call()).RetryAfter, 4*time.Minute)
+	})
+}
+
+// Who listens may panic: the place of the probe is given back.
+func TestBreakerWhoseListenerPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MaxOpenTime: time.Hour})
+		sick := func(context.Context) error { return unavailable() }
+		for b.State() != k8sretry.BreakerOpen {
+			_ = k8sretry.Run(t.Context(), sick, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
+			time.Sleep(500 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		assert.Panics(t, func() {
+			_ = k8sretry.Run(t.Context(), sick, k8sretry.WithBreaker(b), k8sretry.WithObserver(observerFunc(func(context.Context, k8sretry.Event) {
+				panic("of the listener")
+			})))
+		})
+		assert.Equal(t, k8sretry.BreakerHalfOpen, b.State())
+		assert.NoError(t, k8sretry.Run(t.Context(), func(context.Context) error { return nil }, k8sretry.WithBreaker(b)))
+		assert.Equal(t, k8sretry.BreakerClosed, b.State())
+	})
+}
+
+// A lasting error that comes far too late is told of at the level of warnings, though the
+// error itself is worth no line there.
+func TestGateIsToldOfByALogOfWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, written := observer.New(zapcore.WarnLevel)
+		defer zap.ReplaceGlobals(zap.New(core))()
+		g, name := k8sretry.NewGate(), k8sretry.WithName("get pods")
+		for range 20 {
+			require.NoError(t, one(t.Context(), g, 10*time.Millisecond, nil, name))
+		}
+		_, err := k8sretry.Do(t.Context(), func(context.Context) (int, error) {
+			time.Sleep(20 * time.Second)
+			return 0, notFound()
+		}, k8sretry.WithGate(g), name)
+		assert.True(t, apierrors.IsNotFound(err))
+		assert.True(t, g.State().Limited)
+		assert.Equal(t, []string{"k8s_api_gate_limiting"}, messages(written))
+	})
+}
+
+// A call that never got beyond the gate has no error of the API; its line and its text say
+// what there is to say.
+func TestWhatTheGateHeldBackTells(t *testing.T) {
+	for _, c := range []struct {
+		event, text string
+		opt         k8sretry.Option
+		cancel      bool
+	}{
+		{"k8s_api_call_failed_held_back", "get pods: held back, not sent after 0 attempts", k8sretry.WithMaxWait(time.Second), false},
+		{"k8s_api_call_failed_max_elapsed", "get pods: max elapsed time reached after 0 attempts, held back, not sent", k8sretry.WithMaxElapsed(time.Second), false},
+		{"k8s_api_call_failed_canceled", "get pods: canceled after 0 attempts, held back, not sent", nil, true},
+	} {
+		t.Run(c.event, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := busy(t, 10*time.Second)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if c.cancel {
+					time.AfterFunc(time.Second, cancel)
+				}
+				logger, lines := jsonLogs()
+				_, err := k8sretry.Do(ctx, fails().get, k8sretry.WithGate(g), logger, k8sretry.WithName("get pods"), c.opt)
+				assert.ErrorIs(t, err, k8sretry.ErrHeldBack)
+				assert.EqualError(t, err, c.text)
+				line := lines(t)[0]
+				assert.Equal(t, c.event, line["event"])
+				assert.Equal(t, k8sretry.ErrHeldBack.Error(), line["error"])
+				assert.Equal(t, "not_executed", line["outcome"])
+				assert.NotContains(t, line, "status_code")
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
