@@ -16,10 +16,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// How much of an answer's body is held, and how much more is read to save its
+// How much of an answer's body is held, how much of one that seems to be a Status (which
+// repeats what a webhook says, at any length), and how much more is read to save its
 // connection when the answer is thrown away.
 const (
 	heldBody    = 8 << 10
+	heldStatus  = 1 << 20
 	drainedBody = 64 << 10
 )
 
@@ -65,6 +67,11 @@ func peek(resp *http.Response) []byte {
 		return nil
 	}
 	held, err := io.ReadAll(io.LimitReader(resp.Body, heldBody))
+	if err == nil && len(held) == heldBody && (held[0] == '{' || bytes.HasPrefix(held, protobufMark)) {
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(resp.Body, heldStatus-heldBody))
+		held = append(held, rest...)
+	}
 	b := &peekedBody{ReadCloser: resp.Body, err: err}
 	b.held.Reset(held)
 	resp.Body = b
@@ -98,10 +105,13 @@ func discard(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
+// protobufMark is how an object of the API server in protobuf begins.
+var protobufMark = []byte("k8s\x00")
+
 // decodeStatus reads a failure from a body in JSON or protobuf, nil if there is none.
 func decodeStatus(body []byte) *metav1.Status {
 	var status metav1.Status
-	if encoded, protobuf := bytes.CutPrefix(body, []byte("k8s\x00")); protobuf {
+	if encoded, protobuf := bytes.CutPrefix(body, protobufMark); protobuf {
 		var envelope runtime.Unknown
 		if envelope.Unmarshal(encoded) != nil || envelope.Kind != "Status" || status.Unmarshal(envelope.Raw) != nil {
 			return nil

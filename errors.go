@@ -29,7 +29,8 @@ var (
 	// ErrHeldBack: the gate did not let the attempt start in time. It was not sent.
 	ErrHeldBack = errors.New("held back, not sent")
 	// ErrOutcomeUnknown: the call failed, and the server may have carried it out
-	// all the same, in one of its attempts. A read never has it. It tells what
+	// all the same, in one of its attempts. A call that is known to be a
+	// read (WithVerb, ForQuery) never has it. It tells what
 	// became of the call and may stand beside each of the others;
 	// Error.Outcome says whether the server is known to have done it.
 	ErrOutcomeUnknown = errors.New("the server may have carried out the call")
@@ -94,7 +95,8 @@ type Error struct {
 	Function string
 	// Verb is the verb given by WithVerb, VerbNone if there was none.
 	Verb Verb
-	// Attempts is how often the function was called.
+	// Attempts is how often the function was called; over a Transport, repetitions that
+	// net/http made by itself on a new connection count, too.
 	Attempts int
 	// Elapsed is the time since the first attempt ended: what the waits and the
 	// further attempts took. The first attempt itself is not in it, because a
@@ -107,7 +109,7 @@ type Error struct {
 	// let no attempt through.
 	RetryAfter time.Duration
 	// Outcome is what the server did with the call, over all attempts. It is
-	// never more than OutcomeNotExecuted for a verb that reads.
+	// never more than OutcomeNotExecuted for a call that is known to be a read.
 	Outcome Outcome
 	// Err is the last error of the API or the network that fn returned. With
 	// ErrBreakerOpen and no attempt it is that of the call that kept the Breaker open;

@@ -17,7 +17,8 @@ import (
 // that take far longer than they used to, a 429 while nothing succeeds, and several 5xx
 // with no success between them. The limit is halved by each sign and grows with each
 // success, as TCP does it; where even one attempt at a time fails, the process rests for
-// 1 to 3 s, then longer, up to 45 s, between two attempts. 429 beside successes is less
+// 1 to 3 s, then longer, up to 45 s, between two attempts; a Retry-After may make a rest
+// longer, up to five minutes and their spread. 429 beside successes is less
 // than that: to an attempt among others it limits them to those which the server did
 // take, at least one at a time; to an attempt alone it sets a pace, a little slower than
 // the successes of the last ten seconds, and another one only after the next success. A
@@ -29,7 +30,8 @@ import (
 // process of few successes for the time of four attempts if that is longer, 80 s at most.
 //
 // A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
-// with ErrHeldBack. A lasting answer such as NotFound is a success here. Watches, and
+// with ErrHeldBack; at once, if nothing is under way and the rest is longer. A call within
+// an attempt that has passed the same Gate may wait for that attempt. A lasting answer such as NotFound is a success here. Watches, and
 // what else lives long, pass by.
 //
 // A Gate is safe for concurrent use and must not be copied. It has no goroutine; while

@@ -110,7 +110,10 @@ func WithMaxElapsed(d time.Duration) Option { return number(setMaxElapsed, int64
 //
 // The timeout ends when fn returns successfully: the context of a watch or a stream
 // that fn has opened lives on until the caller's context ends. Whoever listens for
-// that end in a goroutine must keep the context, not its Done channel alone.
+// that end in a goroutine must keep the context, not its Done channel alone. If the
+// caller's context is not one of package context's own (wait.ContextForChannel of
+// apimachinery makes such), that package has a goroutine wait for its end, until the next
+// garbage collections after the call: give calls a context.WithCancel of it, made once.
 func WithAttemptTimeout(d time.Duration) Option {
 	return number(setAttemptTimeout, int64(d), d >= 0, d == 0)
 }
@@ -148,8 +151,8 @@ func WithBackoff[B Backoff](b B) Option {
 // WithBackoffFor sets the schedule after failures of one class. Default: 504,
 // refused connections and timeouts (ClassTimeout, ClassRefused) wait half of the
 // schedule; 429 without a delay from the server (ClassThrottled) twice, up to
-// WithMaxDelay; a PodDisruptionBudget (ClassDisruption) is asked again every 5 s to
-// 20 s; all others, the schedule as it is. A class that is none of the constants,
+// WithMaxDelay; a PodDisruptionBudget (ClassDisruption) is asked again after 5 s, then
+// longer, up to 20 s or WithMaxDelay if that is less; all others, the schedule as it is. A class that is none of the constants,
 // or a nil Backoff: an error.
 func WithBackoffFor[B Backoff](class Class, b B) Option {
 	return backoffOption{
@@ -185,7 +188,9 @@ func WithRetryIf(condition func(error) bool) Option {
 // WithClassifier asks the given function first what an error means. It may have no
 // opinion (false): then WithRetryIf, WithRetryOn and Classify decide. Its opinion
 // is final, but for a context that has ended and an inner call of this package
-// that has given up. To change one field, begin with the Verdict of Classify. It is
+// that has given up. A RetryAfter or StatusCode of 0 stands for that of the server's
+// answer. To change one field, begin with the Verdict of Classify; what only the attempt
+// knows (its own timeout, that no connection was obtained) is added to it. It is
 // called once for each failed attempt, in the goroutine of the call. Default:
 // none. nil: an error.
 func WithClassifier(classify func(error) (Verdict, bool)) Option {

@@ -40,8 +40,9 @@ func ForMaintenance() *Policy { return maintenance }
 func ForBackground() *Policy { return background }
 
 // ForEviction is for evictions of pods: while a PodDisruptionBudget allows none it
-// asks again every 5 s to 20 s, other failures wait 1 s to 30 s, and nothing but the
-// context ends it: give it one with a deadline. At the end the refusal itself is
+// asks again after 5 s to 20 s, other failures wait 1 s to 30 s, and no number of
+// retries ends it: give it a context with a deadline. A Retry-After beyond
+// WithMaxRetryAfter ends it, too. At the end the refusal itself is
 // the error. [Evict] does it with the pod's UID as a precondition, so that a new pod of
 // the same name is never evicted in its place.
 func ForEviction() *Policy { return eviction }

@@ -354,3 +354,37 @@ func TestEventsOfATransport(t *testing.T) {
 		assert.Equal(t, 404, failure.StatusCode)
 	})
 }
+
+// What a webhook says may be long: the Status it is in is read to its end before anything
+// is repeated, and handed on whole.
+func TestLongStatusesAreJudged(t *testing.T) {
+	const denied, unreachable = `admission webhook "a.b" denied the request: `, `Internal error occurred: failed calling webhook "a.b": `
+	for _, c := range []struct {
+		situation, message string
+		size               int
+		creates, updates   int32
+	}{
+		{"denied", denied, 100, 1, 1},
+		{"denied at length", denied, 9_000, 1, 1},
+		{"denied at great length", denied, 900_000, 1, 1},
+		{"not reached", unreachable, 100, 3, 3},
+		{"not reached at length", unreachable, 9_000, 3, 3},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			message := c.message + strings.Repeat("v", c.size)
+			s := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(500)
+				_, _ = io.WriteString(w, statusJSON(500, metav1.StatusReasonInternalError, message))
+			})
+			maps := clientset(t, s.config(), k8sretry.Transport(quickly, k8sretry.WithMaxRetries(2))).CoreV1().ConfigMaps("default")
+			_, err := maps.Create(t.Context(), settings("a"), metav1.CreateOptions{})
+			assert.ErrorContains(t, err, message)
+			assert.Equal(t, c.creates, s.sends.Swap(0))
+			_, err = maps.Update(t.Context(), settings("a"), metav1.UpdateOptions{})
+			assert.ErrorContains(t, err, message)
+			assert.Equal(t, c.updates, s.sends.Load())
+			assert.Equal(t, int32(1), s.conns.Load(), "the connection was kept")
+		})
+	}
+}
