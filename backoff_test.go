@@ -86,35 +86,44 @@ func TestJitterRanges(t *testing.T) {
 		{k8sretry.JitterDecorrelated, 50, 10 * time.Second, 50 * time.Second, 0, false},
 		{jitter: 77, retry: 1, low: 10 * time.Second, high: 12 * time.Second, wantMean: 11 * time.Second, uniformEnough: true},
 	} {
-		t.Run(fmt.Sprintf("jitter %d, retry %d", c.jitter, c.retry), func(t *testing.T) {
-			b := k8sretry.Exponential{Initial: 10 * time.Second, Max: 50 * time.Second, Jitter: c.jitter}
-			low, high, sum := time.Duration(math.MaxInt64), time.Duration(0), time.Duration(0)
-			different := map[time.Duration]bool{}
-			for range draws {
-				d := b.Delay(c.retry)
-				low, high, sum = min(low, d), max(high, d), sum+d
-				different[d] = true
-			}
-			assert.GreaterOrEqual(t, low, c.low)
-			assert.LessOrEqual(t, high, c.high)
-			assert.Greater(t, len(different), draws/10, "the spread is alive, at the cap too")
-			if !c.uniformEnough {
-				return
-			}
-			width := c.high - c.low
-			assert.Less(t, low-c.low, width/50, "the low end is used")
-			assert.Less(t, c.high-high, width/50, "the high end is used")
-			assert.InDelta(t, float64(c.wantMean), float64(sum/draws), float64(width)/20)
-		})
+		for _, multiplier := range multipliers {
+			t.Run(fmt.Sprintf("jitter %d, retry %d, multiplier %v", c.jitter, c.retry, multiplier), func(t *testing.T) {
+				b := k8sretry.Exponential{Initial: 10 * time.Second, Max: 50 * time.Second, Multiplier: multiplier, Jitter: c.jitter}
+				low, high, sum := time.Duration(math.MaxInt64), time.Duration(0), time.Duration(0)
+				different := map[time.Duration]bool{}
+				for range draws {
+					d := b.Delay(c.retry)
+					low, high, sum = min(low, d), max(high, d), sum+d
+					different[d] = true
+				}
+				assert.GreaterOrEqual(t, low, c.low)
+				assert.LessOrEqual(t, high, c.high)
+				assert.Greater(t, len(different), draws/10, "the spread is alive, at the cap too")
+				if !c.uniformEnough {
+					return
+				}
+				width := c.high - c.low
+				assert.Less(t, low-c.low, width/50, "the low end is used")
+				assert.Less(t, c.high-high, width/50, "the high end is used")
+				assert.InDelta(t, float64(c.wantMean), float64(sum/draws), float64(width)/20)
+			})
+		}
 	}
 }
 
+// multipliers are the default, left out and given: a schedule that is given in full is
+// worked out in another way.
+var multipliers = []float64{0, 2}
+
 // The cap is not passed by jitter, nor by a proportional share that would cross it.
 func TestJitterNeverPassesTheCap(t *testing.T) {
-	b := k8sretry.Exponential{Initial: 29 * time.Second, Max: 30 * time.Second}
-	for range 1000 {
-		assert.LessOrEqual(t, b.Delay(1), 30*time.Second)
-		assert.GreaterOrEqual(t, b.Delay(1), 29*time.Second)
+	for _, multiplier := range multipliers {
+		b := k8sretry.Exponential{Initial: 29 * time.Second, Max: 30 * time.Second, Multiplier: multiplier}
+		for range 1000 {
+			d := b.Delay(1)
+			require.LessOrEqual(t, d, 30*time.Second, "multiplier %v", multiplier)
+			require.GreaterOrEqual(t, d, 29*time.Second, "multiplier %v", multiplier)
+		}
 	}
 }
 

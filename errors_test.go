@@ -59,6 +59,16 @@ func TestErrorText(t *testing.T) {
 		assert.Equal(t, "canceled after 0 attempts: no", (&k8sretry.Error{Stop: k8sretry.StopCanceled, Err: errNo}).Error())
 		assert.Empty(t, (&k8sretry.Error{Stop: 99}).Unwrap())
 	})
+	t.Run("an open Breaker, and for how long", func(t *testing.T) {
+		e := &k8sretry.Error{Function: "get", Stop: k8sretry.StopBreakerOpen, RetryAfter: 2 * time.Second, Err: errNo}
+		assert.Equal(t, "get: circuit breaker open after 0 attempts (for 2s): no", e.Error())
+		e.RetryAfter = 2213448017
+		assert.Equal(t, "get: circuit breaker open after 0 attempts (for 2.213s): no", e.Error())
+		e.RetryAfter = 0 // half open, and its probes are under way
+		assert.Equal(t, "get: circuit breaker open after 0 attempts: no", e.Error())
+		e.Stop, e.RetryAfter = k8sretry.StopMaxRetries, 2*time.Second
+		assert.NotContains(t, e.Error(), "2s", "what the server asked for is told only if it ended the call")
+	})
 	t.Run("a long time reads well", func(t *testing.T) {
 		e := &k8sretry.Error{Attempts: 2, Elapsed: 7213448017, Err: errNo}
 		assert.Equal(t, "gave up after 2 attempts in 7.213s: no", e.Error())

@@ -289,6 +289,32 @@ func TestGateHoldsBack(t *testing.T) {
 	})
 }
 
+// WithMaxWait is for all attempts of a call together: what the first has waited in line, the
+// second no longer may.
+func TestGateHoldsBackARetryAfterAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := busy(t, 3*time.Second)
+		var seen recorder
+		fn := fails(times(9, unavailable())...)
+		began := time.Now()
+		done := make(chan error)
+		go func() {
+			_, err := k8sretry.Do(t.Context(), fn.get, k8sretry.WithGate(g), exact, k8sretry.WithMaxWait(5*time.Second), k8sretry.WithObserver(&seen))
+			done <- err
+		}()
+		time.Sleep(3500 * time.Millisecond) // the first attempt has had its turn, the second comes at 4 s
+		require.Equal(t, 1, fn.attempts())
+		_ = one(t.Context(), g, 0, noConnection())
+		go func() { _ = one(t.Context(), g, 40*time.Second, nil) }()
+		err := <-done
+		assert.ErrorIs(t, err, k8sretry.ErrHeldBack)
+		assert.Equal(t, 1, fn.attempts())
+		assert.Equal(t, 6*time.Second, time.Since(began), "3 s in line, 1 s between the attempts, and the 2 s that are left")
+		assert.Equal(t, 5*time.Second, seen.last(t).Held)
+		time.Sleep(time.Minute)
+	})
+}
+
 // Without WithMaxWait a call waits as long as it could take without a Gate.
 func TestGateDefaultWait(t *testing.T) {
 	for _, c := range []struct {

@@ -3,10 +3,12 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -217,6 +219,7 @@ func TestBreakerThroughDo(t *testing.T) {
 		assert.Zero(t, e.Attempts)
 		assert.Positive(t, e.RetryAfter)
 		assert.LessOrEqual(t, e.RetryAfter, 2400*time.Millisecond)
+		assert.ErrorContains(t, err, fmt.Sprintf("get: circuit breaker open after 0 attempts (for %v)", e.RetryAfter.Round(time.Millisecond)))
 
 		time.Sleep(e.RetryAfter)
 		_, err = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
@@ -240,6 +243,31 @@ func TestBreakerThroughDo(t *testing.T) {
 		assert.Equal(t, 2, written.FilterMessage("k8s_api_breaker_open").Len())
 		assert.Equal(t, 2, written.FilterMessage("k8s_api_breaker_half_open").Len())
 		assert.Equal(t, 1, written.FilterMessage("k8s_api_breaker_closed").Len())
+	})
+}
+
+// The error is that of another call, of which nobody knows what became; the call itself was
+// never sent.
+func TestBreakerRefusesWithoutADoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second})
+		var seen recorder
+		opts := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0), k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithObserver(&seen)}
+		for b.State() != k8sretry.BreakerOpen {
+			_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
+			require.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			time.Sleep(200 * time.Millisecond)
+		}
+		_, err := k8sretry.Do(t.Context(), fails().get, opts...)
+		assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
+		assert.True(t, apierrors.IsServiceUnavailable(err), "the error of the API")
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, k8sretry.OutcomeNotExecuted, asError(t, err).Outcome)
+		e := seen.last(t)
+		assert.Equal(t, k8sretry.StopBreakerOpen, e.Stop)
+		assert.Zero(t, e.Attempt)
+		assert.Equal(t, k8sretry.ClassServer, e.Class)
+		assert.Equal(t, k8sretry.OutcomeNotExecuted, e.Outcome)
 	})
 }
 
@@ -283,6 +311,45 @@ func TestGuardsAndLastingAnswers(t *testing.T) {
 				}
 				assert.Equal(t, k8sretry.BreakerClosed, b.State())
 				assert.Equal(t, k8sretry.GateState{}, g.State())
+			})
+		})
+	}
+}
+
+// How an attempt fails whose caller has left tells nothing about the server, unless it is an
+// answer.
+func TestGuardsAndCallersWhoLeave(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		fail      error
+		leaves    bool
+		counts    bool
+	}{
+		{"no connection, the caller is still there", noConnection(), false, true},
+		{"no connection, the caller has left", noConnection(), true, false},
+		{"a lost connection, the caller has left", network("read", syscall.ECONNRESET), true, false},
+		{"503, the caller has left", unavailable(), true, true},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second}), k8sretry.NewGate()
+				guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithGate(g)}
+				for range 10 {
+					for _, guard := range guards { // each alone: neither keeps calls from the other
+						ctx, cancel := context.WithCancel(t.Context())
+						err := k8sretry.Run(ctx, func(context.Context) error {
+							if c.leaves {
+								cancel()
+							}
+							return c.fail
+						}, guard, k8sretry.WithMaxRetries(0), k8sretry.WithMaxWait(0))
+						require.Error(t, err)
+						cancel()
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				assert.Equal(t, c.counts, b.State() == k8sretry.BreakerOpen, b.State())
+				assert.Equal(t, c.counts, g.State().Limited)
 			})
 		})
 	}

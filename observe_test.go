@@ -89,6 +89,29 @@ func TestLogFields(t *testing.T) {
 	})
 }
 
+// How long a call has waited in line at a Gate is in all of its lines, and in no line of a
+// call that has not.
+func TestLogFieldOfTheWaitInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger, lines := jsonLogs()
+		opts := []k8sretry.Option{exact, logger, k8sretry.WithGate(busy(t, 2500*time.Millisecond))}
+		_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, append(opts, k8sretry.WithName("waits"))...)
+		require.NoError(t, err)
+		_, err = k8sretry.Do(t.Context(), fails(unavailable(), notFound()).get, append(opts, k8sretry.WithName("goes at once"))...)
+		require.Error(t, err)
+		of := map[any]int{}
+		for _, line := range lines(t) {
+			of[line["function"]]++
+			if line["function"] == "waits" {
+				assert.Equal(t, 2.5, line["held_seconds"], line["event"])
+			} else {
+				assert.NotContains(t, line, "held_seconds", line["event"])
+			}
+		}
+		assert.Equal(t, map[any]int{"waits": 3, "goes at once": 2}, of, "the third is of the Gate, which opens")
+	})
+}
+
 // Every other stop has its event, its level, and function, attempt and error in it.
 func TestOtherStopsAreLogged(t *testing.T) {
 	canceled, cancel := context.WithCancel(context.Background())

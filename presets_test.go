@@ -74,6 +74,8 @@ func TestForQueryReads(t *testing.T) {
 		"a query":                         {[]k8sretry.Option{k8sretry.ForQuery()}, false},
 		"a query with another option":     {[]k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.ForQuery(), exact}, false},
 		"a query within a policy":         {[]k8sretry.Option{k8sretry.New(k8sretry.ForQuery())}, false},
+		"a query, then a policy":          {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.New(k8sretry.WithName("list_pods"))}, false},
+		"both within a policy":            {[]k8sretry.Option{k8sretry.New(k8sretry.ForQuery(), k8sretry.New(k8sretry.WithName("list_pods")))}, false},
 		"a query with a verb that writes": {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
 		"another preset":                  {[]k8sretry.Option{k8sretry.ForBackground()}, true},
 	} {

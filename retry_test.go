@@ -682,6 +682,62 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// The cause decides the share of the schedule that is waited, and the default jitter spreads
+// that share.
+func TestDefaultJitterSpreadsTheShareOfTheCause(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		fail      error
+		low, high []time.Duration // of each wait
+	}{
+		{"503: the schedule", unavailable(), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"a lost connection: the schedule", network("read", syscall.ECONNRESET), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"504: half of it", gatewayTimeout(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"refused: half of it", noConnection(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"a timeout: half of it", network("dial", syscall.ETIMEDOUT), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"429 without a Retry-After: twice", tooMany(0), seconds(4, 8, 16, 24, 24), seconds(4.8, 9.6, 19.2, 30, 30)},
+		{"429 with a short Retry-After: the schedule", tooMany(1), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for range 100 {
+					s := fails(times(5, c.fail)...)
+					_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForMutation())
+					require.NoError(t, err)
+					for i, wait := range s.waits() {
+						require.GreaterOrEqual(t, wait, c.low[i], "retry %d", i+1)
+						require.LessOrEqual(t, wait, c.high[i], "retry %d", i+1)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A Backoff that answers less than nothing counts as no delay wherever the delay is told or
+// paid for.
+func TestBackoffThatAnswersLessThanNothing(t *testing.T) {
+	for name, opt := range map[string]k8sretry.Option{
+		"WithBackoff":    k8sretry.WithBackoff(constantBackoff{-time.Second}),
+		"WithBackoffFor": k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{-time.Second}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var seen recorder
+				budget := k8sretry.NewBudget(k8sretry.BudgetConfig{})
+				s := fails(unavailable())
+				_, err := k8sretry.Do(t.Context(), s.get, opt, k8sretry.WithObserver(&seen), k8sretry.WithBudget(budget))
+				require.NoError(t, err)
+				assert.Equal(t, seconds(0), s.waits())
+				require.Len(t, seen.events, 2)
+				assert.Equal(t, k8sretry.EventRetry, seen.events[0].Kind)
+				assert.Zero(t, seen.events[0].Delay)
+				assert.Zero(t, budget.State().RetryTime)
+			})
+		})
+	}
+}
+
 func TestOnePolicyForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := k8sretry.New(k8sretry.ForMutation(), exact)
