@@ -150,7 +150,7 @@ func TestErrorType(t *testing.T) {
 		"*errors.StatusError":           fmt.Errorf("sync: %w", notFound()),
 		"*net.OpError":                  fmt.Errorf("sync: %w", network("dial", syscall.ECONNREFUSED)),
 		"*errors.errorString":           fmt.Errorf("sync: %w", errNo),
-		"http2.GoAwayError":             errors.Join(errNo, fmt.Errorf("sync: %w", http2.GoAwayError{})),
+		"http2.StreamError":             errors.Join(errNo, fmt.Errorf("sync: %w", http2.StreamError{})),
 		"context.deadlineExceededError": fmt.Errorf("sync: %w", context.DeadlineExceeded),
 		"*fs.PathError":                 fmt.Errorf("sync: %w", &fs.PathError{Op: "open", Path: "token", Err: errNo}),
 	} {
