@@ -142,8 +142,8 @@
 //
 // Their changes of state are events, logged as k8s_api_gate_limiting and
 // k8s_api_gate_open, k8s_api_breaker_open, k8s_api_breaker_half_open and
-// k8s_api_breaker_closed, with the function and attempt that brought them about. Calls
-// that have waited at a gate have held_seconds in their lines.
+// k8s_api_breaker_closed, with the function, attempt and error that brought them
+// about. Calls that have waited at a gate have held_seconds in their lines.
 //
 // # Below client-go
 //

@@ -163,7 +163,7 @@ func (p *progress) probes(c *config, ctx context.Context) {
 			p.abandon(c)
 		}
 	}()
-	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen})
+	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen}, nil)
 	told = true
 }
 
@@ -198,10 +198,10 @@ func (p *progress) report(c *config, ctx context.Context, h health, retryAfter t
 		turned, limited = c.gate.calls.leave(p.turn.ticket, h, c.key, timeout, retryAfter)
 	}
 	if switched {
-		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state})
+		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state}, err)
 	}
 	if turned {
-		p.changed(c, ctx, Event{Kind: EventGate, Limited: limited})
+		p.changed(c, ctx, Event{Kind: EventGate, Limited: limited}, err)
 	}
 }
 
@@ -303,13 +303,13 @@ func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), 
 	case err == nil:
 		n.succeeded(opts)
 		if !g.leaveWell(&t.ticket, key) {
-			reportAlone(ctx, opts, t, well)
+			reportAlone(ctx, opts, t, Verdict{}, nil)
 		}
 		return v, nil
 	case n&needsWord == 0 && settled(ctx, err):
 		verdict := Classify(err)
-		if h := verdict.health(); h != well || !g.leaveWell(&t.ticket, key) {
-			reportAlone(ctx, opts, t, h)
+		if verdict.health() != well || !g.leaveWell(&t.ticket, key) {
+			reportAlone(ctx, opts, t, verdict, err)
 		} else if t.admitted {
 			n.settled(opts, err)
 		}
@@ -318,12 +318,15 @@ func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), 
 	return resumeHeld(ctx, fn, opts, v, err, t)
 }
 
-// reportAlone tells of an only attempt that concerns the gate.
-func reportAlone(ctx context.Context, opts []Option, t turn, h health) {
+// reportAlone tells of an only attempt that concerns the gate, and had this error or none.
+func reportAlone(ctx context.Context, opts []Option, t turn, v Verdict, err error) {
 	c := resolve(opts)
 	c.setDefaults()
-	p := progress{attempts: 1, turn: t}
-	p.report(&c, ctx, h, 0, nil)
+	p, h := progress{attempts: 1, turn: t, verdict: v}, well
+	if err != nil {
+		h = v.health()
+	}
+	p.report(&c, ctx, h, 0, err)
 }
 
 // ticketed calls fn, and gives the ticket back if fn panics.

@@ -102,6 +102,38 @@ func TestGateIsToldOfByALogOfWarnings(t *testing.T) {
 	})
 }
 
+// The lines of a new state say what brought it about, if that was a failure.
+func TestNewStatesSayWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger, lines := jsonLogs()
+		b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 1}), k8sretry.NewGate()
+		guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithGate(g), logger, k8sretry.WithName("f"), k8sretry.WithMaxRetries(0)}
+		for range 10 {
+			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, guards...)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		for range 3 {
+			_, err := k8sretry.Do(t.Context(), fails().get, guards...)
+			require.NoError(t, err)
+		}
+		told := map[any]bool{}
+		for _, line := range lines(t) {
+			switch event := line["event"]; event {
+			case "k8s_api_breaker_open", "k8s_api_gate_limiting":
+				told[event] = true
+				assert.Equal(t, "the server said so", line["error"], event)
+				assert.Equal(t, 503.0, line["status_code"], event)
+				assert.Equal(t, "server", line["class"], event)
+			case "k8s_api_breaker_half_open", "k8s_api_breaker_closed", "k8s_api_gate_open":
+				told[event] = true
+				assert.NotContains(t, line, "error", event)
+			}
+		}
+		assert.Len(t, told, 5)
+	})
+}
+
 // A call that never got beyond the gate has no error of the API; its line and its text say
 // what there is to say.
 func TestWhatTheGateHeldBackTells(t *testing.T) {

@@ -28,21 +28,23 @@ const (
 
 // Event is one decision of a call, as an [Observer] sees it. It is a plain value.
 type Event struct {
+	// Kind is what has been decided.
 	Kind EventKind
 	// Function is as in Error.Function, but "" for a success at once without WithName:
 	// that is not worth a look-up.
 	Function string
-	Verb     Verb
+	// Verb is the verb given by WithVerb, VerbNone if there was none.
+	Verb Verb
 	// Attempt is the attempt that has just ended, counted from 1; 0 if none was made.
-	Attempt    int
+	Attempt int
+	// MaxRetries is how many retries the call may have. See WithMaxRetries.
 	MaxRetries int
 	// Delay is the wait before the next attempt; EventRetry only.
 	Delay time.Duration
 	// Elapsed is the time since the first attempt ended. See Error.Elapsed.
 	Elapsed time.Duration
-	// Class, Outcome, StatusCode, RetryAfter and Detail are the verdict on the
-	// attempt that has just ended; zero on success. In the EventFailure, Outcome
-	// is that of all attempts.
+	// Class, Outcome, StatusCode, RetryAfter and Detail are the verdict on Err; zero on
+	// success. In the EventFailure, Outcome is that of all attempts.
 	Class      Class
 	Outcome    Outcome
 	StatusCode int
@@ -56,7 +58,10 @@ type Event struct {
 	Breaker BreakerState
 	// Limited tells that the Gate has begun to limit attempts; EventGate only.
 	Limited bool
-	// Err is the error of the attempt that has just ended; nil on success.
+	// Err is the error of the attempt that has just ended; nil on success. In the
+	// EventFailure it is what Error.Err is, with the verdict on it: of the last attempt that
+	// the API or the network answered, of another call if a Breaker refused this one, and
+	// ErrHeldBack if a Gate did so before the first attempt.
 	Err error
 }
 
@@ -249,10 +254,14 @@ func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why Stop
 	c.publish(ctx, name, &e)
 }
 
-// changed tells of a new state of breaker or gate.
-func (p *progress) changed(c *config, ctx context.Context, e Event) {
+// changed tells of a new state of breaker or gate, and of the error that has brought it
+// about, if there is one.
+func (p *progress) changed(c *config, ctx context.Context, e Event, err error) {
 	if c.observe == nil && !c.listens(ctx, e.level()) {
 		return
+	}
+	if v := &p.verdict; err != nil {
+		e.Err, e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = err, v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	}
 	e.Function, e.Verb, e.Attempt, e.MaxRetries, e.Elapsed, e.Held = c.function(), c.verb, int(p.attempts), c.maxRetries, p.elapsed(), p.held
 	c.publish(ctx, e.Name(), &e)
