@@ -126,26 +126,3 @@ func TestLastLineTellsTheErrorThatIsReturned(t *testing.T) {
 		assert.Equal(t, "unknown", line["outcome"])
 	})
 }
-
-// A preset for writes takes back what ForQuery takes for granted.
-func TestForMutationAfterForQuery(t *testing.T) {
-	for situation, c := range map[string]struct {
-		opts   []k8sretry.Option
-		doubts bool
-	}{
-		"ForQuery":                    {[]k8sretry.Option{k8sretry.ForQuery()}, false},
-		"then ForMutation":            {[]k8sretry.Option{k8sretry.New(k8sretry.ForQuery(), k8sretry.WithName("svc")), k8sretry.ForMutation()}, true},
-		"then ForEviction":            {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.New(k8sretry.ForEviction(), k8sretry.WithMaxRetries(1))}, true},
-		"ForMutation, then ForQuery":  {[]k8sretry.Option{k8sretry.ForMutation(), k8sretry.ForQuery()}, false},
-		"then a preset for either":    {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.ForBackground()}, false},
-		"then a verb that writes":     {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
-		"a verb that reads, mutation": {[]k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.ForMutation()}, false},
-	} {
-		t.Run(situation, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				_, err := k8sretry.Do(t.Context(), fails(times(9, gatewayTimeout())...).get, c.opts...)
-				assert.Equal(t, c.doubts, errors.Is(err, k8sretry.ErrOutcomeUnknown))
-			})
-		})
-	}
-}

@@ -263,7 +263,7 @@ const (
 	setLogger
 	setObserver
 	setToken
-	setQuery // given by ForQuery, and taken back by presets for writes
+	setQuery // given by ForQuery alone
 	setBudget
 	setBreaker
 	setGate
@@ -412,9 +412,7 @@ func resolve(opts []Option) config {
 			if p.set&setVerb != 0 {
 				c.verb = p.verb
 			}
-			if p.set&setQuery != 0 {
-				c.query = p.query
-			}
+			c.query = c.query || p.query
 			if p.set&setMaxRetries != 0 {
 				c.maxRetries = p.maxRetries
 			}
@@ -490,7 +488,7 @@ func (c *config) setNumber(s setting) {
 	case setMaxRetryAfter:
 		c.maxRetryAfter = d
 	case setQuery:
-		c.query = s.value != 0
+		c.query = true
 	case setMaxWait:
 		c.maxWait = d
 	}

@@ -7,14 +7,14 @@ import (
 
 // The presets are made once and shared: a Policy has no state.
 var (
-	mutation = New(number(setQuery, 0, true, true), WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
+	mutation = New(WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
 	query    = New(number(setQuery, 1, true, true), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
 
 	connection = New(WithMaxRetries(5), WithInitialDelay(500*time.Millisecond), WithMaxDelay(10*time.Second),
 		WithClassifier(connectionOnly))
 	maintenance = New(WithMaxRetries(10), WithInitialDelay(500*time.Millisecond), WithMaxDelay(60*time.Second))
 	background  = New(WithMaxRetries(2), WithInitialDelay(2*time.Second), WithMaxDelay(10*time.Second))
-	eviction    = New(number(setQuery, 0, true, true), WithMaxRetries(math.MaxInt32), WithInitialDelay(time.Second), WithMaxDelay(30*time.Second))
+	eviction    = New(WithMaxRetries(math.MaxInt32), WithInitialDelay(time.Second), WithMaxDelay(30*time.Second))
 )
 
 // ForMutation is for calls that change something and matter: 5 retries, 2 s to
@@ -24,7 +24,8 @@ func ForMutation() *Policy { return mutation }
 
 // ForQuery is for reads that somebody waits for: 3 retries, 1 s to 10 s. Unless
 // WithVerb says otherwise, it is taken for granted that the call changes nothing, so
-// that the outcome of a failed attempt is never in doubt.
+// that the outcome of a failed attempt is never in doubt. A preset after it changes the
+// schedule and not this: a Policy that begins with ForQuery is not for writes.
 func ForQuery() *Policy { return query }
 
 // ForConnection retries lost, refused and timed-out connections only, never an
