@@ -303,6 +303,7 @@ func TestGateHoldsBackARetryAfterAWait(t *testing.T) {
 			done <- err
 		}()
 		time.Sleep(3500 * time.Millisecond) // the first attempt has had its turn, the second comes at 4 s
+		synctest.Wait()
 		require.Equal(t, 1, fn.attempts())
 		_ = one(t.Context(), g, 0, noConnection())
 		go func() { _ = one(t.Context(), g, 40*time.Second, nil) }()
