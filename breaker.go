@@ -49,7 +49,8 @@ type BreakerConfig struct {
 	OpenTime time.Duration
 	// MaxOpenTime is the longest open time, but for a Retry-After. It is also how
 	// long a probe that does not come back holds its place. 0 stands for 30 s, or for
-	// OpenTime if that is longer. Less than OpenTime: the open time is MaxOpenTime. Negative: an error.
+	// OpenTime if that is longer. Less than OpenTime: the open time is MaxOpenTime.
+	// Negative: an error.
 	MaxOpenTime time.Duration
 	// Probes is how many attempts may be under way at a time while the breaker is
 	// half-open, and how many of them have to succeed, with no failure between, to

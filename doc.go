@@ -130,13 +130,15 @@
 //   - A [Gate] lets calls wait in line, first attempts included, while the server is
 //     overloaded, and lets as many through as it answers. Begin with it: calls come late
 //     instead of failing.
-//   - A [Budget] bounds the retries of all calls together, and with MaxRetryTime the time spent on them.
+//   - A [Budget] bounds the retries of all calls together, and with MaxRetryTime the time
+//     spent on them.
 //   - A [Breaker] lets calls fail at once while nearly everything fails: for callers that
 //     have something better to do than to wait.
 //
 // One value serves all calls of a process to one server. With a prepared [Policy] a
 // Budget and a Breaker cost a success three to five nanoseconds each, a Gate twenty to
-// forty, and fifty for a call with a name (go test -bench Guards); written in the call they cost more:
+// forty, and fifty for a call with a name (go test -bench Guards); written in the call
+// they cost more:
 //
 //	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
 //

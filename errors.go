@@ -29,9 +29,9 @@ var (
 	// ErrHeldBack: the gate did not let the attempt start in time. It was not sent.
 	ErrHeldBack = errors.New("held back, not sent")
 	// ErrOutcomeUnknown: the call failed, and the server may have carried it out
-	// all the same, in one of its attempts. A call that is known to be a
-	// read (WithVerb, ForQuery) never has it. It tells what
-	// became of the call and may stand beside each of the others;
+	// all the same, in one of its attempts. A call that is known to be a read
+	// (WithVerb, ForQuery) never has it. It tells what became of the call and may
+	// stand beside each of the others;
 	// Error.Outcome says whether the server is known to have done it.
 	ErrOutcomeUnknown = errors.New("the server may have carried out the call")
 )

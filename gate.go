@@ -31,8 +31,8 @@ import (
 //
 // A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
 // with ErrHeldBack; at once, if nothing is under way and the rest is longer. A call within
-// an attempt that has passed the same Gate may wait for that attempt. A lasting answer such as NotFound is a success here. Watches, and
-// what else lives long, pass by.
+// an attempt that has passed the same Gate may wait for that attempt. A lasting answer such
+// as NotFound is a success here. Watches, and what else lives long, pass by.
 //
 // A Gate is safe for concurrent use and must not be copied. It has no goroutine; while
 // calls are under way a timer ticks four times a second. Make it with NewGate.

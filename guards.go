@@ -27,8 +27,8 @@ func WithGate(g *Gate) Option { return gateOption{g} }
 
 // WithMaxWait sets how long a call may wait in line at the Gate, all its attempts
 // together. 0 ends it at once with ErrHeldBack where it would have to wait. Default: as long
-// as the call could take without a Gate, which is all delays of its schedule (that of WithInitialDelay and its
-// like, also where a WithBackoff stands in for it), and for each
+// as the call could take without a Gate, which is all delays of its schedule (that of
+// WithInitialDelay and its like, also where a WithBackoff stands in for it), and for each
 // attempt the time of WithAttemptTimeout or else 10 s; two minutes for ForMutation.
 // Negative: an error.
 func WithMaxWait(d time.Duration) Option { return number(setMaxWait, int64(d), d >= 0, true) }

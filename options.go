@@ -152,8 +152,8 @@ func WithBackoff[B Backoff](b B) Option {
 // refused connections and timeouts (ClassTimeout, ClassRefused) wait half of the
 // schedule; 429 without a delay from the server (ClassThrottled) twice, up to
 // WithMaxDelay; a PodDisruptionBudget (ClassDisruption) is asked again after 5 s, then
-// longer, up to 20 s or WithMaxDelay if that is less; all others, the schedule as it is. A class that is none of the constants,
-// or a nil Backoff: an error.
+// longer, up to 20 s or WithMaxDelay if that is less; all others, the schedule as it is.
+// A class that is none of the constants, or a nil Backoff: an error.
 func WithBackoffFor[B Backoff](class Class, b B) Option {
 	return backoffOption{
 		delay: func(retry int) time.Duration { return b.Delay(retry) }, class: class, one: true,
