@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -124,5 +125,63 @@ func TestLastLineTellsTheErrorThatIsReturned(t *testing.T) {
 		assert.Equal(t, 503.0, line["status_code"])
 		assert.Equal(t, "server", line["class"])
 		assert.Equal(t, "unknown", line["outcome"])
+	})
+}
+
+// What a classifier says beside Classify is its opinion, and stays.
+func TestClassifierHasTheLastWord(t *testing.T) {
+	mine := errors.New("mine")
+	for _, c := range []struct {
+		situation string
+		opinion   k8sretry.Verdict
+		fail      error
+		late      bool // the attempt ends by its timeout
+		verb      k8sretry.Verb
+		attempts  int
+	}{
+		{"canceled, it says", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, mine, false, k8sretry.VerbGet, 1},
+		{"canceled, it says of an attempt that came too late", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, mine, true, k8sretry.VerbGet, 1},
+		{"lasting, it says of an attempt that came too late", k8sretry.Verdict{Class: k8sretry.ClassPermanent}, mine, true, k8sretry.VerbGet, 1},
+		{"no wait, it says", k8sretry.Verdict{Class: k8sretry.ClassThrottled, RetryAfter: -1}, tooMany(3600), false, k8sretry.VerbGet, 4},
+		{"before any object, it says", k8sretry.Verdict{Class: k8sretry.ClassServer, Detail: "our proxy"}, status(500, ""), false, k8sretry.VerbDeleteCollection, 4},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				attempts := 0
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					attempts++
+					if c.late {
+						<-ctx.Done()
+					}
+					return c.fail
+				}, k8sretry.WithVerb(c.verb), k8sretry.WithAttemptTimeout(time.Minute),
+					k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return c.opinion, true }))
+				assert.ErrorIs(t, err, c.fail)
+				assert.Equal(t, c.attempts, attempts)
+			})
+		})
+	}
+}
+
+// A doubt that only the wire knows of is not taken back by a classifier that repeats
+// Classify: a create whose first request got lost is not made again.
+func TestClassifierKeepsTheDoubtOfTheWire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sends := 0
+		client := over(t, func(*http.Request) (*http.Response, error) {
+			if sends++; sends%2 == 1 {
+				return nil, errors.Unwrap(network("read", syscall.ECONNRESET))
+			}
+			return nil, errors.Unwrap(network("dial", syscall.ECONNREFUSED))
+		}, wrapper(t))
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			_, err := client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
+			if err != nil {
+				_, err = client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
+			}
+			return err
+		}, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { return k8sretry.Classify(err), true }))
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, 2, sends)
 	})
 }

@@ -30,7 +30,7 @@ import (
 // process of few successes for the time of four attempts if that is longer, 80 s at most.
 //
 // A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
-// with ErrHeldBack; at once, if nothing is under way and the rest is longer. A call within
+// with ErrHeldBack; as it comes, if nothing is under way and the rest outlasts it. A call within
 // an attempt that has passed the same Gate may wait for that attempt. A lasting answer such
 // as NotFound is a success here. Watches, and what else lives long, pass by.
 //

@@ -67,9 +67,12 @@ func (g *Gate) stand(ctx context.Context, w *waiter, until time.Time) (ticket, b
 	for {
 		g.mu.Lock()
 		now := time.Now()
-		if ctx.Err() != nil || !now.Before(until) || g.hopeless(ctx, until) {
+		over := ctx.Err() != nil || !now.Before(until)
+		if over || g.hopeless(ctx, until) {
 			g.line.leave(w)
-			g.law.left++
+			if over { // who leaves early may be back at once, and must not count each time
+				g.law.left++
+			}
 			g.mu.Unlock()
 			return ticket{}, false
 		}

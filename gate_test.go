@@ -356,6 +356,7 @@ func TestGateSleepsTowardsNoEndThatItCannotMeet(t *testing.T) {
 	}{
 		{"a deadline within the rest", 10 * time.Second, []k8sretry.Option{k8sretry.WithMaxWait(time.Hour)}, k8sretry.StopHeldBack},
 		{"less patience than the rest", time.Hour, []k8sretry.Option{k8sretry.WithMaxWait(time.Minute)}, k8sretry.StopHeldBack},
+		{"a deadline within the rest and within the time", 10 * time.Second, []k8sretry.Option{k8sretry.WithMaxWait(time.Hour), k8sretry.WithMaxElapsed(30 * time.Minute)}, k8sretry.StopHeldBack},
 		{"less time than the rest", time.Hour, []k8sretry.Option{k8sretry.WithMaxElapsed(20 * time.Second)}, k8sretry.StopMaxElapsed},
 	} {
 		t.Run(c.situation, func(t *testing.T) {

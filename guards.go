@@ -136,7 +136,10 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	patience, why := c.patience()-p.held, StopHeldBack
 	if c.maxElapsed > 0 {
 		if left := c.maxElapsed - (now() - c.began); left < patience {
-			patience, why = left, StopMaxElapsed
+			patience = left
+			if deadline, ok := ctx.Deadline(); !ok || left < time.Until(deadline) {
+				why = StopMaxElapsed
+			}
 		}
 	}
 	t, held, ok := c.gate.calls.enter(ctx, patience)
@@ -301,10 +304,11 @@ func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), 
 	v, err = ticketed(ctx, fn, g, t.ticket)
 	switch {
 	case err == nil:
-		n.succeeded(opts)
 		if !g.leaveWell(&t.ticket, key) {
 			reportAlone(ctx, opts, t, Verdict{}, nil)
+			n &^= needsBreaker // it has been told
 		}
+		n.succeeded(opts)
 		return v, nil
 	case n&needsWord == 0 && settled(ctx, err):
 		verdict := Classify(err)

@@ -167,14 +167,26 @@ func TestFirstAttemptsPassTheBreaker(t *testing.T) {
 	}
 }
 
-// A request that the server has not taken is known by the wire alone: no classifier can
-// tell it from the error.
-func TestClassifierDoesNotDoubtWhatWasNotTaken(t *testing.T) {
-	for detail, want := range map[string]Outcome{
-		notTakenDetail: OutcomeNotExecuted, noConnectionDetail: OutcomeNotExecuted, "something else": OutcomeUnknown,
-	} {
-		p, own := progress{verdict: Verdict{Class: ClassConnection, Detail: detail}}, Verdict{Class: ClassConnection, Outcome: OutcomeUnknown}
-		p.complete(&own, &config{}, t.Context())
-		assert.Equal(t, want, own.Outcome, detail)
+// An attempt counts once at the breaker, also where the gate has to be told of it.
+func TestBreakerBesideAWorriedGate(t *testing.T) {
+	for situation, end := range map[string]error{"a success": nil, "a lasting error": apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "x")} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, g := NewBreaker(BreakerConfig{}), NewGate()
+				opts := []Option{WithBreaker(b), WithGate(g)}
+				_, err := Do(t.Context(), func(context.Context) (int, error) { return 0, nil }, opts...)
+				assert.NoError(t, err)
+				_, err = Do(t.Context(), func(context.Context) (int, error) {
+					b.leave(admission{}, failing, 0, errors.New("of another call, meanwhile"))
+					g.worry.Store(true)
+					return 0, end
+				}, opts...)
+				assert.Equal(t, end, err)
+				failed, well := b.attempts(windowParts)
+				assert.Equal(t, 1, int(failed))
+				assert.Equal(t, 1, int(well))
+				time.Sleep(time.Minute)
+			})
+		})
 	}
 }

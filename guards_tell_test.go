@@ -2,6 +2,7 @@ package k8sretry_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -167,4 +169,35 @@ func TestWhatTheGateHeldBackTells(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Below a Do, a Transport with guards of its own tells the same.
+func TestNewStatesOfATransportSayWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen recorder
+		client := over(t, func(req *http.Request) (*http.Response, error) {
+			return answer(req, 504, "application/json", statusJSON(504, metav1.StatusReasonTimeout, "too late")), nil
+		}, wrapper(t, k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithObserver(&seen)))
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithMaxRetries(0))
+		require.Error(t, err)
+		e := seen.events[0]
+		assert.Equal(t, "k8s_api_gate_limiting", e.Name())
+		assert.Equal(t, k8sretry.ClassTimeout, e.Class)
+		assert.Equal(t, 504, e.StatusCode)
+		time.Sleep(time.Minute)
+	})
+}
+
+// A call that only reads is never in doubt, in no line.
+func TestNewStatesOfReadsHaveNoDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen recorder
+		_, err := k8sretry.Do(t.Context(), fails(gatewayTimeout()).get, k8sretry.ForQuery(), k8sretry.WithMaxRetries(0),
+			k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithObserver(&seen))
+		require.Error(t, err)
+		require.Len(t, seen.events, 2)
+		assert.Equal(t, k8sretry.EventGate, seen.events[0].Kind)
+		assert.Equal(t, k8sretry.OutcomeNotExecuted, seen.events[0].Outcome)
+		time.Sleep(time.Minute)
+	})
 }

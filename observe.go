@@ -59,8 +59,8 @@ type Event struct {
 	// Limited tells that the Gate has begun to limit attempts; EventGate only.
 	Limited bool
 	// Err is the error of the attempt that has just ended; nil on success. In the
-	// EventFailure it is what Error.Err is, with the verdict on it: of the last attempt that
-	// the API or the network answered, of another call if a Breaker refused this one, and
+	// EventFailure it is what Error.Err is, with the verdict on it (that of Classify, if it is
+	// not of the last attempt): of the last attempt that the API or the network answered, of another call if a Breaker refused this one, and
 	// ErrHeldBack if a Gate did so before the first attempt.
 	Err error
 }
@@ -262,6 +262,9 @@ func (p *progress) changed(c *config, ctx context.Context, e Event, err error) {
 	}
 	if v := &p.verdict; err != nil {
 		e.Err, e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = err, v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
+		if c.harmless() {
+			e.Outcome = OutcomeNotExecuted
+		}
 	}
 	e.Function, e.Verb, e.Attempt, e.MaxRetries, e.Elapsed, e.Held = c.function(), c.verb, int(p.attempts), c.maxRetries, p.elapsed(), p.held
 	c.publish(ctx, e.Name(), &e)

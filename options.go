@@ -189,8 +189,10 @@ func WithRetryIf(condition func(error) bool) Option {
 // opinion (false): then WithRetryIf, WithRetryOn and Classify decide. Its opinion
 // is final, but for a context that has ended and an inner call of this package
 // that has given up. A RetryAfter or StatusCode of 0 stands for that of the server's
-// answer. To change one field, begin with the Verdict of Classify; what only the attempt
-// knows (its own timeout, that no connection was obtained) is added to it. It is
+// answer, a negative RetryAfter for none. To change one field, begin with the Verdict of
+// Classify: where Outcome is the same, what only the attempt knows (no connection was
+// obtained, an earlier request was sent) is added to it, and to ClassCanceled that the
+// attempt's own timeout was the cause. It is
 // called once for each failed attempt, in the goroutine of the call. Default:
 // none. nil: an error.
 func WithClassifier(classify func(error) (Verdict, bool)) Option {

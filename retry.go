@@ -413,7 +413,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
 	}
 	if c.set&(setClassifier|setCondition) != 0 {
-		if repeat, judged := p.judgeAsAsked(c, ctx, err); judged {
+		if repeat, judged := p.judgeAsAsked(c, err); judged {
 			return repeat
 		}
 	}
@@ -429,12 +429,16 @@ func (p *progress) judgeAndReport(c *config, ctx context.Context, err error) (re
 // judgeAsAsked asks the caller's own classifier and condition.
 //
 //go:noinline // what is rare must not be part of the frame of judge
-func (p *progress) judgeAsAsked(c *config, ctx context.Context, err error) (repeat, judged bool) {
+func (p *progress) judgeAsAsked(c *config, err error) (repeat, judged bool) {
 	if c.classify != nil {
 		if own, ok := c.classify(err); ok {
-			p.complete(&own, c, ctx)
+			p.complete(&own, err)
+			repeat = c.repeats(&own)
+			if own.StatusCode == 0 { // from here on it is no sign of who speaks (beforeAnyObject)
+				own.StatusCode = p.verdict.StatusCode
+			}
 			p.verdict = own
-			return c.repeats(&own), true
+			return repeat, true
 		}
 	}
 	if c.condition != nil && !c.proof.halted() && c.condition(err) {
@@ -443,17 +447,16 @@ func (p *progress) judgeAsAsked(c *config, ctx context.Context, err error) (repe
 	return false, false
 }
 
-// complete adds to the verdict of the caller's classifier what an error does not show, and
-// what it has left out: the answer's code, and the wait that the server asked for.
-func (p *progress) complete(own *Verdict, c *config, ctx context.Context) {
-	if own.Class == ClassCanceled {
-		p.blameTimeout(c, ctx, own)
+// complete adds to the verdict of the caller's classifier what it has left out, and where it
+// repeats what Classify makes of the error, what is known beyond that: how the attempt
+// ended, and what the wire saw.
+func (p *progress) complete(own *Verdict, err error) {
+	plain := Classify(err)
+	if own.Class == ClassCanceled && plain.Class == ClassCanceled {
+		own.Class = p.verdict.Class
 	}
-	if d := p.verdict.Detail; own.Outcome == OutcomeUnknown && (d == notTakenDetail || d == noConnectionDetail) {
-		own.Outcome = OutcomeNotExecuted
-	}
-	if own.StatusCode == 0 {
-		own.StatusCode = p.verdict.StatusCode
+	if own.Outcome == plain.Outcome {
+		own.Outcome = p.verdict.Outcome
 	}
 	if own.RetryAfter == 0 {
 		own.RetryAfter = p.verdict.RetryAfter

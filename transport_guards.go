@@ -48,6 +48,7 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 	if failure != nil {
 		v = Classify(failure)
 		h = p.health(ctx, &v)
+		p.verdict = v
 	}
 	p.report(&c, ctx, h, v.RetryAfter, failure)
 	return resp, err

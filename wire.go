@@ -225,12 +225,6 @@ func (w *wire) note(k *request, req *http.Request, resp *http.Response, err erro
 	}
 }
 
-// What correct says of a request of which the server got nothing.
-const (
-	notTakenDetail     = "request not taken by the server"
-	noConnectionDetail = "no connection was obtained"
-)
-
 // correct betters a verdict by what was seen.
 //
 // That nothing was sent is believed only where a transport was seen at work: fake
@@ -243,14 +237,14 @@ func (w *wire) correct(v *Verdict) {
 	unseen := s.requests > 0 && connected > w.carried.Load() // by the Transport
 	switch {
 	case v.StatusCode == 0 && s.notTaken:
-		v.Class, v.Outcome, v.Detail = ClassConnection, OutcomeNotExecuted, notTakenDetail
+		v.Class, v.Outcome, v.Detail = ClassConnection, OutcomeNotExecuted, "request not taken by the server"
 	case s.pure && v.Class.transient():
 		v.Outcome = OutcomeNotExecuted
 		if s.many {
 			v.Detail = nothingStored // whatever it says of one object
 		}
 	case v.Outcome == OutcomeUnknown && v.StatusCode == 0 && asked > 0 && connected == 0:
-		v.Outcome, v.Detail = OutcomeNotExecuted, noConnectionDetail
+		v.Outcome, v.Detail = OutcomeNotExecuted, "no connection was obtained"
 	case v.Outcome == OutcomeNotExecuted && v.Class == ClassRefused && s.requests == 0 && connected > 0:
 		// client-go has repeated the request by itself, and forgotten the first answer.
 		v.Outcome, v.Detail = OutcomeUnknown, "refused after an earlier request of the attempt"
