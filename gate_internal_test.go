@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // limitedTo1 is a Gate that has just met a dead server: one attempt at a time.
@@ -880,5 +882,20 @@ func TestGateCountsWhoHasLeftOnce(t *testing.T) {
 			g.law.succeeded(g, time.Now())
 			assert.InDelta(t, gained, g.law.gained, 1e-9)
 		}
+	})
+}
+
+// Who leaves because no turn can come in time may be back at once, and is not counted each
+// time as one who waits: the pace must not grow by it.
+func TestGateCountsNobodyWhoLeavesEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGate()
+		throttled := &apierrors.StatusError{ErrStatus: metav1.Status{Code: 429, Details: &metav1.StatusDetails{RetryAfterSeconds: 120}}}
+		_ = Run(t.Context(), func(context.Context) error { return throttled }, WithGate(g), WithMaxRetries(0))
+		for range 10 {
+			err := Run(t.Context(), func(context.Context) error { return nil }, WithGate(g), WithMaxWait(time.Second))
+			assert.ErrorIs(t, err, ErrHeldBack)
+		}
+		assert.Zero(t, g.law.left)
 	})
 }
