@@ -130,7 +130,7 @@ func WithMaxRetryAfter(d time.Duration) Option {
 // WithInitialDelay, WithMaxDelay, WithMultiplier and WithJitter altogether and is
 // asked for every class of failure; an Exponential, or a pointer to one, sets these four. Of this and
 // those four the later wins. The wait a server asks for still applies. nil: an
-// error.
+// error; a nil of a type that is a func panics where it is asked.
 //
 // A type parameter rather than an interface keeps a Backoff that is written in
 // the call off the heap.
@@ -200,7 +200,7 @@ func WithClassifier(classify func(error) (Verdict, bool)) Option {
 }
 
 // WithObserver sets the Observer that sees the events of a call. nil, and the
-// default: none.
+// default: none. A nil pointer or func in an Observer is called as it is.
 func WithObserver(o Observer) Option {
 	if o == nil {
 		return observerOption{}
