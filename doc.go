@@ -137,8 +137,7 @@
 //
 // One value serves all calls of a process to one server. With a prepared [Policy] a
 // Budget and a Breaker cost a success three to five nanoseconds each, a Gate twenty to
-// forty, and fifty for a call with a name (go test -bench Guards); written in the call
-// they cost more:
+// forty (go test -bench Guards); written in the call they cost more:
 //
 //	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
 //
