@@ -20,8 +20,8 @@ func TestNoAllocationForRetries(t *testing.T) {
 	defer cancel()
 	n, name := rand.IntN(5)+1, []string{"get a pod", "list pods"}[rand.IntN(2)]
 	value := 42
-	gate := k8sretry.NewGate() // no Budget or Breaker goes along with so many failures
-	quick := k8sretry.New(k8sretry.WithInitialDelay(1))
+	gate := k8sretry.NewLimiter() // no Budget or Breaker goes along with so many failures
+	quick := k8sretry.NewPolicy(k8sretry.WithInitialDelay(1))
 	down, failures := unavailable(), 0
 	failsTwice := func(context.Context) (*int, error) {
 		if failures++; failures%3 != 0 {
@@ -36,7 +36,7 @@ func TestNoAllocationForRetries(t *testing.T) {
 		},
 		"two failures, prepared policy":   func() { _, _ = k8sretry.Do(ctx, failsTwice, quick) },
 		"two failures, policy and a name": func() { _, _ = k8sretry.Do(ctx, failsTwice, quick, k8sretry.WithName(name)) },
-		"two failures, WithGate":          func() { _, _ = k8sretry.Do(ctx, failsTwice, quick, k8sretry.WithGate(gate)) },
+		"two failures, WithLimiter":       func() { _, _ = k8sretry.Do(ctx, failsTwice, quick, k8sretry.WithLimiter(gate)) },
 	} {
 		assert.Zero(t, testing.AllocsPerRun(100, call), name)
 	}

@@ -35,9 +35,9 @@ func TestNoAllocation(t *testing.T) {
 	get := func(context.Context) (*int, error) { return &value, nil }
 	miss := func(context.Context) (*int, error) { return nil, notFound }
 	run := func(context.Context) error { return nil }
-	policy := k8sretry.New(k8sretry.WithMaxRetries(4), k8sretry.WithName("get"))
-	wrapped := k8sretry.Wrap2(func(context.Context, string, int) (*int, error) { return &value, nil }, k8sretry.ForQuery())
-	wrappedRun := k8sretry.WrapRun1(func(context.Context, string) error { return nil }, k8sretry.ForQuery())
+	policy := k8sretry.NewPolicy(k8sretry.WithMaxRetries(4), k8sretry.WithName("get"))
+	wrapped := k8sretry.Wrap2(func(context.Context, string, int) (*int, error) { return &value, nil }, k8sretry.ForRead())
+	wrappedRun := k8sretry.WrapRun1(func(context.Context, string) error { return nil }, k8sretry.ForRead())
 
 	// Variables, so that nothing is known to the compiler.
 	n := rand.IntN(5) + 1
@@ -49,15 +49,15 @@ func TestNoAllocation(t *testing.T) {
 	target := []error{io.EOF, io.ErrUnexpectedEOF}[rand.IntN(2)]
 	logger := zap.NewNop()
 	observer := new(silentObserver)
-	budget, breaker, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewGate()
-	guarded := k8sretry.New(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithGate(gate))
+	budget, breaker, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewLimiter()
+	guarded := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate))
 	hits := 0
 
 	for name, call := range map[string]func(){
 		"Do, no option":                 func() { _, _ = k8sretry.Do(ctx, get) },
 		"Do, cancellable context":       func() { _, _ = k8sretry.Do(canceler, get) },
 		"Do, prepared policy":           func() { _, _ = k8sretry.Do(ctx, get, policy) },
-		"Do, preset":                    func() { _, _ = k8sretry.Do(ctx, get, k8sretry.ForMutation()) },
+		"Do, preset":                    func() { _, _ = k8sretry.Do(ctx, get, k8sretry.ForWrite()) },
 		"Run":                           func() { _ = k8sretry.Run(ctx, run, policy) },
 		"Run, a closure over variables": func() { _ = k8sretry.Run(ctx, func(context.Context) error { hits += n; return nil }, policy) },
 		"Wrap2":                         func() { _, _ = wrapped(ctx, "web-0", 1) },
@@ -106,16 +106,18 @@ func TestNoAllocation(t *testing.T) {
 		"WithContextLogger": func() {
 			_, _ = k8sretry.Do(ctx, get, k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }))
 		},
-		"WithBudget":            func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget)) },
-		"WithBreaker":           func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBreaker(breaker)) },
-		"WithGate":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate)) },
-		"WithGate, with a name": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate), k8sretry.WithName(name)) },
-		"WithMaxWait":           func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate), k8sretry.WithMaxWait(time.Second)) },
-		"WithMaxWait, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithGate(gate), k8sretry.WithMaxWait(d)) },
-		"Budget, Breaker and Gate": func() {
-			_, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithGate(gate))
+		"WithBudget":               func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget)) },
+		"WithBreaker":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBreaker(breaker)) },
+		"WithLimiter":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate)) },
+		"WithLimiter, with a name": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithName(name)) },
+		"WithMaxQueueTime": func() {
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(time.Second))
 		},
-		"Budget, Breaker and Gate, prepared policy": func() { _, _ = k8sretry.Do(ctx, get, guarded) },
+		"WithMaxQueueTime, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(d)) },
+		"Budget, Breaker and Limiter": func() {
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate))
+		},
+		"Budget, Breaker and Limiter, prepared policy": func() { _, _ = k8sretry.Do(ctx, get, guarded) },
 		"WithObserver": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithObserver(observer)) },
 		"all of them": func() {
 			_, _ = k8sretry.Do(ctx, get, policy, k8sretry.WithName(name), k8sretry.WithVerb(verb), k8sretry.WithMaxRetries(n),
@@ -126,14 +128,14 @@ func TestNoAllocation(t *testing.T) {
 				k8sretry.WithRetryIf(func(error) bool { hits++; return false }),
 				k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { hits++; return k8sretry.Verdict{}, false }),
 				k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }),
-				k8sretry.WithLogger(logger), k8sretry.WithObserver(observer), k8sretry.ForQuery())
+				k8sretry.WithLogger(logger), k8sretry.WithObserver(observer), k8sretry.ForRead())
 		},
 
-		"NotFound at once, WithBudget":                                func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBudget(budget)) },
-		"NotFound at once, WithBreaker":                               func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBreaker(breaker)) },
-		"NotFound at once, WithGate":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithGate(gate)) },
-		"NotFound at once, WithMaxWait":                               func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithGate(gate), k8sretry.WithMaxWait(d)) },
-		"NotFound at once, Budget, Breaker and Gate, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, guarded) },
+		"NotFound at once, WithBudget":                                   func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBudget(budget)) },
+		"NotFound at once, WithBreaker":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBreaker(breaker)) },
+		"NotFound at once, WithLimiter":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(gate)) },
+		"NotFound at once, WithMaxQueueTime":                             func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(d)) },
+		"NotFound at once, Budget, Breaker and Limiter, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, guarded) },
 
 		"NotFound at once":                  func() { _, _ = k8sretry.Do(ctx, miss) },
 		"NotFound at once, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, policy) },

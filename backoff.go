@@ -31,11 +31,6 @@ const (
 	JitterFull
 	// JitterEqual draws from [d/2, d].
 	JitterEqual
-	// JitterDecorrelated draws from [Initial, 3 × the delay before], capped. The
-	// delay before is drawn anew rather than remembered, so that a Backoff has no
-	// state: each delay has the distribution of the well-known scheme, two
-	// delays of one call are independent. Multiplier plays no part.
-	JitterDecorrelated
 	// JitterNone draws nothing: every delay is exact. For tests and for callers
 	// that never fail together.
 	JitterNone
@@ -51,10 +46,6 @@ const (
 
 // spread is the share of a delay that JitterProportional adds or, at the cap, takes.
 const spread = 0.2
-
-// longestDraw bounds the draws of one decorrelated delay. Its distribution has
-// long settled by then.
-const longestDraw = 64
 
 // Exponential is a capped exponential backoff: Initial, Initial × Multiplier,
 // Initial × Multiplier², ... up to Max, then Max for ever, each spread by Jitter.
@@ -106,9 +97,6 @@ func (e Exponential) scaledToCap(retry int, factor float64) time.Duration {
 	if retry < 1 || e.Initial < 0 || e.Max <= 0 {
 		return 0
 	}
-	if e.Jitter == JitterDecorrelated {
-		return e.decorrelated(retry, factor)
-	}
 	limit := float64(e.Max)
 	d := min(min(e.nominal(retry), limit)*factor, limit)
 	switch {
@@ -153,16 +141,6 @@ func (e Exponential) nominal(retry int) float64 {
 		d *= e.Multiplier
 	}
 	return d
-}
-
-func (e Exponential) decorrelated(retry int, factor float64) time.Duration {
-	limit := float64(e.Max)
-	base := min(float64(e.Initial)*factor, limit)
-	d := base
-	for range min(retry, longestDraw) {
-		d = min(between(base, 3*d), limit)
-	}
-	return duration(d, e.Max)
 }
 
 func between(low, high float64) float64 { return low + rand.Float64()*(high-low) }

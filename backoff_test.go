@@ -82,8 +82,6 @@ func TestJitterRanges(t *testing.T) {
 		{k8sretry.JitterFull, 99, 0, 50 * time.Second, 25 * time.Second, true},
 		{k8sretry.JitterEqual, 2, 10 * time.Second, 20 * time.Second, 15 * time.Second, true},
 		{k8sretry.JitterEqual, 99, 25 * time.Second, 50 * time.Second, 37500 * time.Millisecond, true},
-		{k8sretry.JitterDecorrelated, 1, 10 * time.Second, 30 * time.Second, 20 * time.Second, true},
-		{k8sretry.JitterDecorrelated, 50, 10 * time.Second, 50 * time.Second, 0, false},
 		{jitter: 77, retry: 1, low: 10 * time.Second, high: 12 * time.Second, wantMean: 11 * time.Second, uniformEnough: true},
 	} {
 		for _, multiplier := range multipliers {
@@ -125,19 +123,6 @@ func TestJitterNeverPassesTheCap(t *testing.T) {
 			require.GreaterOrEqual(t, d, 29*time.Second, "multiplier %v", multiplier)
 		}
 	}
-}
-
-// Decorrelated delays begin anew at the cap rather than stay there: half of the
-// draws of a settled schedule lie below it.
-func TestDecorrelatedSettles(t *testing.T) {
-	b := k8sretry.Exponential{Initial: time.Second, Max: 30 * time.Second, Jitter: k8sretry.JitterDecorrelated}
-	atCap := 0
-	for range 2000 {
-		if b.Delay(1000) == 30*time.Second {
-			atCap++
-		}
-	}
-	assert.InDelta(t, 900, atCap, 400)
 }
 
 func FuzzExponential(f *testing.F) {

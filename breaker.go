@@ -30,32 +30,32 @@ const (
 // BreakerConfig says when a [Breaker] opens and for how long. It is plain data; the
 // zero value stands for the defaults.
 type BreakerConfig struct {
-	// Failures is how many failures it takes at least: within the Window, or in a
+	// MinFailures is how many failures it takes at least: within the Window, or in a
 	// row without a success, however long that took. 0 stands for 20. Negative: an
 	// error.
-	Failures int
-	// Ratio is the share of attempts within the Window that have to fail, above 0
+	MinFailures int
+	// FailureRatio is the share of attempts within the Window that have to fail, above 0
 	// to 1. 0 stands for 0.9. Others, and NaN: an error.
-	Ratio float64
+	FailureRatio float64
 	// Window is how long an attempt counts: a tenth of it more at most. Trouble that
 	// has lasted less than three tenths of it opens nothing. 0 stands for 10 s.
 	// Negative: an error.
 	Window time.Duration
-	// OpenTime is how long the breaker stays open for the first time. The time
-	// doubles, up to MaxOpenTime, with each time that it opens again before it has
+	// OpenDuration is how long the breaker stays open for the first time. The time
+	// doubles, up to MaxOpenDuration, with each time that it opens again before it has
 	// been closed for a minute. It is spread as [JitterProportional] does, and never
 	// shorter than what the server asked for by Retry-After, up to 5 minutes. 0
 	// stands for 2 s. Negative: an error.
-	OpenTime time.Duration
-	// MaxOpenTime is the longest open time, but for a Retry-After. It is also how
+	OpenDuration time.Duration
+	// MaxOpenDuration is the longest open time, but for a Retry-After. It is also how
 	// long a probe that does not come back holds its place. 0 stands for 30 s, or for
-	// OpenTime if that is longer. Less than OpenTime: the open time is MaxOpenTime.
+	// OpenDuration if that is longer. Less than OpenDuration: the open time is MaxOpenDuration.
 	// Negative: an error.
-	MaxOpenTime time.Duration
-	// Probes is how many attempts may be under way at a time while the breaker is
+	MaxOpenDuration time.Duration
+	// HalfOpenProbes is how many attempts may be under way at a time while the breaker is
 	// half-open, and how many of them have to succeed, with no failure between, to
 	// close it. 0 stands for 1. Negative: an error.
-	Probes int
+	HalfOpenProbes int
 }
 
 // BreakerState is what a [Breaker] does with attempts.
@@ -152,31 +152,31 @@ const (
 func NewBreaker(c BreakerConfig) *Breaker {
 	b := &Breaker{base: time.Now()}
 	switch {
-	case c.Failures < 0:
-		b.problem = "NewBreaker: Failures must not be negative"
-	case c.Ratio != 0 && !(c.Ratio > 0 && c.Ratio <= 1):
-		b.problem = "NewBreaker: Ratio must be above 0 and at most 1"
+	case c.MinFailures < 0:
+		b.problem = "NewBreaker: MinFailures must not be negative"
+	case c.FailureRatio != 0 && !(c.FailureRatio > 0 && c.FailureRatio <= 1):
+		b.problem = "NewBreaker: FailureRatio must be above 0 and at most 1"
 	case c.Window < 0:
 		b.problem = "NewBreaker: Window must not be negative"
-	case c.OpenTime < 0:
-		b.problem = "NewBreaker: OpenTime must not be negative"
-	case c.MaxOpenTime < 0:
-		b.problem = "NewBreaker: MaxOpenTime must not be negative"
-	case c.Probes < 0:
-		b.problem = "NewBreaker: Probes must not be negative"
+	case c.OpenDuration < 0:
+		b.problem = "NewBreaker: OpenDuration must not be negative"
+	case c.MaxOpenDuration < 0:
+		b.problem = "NewBreaker: MaxOpenDuration must not be negative"
+	case c.HalfOpenProbes < 0:
+		b.problem = "NewBreaker: HalfOpenProbes must not be negative"
 	}
 	if b.problem != "" {
 		return b
 	}
-	b.failures = orDefault(c.Failures, defaultBreakerFailures)
-	b.ratio = orDefault(c.Ratio, defaultBreakerRatio)
+	b.failures = orDefault(c.MinFailures, defaultBreakerFailures)
+	b.ratio = orDefault(c.FailureRatio, defaultBreakerRatio)
 	b.window = newWindow[breakerPart](orDefault(c.Window, defaultBreakerWindow))
 	b.opening = Exponential{
-		Initial:    orDefault(c.OpenTime, defaultBreakerOpenTime),
-		Max:        orDefault(c.MaxOpenTime, max(c.OpenTime, defaultBreakerMaxOpen)),
+		Initial:    orDefault(c.OpenDuration, defaultBreakerOpenTime),
+		Max:        orDefault(c.MaxOpenDuration, max(c.OpenDuration, defaultBreakerMaxOpen)),
 		Multiplier: 2,
 	}
-	b.probes = orDefault(c.Probes, defaultBreakerProbes)
+	b.probes = orDefault(c.HalfOpenProbes, defaultBreakerProbes)
 	b.word.Store(1 << breakerEpochShift)
 	b.lock, b.unlock = b.mu.Lock, b.mu.Unlock
 	b.last = func() error {

@@ -17,16 +17,16 @@ func TestBreakerConfig(t *testing.T) {
 		problem   string
 	}{
 		{"the zero value", BreakerConfig{}, ""},
-		{"everything given", BreakerConfig{Failures: 1, Ratio: 1, Window: 1, OpenTime: 1, MaxOpenTime: 1, Probes: 1}, ""},
+		{"everything given", BreakerConfig{MinFailures: 1, FailureRatio: 1, Window: 1, OpenDuration: 1, MaxOpenDuration: 1, HalfOpenProbes: 1}, ""},
 		{"the largest values", BreakerConfig{math.MaxInt, 1, math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt}, ""},
-		{"negative Failures", BreakerConfig{Failures: -1}, "NewBreaker: Failures must not be negative"},
-		{"a negative Ratio", BreakerConfig{Ratio: -0.1}, "NewBreaker: Ratio must be above 0 and at most 1"},
-		{"a Ratio above 1", BreakerConfig{Ratio: 1.1}, "NewBreaker: Ratio must be above 0 and at most 1"},
-		{"a Ratio that is no number", BreakerConfig{Ratio: math.NaN()}, "NewBreaker: Ratio must be above 0 and at most 1"},
+		{"negative Failures", BreakerConfig{MinFailures: -1}, "NewBreaker: MinFailures must not be negative"},
+		{"a negative Ratio", BreakerConfig{FailureRatio: -0.1}, "NewBreaker: FailureRatio must be above 0 and at most 1"},
+		{"a Ratio above 1", BreakerConfig{FailureRatio: 1.1}, "NewBreaker: FailureRatio must be above 0 and at most 1"},
+		{"a Ratio that is no number", BreakerConfig{FailureRatio: math.NaN()}, "NewBreaker: FailureRatio must be above 0 and at most 1"},
 		{"a negative Window", BreakerConfig{Window: -1}, "NewBreaker: Window must not be negative"},
-		{"a negative OpenTime", BreakerConfig{OpenTime: -1}, "NewBreaker: OpenTime must not be negative"},
-		{"a negative MaxOpenTime", BreakerConfig{MaxOpenTime: -1}, "NewBreaker: MaxOpenTime must not be negative"},
-		{"negative Probes", BreakerConfig{Probes: -1}, "NewBreaker: Probes must not be negative"},
+		{"a negative OpenDuration", BreakerConfig{OpenDuration: -1}, "NewBreaker: OpenDuration must not be negative"},
+		{"a negative MaxOpenDuration", BreakerConfig{MaxOpenDuration: -1}, "NewBreaker: MaxOpenDuration must not be negative"},
+		{"negative Probes", BreakerConfig{HalfOpenProbes: -1}, "NewBreaker: HalfOpenProbes must not be negative"},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			b := NewBreaker(c.config)
@@ -147,8 +147,8 @@ func TestBreakerOpens(t *testing.T) {
 		{"an outage told by 429 and 503", BreakerConfig{}, func(b *Breaker) { tries(b, 62, s/20, throttled, failing) }, true},
 		{"callers that give up", BreakerConfig{}, func(b *Breaker) { tries(b, 2000, s/10, unsaid) }, false},
 		{"an outage among callers that give up", BreakerConfig{}, func(b *Breaker) { tries(b, 62, s/20, unsaid, failing) }, true},
-		{"failures of one's own number", BreakerConfig{Failures: 3}, func(b *Breaker) { tries(b, 3, 2*s, failing) }, true},
-		{"a ratio of one's own", BreakerConfig{Ratio: 0.5}, func(b *Breaker) { tries(b, 200, s/10, failing, well) }, true},
+		{"failures of one's own number", BreakerConfig{MinFailures: 3}, func(b *Breaker) { tries(b, 3, 2*s, failing) }, true},
+		{"a ratio of one's own", BreakerConfig{FailureRatio: 0.5}, func(b *Breaker) { tries(b, 200, s/10, failing, well) }, true},
 		{"a window of one's own", BreakerConfig{Window: s}, func(b *Breaker) { tries(b, 31, s/100, failing) }, true},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestBreaker(t *testing.T) {
 			_, took := reopens(t, b)
 			assert.Less(t, took, 3*time.Second)
 		}},
-		{"the open time of one's own", BreakerConfig{OpenTime: time.Hour, MaxOpenTime: 2 * time.Hour}, func(t *testing.T, b *Breaker) {
+		{"the open time of one's own", BreakerConfig{OpenDuration: time.Hour, MaxOpenDuration: 2 * time.Hour}, func(t *testing.T, b *Breaker) {
 			_, took := reopens(t, b)
 			assert.GreaterOrEqual(t, took, time.Hour)
 			assert.LessOrEqual(t, took, 72*time.Minute)
@@ -254,7 +254,7 @@ func TestBreaker(t *testing.T) {
 			assert.False(t, again.changed)
 			assert.False(t, b.enter().ok)
 		}},
-		{"three probes at a time, and three successes", BreakerConfig{Probes: 3}, func(t *testing.T, b *Breaker) {
+		{"three probes at a time, and three successes", BreakerConfig{HalfOpenProbes: 3}, func(t *testing.T, b *Breaker) {
 			first, _ := reopens(t, b)
 			second, third := b.enter(), b.enter()
 			assert.True(t, second.ok && second.probe && third.ok && third.probe)
@@ -265,7 +265,7 @@ func TestBreaker(t *testing.T) {
 			b.leave(third, well, 0, nil)
 			assert.Equal(t, BreakerClosed, b.State())
 		}},
-		{"three probes, one fails", BreakerConfig{Probes: 3}, func(t *testing.T, b *Breaker) {
+		{"three probes, one fails", BreakerConfig{HalfOpenProbes: 3}, func(t *testing.T, b *Breaker) {
 			first, _ := reopens(t, b)
 			second, third := b.enter(), b.enter()
 			b.leave(first, failing, 0, errDown)
@@ -283,7 +283,7 @@ func TestBreaker(t *testing.T) {
 			assert.Equal(t, BreakerHalfOpen, b.State(), "probes of the time before tell nothing")
 			assert.False(t, b.enter().ok, "and free no place")
 		}},
-		{"a probe that fails late leaves its place late", BreakerConfig{Probes: 2}, func(t *testing.T, b *Breaker) {
+		{"a probe that fails late leaves its place late", BreakerConfig{HalfOpenProbes: 2}, func(t *testing.T, b *Breaker) {
 			first, _ := reopens(t, b)
 			second := b.enter()
 			b.leave(first, failing, 0, errDown)

@@ -19,7 +19,7 @@ func FuzzBreaker(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, seed uint64, sick, probes uint8, ops uint16) {
 		synctest.Test(t, func(t *testing.T) {
-			config := BreakerConfig{Failures: 1 + int(seed%9), Probes: 1 + int(probes%5)}
+			config := BreakerConfig{MinFailures: 1 + int(seed%9), HalfOpenProbes: 1 + int(probes%5)}
 			checkBreaker(t, rand.New(rand.NewPCG(seed, 2)), config, 0.5+float64(sick)/511, int(ops%3000))
 		})
 	})
@@ -86,7 +86,7 @@ func checkBreaker(t *testing.T, random *rand.Rand, c BreakerConfig, sick float64
 					probes++
 				}
 			}
-			if !assert.LessOrEqual(t, probes, c.Probes, "probes under way") {
+			if !assert.LessOrEqual(t, probes, c.HalfOpenProbes, "probes under way") {
 				return
 			}
 		} else {
@@ -119,13 +119,13 @@ func checkBreaker(t *testing.T, random *rand.Rand, c BreakerConfig, sick float64
 					assert.True(t, own && r.probe, "an attempt of another time has opened it")
 				} else {
 					assert.NotEqual(t, throttled, h)
-					assert.GreaterOrEqual(t, failures, c.Failures)
+					assert.GreaterOrEqual(t, failures, c.MinFailures)
 				}
 				notBefore = time.Now().Add(max(defaultBreakerOpenTime, retryAfter))
 			} else {
 				assert.Equal(t, BreakerClosed, to)
 				assert.True(t, own && r.probe && h == well, "only a probe of its own time closes it")
-				assert.GreaterOrEqual(t, probesWell, c.Probes)
+				assert.GreaterOrEqual(t, probesWell, c.HalfOpenProbes)
 				notBefore = time.Time{}
 			}
 			if changed {
@@ -160,7 +160,7 @@ func later(a, b time.Time) time.Time {
 func TestBreakerOfAThousandGoroutines(t *testing.T) {
 	for seed := range uint64(3) {
 		synctest.Test(t, func(t *testing.T) {
-			b := NewBreaker(BreakerConfig{Probes: 2})
+			b := NewBreaker(BreakerConfig{HalfOpenProbes: 2})
 			var probes, most, opened, halfOpened, closed atomic.Int64
 			var down atomic.Bool
 			var wg sync.WaitGroup

@@ -22,11 +22,11 @@ type BudgetConfig struct {
 	// attempts at random; negative means none. NaN and infinite: an error.
 	//
 	// Retries are earned by successes, not by calls: in an outage nothing is
-	// earned, and the Reserve is all there is.
+	// earned, and the MinRetries is all there is.
 	Ratio float64
-	// Reserve is how many retries are allowed in each Window besides. It carries
+	// MinRetries is how many retries are allowed in each Window besides. It carries
 	// callers of a few calls a second. 0 stands for 20; negative means none.
-	Reserve int
+	MinRetries int
 	// Window is how long a success and a retry count: a tenth of it more at most.
 	// 0 stands for 10 s. Negative: an error.
 	Window time.Duration
@@ -50,10 +50,10 @@ type BudgetConfig struct {
 //	server       1
 //	connection   1
 //	refused      1
-//	unusable     1       the server does its work once more
+//	bad_response 1       the server does its work once more
 //	timeout      2       the server may still be at work for the attempt before
 //	throttled    0.5     to turn a call away is cheap, and the server names the time
-//	disruption   0       the server is well, the call waits for pods
+//	disruption_budget 0      the server is well, the call waits for pods
 //	blocked      0       the server is well, the call waits for somebody
 //	conflict     0       the server is well, the call reads again
 //	others       1       retried because the caller's own rule says so
@@ -97,18 +97,18 @@ type budgetPart struct {
 
 // budgetPrices are multiples of 1/2, so that their sums are exact.
 var budgetPrices = [len(classNames)]float64{
-	ClassNone:       1,
-	ClassPermanent:  1,
-	ClassServer:     1,
-	ClassTimeout:    2,
-	ClassThrottled:  0.5,
-	ClassRefused:    1,
-	ClassConnection: 1,
-	ClassDisruption: 0,
-	ClassConflict:   0,
-	ClassBlocked:    0,
-	ClassUnusable:   1,
-	ClassCanceled:   1,
+	ClassNone:             1,
+	ClassPermanent:        1,
+	ClassServer:           1,
+	ClassTimeout:          2,
+	ClassThrottled:        0.5,
+	ClassRefused:          1,
+	ClassConnection:       1,
+	ClassDisruptionBudget: 0,
+	ClassConflict:         0,
+	ClassBlocked:          0,
+	ClassBadResponse:      1,
+	ClassCanceled:         1,
 }
 
 // NewBudget returns a full Budget. A config that makes no sense is reported by the
@@ -129,13 +129,13 @@ func NewBudget(c BudgetConfig) *Budget {
 	if c.Ratio == 0 {
 		c.Ratio = defaultBudgetRatio
 	}
-	if c.Reserve == 0 {
-		c.Reserve = defaultBudgetReserve
+	if c.MinRetries == 0 {
+		c.MinRetries = defaultBudgetReserve
 	}
 	if c.Window == 0 {
 		c.Window = defaultBudgetWindow
 	}
-	b.ratio, b.reserve, b.maxTime = max(0, c.Ratio), float64(max(0, c.Reserve)), c.MaxRetryTime
+	b.ratio, b.reserve, b.maxTime = max(0, c.Ratio), float64(max(0, c.MinRetries)), c.MaxRetryTime
 	b.window = newWindow[budgetPart](c.Window)
 	b.lock, b.unlock = b.mu.Lock, b.mu.Unlock
 	return b

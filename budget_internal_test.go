@@ -20,10 +20,10 @@ func TestBudgetConfig(t *testing.T) {
 		remaining int
 	}{
 		{"the zero value", BudgetConfig{}, "", 20},
-		{"a reserve of one's own", BudgetConfig{Reserve: 3}, "", 3},
-		{"no reserve", BudgetConfig{Reserve: -1}, "", 0},
+		{"a reserve of one's own", BudgetConfig{MinRetries: 3}, "", 3},
+		{"no reserve", BudgetConfig{MinRetries: -1}, "", 0},
 		{"no ratio", BudgetConfig{Ratio: -0.5}, "", 20},
-		{"a reserve without end", BudgetConfig{Reserve: math.MaxInt}, "", math.MaxInt32},
+		{"a reserve without end", BudgetConfig{MinRetries: math.MaxInt}, "", math.MaxInt32},
 		{"the shortest window", BudgetConfig{Window: 1}, "", 20},
 		{"the longest window", BudgetConfig{Window: math.MaxInt64}, "", 20},
 		{"a ratio that is no number", BudgetConfig{Ratio: math.NaN()}, "NewBudget: Ratio must be finite", 0},
@@ -107,17 +107,17 @@ func TestBudget(t *testing.T) {
 			}
 			assert.InDelta(t, 20*300/11, paid, 21, "of 3,000,000 that were asked for")
 		}},
-		{"successes earn their ratio", BudgetConfig{Ratio: 0.25, Reserve: -1}, func(t *testing.T, b *Budget) {
+		{"successes earn their ratio", BudgetConfig{Ratio: 0.25, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			earn(b, 1000)
 			assert.Equal(t, 250, b.State().Remaining)
 			assert.Equal(t, 250, paidOf(b, 1000))
 		}},
-		{"a half of a retry is none", BudgetConfig{Ratio: 0.5, Reserve: -1}, func(t *testing.T, b *Budget) {
+		{"a half of a retry is none", BudgetConfig{Ratio: 0.5, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			earn(b, 1)
 			assert.Equal(t, 0, paidOf(b, 1))
 			assert.True(t, b.pay(ClassThrottled, 0))
 		}},
-		{"what was earned is lost after the window", BudgetConfig{Ratio: 0.25, Reserve: -1}, func(t *testing.T, b *Budget) {
+		{"what was earned is lost after the window", BudgetConfig{Ratio: 0.25, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			earn(b, 1000)
 			assert.Equal(t, 250, b.State().Remaining)
 			time.Sleep(10 * time.Second)
@@ -126,7 +126,7 @@ func TestBudget(t *testing.T) {
 			assert.Zero(t, b.State().Remaining)
 			assert.Zero(t, paidOf(b, 1))
 		}},
-		{"nothing is owed when the successes leave the window first", BudgetConfig{Ratio: 1, Reserve: 1}, func(t *testing.T, b *Budget) {
+		{"nothing is owed when the successes leave the window first", BudgetConfig{Ratio: 1, MinRetries: 1}, func(t *testing.T, b *Budget) {
 			earn(b, 10)
 			b.State()
 			time.Sleep(5 * time.Second)
@@ -136,19 +136,19 @@ func TestBudget(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			assert.Equal(t, 1, paidOf(b, 100))
 		}},
-		{"an hour of successes counts as a window of them", BudgetConfig{Ratio: 0.5, Reserve: -1}, func(t *testing.T, b *Budget) {
+		{"an hour of successes counts as a window of them", BudgetConfig{Ratio: 0.5, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			for range 3600 {
 				earn(b, 100)
 				time.Sleep(time.Second)
 			}
 			assert.InDelta(t, 525, b.State().Remaining, 25, "ten to eleven seconds")
 		}},
-		{"a burst an hour ago counts as the average of the hour", BudgetConfig{Ratio: 0.5, Reserve: -1}, func(t *testing.T, b *Budget) {
+		{"a burst an hour ago counts as the average of the hour", BudgetConfig{Ratio: 0.5, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			earn(b, 360_000)
 			time.Sleep(time.Hour)
 			assert.InDelta(t, 525, b.State().Remaining, 25)
 		}},
-		{"a fault in a busy minute after a quiet hour", BudgetConfig{Ratio: 0.5, Reserve: -1}, func(t *testing.T, b *Budget) {
+		{"a fault in a busy minute after a quiet hour", BudgetConfig{Ratio: 0.5, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			time.Sleep(time.Hour)
 			assert.False(t, b.pay(ClassServer, 0), "the first failure puts the count right")
 			earn(b, 100)
@@ -175,11 +175,11 @@ func TestBudget(t *testing.T) {
 			time.Sleep(11 * time.Second)
 			assert.True(t, b.pay(ClassServer, 0))
 		}},
-		{"what costs no retry costs time", BudgetConfig{Reserve: -1, MaxRetryTime: time.Minute}, func(t *testing.T, b *Budget) {
-			assert.True(t, b.pay(ClassDisruption, time.Minute))
-			assert.False(t, b.pay(ClassDisruption, time.Second))
+		{"what costs no retry costs time", BudgetConfig{MinRetries: -1, MaxRetryTime: time.Minute}, func(t *testing.T, b *Budget) {
+			assert.True(t, b.pay(ClassDisruptionBudget, time.Minute))
+			assert.False(t, b.pay(ClassDisruptionBudget, time.Second))
 		}},
-		{"waits without end", BudgetConfig{Reserve: 1000}, func(t *testing.T, b *Budget) {
+		{"waits without end", BudgetConfig{MinRetries: 1000}, func(t *testing.T, b *Budget) {
 			for range 100 {
 				assert.True(t, b.pay(ClassServer, math.MaxInt64))
 				b.spend(math.MaxInt64)
@@ -200,8 +200,8 @@ func TestBudget(t *testing.T) {
 
 func TestBudgetPrices(t *testing.T) {
 	for c, want := range map[Class]int{
-		ClassServer: 20, ClassConnection: 20, ClassRefused: 20, ClassUnusable: 20, ClassTimeout: 10, ClassThrottled: 40,
-		ClassDisruption: 100, ClassBlocked: 100, ClassConflict: 100,
+		ClassServer: 20, ClassConnection: 20, ClassRefused: 20, ClassBadResponse: 20, ClassTimeout: 10, ClassThrottled: 40,
+		ClassDisruptionBudget: 100, ClassBlocked: 100, ClassConflict: 100,
 		ClassPermanent: 20, ClassCanceled: 20, ClassNone: 20, Class(99): 20,
 	} {
 		t.Run(c.String(), func(t *testing.T) {
@@ -232,7 +232,7 @@ func TestBudgetInAnotherTime(t *testing.T) {
 // No success and no retry is lost or counted twice, whoever comes at the same time.
 func TestBudgetOfAThousandGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := NewBudget(BudgetConfig{Ratio: 0.5, Reserve: 1000})
+		b := NewBudget(BudgetConfig{Ratio: 0.5, MinRetries: 1000})
 		var wg sync.WaitGroup
 		for range 1000 {
 			wg.Go(func() {
@@ -292,7 +292,7 @@ func FuzzBudget(f *testing.F) {
 	f.Fuzz(func(t *testing.T, seed uint64, ratio uint16, reserve uint8, ops uint16) {
 		synctest.Test(t, func(t *testing.T) {
 			checkBudget(t, rand.New(rand.NewPCG(seed, 1)), BudgetConfig{
-				Ratio: float64(ratio)/100 + 0.01, Reserve: int(reserve) + 1, MaxRetryTime: time.Duration(seed%3) * 5 * time.Minute,
+				Ratio: float64(ratio)/100 + 0.01, MinRetries: int(reserve) + 1, MaxRetryTime: time.Duration(seed%3) * 5 * time.Minute,
 			}, int(ops%2000))
 		})
 	})
@@ -370,7 +370,7 @@ func checkBudget(t *testing.T, random *rand.Rand, c BudgetConfig, ops int) {
 			if paid {
 				earned, _, _ := within(now, window+tenth)
 				_, prices, spent := within(now, window)
-				if price > 0 && !assert.LessOrEqual(t, prices, float64(c.Reserve)+c.Ratio*earned+rounding, "paid too much") {
+				if price > 0 && !assert.LessOrEqual(t, prices, float64(c.MinRetries)+c.Ratio*earned+rounding, "paid too much") {
 					return
 				}
 				if c.MaxRetryTime > 0 && wait > 0 && !assert.LessOrEqual(t, spent, c.MaxRetryTime, "too much time") {
@@ -380,10 +380,10 @@ func checkBudget(t *testing.T, random *rand.Rand, c BudgetConfig, ops int) {
 			}
 			earned, _, _ := within(now, window)
 			_, prices, spent := within(now, window+tenth)
-			noRetry := price > 0 && prices+price > float64(c.Reserve)+c.Ratio*earned-rounding
+			noRetry := price > 0 && prices+price > float64(c.MinRetries)+c.Ratio*earned-rounding
 			noTime := c.MaxRetryTime > 0 && (spent+wait > c.MaxRetryTime || spent >= c.MaxRetryTime)
 			if !assert.True(t, noRetry || noTime, "refused too early: %v + %v of %v + %v × %v, %v + %v of %v",
-				prices, price, c.Reserve, c.Ratio, earned, spent, wait, c.MaxRetryTime) {
+				prices, price, c.MinRetries, c.Ratio, earned, spent, wait, c.MaxRetryTime) {
 				return
 			}
 		}

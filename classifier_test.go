@@ -84,7 +84,7 @@ func TestClassifierThatBeginsWithClassify(t *testing.T) {
 		"says that the time has come": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	} {
 		for name, opts := range map[string][]k8sretry.Option{
-			"a classifier":    {k8sretry.ForQuery(), own},
+			"a classifier":    {k8sretry.ForRead(), own},
 			"ForConnection()": {k8sretry.ForConnection(), k8sretry.WithMaxRetries(3)},
 		} {
 			t.Run("an attempt timeout that "+situation+", "+name, func(t *testing.T) {

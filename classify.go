@@ -80,7 +80,7 @@ func IsRetryableConnectionError(err error) bool {
 // what is wrapped around it. Where errors are joined, each one that means something
 // is judged and the least safe answer stands: a failure that lasts before one that
 // passes, the higher [Outcome], the longer RetryAfter. An [*Error] of this package is
-// judged by the last error of the API in it; one without, which a [Gate] held back, is
+// judged by the last error of the API in it; one without, which a [Limiter] held back, is
 // [ClassThrottled].
 //
 // Some answers worth knowing:
@@ -126,7 +126,7 @@ func classifyChain(err error, v *Verdict) (inner *Error) {
 		}
 		v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail = w.worst.class, w.outcome, w.code, w.retryAfter, w.worst.detail
 	}
-	if inner := w.inner; inner != nil && inner.Attempts == 0 && (inner.Stop == StopBreakerOpen || inner.Stop == StopHeldBack) {
+	if inner := w.inner; inner != nil && inner.Attempts == 0 && (inner.StopReason == StopBreakerOpen || inner.StopReason == StopQueueTimeout) {
 		v.Outcome, v.RetryAfter = OutcomeNotExecuted, max(v.RetryAfter, inner.RetryAfter) // nothing was sent; the error is another call's
 	}
 	return w.inner
@@ -230,8 +230,8 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 			if w.inner == nil {
 				w.inner = e
 			}
-			if next = e.Err; next == nil && e.Stop == StopHeldBack {
-				next = ErrHeldBack
+			if next = e.Err; next == nil && e.StopReason == StopQueueTimeout {
+				next = ErrQueueTimeout
 			}
 		case *shielded: // by a Transport: what client-go must not see, we may
 			if e == nil {

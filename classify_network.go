@@ -87,7 +87,7 @@ func judgeNetwork(leaf error, t *trail) *meaning {
 		return &meansCanceled
 	case context.DeadlineExceeded:
 		return &meansDeadlineExceeded
-	case ErrHeldBack:
+	case ErrQueueTimeout:
 		return &meansHeldBack
 	case errTooLong:
 		return &meansTooLong
@@ -330,7 +330,7 @@ var (
 	meansHandshakeTimedOut = meaning{ClassTimeout, OutcomeNotExecuted, "TLS handshake timed out"}
 	meansTimedOut          = meaning{ClassTimeout, OutcomeUnknown, "timeout of the connection"}
 	meansCommandFailed     = meaning{ClassPermanent, OutcomeExecuted, "the command ran and failed"}
-	meansUndecodable       = meaning{ClassUnusable, OutcomeExecuted, "answer cannot be decoded"}
+	meansUndecodable       = meaning{ClassBadResponse, OutcomeExecuted, "answer cannot be decoded"}
 	meansDiscoveryFailed   = meaning{ClassBlocked, OutcomeNotExecuted, "API discovery failed"}
 	meansLimiterDeadline   = meaning{ClassCanceled, OutcomeNotExecuted, "no time left for the client's rate limiter"}
 	meansUnknownType       = meaning{ClassServer, OutcomeUnknown, "answer of an unknown type"}
@@ -348,7 +348,7 @@ var (
 	meansRedirects         = meaning{ClassPermanent, OutcomeNotExecuted, "too many redirects"}
 	meansSpeaksTLS         = meaning{ClassPermanent, OutcomeNotExecuted, "server speaks TLS"}
 	meansStreamNotOpened   = meaning{ClassServer, OutcomeNotExecuted, "stream not opened"}
-	meansEmptyAnswer       = meaning{ClassUnusable, OutcomeExecuted, "answer is empty"}
+	meansEmptyAnswer       = meaning{ClassBadResponse, OutcomeExecuted, "answer is empty"}
 	meansProxyRefuses      = meaning{ClassPermanent, OutcomeNotExecuted, "proxy refuses"}
 	meansProxyBusy         = meaning{ClassRefused, OutcomeNotExecuted, "proxy refuses for now"}
 )

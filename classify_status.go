@@ -363,7 +363,7 @@ var (
 	meansTooLarge          = meaning{ClassPermanent, OutcomeNotExecuted, "request too large"}
 	meansBudgetUnusable    = meaning{ClassBlocked, OutcomeNotExecuted, "disruption budget cannot be used"}
 	meansBudgetPending     = meaning{ClassThrottled, OutcomeNotExecuted, "disruption budget still being processed"}
-	meansBudgetSpent       = meaning{ClassDisruption, OutcomeNotExecuted, "disruption budget allows no eviction"}
+	meansBudgetSpent       = meaning{ClassDisruptionBudget, OutcomeNotExecuted, "disruption budget allows no eviction"}
 	meansForeignExists     = meaning{ClassPermanent, OutcomeUnknown, "conflict of unknown origin"}
 	meansAlreadyExists     = meaning{ClassPermanent, OutcomeNotExecuted, "already exists"}
 	meansForbidden         = meaning{ClassPermanent, OutcomeNotExecuted, "forbidden"}

@@ -96,10 +96,10 @@ const (
 	throttled  = k8sretry.ClassThrottled
 	refused    = k8sretry.ClassRefused
 	connection = k8sretry.ClassConnection
-	disruption = k8sretry.ClassDisruption
+	disruption = k8sretry.ClassDisruptionBudget
 	conflict   = k8sretry.ClassConflict
 	blocked    = k8sretry.ClassBlocked
-	unusable   = k8sretry.ClassUnusable
+	unusable   = k8sretry.ClassBadResponse
 	canceled   = k8sretry.ClassCanceled
 
 	never = k8sretry.OutcomeNotExecuted

@@ -270,24 +270,24 @@ func TestAStatusGoesBeforeWhatIsWrappedAroundIt(t *testing.T) {
 
 func TestOwnErrorIsJudgedByTheLastErrorOfTheAPI(t *testing.T) {
 	last := failure(503, metav1.StatusReasonServiceUnavailable, "")
-	err := fmt.Errorf("a: %w", &k8sretry.Error{Attempts: 4, Stop: k8sretry.StopMaxRetries, Outcome: maybe, Err: last})
+	err := fmt.Errorf("a: %w", &k8sretry.Error{Attempts: 4, StopReason: k8sretry.StopMaxRetries, Outcome: maybe, Err: last})
 	assert.Equal(t, k8sretry.Classify(last), k8sretry.Classify(err))
-	assert.Equal(t, "unknown error", k8sretry.Classify(&k8sretry.Error{Stop: k8sretry.StopMaxRetries}).Detail)
+	assert.Equal(t, "unknown error", k8sretry.Classify(&k8sretry.Error{StopReason: k8sretry.StopMaxRetries}).Detail)
 }
 
 // What gate or breaker did not let through was not sent, whatever the error of another
 // call says that the breaker shows.
 func TestARefusedCallIsNotExecuted(t *testing.T) {
-	held := k8sretry.Classify(fmt.Errorf("a: %w", &k8sretry.Error{Stop: k8sretry.StopHeldBack}))
+	held := k8sretry.Classify(fmt.Errorf("a: %w", &k8sretry.Error{StopReason: k8sretry.StopQueueTimeout}))
 	assert.Equal(t, k8sretry.Verdict{Class: k8sretry.ClassThrottled, Detail: "held back, not sent"}, held)
 
 	last := failure(503, metav1.StatusReasonServiceUnavailable, "")
-	open := k8sretry.Classify(&k8sretry.Error{Stop: k8sretry.StopBreakerOpen, RetryAfter: time.Second, Err: last})
+	open := k8sretry.Classify(&k8sretry.Error{StopReason: k8sretry.StopBreakerOpen, RetryAfter: time.Second, Err: last})
 	assert.Equal(t, k8sretry.ClassServer, open.Class)
 	assert.Equal(t, k8sretry.OutcomeNotExecuted, open.Outcome)
 	assert.Equal(t, time.Second, open.RetryAfter)
 
-	later := k8sretry.Classify(&k8sretry.Error{Stop: k8sretry.StopBreakerOpen, Attempts: 1, Err: last})
+	later := k8sretry.Classify(&k8sretry.Error{StopReason: k8sretry.StopBreakerOpen, Attempts: 1, Err: last})
 	assert.Equal(t, k8sretry.OutcomeUnknown, later.Outcome, "of the attempt that was made")
 }
 

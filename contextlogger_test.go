@@ -36,14 +36,14 @@ func TestContextLogger(t *testing.T) {
 		context, global int // lines of a NotFound at once
 	}{
 		{"a logger in the context", reconcile, []k8sretry.Option{fromContext}, 1, 0},
-		{"in a policy", reconcile, []k8sretry.Option{k8sretry.New(fromContext)}, 1, 0},
-		{"overlaid by a preset", reconcile, []k8sretry.Option{fromContext, k8sretry.ForMutation()}, 1, 0},
+		{"in a policy", reconcile, []k8sretry.Option{k8sretry.NewPolicy(fromContext)}, 1, 0},
+		{"overlaid by a preset", reconcile, []k8sretry.Option{fromContext, k8sretry.ForWrite()}, 1, 0},
 		{"none in the context", t.Context(), []k8sretry.Option{fromContext}, 0, 1},
 		{"not asked for", reconcile, nil, 0, 1},
 		{"nil", reconcile, []k8sretry.Option{k8sretry.WithContextLogger(nil)}, 0, 1},
 		{"after WithLogger", reconcile, []k8sretry.Option{k8sretry.WithLogger(nil), fromContext}, 1, 0},
 		{"before WithLogger", reconcile, []k8sretry.Option{fromContext, k8sretry.WithLogger(nil)}, 0, 0},
-		{"a policy of either", reconcile, []k8sretry.Option{k8sretry.New(fromContext), k8sretry.New(k8sretry.WithLogger(nil))}, 0, 0},
+		{"a policy of either", reconcile, []k8sretry.Option{k8sretry.NewPolicy(fromContext), k8sretry.NewPolicy(k8sretry.WithLogger(nil))}, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			written.TakeAll()

@@ -7,24 +7,24 @@
 //
 //	pod, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
 //		return clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
-//	}, k8sretry.ForQuery())
+//	}, k8sretry.ForRead())
 //
 // or makes a function that retries by itself, without a closure:
 //
-//	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
+//	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
 //	pod, err := get(ctx, "web-0", metav1.GetOptions{})
 //
 // [Do] and [Wrap] are for a value and an error, [Run] and [WrapRun] for an error
 // alone; Wrap1, Wrap2, WrapRun1 and WrapRun2 are for functions with arguments. They
 // work with real and fake clientsets alike. What decides is a [Policy], made of
-// options by [New]; presets such as [ForMutation] are Policies, too.
+// options by [NewPolicy]; presets such as [ForWrite] are Policies, too.
 //
 // # Words
 //
 // A call is one invocation of Do or of a wrapped function. An attempt is one
 // invocation of the caller's function; attempt 1 is the first. A retry is attempt 2
 // and later: with 3 retries there are at most 4 attempts. The [Class] of a failure
-// says what it means, its [Outcome] what the server did, and a [Stop] why a call
+// says what it means, its [Outcome] what the server did, and a [StopReason] why a call
 // ended without success. The [Verb] says what the call does: with a verb, a failure
 // that may hide a success is repeated only where that can do no harm. Without a verb
 // the caller vouches that the call may be repeated.
@@ -50,8 +50,8 @@
 //
 //	Preset           Retries   Delays          In all   With jitter
 //	the defaults     3         1s to 30s       7s       8.4s
-//	ForMutation      5         2s to 30s       1m0s     1m6s
-//	ForQuery         3         1s to 10s       7s       8.4s
+//	ForWrite         5         2s to 30s       1m0s     1m6s
+//	ForRead          3         1s to 10s       7s       8.4s
 //	ForConnection    5         500ms to 10s    15.5s    18.6s
 //	ForMaintenance   10        500ms to 1m0s   4m3.5s   4m16.2s
 //	ForBackground    2         2s to 10s       6s       7.2s
@@ -72,7 +72,7 @@
 //	k8s_api_call_failed_non_retryable   info   function, attempt, error_type, error, status_code
 //
 // Other stops are k8s_api_call_failed_ and one of deadline, max_elapsed,
-// retry_after_too_long, budget_exhausted, breaker_open, held_back, outcome_unknown
+// retry_after_too_long, budget_exhausted, breaker_open, queue_timeout, outcome_unknown
 // (error) and canceled (info), with function, attempt and error. Further fields may
 // be there (verb, class, outcome, detail, retry_after_seconds, elapsed_seconds) and
 // more may come; these names and types stay.
@@ -109,7 +109,7 @@
 //   - What was proven not to be carried out ends with the error as it came. What can be
 //     proven neither way has [ErrOutcomeUnknown] in its chain.
 //   - When retries, deadline or the caller's patience end while the outcome is in doubt,
-//     one last check decides. It has [FinalCheck] of its own, also if the context is
+//     one last check decides. It has 5 s of its own, also if the context is
 //     over: so long after its end a call may return.
 //   - Without a failure exactly one request is sent (Modify: one read, one write). A dry
 //     run stores nothing and needs no proof.
@@ -120,14 +120,14 @@
 //
 // Their options are those of Do, and [WithTokenAnnotation]; WithVerb means nothing
 // there. They are safe for concurrent use if the client is; two calls at a time may
-// share an object. Dynamic clients come in by [Dynamic], the status by [Status].
+// share an object. Dynamic clients come in by [Dynamic], the status by [StatusSubresource].
 //
 // # Overload
 //
 // Retries are what keeps an overloaded server overloaded. Three things that calls share
 // keep them from it; each is off unless it is given:
 //
-//   - A [Gate] lets calls wait in line, first attempts included, while the server is
+//   - A [Limiter] lets calls wait in line, first attempts included, while the server is
 //     overloaded, and lets as many through as it answers. Begin with it: calls come late
 //     instead of failing.
 //   - A [Budget] bounds the retries of all calls together, and with MaxRetryTime the time
@@ -136,15 +136,15 @@
 //     have something better to do than to wait.
 //
 // One value serves all calls of a process to one server. With a prepared [Policy] a
-// Budget and a Breaker cost a success three to five nanoseconds each, a Gate twenty to
+// Budget and a Breaker cost a success three to five nanoseconds each, a Limiter twenty to
 // forty (go test -bench Guards); written in the call they cost more:
 //
-//	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
+//	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))
 //
-// Their changes of state are events, logged as k8s_api_gate_limiting and
-// k8s_api_gate_open, k8s_api_breaker_open, k8s_api_breaker_half_open and
+// Their changes of state are events, logged as k8s_api_limiter_limiting and
+// k8s_api_limiter_open, k8s_api_breaker_open, k8s_api_breaker_half_open and
 // k8s_api_breaker_closed, with the function, attempt and error that brought them
-// about. Calls that have waited at a gate have held_seconds in their lines.
+// about. Calls that have waited at a gate have queued_seconds in their lines.
 //
 // # Below client-go
 //

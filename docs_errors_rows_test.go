@@ -151,7 +151,7 @@ var errorsPage = []struct {
 		{"of an attempt or of rest.Config", context.DeadlineExceeded},
 		{"", errors.New("rate: Wait(n=1) would exceed context deadline")},
 		{"", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed"))},
-		{"of a Gate, below or in another call", k8sretry.ErrHeldBack},
+		{"of a Limiter, below or in another call", k8sretry.ErrQueueTimeout},
 		{"", from(errors.New("getting credentials: exec: executable aws failed with exit code 255"))},
 		{"", from(errors.New("getting credentials: exec: executable aws not found"))},
 		{"", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{{Version: "v1"}: io.EOF}}},

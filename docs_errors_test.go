@@ -24,7 +24,7 @@ var columns = []struct {
 	title string
 	verbs []k8sretry.Verb
 }{
-	{"no verb", []k8sretry.Verb{k8sretry.VerbNone}},
+	{"no verb", []k8sretry.Verb{k8sretry.VerbUnspecified}},
 	{"get, list, watch", []k8sretry.Verb{k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch}},
 	{"create", []k8sretry.Verb{k8sretry.VerbCreate}},
 	{"update", []k8sretry.Verb{k8sretry.VerbUpdate}},

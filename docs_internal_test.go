@@ -29,7 +29,7 @@ func TestPresetTables(t *testing.T) {
 	fmt.Fprintln(w, "Preset\tRetries\tDelays\tIn all\tWith jitter")
 	markdown.WriteString("| preset | retries | delays | in all | with jitter at most |\n| --- | --- | --- | --- | --- |\n")
 	for _, r := range []row{
-		{"the defaults", New()}, {"ForMutation", ForMutation()}, {"ForQuery", ForQuery()}, {"ForConnection", ForConnection()},
+		{"the defaults", NewPolicy()}, {"ForWrite", ForWrite()}, {"ForRead", ForRead()}, {"ForConnection", ForConnection()},
 		{"ForMaintenance", ForMaintenance()}, {"ForBackground", ForBackground()},
 	} {
 		c := r.policy.config

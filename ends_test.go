@@ -59,11 +59,11 @@ func TestEndsOfCalls(t *testing.T) {
 
 		ctx, cancel = context.WithCancel(t.Context())
 		err = k8sretry.Run(ctx, func(context.Context) error { cancel(); return errNo })
-		assert.Equal(t, k8sretry.StopCanceled, asError(t, err).Stop, "also without any option")
+		assert.Equal(t, k8sretry.StopCanceled, asError(t, err).StopReason, "also without any option")
 		assert.NotPanics(t, func() {
-			_ = (&k8sretry.Error{Stop: 99}).Error()
-			_ = (&k8sretry.Error{Stop: k8sretry.StopCanceled + 1}).Error()
+			_ = (&k8sretry.Error{StopReason: 99}).Error()
+			_ = (&k8sretry.Error{StopReason: k8sretry.StopCanceled + 1}).Error()
 		})
-		assert.Len(t, (&k8sretry.Error{Stop: k8sretry.StopCanceled, Err: errNo}).Unwrap(), 1, "no nil in the chain")
+		assert.Len(t, (&k8sretry.Error{StopReason: k8sretry.StopCanceled, Err: errNo}).Unwrap(), 1, "no nil in the chain")
 	})
 }

@@ -26,32 +26,32 @@ var (
 	ErrBudgetExhausted = errors.New("retry budget exhausted")
 	// ErrBreakerOpen: the circuit breaker lets no attempt through.
 	ErrBreakerOpen = errors.New("circuit breaker open")
-	// ErrHeldBack: the gate did not let the attempt start in time. It was not sent.
-	ErrHeldBack = errors.New("held back, not sent")
+	// ErrQueueTimeout: the gate did not let the attempt start in time. It was not sent.
+	ErrQueueTimeout = errors.New("held back, not sent")
 	// ErrOutcomeUnknown: the call failed, and the server may have carried it out
 	// all the same, in one of its attempts. A call that is known to be a read
-	// (WithVerb, ForQuery) never has it. It tells what became of the call and may
+	// (WithVerb, ForRead) never has it. It tells what became of the call and may
 	// stand beside each of the others;
 	// Error.Outcome says whether the server is known to have done it.
 	ErrOutcomeUnknown = errors.New("the server may have carried out the call")
 )
 
-// Stop says why a call ended without success.
-type Stop uint8
+// StopReason says why a call ended without success.
+type StopReason uint8
 
 // Why a call ended without success.
 const (
-	StopNone              Stop = iota // it did not
-	StopNonRetryable                  // the error is a lasting one
-	StopMaxRetries                    // ErrMaxRetries
-	StopMaxElapsed                    // ErrMaxElapsed
-	StopDeadline                      // ErrDeadline
-	StopRetryAfterTooLong             // ErrRetryAfterTooLong
-	StopBudgetExhausted               // ErrBudgetExhausted
-	StopBreakerOpen                   // ErrBreakerOpen
-	StopHeldBack                      // ErrHeldBack
-	StopOutcomeUnknown                // the failure is a passing one, but a repetition could do the work twice
-	StopCanceled                      // the caller's context was cancelled
+	StopNone              StopReason = iota // it did not
+	StopNonRetryable                        // the error is a lasting one
+	StopMaxRetries                          // ErrMaxRetries
+	StopMaxElapsed                          // ErrMaxElapsed
+	StopDeadline                            // ErrDeadline
+	StopRetryAfterTooLong                   // ErrRetryAfterTooLong
+	StopBudgetExhausted                     // ErrBudgetExhausted
+	StopBreakerOpen                         // ErrBreakerOpen
+	StopQueueTimeout                        // ErrQueueTimeout
+	StopOutcomeUnknown                      // the failure is a passing one, but a repetition could do the work twice
+	StopCanceled                            // the caller's context was cancelled
 )
 
 // stops holds, for each Stop, the end of its log event and the error in the chain.
@@ -67,13 +67,13 @@ var stops = [...]struct {
 	StopRetryAfterTooLong: {"retry_after_too_long", ErrRetryAfterTooLong},
 	StopBudgetExhausted:   {"budget_exhausted", ErrBudgetExhausted},
 	StopBreakerOpen:       {"breaker_open", ErrBreakerOpen},
-	StopHeldBack:          {"held_back", ErrHeldBack},
+	StopQueueTimeout:      {"queue_timeout", ErrQueueTimeout},
 	StopOutcomeUnknown:    {"outcome_unknown", nil}, // ErrOutcomeUnknown comes by Error.Outcome
 	StopCanceled:          {"canceled", nil},
 }
 
 // String returns the stop as log events and metrics name it: "max_retries".
-func (s Stop) String() string {
+func (s StopReason) String() string {
 	if int(s) < len(stops) {
 		return stops[s].name
 	}
@@ -93,7 +93,7 @@ type Error struct {
 	// Function is what was called: the name given by WithName, the wrapped
 	// function, or the function that called Do.
 	Function string
-	// Verb is the verb given by WithVerb, VerbNone if there was none.
+	// Verb is the verb given by WithVerb, VerbUnspecified if there was none.
 	Verb Verb
 	// Attempts is how often the function was called; over a Transport, repetitions that
 	// net/http made by itself on a new connection count, too.
@@ -102,8 +102,8 @@ type Error struct {
 	// further attempts took. The first attempt itself is not in it, because a
 	// call that succeeds at once reads no clock.
 	Elapsed time.Duration
-	// Stop says why the call ended.
-	Stop Stop
+	// StopReason says why the call ended.
+	StopReason StopReason
 	// RetryAfter is how long the server asked to wait in the last error, 0 if it
 	// did not. See WithMaxRetryAfter. With ErrBreakerOpen it is how long the Breaker will
 	// let no attempt through.
@@ -113,7 +113,7 @@ type Error struct {
 	Outcome Outcome
 	// Err is the last error of the API or the network that fn returned. With
 	// ErrBreakerOpen and no attempt it is that of the call that kept the Breaker open;
-	// with ErrHeldBack and no attempt it is nil.
+	// with ErrQueueTimeout and no attempt it is nil.
 	Err error
 
 	// ended holds what the context has to say if it ended the call: its error,
@@ -142,21 +142,21 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " in %v", readable(e.Elapsed))
 	}
 	switch {
-	case e.Stop == StopRetryAfterTooLong:
+	case e.StopReason == StopRetryAfterTooLong:
 		fmt.Fprintf(&b, " (it asks for %v)", e.RetryAfter)
-	case e.Stop == StopBreakerOpen && e.RetryAfter > 0:
+	case e.StopReason == StopBreakerOpen && e.RetryAfter > 0:
 		fmt.Fprintf(&b, " (for %v)", readable(e.RetryAfter))
 	}
-	if e.Outcome != OutcomeNotExecuted && e.Stop != StopOutcomeUnknown {
+	if e.Outcome != OutcomeNotExecuted && e.StopReason != StopOutcomeUnknown {
 		b.WriteString("; ")
 		b.WriteString(ErrOutcomeUnknown.Error())
 	}
-	if e.Err == nil && e.Stop != StopHeldBack && len(e.ended) > 0 {
-		if last := e.ended[len(e.ended)-1]; last == ErrHeldBack { // before its first attempt
+	if e.Err == nil && e.StopReason != StopQueueTimeout && len(e.ended) > 0 {
+		if last := e.ended[len(e.ended)-1]; last == ErrQueueTimeout { // before its first attempt
 			b.WriteString(", ")
 			b.WriteString(last.Error())
 		}
-	} else if e.Err != nil || e.Stop != StopHeldBack && e.Stop != StopBreakerOpen {
+	} else if e.Err != nil || e.StopReason != StopQueueTimeout && e.StopReason != StopBreakerOpen {
 		b.WriteString(": ")
 		b.WriteString(fmt.Sprint(e.Err))
 	}
@@ -164,7 +164,7 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) reason() string {
-	switch e.Stop {
+	switch e.StopReason {
 	case StopNonRetryable:
 		return "not retryable"
 	case StopOutcomeUnknown:
@@ -175,8 +175,8 @@ func (e *Error) reason() string {
 		}
 		return "canceled"
 	}
-	if int(e.Stop) < len(stops) && stops[e.Stop].err != nil {
-		return stops[e.Stop].err.Error()
+	if int(e.StopReason) < len(stops) && stops[e.StopReason].err != nil {
+		return stops[e.StopReason].err.Error()
 	}
 	return "gave up"
 }
@@ -206,8 +206,8 @@ func (e *Error) Unwrap() []error {
 	if e.Err != nil {
 		chain = append(chain, e.Err)
 	}
-	if int(e.Stop) < len(stops) && stops[e.Stop].err != nil {
-		chain = append(chain, stops[e.Stop].err)
+	if int(e.StopReason) < len(stops) && stops[e.StopReason].err != nil {
+		chain = append(chain, stops[e.StopReason].err)
 	}
 	if e.Outcome != OutcomeNotExecuted {
 		chain = append(chain, ErrOutcomeUnknown)

@@ -56,17 +56,17 @@ func TestErrorText(t *testing.T) {
 	}
 	t.Run("an Error that somebody else has put together", func(t *testing.T) {
 		assert.Equal(t, "gave up after 0 attempts: <nil>", (&k8sretry.Error{}).Error())
-		assert.Equal(t, "canceled after 0 attempts: no", (&k8sretry.Error{Stop: k8sretry.StopCanceled, Err: errNo}).Error())
-		assert.Empty(t, (&k8sretry.Error{Stop: 99}).Unwrap())
+		assert.Equal(t, "canceled after 0 attempts: no", (&k8sretry.Error{StopReason: k8sretry.StopCanceled, Err: errNo}).Error())
+		assert.Empty(t, (&k8sretry.Error{StopReason: 99}).Unwrap())
 	})
 	t.Run("an open Breaker, and for how long", func(t *testing.T) {
-		e := &k8sretry.Error{Function: "get", Stop: k8sretry.StopBreakerOpen, RetryAfter: 2 * time.Second, Err: errNo}
+		e := &k8sretry.Error{Function: "get", StopReason: k8sretry.StopBreakerOpen, RetryAfter: 2 * time.Second, Err: errNo}
 		assert.Equal(t, "get: circuit breaker open after 0 attempts (for 2s): no", e.Error())
 		e.RetryAfter = 2213448017
 		assert.Equal(t, "get: circuit breaker open after 0 attempts (for 2.213s): no", e.Error())
 		e.RetryAfter = 0 // half open, and its probes are under way
 		assert.Equal(t, "get: circuit breaker open after 0 attempts: no", e.Error())
-		e.Stop, e.RetryAfter = k8sretry.StopMaxRetries, 2*time.Second
+		e.StopReason, e.RetryAfter = k8sretry.StopMaxRetries, 2*time.Second
 		assert.NotContains(t, e.Error(), "2s", "what the server asked for is told only if it ended the call")
 	})
 	t.Run("a long time reads well", func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestErrorChain(t *testing.T) {
 		assert.ErrorIs(t, err, context.Cause(ctx))
 	})
 	t.Run("an Error within an Error of another call is found by its stop", func(t *testing.T) {
-		err := fmt.Errorf("sync: %w", &k8sretry.Error{Stop: k8sretry.StopMaxRetries, Err: unavailable()})
+		err := fmt.Errorf("sync: %w", &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: unavailable()})
 		assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
 		assert.True(t, apierrors.IsServiceUnavailable(err))
 	})
@@ -128,17 +128,17 @@ func TestStops(t *testing.T) {
 		assert.NotEmpty(t, s.String())
 		assert.False(t, names[s.String()], "%v twice", s)
 		names[s.String()] = true
-		assert.Equal(t, "k8s_api_call_failed_"+s.String(), k8sretry.Event{Kind: k8sretry.EventFailure, Stop: s}.Name())
+		assert.Equal(t, "k8s_api_call_failed_"+s.String(), k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: s}.Name())
 	}
 	assert.Equal(t, "invalid", (k8sretry.StopCanceled + 1).String())
 	assert.Empty(t, k8sretry.StopNone.String())
-	for stop, want := range map[k8sretry.Stop]error{
+	for stop, want := range map[k8sretry.StopReason]error{
 		k8sretry.StopMaxRetries: k8sretry.ErrMaxRetries, k8sretry.StopMaxElapsed: k8sretry.ErrMaxElapsed, k8sretry.StopDeadline: k8sretry.ErrDeadline,
 		k8sretry.StopRetryAfterTooLong: k8sretry.ErrRetryAfterTooLong, k8sretry.StopBudgetExhausted: k8sretry.ErrBudgetExhausted,
-		k8sretry.StopBreakerOpen: k8sretry.ErrBreakerOpen, k8sretry.StopHeldBack: k8sretry.ErrHeldBack,
+		k8sretry.StopBreakerOpen: k8sretry.ErrBreakerOpen, k8sretry.StopQueueTimeout: k8sretry.ErrQueueTimeout,
 	} {
-		assert.ErrorIs(t, &k8sretry.Error{Stop: stop}, want)
-		assert.Contains(t, (&k8sretry.Error{Stop: stop}).Error(), want.Error())
+		assert.ErrorIs(t, &k8sretry.Error{StopReason: stop}, want)
+		assert.Contains(t, (&k8sretry.Error{StopReason: stop}).Error(), want.Error())
 	}
 }
 

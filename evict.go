@@ -27,7 +27,7 @@ import (
 // A pod without a UID, and no UID in opts, is treated as by [Delete]. Each request may
 // use up one of the disruptions that the budget allows, until its controller has counted
 // again.
-func Evict[T Object](ctx context.Context, client Evicter[T], obj T, opts metav1.DeleteOptions, options ...Option) error {
+func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.DeleteOptions, options ...Option) error {
 	switch {
 	case missing(client):
 		return errNilClient

@@ -27,9 +27,15 @@ import (
 )
 
 var (
-	_ k8sretry.Evicter[*corev1.Pod]                = typedcorev1.PodInterface(nil)
-	_ k8sretry.Evicter[*unstructured.Unstructured] = (*k8sretry.DynamicClient)(nil)
+	_ evictor[*corev1.Pod]                = typedcorev1.PodInterface(nil)
+	_ evictor[*unstructured.Unstructured] = (*k8sretry.DynamicClient)(nil)
 )
+
+// evictor is what Evict needs of a client.
+type evictor[T k8sretry.Object] interface {
+	k8sretry.Getter[T]
+	EvictV1(ctx context.Context, eviction *policyv1.Eviction) error
+}
 
 // Answers to an eviction, as k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go
 // and k8s.io/apiserver/pkg/registry/rest/delete.go give them.
@@ -143,7 +149,7 @@ func TestEvict(t *testing.T) {
 			fails: func(t *testing.T, err error) {
 				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
 				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-				assert.Equal(t, k8sretry.ClassDisruption, k8sretry.Classify(err).Class)
+				assert.Equal(t, k8sretry.ClassDisruptionBudget, k8sretry.Classify(err).Class)
 			},
 			is: apierrors.IsTooManyRequests, requests: "evict evict evict evict evict", stays: true, took: 40625 * time.Millisecond,
 		},

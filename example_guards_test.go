@@ -13,9 +13,9 @@ import (
 )
 
 // While a server is down, a call that must not wait is told so, and sends nothing.
-func ExampleWithGate() {
-	gate := k8sretry.NewGate() // one for all calls of the process to a server
-	policy := k8sretry.New(k8sretry.WithGate(gate), k8sretry.WithMaxRetries(0), k8sretry.WithMaxWait(0), k8sretry.WithName("get pod"))
+func ExampleWithLimiter() {
+	gate := k8sretry.NewLimiter() // one for all calls of the process to a server
+	policy := k8sretry.NewPolicy(k8sretry.WithLimiter(gate), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0), k8sretry.WithName("get pod"))
 
 	sent := 0
 	down := func(context.Context) error { sent++; return syscall.ECONNREFUSED }
@@ -33,8 +33,8 @@ func ExampleWithGate() {
 // All calls together get one retry in ten seconds; what they fail with is the API's own
 // error.
 func ExampleWithBudget() {
-	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 1, Window: 10 * time.Second})
-	policy := k8sretry.New(k8sretry.WithBudget(budget), k8sretry.WithInitialDelay(0))
+	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1, Window: 10 * time.Second})
+	policy := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithInitialDelay(0))
 
 	fail := func(context.Context) error { return apierrors.NewServiceUnavailable("try again later") }
 	err := k8sretry.Run(context.Background(), fail, policy)
@@ -51,8 +51,8 @@ func ExampleWithBudget() {
 // A Breaker is shared by the calls to one server. It opens when nearly all attempts of some
 // seconds have failed; then calls fail at once, with ErrBreakerOpen.
 func ExampleWithBreaker() {
-	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{OpenTime: 5 * time.Second})
-	policy := k8sretry.New(k8sretry.ForQuery(), k8sretry.WithBreaker(breaker))
+	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{OpenDuration: 5 * time.Second})
+	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithBreaker(breaker))
 
 	err := k8sretry.Run(context.Background(), func(context.Context) error { return nil }, policy)
 	fmt.Println(err, breaker.State())

@@ -41,7 +41,7 @@ func ExampleDo() {
 
 	pods, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.PodList, error) {
 		return clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
-	}, k8sretry.ForQuery(), atOnce)
+	}, k8sretry.ForRead(), atOnce)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -55,7 +55,7 @@ func ExampleRun() {
 
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {
 		return clientset.CoreV1().Pods("default").Delete(ctx, "web-0", metav1.DeleteOptions{})
-	}, k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbDelete), atOnce)
+	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete), atOnce)
 	fmt.Println(err)
 	// Output: <nil>
 }
@@ -64,7 +64,7 @@ func ExampleRun() {
 func ExampleWrap2() {
 	ctx, clientset := context.Background(), exampleClientset()
 
-	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery(), atOnce)
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead(), atOnce)
 
 	pod, err := get(ctx, "web-0", metav1.GetOptions{})
 	if err != nil {
@@ -80,9 +80,9 @@ func ExampleWrap2() {
 }
 
 // A policy for all calls of a service, and what one of them wants otherwise.
-func ExampleNew() {
-	policy := k8sretry.New(
-		k8sretry.ForMutation(),
+func ExampleNewPolicy() {
+	policy := k8sretry.NewPolicy(
+		k8sretry.ForWrite(),
 		k8sretry.WithMaxElapsed(2*time.Minute),
 		k8sretry.WithLogger(zap.NewNop()),
 	)
@@ -104,7 +104,7 @@ func ExampleError() {
 	fmt.Println("may have been created:", errors.Is(err, k8sretry.ErrOutcomeUnknown))
 	fmt.Println("of the API server:", apierrors.IsTimeout(err))
 	if e, ok := errors.AsType[*k8sretry.Error](err); ok {
-		fmt.Println("attempts:", e.Attempts, "stop:", e.Stop)
+		fmt.Println("attempts:", e.Attempts, "stop:", e.StopReason)
 	}
 	fmt.Println(err)
 	// Output:
@@ -150,7 +150,7 @@ func ExampleTransport() {
 	defer server.Close()
 
 	config := &rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
-	config.Wrap(k8sretry.Transport(k8sretry.ForMutation(), atOnce))
+	config.Wrap(k8sretry.Transport(k8sretry.ForWrite(), atOnce))
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		fmt.Println(err)

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// Gate makes calls wait while the server is overloaded, instead of failing or adding to
-// the load. It is shared by all calls of a process to one server; see [WithGate].
+// Limiter makes calls wait while the server is overloaded, instead of failing or adding to
+// the load. It is shared by all calls of a process to one server; see [WithLimiter].
 //
-// While the server is well a Gate does nothing. On signs of overload it limits how many
+// While the server is well a Limiter does nothing. On signs of overload it limits how many
 // attempts are under way at a time, first attempts included, and the others wait in line,
 // first come, first served. The signs are timeouts, refused and lost connections, answers
 // that take far longer than they used to, a 429 while nothing succeeds, and several 5xx
@@ -29,17 +29,17 @@ import (
 // again; but seats and paces last until no 429 has come for ten seconds, and that of a
 // process of few successes for the time of four attempts if that is longer, 80 s at most.
 //
-// A call that waits has sent nothing, and ends with its context or after [WithMaxWait],
-// with ErrHeldBack; as it comes, if nothing is under way and the rest outlasts it. A call within
-// an attempt that has passed the same Gate may wait for that attempt. A lasting answer such
+// A call that waits has sent nothing, and ends with its context or after [WithMaxQueueTime],
+// with ErrQueueTimeout; as it comes, if nothing is under way and the rest outlasts it. A call within
+// an attempt that has passed the same Limiter may wait for that attempt. A lasting answer such
 // as NotFound is a success here. Watches, and what else lives long, pass by.
 //
-// A Gate is safe for concurrent use and must not be copied. It has no goroutine; while
-// calls are under way a timer ticks four times a second. Make it with NewGate.
+// A Limiter is safe for concurrent use and must not be copied. It has no goroutine; while
+// calls are under way a timer ticks four times a second. Make it with NewLimiter.
 //
-// In tests with [testing/synctest] make a Gate in each bubble: who waits in line must not be
+// In tests with [testing/synctest] make a Limiter in each bubble: who waits in line must not be
 // woken from another one.
-type Gate struct {
+type Limiter struct {
 	mode  atomic.Uint32 // gateIdle, gateOpen, gateLimited; written under mu
 	ticks atomic.Int64  // the clock of the healthy path
 	calls gateCalls
@@ -55,27 +55,27 @@ type Gate struct {
 	ticked  time.Time // the last time
 	touched bool      // an attempt has failed since then
 
-	servers sync.Map // of a Transport: host to *Gate
+	servers sync.Map // of a Transport: host to *Limiter
 }
 
-// NewGate returns a Gate that limits nothing yet.
-func NewGate() *Gate {
-	g := new(Gate)
+// NewLimiter returns a Limiter that limits nothing yet.
+func NewLimiter() *Limiter {
+	g := new(Limiter)
 	g.calls = gateCalls{g.enter, g.leave, g.quick}
 	return g
 }
 
-// gateCalls are the methods of a Gate that take its lock, as the loop calls them: as
+// gateCalls are the methods of a Limiter that take its lock, as the loop calls them: as
 // funcs. A lock lets its receiver escape, and with it would escape the options that the
-// Gate was given with.
+// Limiter was given with.
 type gateCalls struct {
 	enter func(context.Context, time.Duration) (ticket, time.Duration, bool)
 	leave func(ticket, health, uint32, time.Duration, time.Duration) (changed, limited bool)
 	quick func() bool
 }
 
-// GateState is what a Gate does at a moment, for metrics. It is a plain value.
-type GateState struct {
+// LimiterState is what a Limiter does at a moment, for metrics. It is a plain value.
+type LimiterState struct {
 	// Limited tells that attempts are being limited.
 	Limited bool
 	// Limit is how many attempts may be under way; 0 if there is no such limit, or only
@@ -92,16 +92,16 @@ type GateState struct {
 	Pace float64
 }
 
-// State returns what the Gate does now. For a Gate of a Transport that talks to several
+// State returns what the Limiter does now. For a Limiter of a Transport that talks to several
 // servers the numbers of calls are sums, and the rest is that of the worst server.
-// For a nil Gate it is the zero value.
-func (g *Gate) State() GateState {
+// For a nil Limiter it is the zero value.
+func (g *Limiter) State() LimiterState {
 	if g == nil {
-		return GateState{}
+		return LimiterState{}
 	}
 	s := g.state()
 	g.servers.Range(func(_, server any) bool {
-		o := server.(*Gate).state()
+		o := server.(*Limiter).state()
 		s.InFlight += o.InFlight
 		s.Waiting += o.Waiting
 		if o.Limited && (!s.Limited || o.Rest > s.Rest || o.Rest == s.Rest && o.Limit < s.Limit) {
@@ -112,10 +112,10 @@ func (g *Gate) State() GateState {
 	return s
 }
 
-func (g *Gate) state() GateState {
+func (g *Limiter) state() LimiterState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := GateState{InFlight: g.inFlight(), Waiting: g.line.waiting}
+	s := LimiterState{InFlight: g.inFlight(), Waiting: g.line.waiting}
 	if g.mode.Load() != gateLimited {
 		return s
 	}
@@ -131,16 +131,16 @@ func (g *Gate) state() GateState {
 	return s
 }
 
-// server is the Gate for one server of a Transport.
-func (g *Gate) server(host string) *Gate {
+// server is the Limiter for one server of a Transport.
+func (g *Limiter) server(host string) *Limiter {
 	if s, ok := g.servers.Load(host); ok {
-		return s.(*Gate)
+		return s.(*Limiter)
 	}
-	s, _ := g.servers.LoadOrStore(host, NewGate())
-	return s.(*Gate)
+	s, _ := g.servers.LoadOrStore(host, NewLimiter())
+	return s.(*Limiter)
 }
 
-// The modes of a Gate.
+// The modes of a Limiter.
 const (
 	gateIdle    uint32 = iota // no limit; the ticks have stopped because nothing was under way
 	gateOpen                  // no limit
@@ -156,7 +156,7 @@ type gateCounter struct {
 
 const oneSuccess = 1 << 32
 
-// ticket is what an attempt got at the Gate, and gives back.
+// ticket is what an attempt got at the Limiter, and gives back.
 type ticket struct {
 	held    bool // there is something to give back
 	shard   uint8
@@ -166,8 +166,8 @@ type ticket struct {
 	begun   int64
 }
 
-// pass lets an attempt through a Gate that limits nothing.
-func (g *Gate) pass() (ticket, bool) {
+// pass lets an attempt through a Limiter that limits nothing.
+func (g *Limiter) pass() (ticket, bool) {
 	if g.mode.Load() != gateOpen {
 		return ticket{}, false // without counting: somebody may be looking whether there is room
 	}
@@ -182,7 +182,7 @@ func (g *Gate) pass() (ticket, bool) {
 }
 
 // leaveWell takes back the ticket of a success, if there is nothing more to it.
-func (g *Gate) leaveWell(t *ticket, key uint32) bool {
+func (g *Limiter) leaveWell(t *ticket, key uint32) bool {
 	if t.precise || g.worry.Load() || g.ticks.Load()-t.begun > 1 || g.mode.Load() != gateOpen {
 		return false
 	}
@@ -196,7 +196,7 @@ func (g *Gate) leaveWell(t *ticket, key uint32) bool {
 // enter lets an attempt through, after a wait in line if it must be. patience is how long
 // the call would wait; held is how long it has waited. ok is false if patience or the
 // context ended first.
-func (g *Gate) enter(ctx context.Context, patience time.Duration) (t ticket, held time.Duration, ok bool) {
+func (g *Limiter) enter(ctx context.Context, patience time.Duration) (t ticket, held time.Duration, ok bool) {
 	if t, ok := g.pass(); ok {
 		return t, 0, true
 	}
@@ -220,7 +220,7 @@ func (g *Gate) enter(ctx context.Context, patience time.Duration) (t ticket, hel
 }
 
 // admit counts an attempt in; g.mu is held.
-func (g *Gate) admit(now time.Time) ticket {
+func (g *Limiter) admit(now time.Time) ticket {
 	t := ticket{held: true, shard: shardOfCaller(), begun: g.ticks.Load(), epoch: g.law.epoch}
 	if g.mode.Load() == gateLimited {
 		t.begun, t.precise = int64(now.Sub(origin)), true
@@ -233,7 +233,7 @@ func (g *Gate) admit(now time.Time) ticket {
 
 // leave takes back the ticket of an attempt and learns from its end. timeout is that of
 // the attempt, 0 if it had none. It reports whether limiting has begun or ended.
-func (g *Gate) leave(t ticket, h health, key uint32, timeout, retryAfter time.Duration) (changed, limited bool) {
+func (g *Limiter) leave(t ticket, h health, key uint32, timeout, retryAfter time.Duration) (changed, limited bool) {
 	if h == well && g.leaveWell(&t, key) {
 		return false, false
 	}
@@ -268,7 +268,7 @@ func (g *Gate) leave(t ticket, h health, key uint32, timeout, retryAfter time.Du
 
 // age is how long an attempt has taken. By the ticks it is known to a quarter of a second:
 // enough to tell that an answer is late, for a tenth of the price of a clock.
-func (g *Gate) age(t *ticket, now time.Time) time.Duration {
+func (g *Limiter) age(t *ticket, now time.Time) time.Duration {
 	if t.precise {
 		return now.Sub(origin) - time.Duration(t.begun)
 	}
@@ -276,7 +276,7 @@ func (g *Gate) age(t *ticket, now time.Time) time.Duration {
 }
 
 // wrongBy is by how much the age of an attempt may be wrong.
-func (g *Gate) wrongBy(t *ticket) time.Duration {
+func (g *Limiter) wrongBy(t *ticket) time.Duration {
 	if t.precise {
 		return 0
 	}
@@ -284,7 +284,7 @@ func (g *Gate) wrongBy(t *ticket) time.Duration {
 }
 
 // inFlight is how many attempts are under way.
-func (g *Gate) inFlight() int {
+func (g *Limiter) inFlight() int {
 	var n uint32
 	for i := range g.count {
 		n += uint32(g.count[i].n.Load())
@@ -293,7 +293,7 @@ func (g *Gate) inFlight() int {
 }
 
 // successes is how many successes there were, modulo 2^32.
-func (g *Gate) successes() uint32 {
+func (g *Limiter) successes() uint32 {
 	var n uint32
 	for i := range g.count {
 		n += uint32(g.count[i].n.Load() >> 32)
@@ -305,8 +305,8 @@ func (g *Gate) successes() uint32 {
 const tick = 250 * time.Millisecond
 
 // tickOn starts the ticks, also where they have got lost: with a bubble of
-// testing/synctest that had a Gate of the whole test. g.mu is held.
-func (g *Gate) tickOn(now time.Time) {
+// testing/synctest that had a Limiter of the whole test. g.mu is held.
+func (g *Limiter) tickOn(now time.Time) {
 	if g.mode.Load() == gateIdle {
 		g.mode.Store(gateOpen)
 	}
@@ -322,11 +322,11 @@ func (g *Gate) tickOn(now time.Time) {
 
 const longLost = time.Minute
 
-func (g *Gate) tickLater(ticker uint32) { time.AfterFunc(tick, func() { g.tick(ticker) }) }
+func (g *Limiter) tickLater(ticker uint32) { time.AfterFunc(tick, func() { g.tick(ticker) }) }
 
 // tick advances the clock, and remembers how many successes there were. It ends itself
 // when nothing is under way.
-func (g *Gate) tick(ticker uint32) {
+func (g *Limiter) tick(ticker uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if ticker != g.ticker {

@@ -48,13 +48,13 @@ func (s *rateLimit) serve(context.Context) error {
 // Many processes with a call now and then, which know nothing of each other, together ask
 // for more than a server gives. Each has few attempts to learn from, and still their calls
 // do not run out of them.
-func TestGateOfManySmallProcesses(t *testing.T) {
+func TestLimiterOfManySmallProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const processes, limit = 400, 40
 		s := &rateLimit{rate: limit, at: time.Now()}
 		policies := make([]*k8sretry.Policy, processes)
 		for i := range policies {
-			policies[i] = k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
+			policies[i] = k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))
 		}
 		random := rand.New(rand.NewPCG(1, 5))
 		begin := time.Now()
@@ -129,7 +129,7 @@ type outcome struct {
 // callers lets a process call a server for five minutes: so many calls at once or one
 // after the other, then a pause.
 func callers(t *testing.T, s *trouble, calls int, atOnce bool, pause func() time.Duration, opts ...k8sretry.Option) (outcomes []outcome) {
-	policy := k8sretry.New(append(opts, k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))...)
+	policy := k8sretry.NewPolicy(append(opts, k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))...)
 	s.begin = time.Now()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -160,7 +160,7 @@ func callers(t *testing.T, s *trouble, calls int, atOnce bool, pause func() time
 // A process of many calls has as few successes as one of few while everything is refused.
 // Once the server is well it is as fast as before, at once; or soon, if the outage was so
 // short that what it had measured still counts.
-func TestGateOfManyCallsAfterAnOutage(t *testing.T) {
+func TestLimiterOfManyCallsAfterAnOutage(t *testing.T) {
 	for _, outage := range []struct {
 		takes, slowFor time.Duration
 		oneIn          int
@@ -195,7 +195,7 @@ func TestGateOfManyCallsAfterAnOutage(t *testing.T) {
 // Who fails fast has nobody in line, and is no process of few calls for that. After a short
 // outage its successes still count: they set the pace of a process of many calls, which
 // grows by the second, or is forgotten.
-func TestGateOfManyImpatientCallsAfterAnOutage(t *testing.T) {
+func TestLimiterOfManyImpatientCallsAfterAnOutage(t *testing.T) {
 	for _, c := range []struct{ outage, patience, after time.Duration }{
 		{time.Minute, 0, 3 * time.Second},
 		{time.Minute, time.Second, 3 * time.Second},
@@ -205,7 +205,7 @@ func TestGateOfManyImpatientCallsAfterAnOutage(t *testing.T) {
 		t.Run(fmt.Sprint("an outage of ", c.outage, ", calls that wait ", c.patience), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &trouble{from: 30 * time.Second, to: 30*time.Second + c.outage}
-				outcomes := callers(t, s, 1, true, func() time.Duration { return time.Second / 20 }, k8sretry.WithMaxWait(c.patience))
+				outcomes := callers(t, s, 1, true, func() time.Duration { return time.Second / 20 }, k8sretry.WithMaxQueueTime(c.patience))
 				back, failed := s.back(), 0
 				for _, o := range outcomes {
 					if o.began.Sub(back) > c.after && !o.well {
@@ -223,7 +223,7 @@ func TestGateOfManyImpatientCallsAfterAnOutage(t *testing.T) {
 const maxRest = 45 * time.Second
 
 // Two or three 429 to a process of few calls are no reason for it to crawl for minutes.
-func TestGateOfFewCallsAfterABlip(t *testing.T) {
+func TestLimiterOfFewCallsAfterABlip(t *testing.T) {
 	for _, c := range []struct {
 		situation string
 		calls     int

@@ -14,16 +14,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// limitedTo1 is a Gate that has just met a dead server: one attempt at a time.
-func limitedTo1(t *testing.T) *Gate {
-	g := NewGate()
+// limitedTo1 is a Limiter that has just met a dead server: one attempt at a time.
+func limitedTo1(t *testing.T) *Limiter {
+	g := NewLimiter()
 	enterAndLeave(t, g, lost, 0)
-	require.Equal(t, GateState{Limited: true, Limit: 1}, g.State())
+	require.Equal(t, LimiterState{Limited: true, Limit: 1}, g.State())
 	return g
 }
 
 // enterAndLeave makes one attempt that takes a time.
-func enterAndLeave(t *testing.T, g *Gate, h health, took time.Duration) {
+func enterAndLeave(t *testing.T, g *Limiter, h health, took time.Duration) {
 	ticket, _, ok := g.enter(t.Context(), time.Hour)
 	require.True(t, ok)
 	time.Sleep(took)
@@ -32,7 +32,7 @@ func enterAndLeave(t *testing.T, g *Gate, h health, took time.Duration) {
 
 // What happens without the lock may come at any moment, also while somebody looks whether
 // it is his turn. Nobody may sleep for that.
-func TestGateLosesNoWakeup(t *testing.T) {
+func TestLimiterLosesNoWakeup(t *testing.T) {
 	for _, c := range []struct {
 		situation string
 		goes      uint64 // what the attempt without the lock adds when it goes
@@ -60,15 +60,15 @@ func TestGateLosesNoWakeup(t *testing.T) {
 				time.Sleep(time.Minute)
 				synctest.Wait()
 				assert.LessOrEqual(t, went.Sub(now), 2*tick)
-				assert.Equal(t, GateState{}, g.State())
+				assert.Equal(t, LimiterState{}, g.State())
 			})
 		})
 	}
 }
 
-func TestGateTicksOnlyWhileCallsAreUnderWay(t *testing.T) {
+func TestLimiterTicksOnlyWhileCallsAreUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		assert.False(t, g.ticking, "unused")
 		ticket, _, _ := g.enter(t.Context(), 0)
 		time.Sleep(time.Minute + tick/2)
@@ -102,14 +102,14 @@ func TestGateTicksOnlyWhileCallsAreUnderWay(t *testing.T) {
 		g.mu.Unlock()
 		assert.True(t, g.State().Limited, "because nobody has seen the server since")
 		enterAndLeave(t, g, well, 0)
-		assert.Equal(t, GateState{}, g.State())
+		assert.Equal(t, LimiterState{}, g.State())
 	})
 }
 
 // The ticks of a bubble are lost with it. The next one has its own, as soon as somebody
 // looks.
-func TestGateOfSeveralBubbles(t *testing.T) {
-	g := NewGate()
+func TestLimiterOfSeveralBubbles(t *testing.T) {
+	g := NewLimiter()
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			time.Sleep(10 * time.Minute)
@@ -120,28 +120,28 @@ func TestGateOfSeveralBubbles(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			assert.Greater(t, g.ticks.Load(), ticks)
 			g.leave(ticket, well, 0, 0, 0)
-			assert.Equal(t, GateState{}, g.State())
+			assert.Equal(t, LimiterState{}, g.State())
 		})
 	}
 }
 
 // A clock that goes backwards, as between two bubbles, must not hold calls for years.
-func TestGateWhoseClockGoesBackwards(t *testing.T) {
+func TestLimiterWhoseClockGoesBackwards(t *testing.T) {
 	for _, c := range []struct {
 		situation string
-		trouble   func(*testing.T, *Gate)
+		trouble   func(*testing.T, *Limiter)
 		within    time.Duration
 	}{
-		{"in a rest", func(t *testing.T, g *Gate) {
+		{"in a rest", func(t *testing.T, g *Limiter) {
 			for range 8 {
 				enterAndLeave(t, g, lost, 0)
 			}
 		}, 0},
-		{"after a 429 with a Retry-After", func(t *testing.T, g *Gate) {
+		{"after a 429 with a Retry-After", func(t *testing.T, g *Limiter) {
 			ticket, _, _ := g.enter(t.Context(), time.Hour)
 			g.leave(ticket, throttled, 0, 0, time.Minute)
 		}, 0},
-		{"with a pace", func(t *testing.T, g *Gate) {
+		{"with a pace", func(t *testing.T, g *Limiter) {
 			for range 20 {
 				enterAndLeave(t, g, well, 100*time.Millisecond)
 			}
@@ -149,7 +149,7 @@ func TestGateWhoseClockGoesBackwards(t *testing.T) {
 			enterAndLeave(t, g, throttled, 0)
 			require.Positive(t, g.State().Pace)
 		}, time.Second},
-		{"with the pace of a process of few calls", func(t *testing.T, g *Gate) {
+		{"with the pace of a process of few calls", func(t *testing.T, g *Limiter) {
 			for range 2 {
 				enterAndLeave(t, g, throttled, 0)
 			}
@@ -157,7 +157,7 @@ func TestGateWhoseClockGoesBackwards(t *testing.T) {
 		}, 0},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
-			g := NewGate()
+			g := NewLimiter()
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Hour)
 				c.trouble(t, g)
@@ -170,13 +170,13 @@ func TestGateWhoseClockGoesBackwards(t *testing.T) {
 				for range 20 {
 					enterAndLeave(t, g, well, time.Second)
 				}
-				assert.Equal(t, GateState{}, g.State())
+				assert.Equal(t, LimiterState{}, g.State())
 			})
 		})
 	}
 }
 
-func TestGateNeverDividesByNothing(t *testing.T) {
+func TestLimiterNeverDividesByNothing(t *testing.T) {
 	assert.NotPanics(t, func() { assert.Zero(t, around(0)) })
 	assert.NotPanics(t, func() { assert.Zero(t, around(-time.Second)) })
 	for range 1000 {
@@ -186,7 +186,7 @@ func TestGateNeverDividesByNothing(t *testing.T) {
 }
 
 // Rests stay within their bounds, however long attempts take.
-func TestGateRests(t *testing.T) {
+func TestLimiterRests(t *testing.T) {
 	for _, took := range []time.Duration{0, 1, time.Second, 3 * time.Second, time.Minute, 80 * time.Hour, 365 * 24 * time.Hour, math.MaxInt64} {
 		for _, answered := range []bool{false, true} {
 			l := law{limit: 1}
@@ -207,10 +207,10 @@ func TestGateRests(t *testing.T) {
 }
 
 // A rest for all that one answer asks for has an end: it may be a mistake.
-func TestGateHeedsAHugeRetryAfterWithMeasure(t *testing.T) {
+func TestLimiterHeedsAHugeRetryAfterWithMeasure(t *testing.T) {
 	for _, asked := range []time.Duration{time.Hour, math.MaxInt64} {
 		synctest.Test(t, func(t *testing.T) {
-			g := NewGate()
+			g := NewLimiter()
 			ticket, _, _ := g.enter(t.Context(), 0)
 			g.leave(ticket, throttled, 0, 0, asked)
 			rest := g.State().Rest
@@ -218,14 +218,14 @@ func TestGateHeedsAHugeRetryAfterWithMeasure(t *testing.T) {
 			assert.LessOrEqual(t, rest, 3*breakerMaxRetryAfter/2)
 			time.Sleep(rest)
 			enterAndLeave(t, g, well, 0)
-			assert.Equal(t, GateState{}, g.State())
+			assert.Equal(t, LimiterState{}, g.State())
 		})
 	}
 }
 
 // A server that has become slower for good is taken for what it is after some minutes,
 // whether the calls have names or not.
-func TestGateGetsUsedToASlowerServer(t *testing.T) {
+func TestLimiterGetsUsedToASlowerServer(t *testing.T) {
 	for _, c := range []struct {
 		situation string
 		key       uint32
@@ -240,7 +240,7 @@ func TestGateGetsUsedToASlowerServer(t *testing.T) {
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := NewGate()
+				g := NewLimiter()
 				attempt := func(took time.Duration) {
 					ticket, _, ok := g.enter(t.Context(), time.Hour)
 					require.True(t, ok)
@@ -250,7 +250,7 @@ func TestGateGetsUsedToASlowerServer(t *testing.T) {
 				for range 100 {
 					attempt(10 * time.Millisecond)
 				}
-				require.Equal(t, GateState{}, g.State())
+				require.Equal(t, LimiterState{}, g.State())
 				attempt(c.took)
 				assert.True(t, g.State().Limited, "that is a sign")
 				began := time.Now()
@@ -319,9 +319,9 @@ func TestLatencies(t *testing.T) {
 
 // The usual time is learnt beside the lock, from each of the first answers and from one
 // in sixteen then.
-func TestGateLearnsOnTheHealthyPath(t *testing.T) {
+func TestLimiterLearnsOnTheHealthyPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		key := keyOf("get pods")
 		enterAndLeave(t, g, well, 0)
 		for range 1000 {
@@ -350,10 +350,10 @@ func TestHealth(t *testing.T) {
 		{Verdict{Class: ClassRefused}, lost},
 		{Verdict{Class: ClassConnection}, lost},
 		{Verdict{Class: ClassThrottled, StatusCode: 429}, throttled},
-		{Verdict{Class: ClassUnusable}, well},
+		{Verdict{Class: ClassBadResponse}, well},
 		{Verdict{Class: ClassConflict, StatusCode: 409}, well},
 		{Verdict{Class: ClassBlocked, StatusCode: 403}, well},
-		{Verdict{Class: ClassDisruption, StatusCode: 429}, well},
+		{Verdict{Class: ClassDisruptionBudget, StatusCode: 429}, well},
 		{Verdict{Class: ClassPermanent, StatusCode: 404}, well},
 		{Verdict{Class: ClassPermanent}, unsaid},
 		{Verdict{Class: ClassConflict}, unsaid},
@@ -372,8 +372,8 @@ func TestPatience(t *testing.T) {
 		want      time.Duration
 	}{
 		{"the defaults", nil, 4*10*time.Second + 7*time.Second},
-		{"ForMutation", []Option{ForMutation()}, 2 * time.Minute},
-		{"ForQuery", []Option{ForQuery()}, 4*10*time.Second + 7*time.Second},
+		{"ForWrite", []Option{ForWrite()}, 2 * time.Minute},
+		{"ForRead", []Option{ForRead()}, 4*10*time.Second + 7*time.Second},
 		{"ForConnection", []Option{ForConnection()}, 6*10*time.Second + 15500*time.Millisecond},
 		{"ForMaintenance", []Option{ForMaintenance()}, 11*10*time.Second + 243500*time.Millisecond},
 		{"ForBackground", []Option{ForBackground()}, 3*10*time.Second + 6*time.Second},
@@ -385,9 +385,9 @@ func TestPatience(t *testing.T) {
 		{"no delays", []Option{WithInitialDelay(0)}, 40 * time.Second},
 		{"no delay above nothing", []Option{WithMaxDelay(0)}, 40 * time.Second},
 		{"a hundred retries", []Option{WithMaxRetries(100), WithMultiplier(1)}, 101*10*time.Second + 100*time.Second},
-		{"WithMaxWait", []Option{ForMutation(), WithMaxWait(time.Second)}, time.Second},
-		{"WithMaxWait of nothing", []Option{ForMutation(), WithMaxWait(0)}, 0},
-		{"WithMaxWait without end", []Option{WithMaxWait(math.MaxInt64)}, math.MaxInt64},
+		{"WithMaxQueueTime", []Option{ForWrite(), WithMaxQueueTime(time.Second)}, time.Second},
+		{"WithMaxQueueTime of nothing", []Option{ForWrite(), WithMaxQueueTime(0)}, 0},
+		{"WithMaxQueueTime without end", []Option{WithMaxQueueTime(math.MaxInt64)}, math.MaxInt64},
 	} {
 		cfg := resolve(c.opts)
 		cfg.setDefaults()
@@ -396,9 +396,9 @@ func TestPatience(t *testing.T) {
 }
 
 // Only the first half of a load that fails learns of the end of its attempts what is new.
-func TestGateCutsOncePerEpoch(t *testing.T) {
+func TestLimiterCutsOncePerEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		tickets := make([]ticket, 100)
 		for i := range tickets {
 			tickets[i], _, _ = g.enter(t.Context(), 0)
@@ -408,7 +408,7 @@ func TestGateCutsOncePerEpoch(t *testing.T) {
 			assert.Equal(t, i == 0, changed)
 			assert.True(t, limited)
 		}
-		assert.Equal(t, GateState{Limited: true, Limit: 50}, g.State(), "they were sent before the cut")
+		assert.Equal(t, LimiterState{Limited: true, Limit: 50}, g.State(), "they were sent before the cut")
 
 		// With the limit at 1, the same holds for rests.
 		g = limitedTo1(t)
@@ -421,9 +421,9 @@ func TestGateCutsOncePerEpoch(t *testing.T) {
 }
 
 // An attempt of an earlier trouble that ends much later.
-func TestGateForgetsOldTrouble(t *testing.T) {
+func TestLimiterForgetsOldTrouble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		old, _, _ := g.enter(t.Context(), 0)
 		for range 3 {
 			enterAndLeave(t, g, lost, time.Second)
@@ -432,35 +432,35 @@ func TestGateForgetsOldTrouble(t *testing.T) {
 		assert.Equal(t, 1, g.State().InFlight)
 		assert.False(t, g.State().Limited, "a success, and nobody waits")
 		g.leave(old, lost, 0, 0, 0)
-		assert.Equal(t, GateState{}, g.State(), "others that began later have been answered")
+		assert.Equal(t, LimiterState{}, g.State(), "others that began later have been answered")
 	})
 }
 
 // A kind of requests that is slow, or one that got lost, is no overload while others that
 // began later are answered in good time.
-func TestGateOvertaken(t *testing.T) {
+func TestLimiterOvertaken(t *testing.T) {
 	const key = 7 << 24
 	for _, c := range []struct {
 		situation string
-		between   func(*testing.T, *Gate)
+		between   func(*testing.T, *Limiter)
 		end       health
 		limited   bool
 	}{
 		{"a late answer, others were quick", quickOnes, well, false},
-		{"a late answer, nobody beside it", func(*testing.T, *Gate) { time.Sleep(15 * time.Second) }, well, true},
-		{"a late answer, the others are late, too", func(t *testing.T, g *Gate) {
+		{"a late answer, nobody beside it", func(*testing.T, *Limiter) { time.Sleep(15 * time.Second) }, well, true},
+		{"a late answer, the others are late, too", func(t *testing.T, g *Limiter) {
 			other, _ := g.pass()
 			time.Sleep(15 * time.Second)
 			g.leave(other, well, key+1, 0, 0)
 		}, well, true},
 		{"a timeout, others were quick", quickOnes, lost, false},
-		{"a timeout, nobody beside it", func(*testing.T, *Gate) { time.Sleep(15 * time.Second) }, lost, true},
+		{"a timeout, nobody beside it", func(*testing.T, *Limiter) { time.Sleep(15 * time.Second) }, lost, true},
 		{"a caller who has left after long, others were quick", quickOnes, unsaid, false},
-		{"a timeout, others were quick before it", func(t *testing.T, g *Gate) { time.Sleep(15 * time.Second) }, lost, true},
+		{"a timeout, others were quick before it", func(t *testing.T, g *Limiter) { time.Sleep(15 * time.Second) }, lost, true},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := NewGate()
+				g := NewLimiter()
 				for range 10 {
 					enterAndLeave(t, g, well, 10*time.Millisecond)
 					g.usual.learn(key, 10*time.Millisecond)
@@ -477,7 +477,7 @@ func TestGateOvertaken(t *testing.T) {
 	}
 }
 
-func quickOnes(t *testing.T, g *Gate) {
+func quickOnes(t *testing.T, g *Limiter) {
 	for range 15 {
 		time.Sleep(time.Second)
 		enterAndLeave(t, g, well, 10*time.Millisecond)
@@ -485,9 +485,9 @@ func quickOnes(t *testing.T, g *Gate) {
 }
 
 // Tokens buy speed: three, and half a one for each success.
-func TestGateQuickTokens(t *testing.T) {
+func TestLimiterQuickTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		quick := func(n int) (taken int) {
 			for range n {
 				if g.quick() {
@@ -514,7 +514,7 @@ func TestGateQuickTokens(t *testing.T) {
 
 // Delays by cause: load outlasts the schedule, chance does not need it.
 func TestDelayByCause(t *testing.T) {
-	gate := NewGate()
+	gate := NewLimiter()
 	for _, c := range []struct {
 		situation string
 		opts      []Option
@@ -531,7 +531,7 @@ func TestDelayByCause(t *testing.T) {
 		{"chance", nil, ClassServer, 1, 0, 0, time.Second},
 		{"chance, later", nil, ClassServer, 4, 0, 0, 8 * time.Second},
 		{"chance, Retry-After is the floor", nil, ClassServer, 1, 10 * time.Second, 10 * time.Second, 15 * time.Second},
-		{"a PodDisruptionBudget", nil, ClassDisruption, 1, 0, 5 * time.Second, 6 * time.Second},
+		{"a PodDisruptionBudget", nil, ClassDisruptionBudget, 1, 0, 5 * time.Second, 6 * time.Second},
 		{"the caller's jitter", []Option{WithJitter(JitterNone)}, ClassServer, 2, 0, 2 * time.Second, 2 * time.Second},
 		{"the caller's jitter, Retry-After", []Option{WithJitter(JitterNone)}, ClassServer, 2, 9 * time.Second, 9 * time.Second, 9 * time.Second},
 		{"the caller's Exponential", []Option{WithBackoff(Exponential{Initial: time.Minute, Max: time.Hour})}, ClassServer, 1, 0, time.Minute, 72 * time.Second},
@@ -545,7 +545,7 @@ func TestDelayByCause(t *testing.T) {
 		{"the longest delays", []Option{WithInitialDelay(math.MaxInt64), WithMaxDelay(math.MaxInt64)}, ClassTimeout, 1, 0, math.MaxInt64 / 2, math.MaxInt64},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
-			cfg := resolve(append(c.opts, WithGate(gate)))
+			cfg := resolve(append(c.opts, WithLimiter(gate)))
 			cfg.setDefaults()
 			least, most := time.Duration(math.MaxInt64), time.Duration(math.MinInt64)
 			for range 2000 {
@@ -562,7 +562,7 @@ func TestDelayByCause(t *testing.T) {
 	}
 
 	t.Run("the fourth 5xx of a call is no chance", func(t *testing.T) {
-		cfg := resolve([]Option{WithGate(gate), WithMultiplier(1)})
+		cfg := resolve([]Option{WithLimiter(gate), WithMultiplier(1)})
 		cfg.setDefaults()
 		for range 1000 {
 			var p progress
@@ -576,7 +576,7 @@ func TestDelayByCause(t *testing.T) {
 	})
 
 	t.Run("a retry that successes have paid for waits a tenth", func(t *testing.T) {
-		cfg := resolve([]Option{WithGate(NewGate())})
+		cfg := resolve([]Option{WithLimiter(NewLimiter())})
 		cfg.setDefaults()
 		quick := 0
 		for range 100 {
@@ -586,7 +586,7 @@ func TestDelayByCause(t *testing.T) {
 			quick++
 		}
 		assert.GreaterOrEqual(t, quick, quickTokens)
-		cfg = resolve([]Option{WithGate(NewGate())})
+		cfg = resolve([]Option{WithLimiter(NewLimiter())})
 		cfg.setDefaults()
 		cfg.delay(new(progress), 1, &Verdict{Class: ClassServer, RetryAfter: time.Second})
 		assert.Zero(t, cfg.gate.law.credit, "a Retry-After takes none")
@@ -599,9 +599,9 @@ func (f *fixed) Delay(int) time.Duration { return f.d }
 
 // 429 to attempts alone, beside successes, set a pace a little below theirs, and again a
 // second later.
-func TestGatePace(t *testing.T) {
+func TestLimiterPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		for range 100 {
 			enterAndLeave(t, g, well, 100*time.Millisecond)
 		}
@@ -625,14 +625,14 @@ func TestGatePace(t *testing.T) {
 		require.True(t, g.State().Limited)
 		time.Sleep(2 * time.Second)
 		enterAndLeave(t, g, well, 0)
-		assert.Equal(t, GateState{}, g.State(), "10 s without a 429")
+		assert.Equal(t, LimiterState{}, g.State(), "10 s without a 429")
 	})
 }
 
 // A 429 in the first moments of a process that has success is no overload either.
-func TestGatePaceFromTheBeginning(t *testing.T) {
+func TestLimiterPaceFromTheBeginning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		for range 10 {
 			enterAndLeave(t, g, well, 10*time.Millisecond)
 		}
@@ -644,7 +644,7 @@ func TestGatePaceFromTheBeginning(t *testing.T) {
 }
 
 // A bare cancel, or an observer, or whoever: each place is given back once, in each order.
-func TestGateStandGivesUp(t *testing.T) {
+func TestLimiterStandGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := limitedTo1(t)
 		first, _, _ := g.enter(t.Context(), time.Hour)
@@ -667,10 +667,10 @@ func TestGateStandGivesUp(t *testing.T) {
 	})
 }
 
-// slowProcess is the Gate of a process that has one success, and then a 429 to each of two
+// slowProcess is the Limiter of a process that has one success, and then a 429 to each of two
 // attempts alone. It is past its rests.
-func slowProcess(t *testing.T) *Gate {
-	g := NewGate()
+func slowProcess(t *testing.T) *Limiter {
+	g := NewLimiter()
 	enterAndLeave(t, g, well, 0)
 	time.Sleep(5 * time.Second)
 	enterAndLeave(t, g, throttled, 0)
@@ -681,17 +681,17 @@ func slowProcess(t *testing.T) *Gate {
 
 // Ten seconds tell a process nothing that has a success in ten seconds: it goes down from
 // its own pace, and up with its own starts.
-func TestGatePaceOfASlowProcess(t *testing.T) {
-	slowDown := func(g *Gate, rate float64) {
+func TestLimiterPaceOfASlowProcess(t *testing.T) {
+	slowDown := func(g *Limiter, rate float64) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.law.slowDown(g, time.Now(), rate)
 	}
-	again := func(g *Gate, rate float64) {
+	again := func(g *Limiter, rate float64) {
 		time.Sleep(paceCuts)
 		slowDown(g, rate)
 	}
-	succeed := func(g *Gate, times, waiting int) {
+	succeed := func(g *Limiter, times, waiting int) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.line.waiting += waiting // nobody in particular
@@ -702,59 +702,59 @@ func TestGatePaceOfASlowProcess(t *testing.T) {
 	}
 	for _, c := range []struct {
 		situation string
-		happens   func(*Gate)
+		happens   func(*Limiter)
 		pace      float64
 	}{
-		{"a second 429", func(*Gate) {}, firstPace},
-		{"in the same second a success and one more", func(g *Gate) {
+		{"a second 429", func(*Limiter) {}, firstPace},
+		{"in the same second a success and one more", func(g *Limiter) {
 			succeed(g, 1, 0)
 			time.Sleep(paceCuts / 2)
 			slowDown(g, 0)
 		}, firstPace},
-		{"many more, and no success between them", func(g *Gate) {
+		{"many more, and no success between them", func(g *Limiter) {
 			for range 10 {
 				again(g, 0)
 			}
 		}, firstPace},
-		{"after a success one more", func(g *Gate) {
+		{"after a success one more", func(g *Limiter) {
 			succeed(g, 1, 0)
 			again(g, 0)
 		}, firstPace * slowShare},
-		{"after seven successes one more", func(g *Gate) {
+		{"after seven successes one more", func(g *Limiter) {
 			succeed(g, 7, 0)
 			again(g, 0)
 		}, 2 * firstPace * slowShare},
-		{"many times a success and one more", func(g *Gate) {
+		{"many times a success and one more", func(g *Limiter) {
 			for range 10 {
 				succeed(g, 1, 0)
 				again(g, 0)
 			}
 		}, slowestPace},
-		{"time, in which it could have started seven", func(*Gate) {
+		{"time, in which it could have started seven", func(*Limiter) {
 			time.Sleep(time.Duration(7 / firstPace * float64(time.Second)))
 		}, 2 * firstPace},
-		{"as much time, and one more", func(g *Gate) {
+		{"as much time, and one more", func(g *Limiter) {
 			time.Sleep(time.Duration(7 / firstPace * float64(time.Second)))
 			again(g, 0)
 		}, firstPace},
-		{"seven successes", func(g *Gate) { succeed(g, 7, 0) }, 2 * firstPace},
-		{"a success, and sixty wait", func(g *Gate) { succeed(g, 1, 60) }, 2 * firstPace},
-		{"many successes until a minute ago", func(g *Gate) {
+		{"seven successes", func(g *Limiter) { succeed(g, 7, 0) }, 2 * firstPace},
+		{"a success, and sixty wait", func(g *Limiter) { succeed(g, 1, 60) }, 2 * firstPace},
+		{"many successes until a minute ago", func(g *Limiter) {
 			g.law.pace, g.law.slowly, g.law.pacedAt = 100, false, time.Now().Add(-paceCuts)
 			succeed(g, 1, 0)
 			slowDown(g, 0.5)
 		}, slowShare * fewSuccesses},
-		{"many successes, and then nothing but 429", func(g *Gate) {
+		{"many successes, and then nothing but 429", func(g *Limiter) {
 			g.law.pace, g.law.slowly = 100, false
 			again(g, 50)
 			again(g, 10)
 			again(g, 0)
 		}, grown(100, 3*paceCuts)},
-		{"many successes, and then one more 429", func(g *Gate) {
+		{"many successes, and then one more 429", func(g *Limiter) {
 			succeed(g, 1, 0)
 			again(g, 10)
 		}, paceShare * 10},
-		{"nearly as many", func(g *Gate) {
+		{"nearly as many", func(g *Limiter) {
 			g.law.pace = 0
 			again(g, 0.99*fewSuccesses)
 		}, paceShare * 0.99 * fewSuccesses},
@@ -770,9 +770,9 @@ func TestGatePaceOfASlowProcess(t *testing.T) {
 }
 
 // A success ends the rests of a process that had none. What it has learnt outlasts them.
-func TestGatePaceOutlastsRests(t *testing.T) {
+func TestLimiterPaceOutlastsRests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		for range 2 {
 			enterAndLeave(t, g, throttled, 0)
 		}
@@ -787,7 +787,7 @@ func TestGatePaceOutlastsRests(t *testing.T) {
 }
 
 // Ten seconds without a 429 are no proof where a process has asked once in them.
-func TestGateOfASlowProcessForgetsLater(t *testing.T) {
+func TestLimiterOfASlowProcessForgetsLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := slowProcess(t)
 		began := time.Now()
@@ -798,12 +798,12 @@ func TestGateOfASlowProcessForgetsLater(t *testing.T) {
 		assert.Positive(t, g.State().Pace)
 		time.Sleep(after - time.Since(began) + time.Millisecond)
 		enterAndLeave(t, g, well, 0)
-		assert.Equal(t, GateState{}, g.State())
+		assert.Equal(t, LimiterState{}, g.State())
 	})
 }
 
 // What a success proves depends on how often the process could have asked.
-func TestGateForgetsAfter(t *testing.T) {
+func TestLimiterForgetsAfter(t *testing.T) {
 	for _, c := range []struct {
 		pace   float64
 		slowly bool
@@ -824,14 +824,14 @@ func TestGateForgetsAfter(t *testing.T) {
 }
 
 // No time, no number of successes and no wait makes a pace what it must not be.
-func TestGatePaceKeepsItsBounds(t *testing.T) {
+func TestLimiterPaceKeepsItsBounds(t *testing.T) {
 	times := []time.Duration{math.MinInt64, -time.Hour, 0, 1, time.Second, time.Hour, math.MaxInt64}
 	for _, pace := range []float64{slowestPace, firstPace, fewSuccesses} {
 		for _, gained := range []float64{0, 1, 1e9, 1e18} {
 			for _, after := range times {
 				for _, waited := range times {
 					now := time.Now()
-					g := NewGate()
+					g := NewLimiter()
 					g.law.restrict(g, now)
 					g.law.pace, g.law.slowly, g.law.pacedAt, g.law.gained = pace, true, now.Add(-after), gained
 					g.line.join(now.Add(-waited))
@@ -850,11 +850,11 @@ func TestGatePaceKeepsItsBounds(t *testing.T) {
 
 // The longer the first in line has waited, the faster goes a process of few successes.
 // That of a process of many follows what it was given.
-func TestGateUrgency(t *testing.T) {
+func TestLimiterUrgency(t *testing.T) {
 	for _, slowly := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			now := time.Now()
-			g := NewGate()
+			g := NewLimiter()
 			g.law.restrict(g, now)
 			g.law.pace, g.law.pacedAt, g.law.slowly = 0.5, now, slowly
 			first := g.line.join(now)
@@ -874,7 +874,7 @@ func TestGateUrgency(t *testing.T) {
 }
 
 // Who has left counts for the next success, and no more.
-func TestGateCountsWhoHasLeftOnce(t *testing.T) {
+func TestLimiterCountsWhoHasLeftOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := slowProcess(t)
 		g.law.left = 6 * manyWait
@@ -887,14 +887,14 @@ func TestGateCountsWhoHasLeftOnce(t *testing.T) {
 
 // Who leaves because no turn can come in time may be back at once, and is not counted each
 // time as one who waits: the pace must not grow by it.
-func TestGateCountsNobodyWhoLeavesEarly(t *testing.T) {
+func TestLimiterCountsNobodyWhoLeavesEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := NewGate()
+		g := NewLimiter()
 		throttled := &apierrors.StatusError{ErrStatus: metav1.Status{Code: 429, Details: &metav1.StatusDetails{RetryAfterSeconds: 120}}}
-		_ = Run(t.Context(), func(context.Context) error { return throttled }, WithGate(g), WithMaxRetries(0))
+		_ = Run(t.Context(), func(context.Context) error { return throttled }, WithLimiter(g), WithMaxRetries(0))
 		for range 10 {
-			err := Run(t.Context(), func(context.Context) error { return nil }, WithGate(g), WithMaxWait(time.Second))
-			assert.ErrorIs(t, err, ErrHeldBack)
+			err := Run(t.Context(), func(context.Context) error { return nil }, WithLimiter(g), WithMaxQueueTime(time.Second))
+			assert.ErrorIs(t, err, ErrQueueTimeout)
 		}
 		assert.Zero(t, g.law.left)
 	})

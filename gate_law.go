@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// law is how a Gate decides: how many attempts may be under way (additive increase,
+// law is how a Limiter decides: how many attempts may be under way (additive increase,
 // multiplicative decrease), when even one at a time is too many (rests), and how many may
-// start in a second (the pace). It is guarded by Gate.mu.
+// start in a second (the pace). It is guarded by Limiter.mu.
 type law struct {
 	epoch uint32 // counts the cuts and rests: what was sent before the last one proves nothing new
 
-	limit     float64       // of the attempts under way; meaningful while the Gate is limited
+	limit     float64       // of the attempts under way; meaningful while the Limiter is limited
 	ceiling   float64       // of the last cut: up to it the limit grows fast
 	rest      time.Duration // the last rest, before it was spread
 	slow      int           // answers in a row that came late
@@ -88,7 +88,7 @@ const (
 
 // wait is how long the next attempt has to wait: 0 if it may start now, and longer if
 // somebody else must finish first, who will poke the line.
-func (l *law) wait(g *Gate, now time.Time) time.Duration {
+func (l *law) wait(g *Limiter, now time.Time) time.Duration {
 	if g.mode.Load() != gateLimited {
 		return 0
 	}
@@ -113,7 +113,7 @@ func (l *law) wait(g *Gate, now time.Time) time.Duration {
 }
 
 // learn draws the conclusions from the end of an attempt.
-func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfter time.Duration, slow bool) {
+func (l *law) learn(g *Limiter, now time.Time, t *ticket, h health, took, retryAfter time.Duration, slow bool) {
 	if (slow || h == lost && took > longAnyway) && l.overtaken(g, now, t, took) {
 		if h == well {
 			l.succeeded(g, now)
@@ -177,7 +177,7 @@ func (l *law) learn(g *Gate, now time.Time, t *ticket, h health, took, retryAfte
 }
 
 // succeeded rewards an answer that came in good time.
-func (l *law) succeeded(g *Gate, now time.Time) {
+func (l *law) succeeded(g *Limiter, now time.Time) {
 	l.fails, l.slow, l.rest, l.barren = 0, 0, 0, false
 	l.restUntil = time.Time{}
 	l.lone = max(0, l.lone-1.0/loneShare)
@@ -204,7 +204,7 @@ func (l *law) succeeded(g *Gate, now time.Time) {
 
 // overload answers a sign of it. answered tells that there was an answer, or a caller who
 // has left, too late.
-func (l *law) overload(g *Gate, now time.Time, t *ticket, took time.Duration, answered bool) {
+func (l *law) overload(g *Limiter, now time.Time, t *ticket, took time.Duration, answered bool) {
 	limited := g.mode.Load() == gateLimited
 	if limited && t.epoch != l.epoch {
 		return // sent before the last cut
@@ -249,7 +249,7 @@ func around(d time.Duration) time.Duration {
 	return d/2 + rand.N(d)
 }
 
-func (l *law) open(g *Gate) {
+func (l *law) open(g *Limiter) {
 	l.limit, l.pace, l.seats, l.lone, l.restUntil = noLimit, 0, 0, 0, time.Time{}
 	g.mode.Store(gateOpen)
 }
@@ -258,7 +258,7 @@ func (l *law) open(g *Gate) {
 // less than it has just given. It does so once for all 429 with no success between them, as
 // the rests grow with the others: what is measured while nothing succeeds is the trouble,
 // and not what the server gives.
-func (l *law) slowDown(g *Gate, now time.Time, rate float64) {
+func (l *law) slowDown(g *Limiter, now time.Time, rate float64) {
 	if l.paceAt(now) > 0 {
 		if now.Sub(l.pacedAt).Abs() < paceCuts {
 			return
@@ -291,7 +291,7 @@ func (l *law) slowPace(now time.Time, measured float64) float64 {
 
 // takeSeats limits the attempts under way to those beside which one was refused: a server
 // that gives so many seats to a user is asked for no more, and none of them is left empty.
-func (l *law) takeSeats(g *Gate, now time.Time, beside float64) {
+func (l *law) takeSeats(g *Limiter, now time.Time, beside float64) {
 	if l.seats > 0 && beside >= grown(l.seats, now.Sub(l.seatsAt)) {
 		return // sent before the last time
 	}
@@ -300,7 +300,7 @@ func (l *law) takeSeats(g *Gate, now time.Time, beside float64) {
 }
 
 // restrict makes everybody ask the law, without a limit yet.
-func (l *law) restrict(g *Gate, now time.Time) {
+func (l *law) restrict(g *Limiter, now time.Time) {
 	if g.mode.Load() != gateLimited {
 		g.mode.Store(gateLimited)
 		l.limit = noLimit
@@ -338,7 +338,7 @@ func (l *law) paceAt(now time.Time) float64 {
 // paces by chance, and know nothing of each other. How long a call has waited is the same
 // measure to all of them: where it is long the process goes faster, so that others meet
 // more 429 and go slower, and nobody's calls wait much longer than everybody's.
-func (l *law) urgentPace(g *Gate, now time.Time) float64 {
+func (l *law) urgentPace(g *Limiter, now time.Time) float64 {
 	pace := l.paceAt(now)
 	if l.slowly && g.line.first != nil {
 		waited := max(0, now.Sub(g.line.first.joined).Seconds()) / urgentAfter.Seconds()
@@ -391,7 +391,7 @@ func (l *law) seenInPassing(now time.Time, successes uint32) {
 // overtaken reports whether an attempt that began after this one was answered in good time,
 // before it. Then the server is not overloaded: it is slow with requests of this kind, or
 // has lost this one.
-func (l *law) overtaken(g *Gate, now time.Time, t *ticket, took time.Duration) bool {
+func (l *law) overtaken(g *Limiter, now time.Time, t *ticket, took time.Duration) bool {
 	l.seenInPassing(now, g.successes())
 	if l.youngest.After(now) { // the clock has gone back
 		l.youngest = time.Time{}
@@ -400,7 +400,7 @@ func (l *law) overtaken(g *Gate, now time.Time, t *ticket, took time.Duration) b
 }
 
 // rate is how many successes there were in a second, of late.
-func (l *law) rate(g *Gate, now time.Time) float64 {
+func (l *law) rate(g *Limiter, now time.Time) float64 {
 	successes := g.successes()
 	oldest := mark{at: now, successes: successes}
 	for _, m := range l.marks {
@@ -417,7 +417,7 @@ func (l *law) rate(g *Gate, now time.Time) float64 {
 // quick takes a token for a retry that waits a tenth. Tokens buy speed, never permission:
 // there are three, and half a one for each success. Where failures are by chance most
 // retries get one; where the server is down nobody does.
-func (g *Gate) quick() bool {
+func (g *Limiter) quick() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.mode.Load() == gateLimited || g.law.credit > 2*(quickTokens-1) {

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// line is where calls wait at a Gate, first come, first served. Only the first in line
+// line is where calls wait at a Limiter, first come, first served. Only the first in line
 // looks whether it may go; it is poked when something has changed, and sets its own alarm
 // for the end of a rest. So the line needs no goroutine, and whoever gives up leaves
-// nothing behind. It is guarded by Gate.mu.
+// nothing behind. It is guarded by Limiter.mu.
 type line struct {
 	first, last *waiter
 	waiting     int
@@ -61,7 +61,7 @@ func (l *line) poke() {
 }
 
 // stand waits in line, until the given time at most.
-func (g *Gate) stand(ctx context.Context, w *waiter, until time.Time) (ticket, bool) {
+func (g *Limiter) stand(ctx context.Context, w *waiter, until time.Time) (ticket, bool) {
 	alarm := time.NewTimer(time.Until(until))
 	defer alarm.Stop()
 	for {
@@ -99,7 +99,7 @@ func (g *Gate) stand(ctx context.Context, w *waiter, until time.Time) (ticket, b
 
 // hopeless reports whether no attempt can start before the given time or the end of the
 // context: nobody is under way whose success would end the rest. g.mu is held.
-func (g *Gate) hopeless(ctx context.Context, until time.Time) bool {
+func (g *Limiter) hopeless(ctx context.Context, until time.Time) bool {
 	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
 		until = deadline
 	}

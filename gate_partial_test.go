@@ -16,7 +16,7 @@ import (
 
 // A tenth of the attempts fails by chance, in all ways, while the server is well: the gate
 // must not take that for overload and make everybody wait.
-func TestGateBesideRandomFaults(t *testing.T) {
+func TestLimiterBesideRandomFaults(t *testing.T) {
 	faults := []error{unavailable(), unavailable(), noConnection(), lostReply(), gatewayTimeout()}
 	done := func(opts ...k8sretry.Option) (n int64) {
 		synctest.Test(t, func(t *testing.T) {
@@ -33,7 +33,7 @@ func TestGateBesideRandomFaults(t *testing.T) {
 								return faults[rand.IntN(len(faults))]
 							}
 							return nil
-						}, append(opts, k8sretry.ForQuery())...)
+						}, append(opts, k8sretry.ForRead())...)
 						if err == nil {
 							calls.Add(1)
 						}
@@ -46,7 +46,7 @@ func TestGateBesideRandomFaults(t *testing.T) {
 		})
 		return n
 	}
-	without, with := done(), done(k8sretry.WithGate(k8sretry.NewGate()))
+	without, with := done(), done(k8sretry.WithLimiter(k8sretry.NewLimiter()))
 	t.Log(without, with)
 	assert.Greater(t, with, without*6/10, "three quarters, and more")
 }

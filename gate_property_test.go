@@ -11,11 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// world is a Gate with calls in line and attempts under way, moved by single operations.
+// world is a Limiter with calls in line and attempts under way, moved by single operations.
 // After each, everybody stands still, and what must hold is looked at.
 type world struct {
 	t     *testing.T
-	g     *Gate
+	g     *Limiter
 	under []ticket // way
 	next  int      // number of the next call
 	line  []*inLine
@@ -41,7 +41,7 @@ type arrival struct {
 	ok     bool
 }
 
-// call comes to the Gate.
+// call comes to the Limiter.
 func (w *world) call(patience time.Duration) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	c := &inLine{w.next, time.Now().Add(patience), cancel}
@@ -189,7 +189,7 @@ func (w *world) finish() {
 		w.g.leave(ticket, well, 0, 0, 0)
 		w.opened = max(w.opened, time.Since(began)-rest)
 	}
-	require.Equal(w.t, GateState{}, w.g.State())
+	require.Equal(w.t, LimiterState{}, w.g.State())
 	require.Nil(w.t, w.g.line.first)
 	require.Nil(w.t, w.g.line.last)
 	time.Sleep(3 * tick)
@@ -201,7 +201,7 @@ func (w *world) finish() {
 
 func play(t *testing.T, script []byte) (w *world) {
 	synctest.Test(t, func(t *testing.T) {
-		w = &world{t: t, g: NewGate(), came: make(chan arrival, len(script)+1)}
+		w = &world{t: t, g: NewLimiter(), came: make(chan arrival, len(script)+1)}
 		for s := script; len(s) >= 4; s = s[4:] {
 			w.step(s[0], s[1], s[2], s[3])
 		}
@@ -216,7 +216,7 @@ func play(t *testing.T, script []byte) (w *world) {
 // Whatever happens in whatever order: nobody waits who could go, or longer than it would,
 // nobody overtakes, what is limited is limited, nothing leaks, everybody goes once the
 // server is well, and the gate opens again.
-func TestGateProperties(t *testing.T) {
+func TestLimiterProperties(t *testing.T) {
 	var slow, slower, urgent int
 	var drained, opened time.Duration
 	count := func(n *int, met bool) {
@@ -253,7 +253,7 @@ func TestGateProperties(t *testing.T) {
 	require.Greater(t, min(slow, slower, urgent), 3, "the scripts reach the paces of processes of few successes")
 }
 
-func FuzzGate(f *testing.F) {
+func FuzzLimiter(f *testing.F) {
 	f.Add([]byte{0, 4, 0, 0, 100, 3, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 200, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if len(script) <= 4*300 {
@@ -264,11 +264,11 @@ func FuzzGate(f *testing.F) {
 
 // While the server is dead, a process sends what was under way, as much again at most,
 // and then one attempt in each rest, whatever its calls do.
-func TestGateBeforeADeadServer(t *testing.T) {
+func TestLimiterBeforeADeadServer(t *testing.T) {
 	for seed := range uint64(10) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 2))
-			w := &world{t: t, g: NewGate(), came: make(chan arrival, 10000)}
+			w := &world{t: t, g: NewLimiter(), came: make(chan arrival, 10000)}
 			for range 1 + random.IntN(200) {
 				w.call(time.Hour)
 			}

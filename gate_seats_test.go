@@ -37,14 +37,14 @@ func (s *seats) serve(context.Context) error {
 
 // A process that knows nothing of the server asks for everything at once. Whoever is
 // refused then waits; the seats do not.
-func TestGateTakesTheSeatsThereAre(t *testing.T) {
+func TestLimiterTakesTheSeatsThereAre(t *testing.T) {
 	for _, n := range []int64{1, 3, 20} {
 		t.Run(strconv.FormatInt(n, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const calls = 200
 				s := &seats{takes: 60 * time.Millisecond}
 				s.free.Store(n)
-				policy := k8sretry.New(k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate()))
+				policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()))
 				begin := time.Now()
 				var wg sync.WaitGroup
 				for range calls {

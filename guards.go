@@ -14,29 +14,29 @@ func WithBudget(b *Budget) Option { return budgetOption{b} }
 // the same server should share one. nil, and the default: none.
 func WithBreaker(b *Breaker) Option { return breakerOption{b} }
 
-// WithGate lets calls wait in line while the server is overloaded. All calls of a process
-// to the same server should share one Gate; in a Transport it keeps the servers apart by
+// WithLimiter lets calls wait in line while the server is overloaded. All calls of a process
+// to the same server should share one Limiter; in a Transport it keeps the servers apart by
 // itself.
 //
-// A call with a Gate waits between its attempts by the cause of the failure, unless
+// A call with a Limiter waits between its attempts by the cause of the failure, unless
 // WithJitter or WithBackoff say otherwise: after timeouts, lost connections, 429 and the
 // fourth 5xx between one and two times the delay of the schedule, up to the WithMaxDelay;
 // after another 5xx between nothing and the delay, a tenth of it for a few retries that
 // successes have paid for. nil, and the default: none.
-func WithGate(g *Gate) Option { return gateOption{g} }
+func WithLimiter(g *Limiter) Option { return gateOption{g} }
 
-// WithMaxWait sets how long a call may wait in line at the Gate, all its attempts
-// together. 0 ends it at once with ErrHeldBack where it would have to wait. Default: as long
-// as the call could take without a Gate, which is all delays of its schedule (that of
+// WithMaxQueueTime sets how long a call may wait in line at the Limiter, all its attempts
+// together. 0 ends it at once with ErrQueueTimeout where it would have to wait. Default: as long
+// as the call could take without a Limiter, which is all delays of its schedule (that of
 // WithInitialDelay and its like, also where a WithBackoff stands in for it), and for each
-// attempt the time of WithAttemptTimeout or else 10 s; two minutes for ForMutation.
+// attempt the time of WithAttemptTimeout or else 10 s; two minutes for ForWrite.
 // Negative: an error.
-func WithMaxWait(d time.Duration) Option { return number(setMaxWait, int64(d), d >= 0, true) }
+func WithMaxQueueTime(d time.Duration) Option { return number(setMaxQueueTime, int64(d), d >= 0, true) }
 
 type (
 	budgetOption  struct{ *Budget }
 	breakerOption struct{ *Breaker }
-	gateOption    struct{ *Gate }
+	gateOption    struct{ *Limiter }
 )
 
 func (budgetOption) option()  {}
@@ -44,12 +44,12 @@ func (breakerOption) option() {}
 func (gateOption) option()    {}
 
 // usualAttempt is how long an attempt may take without a timeout of its own, for
-// WithMaxWait.
+// WithMaxQueueTime.
 const usualAttempt = 10 * time.Second
 
 // patience is how long the call may wait in line.
 func (c *config) patience() time.Duration {
-	if c.set&setMaxWait != 0 {
+	if c.set&setMaxQueueTime != 0 {
 		return c.maxWait
 	}
 	attempt := c.attempt
@@ -133,7 +133,7 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	if !c.gated() {
 		return nil
 	}
-	patience, why := c.patience()-p.held, StopHeldBack
+	patience, why := c.patience()-p.held, StopQueueTimeout
 	if c.maxElapsed > 0 {
 		if left := c.maxElapsed - (now() - c.began); left < patience {
 			patience = left
@@ -152,7 +152,7 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	if ctx.Err() != nil && endOf(ctx) == StopCanceled {
 		why = StopCanceled
 	} else if ctx.Err() != nil {
-		why = StopHeldBack
+		why = StopQueueTimeout
 	}
 	return p.refuse(c, ctx, why, 0, last)
 }
@@ -171,7 +171,7 @@ func (p *progress) probes(c *config, ctx context.Context) {
 }
 
 // refuse ends a call whose attempt was not let through.
-func (p *progress) refuse(c *config, ctx context.Context, why Stop, wait time.Duration, last error) error {
+func (p *progress) refuse(c *config, ctx context.Context, why StopReason, wait time.Duration, last error) error {
 	v := p.verdict
 	if p.attempts == 0 && last != nil {
 		v = Classify(last) // of another call
@@ -204,7 +204,7 @@ func (p *progress) report(c *config, ctx context.Context, h health, retryAfter t
 		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state}, err)
 	}
 	if turned {
-		p.changed(c, ctx, Event{Kind: EventGate, Limited: limited}, err)
+		p.changed(c, ctx, Event{Kind: EventLimiter, Limited: limited}, err)
 	}
 }
 
@@ -226,7 +226,7 @@ func (p *progress) health(ctx context.Context, v *Verdict) health {
 		return unsaid // the caller has left, for whatever reason
 	}
 	switch p.inner {
-	case StopBreakerOpen, StopHeldBack, StopBudgetExhausted:
+	case StopBreakerOpen, StopQueueTimeout, StopBudgetExhausted:
 		return unsaid // it did not ask
 	}
 	return v.health()
@@ -334,7 +334,7 @@ func reportAlone(ctx context.Context, opts []Option, t turn, v Verdict, err erro
 }
 
 // ticketed calls fn, and gives the ticket back if fn panics.
-func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g *Gate, t ticket) (T, error) {
+func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g *Limiter, t ticket) (T, error) {
 	returned := false
 	defer func() {
 		if !returned {

@@ -17,7 +17,7 @@ func BenchmarkBudget(b *testing.B) {
 
 func BenchmarkBreaker(b *testing.B) {
 	breaker := NewBreaker(BreakerConfig{})
-	busy := NewBreaker(BreakerConfig{Failures: 1 << 30})
+	busy := NewBreaker(BreakerConfig{MinFailures: 1 << 30})
 	err := errors.New("down")
 	each(b, "calm", func() {
 		if !breaker.calm() {

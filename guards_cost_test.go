@@ -16,7 +16,7 @@ func BenchmarkGuards(b *testing.B) {
 	get := func(context.Context) (*int, error) { return &value, nil }
 	budget := k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{}))
 	breaker := k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))
-	gate := k8sretry.WithGate(k8sretry.NewGate())
+	gate := k8sretry.WithLimiter(k8sretry.NewLimiter())
 	name := k8sretry.WithName("get")
 	for _, c := range []struct {
 		name string
@@ -26,12 +26,12 @@ func BenchmarkGuards(b *testing.B) {
 		{"another option", []k8sretry.Option{k8sretry.WithMaxRetries(5)}},
 		{"Budget", []k8sretry.Option{budget}},
 		{"Breaker", []k8sretry.Option{breaker}},
-		{"Gate", []k8sretry.Option{gate}},
-		{"Gate with a name", []k8sretry.Option{gate, name}},
+		{"Limiter", []k8sretry.Option{gate}},
+		{"Limiter with a name", []k8sretry.Option{gate, name}},
 		{"all", []k8sretry.Option{budget, breaker, gate}},
 	} {
-		policy := k8sretry.New(append([]k8sretry.Option{k8sretry.ForQuery()}, c.opts...)...)
-		inCall := append([]k8sretry.Option{k8sretry.ForQuery()}, c.opts...)
+		policy := k8sretry.NewPolicy(append([]k8sretry.Option{k8sretry.ForRead()}, c.opts...)...)
+		inCall := append([]k8sretry.Option{k8sretry.ForRead()}, c.opts...)
 		ctx := context.Background()
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -38,7 +38,7 @@ func (c *coming) Pop() any {
 // fault is how calls fared through a partial fault, by Budget and Breaker.
 type fault struct{ calls, failed, overBudget, breakerOpen int }
 
-// through makes calls at a rate, at random moments, with five retries as ForMutation
+// through makes calls at a rate, at random moments, with five retries as ForWrite
 // makes them, of attempts that fail at random.
 func through(random *rand.Rand, share, perSecond float64, calls int, budget *Budget, breaker *Breaker) fault {
 	f := fault{calls: calls}
@@ -106,10 +106,10 @@ func TestGuardsLeaveAPartialFaultAlone(t *testing.T) {
 // caller's own error says nothing about the server.
 func TestSuccessesBesideFailuresCount(t *testing.T) {
 	for name, in := range map[string]func(*Breaker) []Option{
-		"a prepared policy":              func(b *Breaker) []Option { return []Option{New(WithBreaker(b))} },
+		"a prepared policy":              func(b *Breaker) []Option { return []Option{NewPolicy(WithBreaker(b))} },
 		"options in the call":            func(b *Breaker) []Option { return []Option{WithBreaker(b), WithMaxRetries(1)} },
-		"a prepared policy, with a gate": func(b *Breaker) []Option { return []Option{New(WithBreaker(b), WithGate(NewGate()))} },
-		"options, with a gate":           func(b *Breaker) []Option { return []Option{WithBreaker(b), WithGate(NewGate())} },
+		"a prepared policy, with a gate": func(b *Breaker) []Option { return []Option{NewPolicy(WithBreaker(b), WithLimiter(NewLimiter()))} },
+		"options, with a gate":           func(b *Breaker) []Option { return []Option{WithBreaker(b), WithLimiter(NewLimiter())} },
 	} {
 		for answer, streak := range map[error]int{
 			nil: 0,
@@ -135,12 +135,14 @@ func TestSuccessesBesideFailuresCount(t *testing.T) {
 // on each way that a call can take.
 func TestFirstAttemptsPassTheBreaker(t *testing.T) {
 	for name, in := range map[string]func(*Breaker) []Option{
-		"a prepared policy":   func(b *Breaker) []Option { return []Option{New(WithBreaker(b), WithMaxRetries(0))} },
+		"a prepared policy":   func(b *Breaker) []Option { return []Option{NewPolicy(WithBreaker(b), WithMaxRetries(0))} },
 		"options in the call": func(b *Breaker) []Option { return []Option{WithBreaker(b), WithMaxRetries(0)} },
 		"a prepared policy, with a gate": func(b *Breaker) []Option {
-			return []Option{New(WithBreaker(b), WithGate(NewGate()), WithMaxRetries(0))}
+			return []Option{NewPolicy(WithBreaker(b), WithLimiter(NewLimiter()), WithMaxRetries(0))}
 		},
-		"options, with a gate": func(b *Breaker) []Option { return []Option{WithBreaker(b), WithGate(NewGate()), WithMaxRetries(0)} },
+		"options, with a gate": func(b *Breaker) []Option {
+			return []Option{WithBreaker(b), WithLimiter(NewLimiter()), WithMaxRetries(0)}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -168,12 +170,12 @@ func TestFirstAttemptsPassTheBreaker(t *testing.T) {
 }
 
 // An attempt counts once at the breaker, also where the gate has to be told of it.
-func TestBreakerBesideAWorriedGate(t *testing.T) {
+func TestBreakerBesideAWorriedLimiter(t *testing.T) {
 	for situation, end := range map[string]error{"a success": nil, "a lasting error": apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "x")} {
 		t.Run(situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, g := NewBreaker(BreakerConfig{}), NewGate()
-				opts := []Option{WithBreaker(b), WithGate(g)}
+				b, g := NewBreaker(BreakerConfig{}), NewLimiter()
+				opts := []Option{WithBreaker(b), WithLimiter(g)}
 				_, err := Do(t.Context(), func(context.Context) (int, error) { return 0, nil }, opts...)
 				assert.NoError(t, err)
 				_, err = Do(t.Context(), func(context.Context) (int, error) {

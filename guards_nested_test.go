@@ -23,21 +23,21 @@ func TestGuardsGetBackWhatAnOuterCallHeld(t *testing.T) {
 	}{
 		{"503", nil, unavailable(), false},
 		{"refused", nil, noConnection(), true},
-		{"out of budget", []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: -1}))}, noConnection(), false},
+		{"out of budget", []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1}))}, noConnection(), false},
 	} {
 		for name, form := range forms {
 			t.Run(c.situation+", "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					g := k8sretry.NewGate()
+					g := k8sretry.NewLimiter()
 					err := form(t.Context(), func(ctx context.Context) (string, error) {
 						return k8sretry.Do(ctx, fails(times(9, c.fail)...).get, c.inner...)
-					}, k8sretry.WithGate(g))
+					}, k8sretry.WithLimiter(g))
 					assert.Error(t, err)
 					assert.Zero(t, g.State().InFlight)
 					assert.Equal(t, c.limited, g.State().Limited)
 					time.Sleep(time.Minute)
 					assert.NoError(t, one(t.Context(), g, 0, nil))
-					assert.Equal(t, k8sretry.GateState{}, g.State())
+					assert.Equal(t, k8sretry.LimiterState{}, g.State())
 				})
 			})
 		}
@@ -47,9 +47,9 @@ func TestGuardsGetBackWhatAnOuterCallHeld(t *testing.T) {
 // Errors are asked what they wrap; if that panics, nothing is kept.
 func TestGuardsAfterAnErrorThatPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := k8sretry.NewGate()
+		gate := k8sretry.NewLimiter()
 		assert.Panics(t, func() {
-			_ = k8sretry.Run(t.Context(), func(context.Context) error { return &single{panicking{}} }, k8sretry.WithGate(gate), k8sretry.WithMaxElapsed(time.Minute))
+			_ = k8sretry.Run(t.Context(), func(context.Context) error { return &single{panicking{}} }, k8sretry.WithLimiter(gate), k8sretry.WithMaxElapsed(time.Minute))
 		})
 		assert.Zero(t, gate.State().InFlight)
 	})
@@ -61,7 +61,7 @@ func TestWhatARefusalSays(t *testing.T) {
 		var e *k8sretry.Error
 		if errors.As(err, &e) {
 			for _, one := range e.Unwrap() {
-				if one == k8sretry.ErrHeldBack {
+				if one == k8sretry.ErrQueueTimeout {
 					n++
 				}
 			}
@@ -85,13 +85,13 @@ func TestWhatARefusalSays(t *testing.T) {
 	})
 	t.Run("the caller leaves the line", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			gate := k8sretry.NewGate()
+			gate := k8sretry.NewLimiter()
 			for range 3 {
-				_ = k8sretry.Run(t.Context(), down, k8sretry.WithGate(gate), k8sretry.WithMaxRetries(0))
+				_ = k8sretry.Run(t.Context(), down, k8sretry.WithLimiter(gate), k8sretry.WithMaxRetries(0))
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(100*time.Millisecond, cancel)
-			err := k8sretry.Run(ctx, down, k8sretry.WithGate(gate))
+			err := k8sretry.Run(ctx, down, k8sretry.WithLimiter(gate))
 			assert.ErrorIs(t, err, context.Canceled)
 			assert.Equal(t, 1, held(err))
 		})

@@ -51,7 +51,7 @@ func TestBreakerTellsWhenToComeBack(t *testing.T) {
 // An open time beyond the usual longest one is not cut.
 func TestBreakerWithALongOpenTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{OpenTime: 5 * time.Minute})
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{OpenDuration: 5 * time.Minute})
 		call := func() error {
 			return k8sretry.Run(t.Context(), func(context.Context) error { return unavailable() }, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
 		}
@@ -66,7 +66,7 @@ func TestBreakerWithALongOpenTime(t *testing.T) {
 // Who listens may panic: the place of the probe is given back.
 func TestBreakerWhoseListenerPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MaxOpenTime: time.Hour})
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MaxOpenDuration: time.Hour})
 		sick := func(context.Context) error { return unavailable() }
 		for b.State() != k8sretry.BreakerOpen {
 			_ = k8sretry.Run(t.Context(), sick, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
@@ -86,21 +86,21 @@ func TestBreakerWhoseListenerPanics(t *testing.T) {
 
 // A lasting error that comes far too late is told of at the level of warnings, though the
 // error itself is worth no line there.
-func TestGateIsToldOfByALogOfWarnings(t *testing.T) {
+func TestLimiterIsToldOfByALogOfWarnings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, written := observer.New(zapcore.WarnLevel)
 		defer zap.ReplaceGlobals(zap.New(core))()
-		g, name := k8sretry.NewGate(), k8sretry.WithName("get pods")
+		g, name := k8sretry.NewLimiter(), k8sretry.WithName("get pods")
 		for range 20 {
 			require.NoError(t, one(t.Context(), g, 10*time.Millisecond, nil, name))
 		}
 		_, err := k8sretry.Do(t.Context(), func(context.Context) (int, error) {
 			time.Sleep(20 * time.Second)
 			return 0, notFound()
-		}, k8sretry.WithGate(g), name)
+		}, k8sretry.WithLimiter(g), name)
 		assert.True(t, apierrors.IsNotFound(err))
 		assert.True(t, g.State().Limited)
-		assert.Equal(t, []string{"k8s_api_gate_limiting"}, messages(written))
+		assert.Equal(t, []string{"k8s_api_limiter_limiting"}, messages(written))
 	})
 }
 
@@ -108,8 +108,8 @@ func TestGateIsToldOfByALogOfWarnings(t *testing.T) {
 func TestNewStatesSayWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logger, lines := jsonLogs()
-		b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 1}), k8sretry.NewGate()
-		guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithGate(g), logger, k8sretry.WithName("f"), k8sretry.WithMaxRetries(0)}
+		b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1}), k8sretry.NewLimiter()
+		guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithLimiter(g), logger, k8sretry.WithName("f"), k8sretry.WithMaxRetries(0)}
 		for range 10 {
 			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, guards...)
 			time.Sleep(time.Second)
@@ -122,12 +122,12 @@ func TestNewStatesSayWhy(t *testing.T) {
 		told := map[any]bool{}
 		for _, line := range lines(t) {
 			switch event := line["event"]; event {
-			case "k8s_api_breaker_open", "k8s_api_gate_limiting":
+			case "k8s_api_breaker_open", "k8s_api_limiter_limiting":
 				told[event] = true
 				assert.Equal(t, "the server said so", line["error"], event)
 				assert.Equal(t, 503.0, line["status_code"], event)
 				assert.Equal(t, "server", line["class"], event)
-			case "k8s_api_breaker_half_open", "k8s_api_breaker_closed", "k8s_api_gate_open":
+			case "k8s_api_breaker_half_open", "k8s_api_breaker_closed", "k8s_api_limiter_open":
 				told[event] = true
 				assert.NotContains(t, line, "error", event)
 			}
@@ -138,13 +138,13 @@ func TestNewStatesSayWhy(t *testing.T) {
 
 // A call that never got beyond the gate has no error of the API; its line and its text say
 // what there is to say.
-func TestWhatTheGateHeldBackTells(t *testing.T) {
+func TestWhatTheLimiterHeldBackTells(t *testing.T) {
 	for _, c := range []struct {
 		event, text string
 		opt         k8sretry.Option
 		cancel      bool
 	}{
-		{"k8s_api_call_failed_held_back", "get pods: held back, not sent after 0 attempts", k8sretry.WithMaxWait(time.Second), false},
+		{"k8s_api_call_failed_queue_timeout", "get pods: held back, not sent after 0 attempts", k8sretry.WithMaxQueueTime(time.Second), false},
 		{"k8s_api_call_failed_max_elapsed", "get pods: max elapsed time reached after 0 attempts, held back, not sent", k8sretry.WithMaxElapsed(time.Second), false},
 		{"k8s_api_call_failed_canceled", "get pods: canceled after 0 attempts, held back, not sent", nil, true},
 	} {
@@ -157,12 +157,12 @@ func TestWhatTheGateHeldBackTells(t *testing.T) {
 					time.AfterFunc(time.Second, cancel)
 				}
 				logger, lines := jsonLogs()
-				_, err := k8sretry.Do(ctx, fails().get, k8sretry.WithGate(g), logger, k8sretry.WithName("get pods"), c.opt)
-				assert.ErrorIs(t, err, k8sretry.ErrHeldBack)
+				_, err := k8sretry.Do(ctx, fails().get, k8sretry.WithLimiter(g), logger, k8sretry.WithName("get pods"), c.opt)
+				assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 				assert.EqualError(t, err, c.text)
 				line := lines(t)[0]
 				assert.Equal(t, c.event, line["event"])
-				assert.Equal(t, k8sretry.ErrHeldBack.Error(), line["error"])
+				assert.Equal(t, k8sretry.ErrQueueTimeout.Error(), line["error"])
 				assert.Equal(t, "not_executed", line["outcome"])
 				assert.NotContains(t, line, "status_code")
 				time.Sleep(time.Minute)
@@ -177,11 +177,11 @@ func TestNewStatesOfATransportSayWhy(t *testing.T) {
 		var seen recorder
 		client := over(t, func(req *http.Request) (*http.Response, error) {
 			return answer(req, 504, "application/json", statusJSON(504, metav1.StatusReasonTimeout, "too late")), nil
-		}, wrapper(t, k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithObserver(&seen)))
+		}, wrapper(t, k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen)))
 		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithMaxRetries(0))
 		require.Error(t, err)
 		e := seen.events[0]
-		assert.Equal(t, "k8s_api_gate_limiting", e.Name())
+		assert.Equal(t, "k8s_api_limiter_limiting", e.Name())
 		assert.Equal(t, k8sretry.ClassTimeout, e.Class)
 		assert.Equal(t, 504, e.StatusCode)
 		time.Sleep(time.Minute)
@@ -192,11 +192,11 @@ func TestNewStatesOfATransportSayWhy(t *testing.T) {
 func TestNewStatesOfReadsHaveNoDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen recorder
-		_, err := k8sretry.Do(t.Context(), fails(gatewayTimeout()).get, k8sretry.ForQuery(), k8sretry.WithMaxRetries(0),
-			k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithObserver(&seen))
+		_, err := k8sretry.Do(t.Context(), fails(gatewayTimeout()).get, k8sretry.ForRead(), k8sretry.WithMaxRetries(0),
+			k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen))
 		require.Error(t, err)
 		require.Len(t, seen.events, 2)
-		assert.Equal(t, k8sretry.EventGate, seen.events[0].Kind)
+		assert.Equal(t, k8sretry.EventLimiter, seen.events[0].Kind)
 		assert.Equal(t, k8sretry.OutcomeNotExecuted, seen.events[0].Outcome)
 		time.Sleep(time.Minute)
 	})

@@ -23,7 +23,7 @@ import (
 // forms are the ways to give a call its options. All do the same.
 var forms = map[string]func(ctx context.Context, fn func(context.Context) (string, error), opts ...k8sretry.Option) error{
 	"a prepared Policy": func(ctx context.Context, fn func(context.Context) (string, error), opts ...k8sretry.Option) error {
-		_, err := k8sretry.Do(ctx, fn, k8sretry.New(opts...))
+		_, err := k8sretry.Do(ctx, fn, k8sretry.NewPolicy(opts...))
 		return err
 	},
 	"options in the call": func(ctx context.Context, fn func(context.Context) (string, error), opts ...k8sretry.Option) error {
@@ -33,7 +33,7 @@ var forms = map[string]func(ctx context.Context, fn func(context.Context) (strin
 	"several policies": func(ctx context.Context, fn func(context.Context) (string, error), opts ...k8sretry.Option) error {
 		all := []k8sretry.Option{nil, (*k8sretry.Policy)(nil)}
 		for _, o := range opts {
-			all = append(all, k8sretry.New(o))
+			all = append(all, k8sretry.NewPolicy(o))
 		}
 		_, err := k8sretry.Do(ctx, fn, all...)
 		return err
@@ -63,7 +63,7 @@ func TestGuardsInAllForms(t *testing.T) {
 	type shared struct {
 		budget  *k8sretry.Budget
 		breaker *k8sretry.Breaker
-		gate    *k8sretry.Gate
+		gate    *k8sretry.Limiter
 	}
 	for _, c := range []struct {
 		situation string
@@ -89,13 +89,13 @@ func TestGuardsInAllForms(t *testing.T) {
 			t.Run(c.situation+", "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					s := shared{
-						k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 5, Ratio: -1, Window: time.Hour}),
-						k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewGate(),
+						k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 5, Ratio: -1, Window: time.Hour}),
+						k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewLimiter(),
 					}
 					attempts, err := 0, error(nil)
 					for range c.calls {
 						fn := fails(c.fails...)
-						err = form(t.Context(), fn.get, k8sretry.WithBudget(s.budget), k8sretry.WithBreaker(s.breaker), k8sretry.WithGate(s.gate), k8sretry.WithMaxWait(time.Hour))
+						err = form(t.Context(), fn.get, k8sretry.WithBudget(s.budget), k8sretry.WithBreaker(s.breaker), k8sretry.WithLimiter(s.gate), k8sretry.WithMaxQueueTime(time.Hour))
 						attempts += fn.attempts()
 					}
 					assert.Equal(t, c.attempts, attempts)
@@ -127,7 +127,7 @@ func TestSuccessesEarnInAllForms(t *testing.T) {
 	} {
 		for name, form := range forms {
 			t.Run(beside+", "+name, func(t *testing.T) {
-				b := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: -1, Ratio: 1, Window: time.Hour})
+				b := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1, Ratio: 1, Window: time.Hour})
 				for range 5 {
 					assert.NoError(t, form(t.Context(), fails().get, append([]k8sretry.Option{k8sretry.WithBudget(b)}, others...)...))
 				}
@@ -143,8 +143,8 @@ func TestGuardsWhenFnPanics(t *testing.T) {
 	for name, form := range forms {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				breaker, gate := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second}), k8sretry.NewGate()
-				opts := []k8sretry.Option{k8sretry.WithBreaker(breaker), k8sretry.WithGate(gate), k8sretry.WithMaxRetries(0), k8sretry.WithMaxWait(time.Hour)}
+				breaker, gate := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
+				opts := []k8sretry.Option{k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(time.Hour)}
 				boom := func(context.Context) (string, error) { panic("fn") }
 				assert.PanicsWithValue(t, "fn", func() { _ = form(t.Context(), boom, opts...) })
 				assert.Zero(t, gate.State().InFlight)
@@ -157,7 +157,7 @@ func TestGuardsWhenFnPanics(t *testing.T) {
 				assert.Equal(t, k8sretry.BreakerHalfOpen, breaker.State())
 				assert.NoError(t, form(t.Context(), fails().get, opts...), "the place of the probe is free again")
 				assert.Equal(t, k8sretry.BreakerClosed, breaker.State())
-				assert.Equal(t, k8sretry.GateState{}, gate.State())
+				assert.Equal(t, k8sretry.LimiterState{}, gate.State())
 			})
 		})
 	}
@@ -166,7 +166,7 @@ func TestGuardsWhenFnPanics(t *testing.T) {
 // The budget is asked before the wait, and the error of the API is kept.
 func TestBudgetThroughDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 1, Ratio: -1})
+		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1, Ratio: -1})
 		opts := []k8sretry.Option{k8sretry.WithBudget(b), exact}
 		began := time.Now()
 		_, err := k8sretry.Do(t.Context(), fails(times(9, unavailable())...).get, opts...)
@@ -174,7 +174,7 @@ func TestBudgetThroughDo(t *testing.T) {
 		assert.ErrorIs(t, err, k8sretry.ErrBudgetExhausted)
 		assert.True(t, apierrors.IsServiceUnavailable(err))
 		assert.Equal(t, 2, asError(t, err).Attempts)
-		assert.Equal(t, k8sretry.StopBudgetExhausted, asError(t, err).Stop)
+		assert.Equal(t, k8sretry.StopBudgetExhausted, asError(t, err).StopReason)
 
 		began = time.Now()
 		_, err = k8sretry.Do(t.Context(), fails(times(9, unavailable())...).get, opts...)
@@ -199,7 +199,7 @@ func TestBudgetThroughDo(t *testing.T) {
 
 func TestBreakerThroughDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 5, Window: time.Second})
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 5, Window: time.Second})
 		var seen recorder
 		logger, written := logs()
 		opts := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0), k8sretry.WithObserver(&seen), logger, k8sretry.WithName("get")}
@@ -250,7 +250,7 @@ func TestBreakerThroughDo(t *testing.T) {
 // never sent.
 func TestBreakerRefusesWithoutADoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second})
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second})
 		var seen recorder
 		opts := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0), k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithObserver(&seen)}
 		for b.State() != k8sretry.BreakerOpen {
@@ -264,25 +264,25 @@ func TestBreakerRefusesWithoutADoubt(t *testing.T) {
 		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 		assert.Equal(t, k8sretry.OutcomeNotExecuted, asError(t, err).Outcome)
 		e := seen.last(t)
-		assert.Equal(t, k8sretry.StopBreakerOpen, e.Stop)
+		assert.Equal(t, k8sretry.StopBreakerOpen, e.StopReason)
 		assert.Zero(t, e.Attempt)
 		assert.Equal(t, k8sretry.ClassServer, e.Class)
 		assert.Equal(t, k8sretry.OutcomeNotExecuted, e.Outcome)
 	})
 }
 
-// The probe of a half-open Breaker that the Gate holds back is given back.
+// The probe of a half-open Breaker that the Limiter holds back is given back.
 func TestBreakerWhoseProbeIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second}), k8sretry.NewGate()
+		b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
 		for b.State() != k8sretry.BreakerOpen {
 			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
 			time.Sleep(200 * time.Millisecond)
 		}
 		_ = one(t.Context(), g, 0, tooMany(299)) // a rest for all
 		time.Sleep(10 * time.Second)
-		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithGate(g), k8sretry.WithMaxWait(0))
-		assert.ErrorIs(t, err, k8sretry.ErrHeldBack)
+		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(g), k8sretry.WithMaxQueueTime(0))
+		assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		assert.Equal(t, k8sretry.BreakerHalfOpen, b.State())
 		_, err = k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b))
 		assert.NoError(t, err, "the place of the probe is free")
@@ -303,14 +303,14 @@ func TestGuardsAndLastingAnswers(t *testing.T) {
 	} {
 		t.Run(situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second}), k8sretry.NewGate()
+				b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
 				for range 100 {
-					_, got := k8sretry.Do(t.Context(), fails(err).get, k8sretry.WithBreaker(b), k8sretry.WithGate(g), k8sretry.WithMaxRetries(0))
+					_, got := k8sretry.Do(t.Context(), fails(err).get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(g), k8sretry.WithMaxRetries(0))
 					require.ErrorIs(t, got, err)
 					time.Sleep(100 * time.Millisecond)
 				}
 				assert.Equal(t, k8sretry.BreakerClosed, b.State())
-				assert.Equal(t, k8sretry.GateState{}, g.State())
+				assert.Equal(t, k8sretry.LimiterState{}, g.State())
 			})
 		})
 	}
@@ -332,8 +332,8 @@ func TestGuardsAndCallersWhoLeave(t *testing.T) {
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 3, Window: time.Second}), k8sretry.NewGate()
-				guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithGate(g)}
+				b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
+				guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithLimiter(g)}
 				for range 10 {
 					for _, guard := range guards { // each alone: neither keeps calls from the other
 						ctx, cancel := context.WithCancel(t.Context())
@@ -342,7 +342,7 @@ func TestGuardsAndCallersWhoLeave(t *testing.T) {
 								cancel()
 							}
 							return c.fail
-						}, guard, k8sretry.WithMaxRetries(0), k8sretry.WithMaxWait(0))
+						}, guard, k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0))
 						require.Error(t, err)
 						cancel()
 					}
@@ -359,7 +359,7 @@ func TestGuardsAndCallersWhoLeave(t *testing.T) {
 func TestGuardsLeaveARandomFaultToTheRetries(t *testing.T) {
 	for situation, guard := range map[string]k8sretry.Option{
 		"Breaker": k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})),
-		"Gate":    k8sretry.WithGate(k8sretry.NewGate()),
+		"Limiter": k8sretry.WithLimiter(k8sretry.NewLimiter()),
 	} {
 		t.Run(situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -374,7 +374,7 @@ func TestGuardsLeaveARandomFaultToTheRetries(t *testing.T) {
 				var failed atomic.Int32
 				for i := range calls {
 					go func() {
-						if _, err := k8sretry.Do(t.Context(), fails(fault[i]...).get, guard, k8sretry.ForMutation()); err != nil {
+						if _, err := k8sretry.Do(t.Context(), fails(fault[i]...).get, guard, k8sretry.ForWrite()); err != nil {
 							failed.Add(1)
 						}
 					}()
@@ -393,8 +393,8 @@ func TestGuardsProperties(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 3))
-			g := k8sretry.NewGate()
-			guards := []k8sretry.Option{k8sretry.WithGate(g)}
+			g := k8sretry.NewLimiter()
+			guards := []k8sretry.Option{k8sretry.WithLimiter(g)}
 			if seed%2 == 0 {
 				guards = append(guards, k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})))
 			}
@@ -435,7 +435,7 @@ func TestGuardsProperties(t *testing.T) {
 							panic("fn")
 						}
 						return 0, err
-					}, append(slices.Clone(guards), k8sretry.WithMaxRetries(retries), k8sretry.WithMaxWait(patience))...)
+					}, append(slices.Clone(guards), k8sretry.WithMaxRetries(retries), k8sretry.WithMaxQueueTime(patience))...)
 					assert.LessOrEqual(t, time.Since(began), leaves+3*time.Second, "it ends with its context")
 				}()
 				time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
@@ -446,7 +446,7 @@ func TestGuardsProperties(t *testing.T) {
 			assert.Zero(t, s.InFlight)
 			assert.Zero(t, s.Waiting)
 			assert.NoError(t, one(t.Context(), g, 0, nil))
-			assert.Equal(t, k8sretry.GateState{}, g.State(), "seed %d", seed)
+			assert.Equal(t, k8sretry.LimiterState{}, g.State(), "seed %d", seed)
 		})
 	}
 }

@@ -31,9 +31,9 @@ func (v *Verdict) health() health {
 		return lost
 	case ClassThrottled:
 		return throttled
-	case ClassUnusable:
+	case ClassBadResponse:
 		return well
-	case ClassConflict, ClassBlocked, ClassDisruption, ClassPermanent:
+	case ClassConflict, ClassBlocked, ClassDisruptionBudget, ClassPermanent:
 		if v.StatusCode != 0 {
 			return well
 		}

@@ -28,7 +28,7 @@ import (
 // does; what cannot be proven ends the call with [ErrOutcomeUnknown]. If an object of the
 // same name has taken the place of the one that mutate saw first, the Conflict is returned.
 //
-// For the status subresource, see [Status]. On failure the zero value of T is returned.
+// For the status subresource, see [StatusSubresource]. On failure the zero value of T is returned.
 func Modify[T Object](ctx context.Context, client Updater[T], name string, mutate func(T) error, options ...Option) (T, error) {
 	var none T
 	switch {

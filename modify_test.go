@@ -163,7 +163,7 @@ func TestModifyConflictsWaitShortly(t *testing.T) {
 			c.on("get", &mishap{then: bump(c)})
 		}
 		began := time.Now()
-		_, err := k8sretry.Modify(context.Background(), c, "x", plusOne, k8sretry.ForMutation())
+		_, err := k8sretry.Modify(context.Background(), c, "x", plusOne, k8sretry.ForWrite())
 		require.NoError(t, err)
 		assert.Less(t, time.Since(began), time.Second)
 	})
@@ -190,7 +190,7 @@ func TestModifyStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(configMap("x"))
 		c.on("get", &mishap{then: bump(c)})
-		got, err := k8sretry.Modify(context.Background(), k8sretry.Status(c), "x", plusOne)
+		got, err := k8sretry.Modify(context.Background(), k8sretry.StatusSubresource(c), "x", plusOne)
 		require.NoError(t, err)
 		assert.Equal(t, "2", got.Data["n"])
 		c.expectRequests(t, "get", "updatestatus", "get", "updatestatus")

@@ -33,7 +33,7 @@ func TestVerbClassOutcomeNames(t *testing.T) {
 		assert.False(t, seen[v.String()])
 		seen[v.String()] = true
 	}
-	assert.Empty(t, VerbNone.String())
+	assert.Empty(t, VerbUnspecified.String())
 	assert.Equal(t, "invalid", Verb(len(verbNames)).String())
 	for c := range Class(len(classNames)) {
 		assert.NotEmpty(t, c.String())
@@ -48,14 +48,14 @@ func TestVerbClassOutcomeNames(t *testing.T) {
 // What may be repeated, for every class, outcome and verb.
 func TestRetryable(t *testing.T) {
 	passing := map[Class]bool{
-		ClassServer: true, ClassTimeout: true, ClassThrottled: true, ClassRefused: true, ClassConnection: true, ClassDisruption: true, ClassUnusable: true,
+		ClassServer: true, ClassTimeout: true, ClassThrottled: true, ClassRefused: true, ClassConnection: true, ClassDisruptionBudget: true, ClassBadResponse: true,
 	}
 	for c := range Class(len(classNames)) {
-		for v := VerbNone; v <= VerbDeleteCollection; v++ {
+		for v := VerbUnspecified; v <= VerbDeleteCollection; v++ {
 			assert.Equal(t, passing[c], Verdict{Class: c}.Retryable(v), "%v %v", c, v)
 			notTwice := v == VerbCreate || v == VerbDeleteCollection
 			assert.Equal(t, passing[c] && !notTwice, Verdict{Class: c, Outcome: OutcomeUnknown}.Retryable(v), "%v %v", c, v)
-			harmless := v == VerbNone || v == VerbGet || v == VerbList || v == VerbWatch
+			harmless := v == VerbUnspecified || v == VerbGet || v == VerbList || v == VerbWatch
 			assert.Equal(t, passing[c] && harmless, Verdict{Class: c, Outcome: OutcomeExecuted}.Retryable(v), "%v %v", c, v)
 		}
 	}

@@ -24,7 +24,7 @@ const (
 
 // needs are what calls with this policy and no other option need.
 func (c *config) needs() (n needs) {
-	writes := c.verb != VerbNone && !c.verb.reads()
+	writes := c.verb != VerbUnspecified && !c.verb.reads()
 	if writes || c.maxElapsed > 0 || c.attempt > 0 || c.observe != nil || c.problem != "" {
 		n = needsLoop
 	}
@@ -117,7 +117,7 @@ func (n needs) with(o Option, at needs) needs {
 			return n.placed(needsBreaker, breakerPlaces, at, o.Breaker != nil)
 		}
 	case gateOption:
-		if o.Gate == nil {
+		if o.Limiter == nil {
 			return n &^ needsGate
 		}
 		if o.calls.enter != nil {
@@ -174,7 +174,7 @@ func (n needs) budget(opts []Option) *Budget {
 
 // gate is the one among the options, and the gateKey of the call. It is nil if the call
 // does not pass it because it starts a watch.
-func (n needs) gate(opts []Option) (g *Gate, key uint32) {
+func (n needs) gate(opts []Option) (g *Limiter, key uint32) {
 	if n&isPrepared != 0 {
 		p := opts[0].(*Policy)
 		return p.gate, p.key
@@ -187,7 +187,7 @@ func (n needs) gate(opts []Option) (g *Gate, key uint32) {
 				verb = Verb(o.value)
 			}
 		case gateOption:
-			g = o.Gate
+			g = o.Limiter
 		case nameOption:
 			key = keyOf(o.name)
 		case *Policy:

@@ -10,9 +10,9 @@ import (
 
 // What the plain path finds among the options is what the loop adds up.
 func TestSurveyFindsWhatResolveDoes(t *testing.T) {
-	budget, breaker, gate := NewBudget(BudgetConfig{}), NewBreaker(BreakerConfig{}), NewGate()
-	other, second, third := NewBudget(BudgetConfig{}), NewBreaker(BreakerConfig{}), NewGate()
-	guarded := New(WithBudget(other), WithBreaker(second), WithGate(third))
+	budget, breaker, gate := NewBudget(BudgetConfig{}), NewBreaker(BreakerConfig{}), NewLimiter()
+	other, second, third := NewBudget(BudgetConfig{}), NewBreaker(BreakerConfig{}), NewLimiter()
+	guarded := NewPolicy(WithBudget(other), WithBreaker(second), WithLimiter(third))
 	many := slices.Repeat([]Option{WithMaxRetries(1)}, 300)
 	for situation, opts := range map[string][]Option{
 		"nothing":                      nil,
@@ -21,36 +21,36 @@ func TestSurveyFindsWhatResolveDoes(t *testing.T) {
 		"a zero Policy":                {new(Policy)},
 		"a budget":                     {WithBudget(budget)},
 		"a budget that is taken back":  {WithBudget(budget), WithBudget(nil)},
-		"a budget, after others":       {ForQuery(), WithMaxRetries(1), WithBudget(budget)},
+		"a budget, after others":       {ForRead(), WithMaxRetries(1), WithBudget(budget)},
 		"the later of two budgets":     {WithMaxRetries(1), WithBudget(other), WithBudget(budget)},
 		"a Policy over a budget":       {WithBudget(budget), guarded},
 		"a budget over a Policy":       {guarded, WithBudget(budget)},
-		"a Policy without, over one":   {guarded, New(WithBudget(nil), WithBreaker(nil), WithGate(nil))},
+		"a Policy without, over one":   {guarded, NewPolicy(WithBudget(nil), WithBreaker(nil), WithLimiter(nil))},
 		"a breaker":                    {WithName("x"), WithBreaker(breaker)},
 		"a breaker that is taken back": {WithBreaker(breaker), WithBreaker(nil)},
 		"a breaker over a Policy":      {guarded, WithBreaker(breaker)},
-		"a gate":                       {WithGate(gate)},
-		"a gate that is taken back":    {WithGate(gate), WithGate(nil)},
-		"a gate over a Policy":         {guarded, WithGate(gate), ForQuery()},
+		"a gate":                       {WithLimiter(gate)},
+		"a gate that is taken back":    {WithLimiter(gate), WithLimiter(nil)},
+		"a gate over a Policy":         {guarded, WithLimiter(gate), ForRead()},
 		"one Policy with all":          {guarded},
-		"a gate and a name":            {WithGate(gate), WithName("x")},
-		"a gate and a name, Policies":  {New(WithGate(gate)), New(WithName("x"))},
-		"a watch, then a get, a gate":  {WithVerb(VerbWatch), WithVerb(VerbGet), WithGate(gate)},
-		"all":                          {WithGate(gate), WithBreaker(breaker), WithBudget(budget)},
+		"a gate and a name":            {WithLimiter(gate), WithName("x")},
+		"a gate and a name, Policies":  {NewPolicy(WithLimiter(gate)), NewPolicy(WithName("x"))},
+		"a watch, then a get, a gate":  {WithVerb(VerbWatch), WithVerb(VerbGet), WithLimiter(gate)},
+		"all":                          {WithLimiter(gate), WithBreaker(breaker), WithBudget(budget)},
 		"a condition":                  {WithRetryIf(func(error) bool { return true })},
-		"a condition in a Policy":      {ForQuery(), New(WithRetryIf(func(error) bool { return true }))},
+		"a condition in a Policy":      {ForRead(), NewPolicy(WithRetryIf(func(error) bool { return true }))},
 		"a logger":                     {WithLogger(nil)},
 		"a writing verb":               {WithVerb(VerbCreate)},
-		"a writing verb in a Policy":   {New(WithVerb(VerbCreate)), WithMaxRetries(1)},
-		"a watch with a gate":          {WithGate(gate), WithVerb(VerbWatch)},
-		"a watch with a gate, Policy":  {New(WithGate(gate), WithVerb(VerbWatch))},
+		"a writing verb in a Policy":   {NewPolicy(WithVerb(VerbCreate)), WithMaxRetries(1)},
+		"a watch with a gate":          {WithLimiter(gate), WithVerb(VerbWatch)},
+		"a watch with a gate, Policy":  {NewPolicy(WithLimiter(gate), WithVerb(VerbWatch))},
 		"a watch without":              {WithVerb(VerbWatch)},
 		"an observer":                  {WithObserver(SlogObserver(slog.Default()))},
 		"an observer of nobody":        {WithObserver(nil)},
 		"no sense":                     {WithMaxRetries(-1)},
 		"no sense in a budget":         {WithBudget(NewBudget(BudgetConfig{Window: -1}))},
 		"no sense in a breaker":        {WithBreaker(NewBreaker(BreakerConfig{Window: -1}))},
-		"a gate made by hand":          {WithGate(new(Gate))},
+		"a gate made by hand":          {WithLimiter(new(Limiter))},
 		"a budget among many":          append(slices.Clip(many[:200]), WithBudget(budget)),
 		"a budget behind many":         append(slices.Clip(many), WithBudget(budget)),
 	} {

@@ -17,13 +17,13 @@ type EventKind uint8
 // The kinds of events. A call emits any number of retries, and then exactly one
 // success or one failure, unless fn panics. A call that cannot even begin, for a nil
 // function or an option that makes no sense, emits nothing. What changes the state of a
-// Breaker or a Gate that many calls share is an event of the call that did it.
+// Breaker or a Limiter that many calls share is an event of the call that did it.
 const (
 	EventRetry   EventKind = iota // an attempt failed and will be repeated after Delay
 	EventSuccess                  // the call succeeded; Attempt 1 means at once
 	EventFailure                  // the call ended without success; Stop says why
 	EventBreaker                  // the end of an attempt, or its beginning, has changed the state of the Breaker
-	EventGate                     // the end of an attempt has made the Gate limit attempts, or no longer
+	EventLimiter                  // the end of an attempt has made the Limiter limit attempts, or no longer
 )
 
 // Event is one decision of a call, as an [Observer] sees it. It is a plain value.
@@ -33,7 +33,7 @@ type Event struct {
 	// Function is as in Error.Function, but "" for a success at once without WithName:
 	// that is not worth a look-up.
 	Function string
-	// Verb is the verb given by WithVerb, VerbNone if there was none.
+	// Verb is the verb given by WithVerb, VerbUnspecified if there was none.
 	Verb Verb
 	// Attempt is the attempt that has just ended, counted from 1; 0 if none was made.
 	Attempt int
@@ -50,18 +50,18 @@ type Event struct {
 	StatusCode int
 	RetryAfter time.Duration
 	Detail     string
-	// Stop says why the call ended; EventFailure only.
-	Stop Stop
-	// Held is how long the call has waited in line at its Gate so far.
+	// StopReason says why the call ended; EventFailure only.
+	StopReason StopReason
+	// Held is how long the call has waited in line at its Limiter so far.
 	Held time.Duration
 	// Breaker is the new state of the Breaker; EventBreaker only.
 	Breaker BreakerState
-	// Limited tells that the Gate has begun to limit attempts; EventGate only.
+	// Limited tells that the Limiter has begun to limit attempts; EventLimiter only.
 	Limited bool
 	// Err is the error of the attempt that has just ended; nil on success. In the
 	// EventFailure it is what Error.Err is, with the verdict on it (that of Classify, if it is
 	// not of the last attempt): of the last attempt that the API or the network answered, of another call if a Breaker refused this one, and
-	// ErrHeldBack if a Gate did so before the first attempt.
+	// ErrQueueTimeout if a Limiter did so before the first attempt.
 	Err error
 }
 
@@ -84,14 +84,14 @@ func (e Event) Name() string {
 		return "k8s_api_call_failed_retrying"
 	case e.Kind == EventSuccess && e.Attempt > 1:
 		return "k8s_api_call_succeeded_after_retry"
-	case e.Kind == EventFailure && int(e.Stop) < len(failureNames):
-		return failureNames[e.Stop]
+	case e.Kind == EventFailure && int(e.StopReason) < len(failureNames):
+		return failureNames[e.StopReason]
 	case e.Kind == EventBreaker:
 		return "k8s_api_breaker_" + e.Breaker.String()
-	case e.Kind == EventGate && e.Limited:
-		return "k8s_api_gate_limiting"
-	case e.Kind == EventGate:
-		return "k8s_api_gate_open"
+	case e.Kind == EventLimiter && e.Limited:
+		return "k8s_api_limiter_limiting"
+	case e.Kind == EventLimiter:
+		return "k8s_api_limiter_open"
 	}
 	return ""
 }
@@ -105,7 +105,7 @@ var failureNames = func() (names [len(stops)]string) {
 
 // level is the zap level of an event. A lasting error is the caller's everyday
 // business (a Get that finds nothing), and so is a caller who leaves.
-func level(kind EventKind, why Stop) zapcore.Level {
+func level(kind EventKind, why StopReason) zapcore.Level {
 	switch {
 	case kind == EventRetry:
 		return zapcore.WarnLevel
@@ -120,10 +120,10 @@ func (e *Event) level() zapcore.Level {
 	if e.Limited || e.Kind == EventBreaker && e.Breaker == BreakerOpen {
 		return zapcore.WarnLevel
 	}
-	if e.Kind == EventBreaker || e.Kind == EventGate {
+	if e.Kind == EventBreaker || e.Kind == EventLimiter {
 		return zapcore.InfoLevel
 	}
-	return level(e.Kind, e.Stop)
+	return level(e.Kind, e.StopReason)
 }
 
 // WithLogger sets the logger for the events of a call. nil silences them.
@@ -175,7 +175,7 @@ func (loggerOption) option() {}
 func (e *Event) fields() []zap.Field {
 	fields := make([]zap.Field, 0, 15)
 	fields = append(fields, zap.String("function", e.Function), zap.Int("attempt", e.Attempt))
-	if e.Kind == EventRetry || e.Kind == EventSuccess || e.Kind == EventFailure && e.Stop == StopMaxRetries {
+	if e.Kind == EventRetry || e.Kind == EventSuccess || e.Kind == EventFailure && e.StopReason == StopMaxRetries {
 		fields = append(fields, zap.Int("max_retries", e.MaxRetries))
 	}
 	if e.Kind == EventRetry {
@@ -194,11 +194,11 @@ func (e *Event) fields() []zap.Field {
 			fields = append(fields, zap.Float64("retry_after_seconds", e.RetryAfter.Seconds()))
 		}
 	}
-	if e.Verb != VerbNone {
+	if e.Verb != VerbUnspecified {
 		fields = append(fields, zap.Stringer("verb", e.Verb))
 	}
 	if e.Held > 0 {
-		fields = append(fields, zap.Float64("held_seconds", e.Held.Seconds()))
+		fields = append(fields, zap.Float64("queued_seconds", e.Held.Seconds()))
 	}
 	return append(fields, zap.Float64("elapsed_seconds", e.Elapsed.Seconds()))
 }
@@ -233,7 +233,7 @@ func shorten(err error) string {
 
 // heard reports whether anybody listens to an event. It is asked before anything is looked
 // up or built, so that a call to which nobody listens pays next to nothing.
-func (c *config) heard(ctx context.Context, kind EventKind, why Stop) bool {
+func (c *config) heard(ctx context.Context, kind EventKind, why StopReason) bool {
 	if c.set&(setLogger|setObserver) == 0 { // as in most calls
 		return zap.L().Core().Enabled(level(kind, why))
 	}
@@ -243,8 +243,8 @@ func (c *config) heard(ctx context.Context, kind EventKind, why Stop) bool {
 // tell tells logger and observer of an event that is heard.
 //
 //go:noinline // its frame must not be part of a call that waits
-func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why Stop, delay time.Duration, v *Verdict, err error) {
-	e := Event{Kind: kind, Stop: why, Delay: delay, Err: err}
+func (p *progress) tell(c *config, ctx context.Context, kind EventKind, why StopReason, delay time.Duration, v *Verdict, err error) {
+	e := Event{Kind: kind, StopReason: why, Delay: delay, Err: err}
 	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Held = int(p.attempts), c.maxRetries, c.verb, p.elapsed(), p.held
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	name := e.Name()

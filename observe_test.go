@@ -47,7 +47,7 @@ func jsonLogs() (k8sretry.Option, func(*testing.T) []map[string]any) {
 func TestLogFields(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logger, lines := jsonLogs()
-		opts := []k8sretry.Option{k8sretry.ForMutation(), exact, logger, k8sretry.WithName("create_database"), k8sretry.WithVerb(k8sretry.VerbUpdate)}
+		opts := []k8sretry.Option{k8sretry.ForWrite(), exact, logger, k8sretry.WithName("create_database"), k8sretry.WithVerb(k8sretry.VerbUpdate)}
 		_, err := k8sretry.Do(t.Context(), fails(tooMany(7), network("read", syscall.ECONNRESET)).get, opts...)
 		require.NoError(t, err)
 		_, err = k8sretry.Do(t.Context(), fails(unavailable()).get, append(opts, k8sretry.WithMaxRetries(0))...)
@@ -89,12 +89,12 @@ func TestLogFields(t *testing.T) {
 	})
 }
 
-// How long a call has waited in line at a Gate is in all of its lines, and in no line of a
+// How long a call has waited in line at a Limiter is in all of its lines, and in no line of a
 // call that has not.
 func TestLogFieldOfTheWaitInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logger, lines := jsonLogs()
-		opts := []k8sretry.Option{exact, logger, k8sretry.WithGate(busy(t, 2500*time.Millisecond))}
+		opts := []k8sretry.Option{exact, logger, k8sretry.WithLimiter(busy(t, 2500*time.Millisecond))}
 		_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, append(opts, k8sretry.WithName("waits"))...)
 		require.NoError(t, err)
 		_, err = k8sretry.Do(t.Context(), fails(unavailable(), notFound()).get, append(opts, k8sretry.WithName("goes at once"))...)
@@ -103,12 +103,12 @@ func TestLogFieldOfTheWaitInLine(t *testing.T) {
 		for _, line := range lines(t) {
 			of[line["function"]]++
 			if line["function"] == "waits" {
-				assert.Equal(t, 2.5, line["held_seconds"], line["event"])
+				assert.Equal(t, 2.5, line["queued_seconds"], line["event"])
 			} else {
-				assert.NotContains(t, line, "held_seconds", line["event"])
+				assert.NotContains(t, line, "queued_seconds", line["event"])
 			}
 		}
-		assert.Equal(t, map[any]int{"waits": 3, "goes at once": 2}, of, "the third is of the Gate, which opens")
+		assert.Equal(t, map[any]int{"waits": 3, "goes at once": 2}, of, "the third is of the Limiter, which opens")
 	})
 }
 
@@ -193,7 +193,7 @@ func TestDefaultLoggerIsTheGlobalOne(t *testing.T) {
 
 	_, err = k8sretry.Do(t.Context(), fails(notFound()).get, k8sretry.WithLogger(nil))
 	require.Error(t, err)
-	_, err = k8sretry.Do(t.Context(), fails(notFound()).get, k8sretry.New(k8sretry.WithLogger(nil)))
+	_, err = k8sretry.Do(t.Context(), fails(notFound()).get, k8sretry.NewPolicy(k8sretry.WithLogger(nil)))
 	require.Error(t, err)
 	assert.Len(t, written.All(), 1, "nil silences")
 }
@@ -246,7 +246,7 @@ func TestObserver(t *testing.T) {
 				},
 				{
 					Kind: k8sretry.EventFailure, Function: "get", Verb: k8sretry.VerbDelete, Attempt: 2, MaxRetries: 3, Elapsed: 7 * time.Second,
-					Class: k8sretry.ClassPermanent, StatusCode: 404, Stop: k8sretry.StopNonRetryable, Err: err,
+					Class: k8sretry.ClassPermanent, StatusCode: 404, StopReason: k8sretry.StopNonRetryable, Err: err,
 				},
 			}, seen.events)
 		})
@@ -261,7 +261,7 @@ func TestObserver(t *testing.T) {
 	t.Run("an observer may call the library itself", func(t *testing.T) {
 		var once sync.Once
 		o := observerFunc(func(ctx context.Context, _ k8sretry.Event) {
-			once.Do(func() { _, _ = k8sretry.Do(ctx, fails(notFound()).get, k8sretry.ForQuery()) })
+			once.Do(func() { _, _ = k8sretry.Do(ctx, fails(notFound()).get, k8sretry.ForRead()) })
 		})
 		_, err := k8sretry.Do(t.Context(), fails(notFound()).get, k8sretry.WithObserver(o))
 		require.Error(t, err)
@@ -274,5 +274,5 @@ func (f observerFunc) Observe(ctx context.Context, e k8sretry.Event) { f(ctx, e)
 
 func TestUnknownEventHasNoName(t *testing.T) {
 	assert.Empty(t, k8sretry.Event{Kind: 99}.Name())
-	assert.Empty(t, k8sretry.Event{Kind: k8sretry.EventFailure, Stop: 99}.Name())
+	assert.Empty(t, k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: 99}.Name())
 }

@@ -2,10 +2,10 @@ package k8sretry
 
 import "context"
 
-// Observers returns an [Observer] that hands each event to all of the given ones, one
+// MultiObserver returns an [Observer] that hands each event to all of the given ones, one
 // after the other in their order: metrics and traces, say. A nil among them is ignored.
 // Without any it is nil, as [WithObserver] takes it. The slice is copied.
-func Observers(all ...Observer) Observer {
+func MultiObserver(all ...Observer) Observer {
 	var o observers
 	for _, one := range all {
 		if one != nil {

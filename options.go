@@ -36,10 +36,10 @@ type Policy struct {
 
 func (*Policy) option() {}
 
-// New returns a Policy of the given options. What New is not told stays open: the
+// NewPolicy returns a Policy of the given options. What New is not told stays open: the
 // default applies unless another option of the call sets it. Options with values
 // that make no sense are reported by the calls that use the Policy.
-func New(opts ...Option) *Policy {
+func NewPolicy(opts ...Option) *Policy {
 	p := &Policy{config: resolve(opts)}
 	p.setDefaults()
 	p.sort()
@@ -64,7 +64,7 @@ const (
 func WithName(name string) Option { return nameOption{name, func() string { return name }} }
 
 // WithVerb says what the call does. It decides whether a failure with an unknown
-// outcome may be answered by a repetition; see Verdict.Retryable. Default: VerbNone,
+// outcome may be answered by a repetition; see Verdict.Retryable. Default: VerbUnspecified,
 // the caller vouches that the call may be repeated.
 //
 // For a verb that writes, the context given to fn carries an httptrace, so that a
@@ -151,7 +151,7 @@ func WithBackoff[B Backoff](b B) Option {
 // WithBackoffFor sets the schedule after failures of one class. Default: 504,
 // refused connections and timeouts (ClassTimeout, ClassRefused) wait half of the
 // schedule; 429 without a delay from the server (ClassThrottled) twice, up to
-// WithMaxDelay; a PodDisruptionBudget (ClassDisruption) is asked again after 5 s, then
+// WithMaxDelay; a PodDisruptionBudget (ClassDisruptionBudget) is asked again after 5 s, then
 // longer, up to 20 s or WithMaxDelay if that is less; all others, the schedule as it is.
 // A class that is none of the constants, or a nil Backoff: an error.
 func WithBackoffFor[B Backoff](class Class, b B) Option {
@@ -265,11 +265,11 @@ const (
 	setLogger
 	setObserver
 	setToken
-	setQuery // given by ForQuery alone
+	setQuery // given by ForRead alone
 	setBudget
 	setBreaker
 	setGate
-	setMaxWait
+	setMaxQueueTime
 
 	invalid kind = 1 << 31 // beside the kind of a setting: its value makes no sense
 
@@ -310,7 +310,7 @@ type config struct {
 	observe       func(context.Context, Event)
 	budget        *Budget
 	breaker       *Breaker
-	gate          *Gate
+	gate          *Limiter
 	key           uint32 // see gateKey
 	maxWait       time.Duration
 	token         string // the annotation of the safe writes
@@ -380,8 +380,8 @@ func resolve(opts []Option) config {
 			}
 		case gateOption:
 			c.set |= setGate
-			if c.gate = o.Gate; c.gate != nil && c.gate.calls.enter == nil {
-				c.reject("WithGate: the Gate was not made by NewGate")
+			if c.gate = o.Limiter; c.gate != nil && c.gate.calls.enter == nil {
+				c.reject("WithLimiter: the Limiter was not made by NewLimiter")
 			}
 		case tokenOption:
 			c.set |= setToken
@@ -451,7 +451,7 @@ func resolve(opts []Option) config {
 			if p.set&setGate != 0 {
 				c.gate = p.gate
 			}
-			if p.set&setMaxWait != 0 {
+			if p.set&setMaxQueueTime != 0 {
 				c.maxWait = p.maxWait
 			}
 			if c.problem == "" {
@@ -491,7 +491,7 @@ func (c *config) setNumber(s setting) {
 		c.maxRetryAfter = d
 	case setQuery:
 		c.query = true
-	case setMaxWait:
+	case setMaxQueueTime:
 		c.maxWait = d
 	}
 }
@@ -551,8 +551,8 @@ func (s setting) complaint() string {
 		return fmt.Sprintf("WithMaxElapsed(%v): must not be negative", d)
 	case setAttemptTimeout:
 		return fmt.Sprintf("WithAttemptTimeout(%v): must not be negative", d)
-	case setMaxWait:
-		return fmt.Sprintf("WithMaxWait(%v): must not be negative", d)
+	case setMaxQueueTime:
+		return fmt.Sprintf("WithMaxQueueTime(%v): must not be negative", d)
 	}
 	return fmt.Sprintf("WithMaxRetryAfter(%v): must not be negative", d)
 }

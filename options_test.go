@@ -27,19 +27,19 @@ func TestLaterWins(t *testing.T) {
 		{"the same option twice", []k8sretry.Option{exact, k8sretry.WithMaxRetries(9), k8sretry.WithMaxRetries(2)}, seconds(1, 2)},
 		{"a policy after an option overlays it", []k8sretry.Option{exact, k8sretry.WithInitialDelay(time.Minute), k8sretry.ForBackground()}, seconds(2, 4)},
 		{"an option after a policy overlays it", []k8sretry.Option{exact, k8sretry.ForBackground(), k8sretry.WithInitialDelay(5 * time.Second)}, seconds(5, 10)},
-		{"a policy leaves what it does not set", []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.New(exact)}, seconds(1)},
-		{"a policy of policies", []k8sretry.Option{k8sretry.New(k8sretry.ForBackground(), k8sretry.New(exact, k8sretry.WithMaxRetries(1)))}, seconds(2)},
+		{"a policy leaves what it does not set", []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.NewPolicy(exact)}, seconds(1)},
+		{"a policy of policies", []k8sretry.Option{k8sretry.NewPolicy(k8sretry.ForBackground(), k8sretry.NewPolicy(exact, k8sretry.WithMaxRetries(1)))}, seconds(2)},
 		{"a Backoff replaces the four", []k8sretry.Option{exact, k8sretry.WithInitialDelay(7), k8sretry.WithMaxRetries(2), k8sretry.WithBackoff(constantBackoff{time.Second})}, seconds(1, 1)},
 		{"one of the four replaces a Backoff", []k8sretry.Option{exact, k8sretry.WithMaxRetries(2), k8sretry.WithBackoff(constantBackoff{time.Second}), k8sretry.WithInitialDelay(3 * time.Second)}, seconds(3, 6)},
 		{"an Exponential is the four", []k8sretry.Option{k8sretry.WithMaxRetries(3), k8sretry.WithBackoff(second), k8sretry.WithMultiplier(1.2)}, seconds(10, 12, 14.4)},
-		{"an Exponential in a policy is the four", []k8sretry.Option{k8sretry.WithBackoff(constantBackoff{1}), k8sretry.New(k8sretry.WithMaxRetries(3), k8sretry.WithBackoff(second))}, seconds(10, 15, 15)},
-		{"a Backoff in a policy", []k8sretry.Option{exact, k8sretry.New(k8sretry.WithMaxRetries(2), k8sretry.WithBackoff(constantBackoff{time.Second}))}, seconds(1, 1)},
+		{"an Exponential in a policy is the four", []k8sretry.Option{k8sretry.WithBackoff(constantBackoff{1}), k8sretry.NewPolicy(k8sretry.WithMaxRetries(3), k8sretry.WithBackoff(second))}, seconds(10, 15, 15)},
+		{"a Backoff in a policy", []k8sretry.Option{exact, k8sretry.NewPolicy(k8sretry.WithMaxRetries(2), k8sretry.WithBackoff(constantBackoff{time.Second}))}, seconds(1, 1)},
 		{"a policy's schedule replaces a Backoff", []k8sretry.Option{exact, k8sretry.WithBackoff(constantBackoff{time.Second}), k8sretry.ForBackground()}, seconds(2, 4)},
 		{"a schedule for another class changes nothing", []k8sretry.Option{exact, k8sretry.WithMaxRetries(1), k8sretry.WithBackoffFor(k8sretry.ClassTimeout, constantBackoff{7})}, seconds(1)},
-		{"a schedule for the class in a policy", []k8sretry.Option{exact, k8sretry.New(k8sretry.WithMaxRetries(1), k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}))}, seconds(7)},
-		{"a schedule for the class, then a policy without one", []k8sretry.Option{exact, k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}), k8sretry.New(k8sretry.WithMaxRetries(1))}, seconds(7)},
-		{"a schedule for the class, then a policy with one for another", []k8sretry.Option{exact, k8sretry.WithMaxRetries(1), k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}), k8sretry.New(k8sretry.WithBackoffFor(k8sretry.ClassTimeout, constantBackoff{9 * time.Second}))}, seconds(7)},
-		{"of two schedules for the class the later", []k8sretry.Option{exact, k8sretry.WithMaxRetries(1), k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}), k8sretry.New(k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{9 * time.Second}))}, seconds(9)},
+		{"a schedule for the class in a policy", []k8sretry.Option{exact, k8sretry.NewPolicy(k8sretry.WithMaxRetries(1), k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}))}, seconds(7)},
+		{"a schedule for the class, then a policy without one", []k8sretry.Option{exact, k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}), k8sretry.NewPolicy(k8sretry.WithMaxRetries(1))}, seconds(7)},
+		{"a schedule for the class, then a policy with one for another", []k8sretry.Option{exact, k8sretry.WithMaxRetries(1), k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}), k8sretry.NewPolicy(k8sretry.WithBackoffFor(k8sretry.ClassTimeout, constantBackoff{9 * time.Second}))}, seconds(7)},
+		{"of two schedules for the class the later", []k8sretry.Option{exact, k8sretry.WithMaxRetries(1), k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{7 * time.Second}), k8sretry.NewPolicy(k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{9 * time.Second}))}, seconds(9)},
 		{"a given 0 is not the default: no delay", []k8sretry.Option{exact, k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(0)}, seconds(0, 0)},
 		{"a given 0 as the longest delay: no delay", []k8sretry.Option{exact, k8sretry.WithMaxRetries(2), k8sretry.WithMaxDelay(0)}, seconds(0, 0)},
 		{"a bound of time taken off again", []k8sretry.Option{exact, k8sretry.WithMaxRetries(1), k8sretry.WithMaxElapsed(1), k8sretry.WithMaxElapsed(0)}, seconds(1)},
@@ -60,7 +60,7 @@ func TestPolicyKeepsEverySetting(t *testing.T) {
 	var seen recorder
 	logger, written := logs()
 	asked := 0
-	policy := k8sretry.New(k8sretry.New(
+	policy := k8sretry.NewPolicy(k8sretry.NewPolicy(
 		k8sretry.WithName("get_database"), k8sretry.WithVerb(k8sretry.VerbDelete), k8sretry.WithMaxRetries(2),
 		k8sretry.WithInitialDelay(4*time.Second), k8sretry.WithMaxDelay(5*time.Second), k8sretry.WithMultiplier(3), exact,
 		k8sretry.WithMaxElapsed(time.Hour), k8sretry.WithAttemptTimeout(time.Minute), k8sretry.WithMaxRetryAfter(time.Second),

@@ -21,9 +21,9 @@ func TestPresets(t *testing.T) {
 		waits  []time.Duration
 		total  time.Duration
 	}{
-		{"the defaults", k8sretry.New(), unavailable(), seconds(1, 2, 4), 7 * time.Second},
-		{"ForMutation", k8sretry.ForMutation(), unavailable(), seconds(2, 4, 8, 16, 30), 60 * time.Second},
-		{"ForQuery", k8sretry.ForQuery(), unavailable(), seconds(1, 2, 4), 7 * time.Second},
+		{"the defaults", k8sretry.NewPolicy(), unavailable(), seconds(1, 2, 4), 7 * time.Second},
+		{"ForWrite", k8sretry.ForWrite(), unavailable(), seconds(2, 4, 8, 16, 30), 60 * time.Second},
+		{"ForRead", k8sretry.ForRead(), unavailable(), seconds(1, 2, 4), 7 * time.Second},
 		{"ForConnection", k8sretry.ForConnection(), network("read", 104), seconds(0.5, 1, 2, 4, 8), 15500 * time.Millisecond},
 		{"ForMaintenance", k8sretry.ForMaintenance(), unavailable(), seconds(0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60), 243500 * time.Millisecond},
 		{"ForBackground", k8sretry.ForBackground(), unavailable(), seconds(2, 4), 6 * time.Second},
@@ -41,10 +41,10 @@ func TestPresets(t *testing.T) {
 }
 
 func TestPresetsAreSharedAndLeaveOtherSettings(t *testing.T) {
-	assert.Same(t, k8sretry.ForMutation(), k8sretry.ForMutation())
+	assert.Same(t, k8sretry.ForWrite(), k8sretry.ForWrite())
 	synctest.Test(t, func(t *testing.T) {
 		s := fails(times(2, unavailable())...)
-		_, err := k8sretry.Do(t.Context(), s.get, exact, k8sretry.WithMultiplier(3), k8sretry.ForMutation())
+		_, err := k8sretry.Do(t.Context(), s.get, exact, k8sretry.WithMultiplier(3), k8sretry.ForWrite())
 		require.NoError(t, err)
 		assert.Equal(t, seconds(2, 6), s.waits(), "a preset says nothing of jitter and multiplier")
 	})
@@ -64,19 +64,19 @@ func TestForEvictionEndsWithTheContextAndTheRefusal(t *testing.T) {
 	})
 }
 
-// A call of ForQuery reads: what became of a failed attempt is in no doubt, unless its
+// A call of ForRead reads: what became of a failed attempt is in no doubt, unless its
 // verb says otherwise.
-func TestForQueryReads(t *testing.T) {
+func TestForReadReads(t *testing.T) {
 	for name, c := range map[string]struct {
 		opts  []k8sretry.Option
 		doubt bool
 	}{
-		"a query":                         {[]k8sretry.Option{k8sretry.ForQuery()}, false},
-		"a query with another option":     {[]k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.ForQuery(), exact}, false},
-		"a query within a policy":         {[]k8sretry.Option{k8sretry.New(k8sretry.ForQuery())}, false},
-		"a query, then a policy":          {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.New(k8sretry.WithName("list_pods"))}, false},
-		"both within a policy":            {[]k8sretry.Option{k8sretry.New(k8sretry.ForQuery(), k8sretry.New(k8sretry.WithName("list_pods")))}, false},
-		"a query with a verb that writes": {[]k8sretry.Option{k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
+		"a query":                         {[]k8sretry.Option{k8sretry.ForRead()}, false},
+		"a query with another option":     {[]k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.ForRead(), exact}, false},
+		"a query within a policy":         {[]k8sretry.Option{k8sretry.NewPolicy(k8sretry.ForRead())}, false},
+		"a query, then a policy":          {[]k8sretry.Option{k8sretry.ForRead(), k8sretry.NewPolicy(k8sretry.WithName("list_pods"))}, false},
+		"both within a policy":            {[]k8sretry.Option{k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.NewPolicy(k8sretry.WithName("list_pods")))}, false},
+		"a query with a verb that writes": {[]k8sretry.Option{k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
 		"another preset":                  {[]k8sretry.Option{k8sretry.ForBackground()}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,7 +65,7 @@ func readmeClientset() kubernetes.Interface {
 func TestREADMEFirstLines(t *testing.T) {
 	ctx, clientset := t.Context(), readmeClientset()
 
-	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
 
 	pod, err := get(ctx, "web-0", metav1.GetOptions{})
 
@@ -78,24 +78,24 @@ func TestREADMEUse(t *testing.T) {
 
 	pods, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.PodList, error) {
 		return clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
-	}, k8sretry.ForQuery())
+	}, k8sretry.ForRead())
 
 	require.NoError(t, err)
 	assert.Len(t, pods.Items, 1)
 
 	err = k8sretry.Run(ctx, func(ctx context.Context) error {
 		return clientset.CoreV1().Pods("default").Delete(ctx, "web-0", metav1.DeleteOptions{})
-	}, k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbDelete))
+	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete))
 
 	require.NoError(t, err)
 
 	create := k8sretry.Wrap2(clientset.CoreV1().ConfigMaps("default").Create,
-		k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbCreate))
+		k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))
 
 	_, err = create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
 
-	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithMaxElapsed(2*time.Minute), k8sretry.WithLogger(logger))
+	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithMaxElapsed(2*time.Minute), k8sretry.WithLogger(logger))
 
 	require.NoError(t, k8sretry.Run(ctx, func(context.Context) error { return nil }, policy))
 }
@@ -104,9 +104,9 @@ func TestREADMEWrites(t *testing.T) {
 	ctx, clientset, config := t.Context(), readmeClientset(), &rest.Config{}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}
 
-	config.Wrap(k8sretry.Transport(k8sretry.ForQuery()))
+	config.Wrap(k8sretry.Transport(k8sretry.ForRead()))
 
-	created, err := k8sretry.Create(ctx, clientset.CoreV1().Pods("default"), pod, metav1.CreateOptions{}, k8sretry.ForMutation())
+	created, err := k8sretry.Create(ctx, clientset.CoreV1().Pods("default"), pod, metav1.CreateOptions{}, k8sretry.ForWrite())
 
 	require.NoError(t, err)
 	assert.Equal(t, "web-1", created.Name)
@@ -114,7 +114,7 @@ func TestREADMEWrites(t *testing.T) {
 	_, err = k8sretry.Modify(ctx, clientset.AppsV1().Deployments("default"), "web", func(d *appsv1.Deployment) error {
 		*d.Spec.Replicas++
 		return nil
-	}, k8sretry.ForMutation())
+	}, k8sretry.ForWrite())
 
 	require.NoError(t, err)
 	web, err := clientset.AppsV1().Deployments("default").Get(ctx, "web", metav1.GetOptions{})
@@ -135,7 +135,7 @@ func TestREADMEErrors(t *testing.T) {
 func TestREADMEUnitTest(t *testing.T) {
 	clientset := failingTwice("get")
 	synctest.Test(t, func(t *testing.T) {
-		get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
+		get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
 		pod, err := get(t.Context(), "web-0", metav1.GetOptions{}) // the reactor fails twice
 		require.NoError(t, err)
 		assert.Equal(t, "web-0", pod.Name)
@@ -146,16 +146,16 @@ func TestREADMEOverload(t *testing.T) {
 	config := &rest.Config{Host: "https://server"}
 	t.Cleanup(k8sretry.ForgetTransports)
 
-	gate := k8sretry.NewGate() // one for the process; the Transport keeps servers apart
-	config.Wrap(k8sretry.Transport(k8sretry.ForMutation(), k8sretry.WithGate(gate), k8sretry.WithAttemptTimeout(30*time.Second)))
+	gate := k8sretry.NewLimiter() // one for the process; the Transport keeps servers apart
+	config.Wrap(k8sretry.Transport(k8sretry.ForWrite(), k8sretry.WithLimiter(gate), k8sretry.WithAttemptTimeout(30*time.Second)))
 	clientset, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	assert.NotNil(t, clientset)
 
-	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))
+	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))
 
-	patient := k8sretry.New(policy, k8sretry.WithMaxWait(10*time.Minute)) // a batch job
-	atOnce := k8sretry.New(policy, k8sretry.WithMaxWait(0))               // a health check: ErrHeldBack rather than a wait
+	patient := k8sretry.NewPolicy(policy, k8sretry.WithMaxQueueTime(10*time.Minute)) // a batch job
+	atOnce := k8sretry.NewPolicy(policy, k8sretry.WithMaxQueueTime(0))               // a health check: ErrQueueTimeout rather than a wait
 
 	guards := []k8sretry.Option{
 		k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{})), k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})),

@@ -268,17 +268,17 @@ type progress struct {
 	timer    *time.Timer
 	turn     turn
 	attempts int32
-	inner    Stop    // of an inner call that gave up in the last attempt; StopNone if there is none
-	failing  uint8   // 5xx so far, up to one more than may be by chance
-	outcome  Outcome // of all failed attempts together
-	bubbled  bool    // the timer is one of a bubble of testing/synctest
+	inner    StopReason // of an inner call that gave up in the last attempt; StopNone if there is none
+	failing  uint8      // 5xx so far, up to one more than may be by chance
+	outcome  Outcome    // of all failed attempts together
+	bubbled  bool       // the timer is one of a bubble of testing/synctest
 }
 
 // count counts attempts, up to two thousand millions, after which every call ends.
 func (p *progress) count(n int) { p.attempts += int32(min(n, math.MaxInt32-int(p.attempts))) }
 
 // harmless reports whether the call changes nothing on the server.
-func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbNone && c.query }
+func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbUnspecified && c.query }
 
 // now is the time by the clock that progress is measured with. It is never 0.
 func now() time.Duration { return sinceBase(origin) }
@@ -313,10 +313,10 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	}
 	switch {
 	case p.wire != nil: // a Transport's own
-	case c.proof == nil && c.verb != VerbNone && !c.verb.reads():
+	case c.proof == nil && c.verb != VerbUnspecified && !c.verb.reads():
 		p.wire = newWire(c.verb)
 	case transportBuilt.Load():
-		p.wire = newWire(VerbNone)
+		p.wire = newWire(VerbUnspecified)
 	}
 	if p.wire != nil {
 		p.wire.retries = c.maxRetries
@@ -354,7 +354,7 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	switch {
 	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
 		return 0, p.stop(c, ctx, endOf(ctx), v, err)
-	case !repeat && (v.Class.transient() || c.verb != VerbNone) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
+	case !repeat && (v.Class.transient() || c.verb != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
 		return 0, p.stop(c, ctx, StopOutcomeUnknown, v, err)
 	case !repeat:
 		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
@@ -395,7 +395,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	inner := classify(err, v)
 	p.inner = StopNone
 	if inner != nil {
-		p.inner = max(inner.Stop, StopNonRetryable) // also where somebody else has made it
+		p.inner = max(inner.StopReason, StopNonRetryable) // also where somebody else has made it
 		if p.turn.taken() {
 			p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
 		}
@@ -493,7 +493,7 @@ func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
 		d = max(0, own(retry))
 	case c.proof != nil && c.proof.next == rebuild:
 		d = rebuildDelay.Delay(c.proof.rebuilt)
-	case class == ClassDisruption:
+	case class == ClassDisruptionBudget:
 		slow := disruptionDelay
 		slow.Jitter = c.exponential.Jitter
 		slow.Max = min(slow.Max, c.exponential.withDefaults().Max)
@@ -534,7 +534,7 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 // stop ends a call without success. Every failing exit after the options are known
 // comes through here: it emits the one last event and decides whether err goes out
 // as it is or in an *Error.
-func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, err error) error {
+func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdict, err error) error {
 	p.wire.close()
 	if c.proof != nil && p.attempts > 0 {
 		if c.proof.settle(ctx) {
@@ -553,7 +553,7 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 	if c.heard(ctx, EventFailure, why) {
 		logged := said
 		if logged == nil && p.turn.heldBack {
-			logged = ErrHeldBack
+			logged = ErrQueueTimeout
 		}
 		p.tell(c, ctx, EventFailure, why, 0, &shown, logged)
 	}
@@ -566,7 +566,7 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 		Verb:       c.verb,
 		Attempts:   int(p.attempts),
 		Elapsed:    p.elapsed(),
-		Stop:       why,
+		StopReason: why,
 		RetryAfter: shown.RetryAfter,
 		Outcome:    p.outcome,
 		Err:        said,
@@ -577,8 +577,8 @@ func (p *progress) stop(c *config, ctx context.Context, why Stop, v *Verdict, er
 			e.ended = append(e.ended, err)
 		}
 	}
-	if p.turn.heldBack && why != StopHeldBack {
-		e.ended = append(e.ended, ErrHeldBack) // both are true
+	if p.turn.heldBack && why != StopQueueTimeout {
+		e.ended = append(e.ended, ErrQueueTimeout) // both are true
 	}
 	return e
 }
@@ -592,7 +592,7 @@ func (p *progress) told() Outcome {
 }
 
 // endOf says how the caller's context ended.
-func endOf(ctx context.Context) Stop {
+func endOf(ctx context.Context) StopReason {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return StopDeadline
 	}

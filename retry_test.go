@@ -35,9 +35,9 @@ func TestDo(t *testing.T) {
 			situation: "success at once: one attempt, no event",
 		},
 		{
-			situation: "503, 502, then success: the schedule of ForMutation",
+			situation: "503, 502, then success: the schedule of ForWrite",
 			fails:     []error{unavailable(), badGateway()},
-			opts:      []k8sretry.Option{k8sretry.ForMutation()},
+			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(2, 4),
 			events:    []string{"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_succeeded_after_retry"},
 		},
@@ -54,9 +54,9 @@ func TestDo(t *testing.T) {
 			events:    []string{"k8s_api_call_failed_non_retryable"},
 		},
 		{
-			situation: "503 six times with ForMutation: all retries, then the API error in an Error",
+			situation: "503 six times with ForWrite: all retries, then the API error in an Error",
 			fails:     times(6, unavailable()),
-			opts:      []k8sretry.Option{k8sretry.ForMutation()},
+			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(2, 4, 8, 16, 30),
 			check: func(t *testing.T, err error) {
 				assert.True(t, apierrors.IsServiceUnavailable(err))
@@ -64,7 +64,7 @@ func TestDo(t *testing.T) {
 				e := asError(t, err)
 				assert.Equal(t, 6, e.Attempts)
 				assert.Equal(t, 60*time.Second, e.Elapsed)
-				assert.Equal(t, k8sretry.StopMaxRetries, e.Stop)
+				assert.Equal(t, k8sretry.StopMaxRetries, e.StopReason)
 			},
 			events: []string{
 				"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying",
@@ -72,9 +72,9 @@ func TestDo(t *testing.T) {
 			},
 		},
 		{
-			situation: "503 four times with ForQuery: 1, 2, 4 s",
+			situation: "503 four times with ForRead: 1, 2, 4 s",
 			fails:     times(4, unavailable()),
-			opts:      []k8sretry.Option{k8sretry.ForQuery()},
+			opts:      []k8sretry.Option{k8sretry.ForRead()},
 			waits:     seconds(1, 2, 4),
 			check:     func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrMaxRetries) },
 		},
@@ -93,7 +93,7 @@ func TestDo(t *testing.T) {
 				assert.True(t, apierrors.IsNotFound(err))
 				assert.False(t, apierrors.IsServiceUnavailable(err))
 				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-				assert.Equal(t, k8sretry.StopNonRetryable, asError(t, err).Stop)
+				assert.Equal(t, k8sretry.StopNonRetryable, asError(t, err).StopReason)
 			},
 			events: []string{"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_failed_non_retryable"},
 		},
@@ -124,25 +124,25 @@ func TestDo(t *testing.T) {
 		{
 			situation: "504, refused and timeouts wait half of the schedule",
 			fails:     []error{gatewayTimeout(), network("dial", syscall.ECONNREFUSED), network("dial", syscall.ETIMEDOUT)},
-			opts:      []k8sretry.Option{k8sretry.ForMutation()},
+			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(1, 2, 4),
 		},
 		{
 			situation: "lost connections wait the schedule",
 			fails:     []error{network("read", syscall.ECONNRESET), io.ErrUnexpectedEOF},
-			opts:      []k8sretry.Option{k8sretry.ForMutation()},
+			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(2, 4),
 		},
 		{
 			situation: "429 without a delay from the server waits twice the schedule, capped",
 			fails:     times(5, tooMany(0)),
-			opts:      []k8sretry.Option{k8sretry.ForMutation()},
+			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(4, 8, 16, 30, 30),
 		},
 		{
 			situation: "429 with 7 s: the server's delay is a floor",
 			fails:     []error{tooMany(7), tooMany(1)},
-			opts:      []k8sretry.Option{k8sretry.ForQuery()},
+			opts:      []k8sretry.Option{k8sretry.ForRead()},
 			waits:     seconds(7, 2),
 		},
 		{
@@ -176,7 +176,7 @@ func TestDo(t *testing.T) {
 		{
 			situation: "503 with a delay above the schedule: the delay",
 			fails:     []error{withDelay(unavailable(), 9)},
-			opts:      []k8sretry.Option{k8sretry.ForMutation()},
+			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(9),
 		},
 		{
@@ -205,7 +205,7 @@ func TestDo(t *testing.T) {
 		{
 			situation: "time is up: the wait would pass WithMaxElapsed",
 			fails:     times(9, unavailable()),
-			opts:      []k8sretry.Option{k8sretry.ForMutation(), k8sretry.WithMaxElapsed(10 * time.Second)},
+			opts:      []k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithMaxElapsed(10 * time.Second)},
 			waits:     seconds(2, 4),
 			check: func(t *testing.T, err error) {
 				assert.ErrorIs(t, err, k8sretry.ErrMaxElapsed)
@@ -217,7 +217,7 @@ func TestDo(t *testing.T) {
 		{
 			situation: "time is just not up: a retry at the very end of WithMaxElapsed is made",
 			fails:     times(2, unavailable()),
-			opts:      []k8sretry.Option{k8sretry.ForMutation(), k8sretry.WithMaxElapsed(6 * time.Second)},
+			opts:      []k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithMaxElapsed(6 * time.Second)},
 			waits:     seconds(2, 4),
 		},
 		{
@@ -343,7 +343,7 @@ func times2(n int, d time.Duration) []time.Duration {
 // What an unknown outcome means depends on the verb.
 func TestDoByVerb(t *testing.T) {
 	all := []k8sretry.Verb{
-		k8sretry.VerbNone, k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch, k8sretry.VerbCreate, k8sretry.VerbUpdate,
+		k8sretry.VerbUnspecified, k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch, k8sretry.VerbCreate, k8sretry.VerbUpdate,
 		k8sretry.VerbPatch, k8sretry.VerbApply, k8sretry.VerbDelete, k8sretry.VerbDeleteCollection,
 	}
 	unsafe := map[k8sretry.Verb]bool{k8sretry.VerbCreate: true, k8sretry.VerbDeleteCollection: true}
@@ -367,7 +367,7 @@ func TestDoByVerb(t *testing.T) {
 				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 				assert.True(t, apierrors.IsTimeout(err))
 				e := asError(t, err)
-				assert.Equal(t, k8sretry.StopOutcomeUnknown, e.Stop)
+				assert.Equal(t, k8sretry.StopOutcomeUnknown, e.StopReason)
 				assert.Equal(t, k8sretry.OutcomeUnknown, e.Outcome)
 				assert.Equal(t, []string{"k8s_api_call_failed_outcome_unknown"}, messages(written))
 			})
@@ -421,7 +421,7 @@ func TestContext(t *testing.T) {
 				s := fails(times(9, unavailable())...)
 				logger, written := logs()
 				start := time.Now()
-				_, err := k8sretry.Do(ctx, s.get, k8sretry.ForMutation(), logger)
+				_, err := k8sretry.Do(ctx, s.get, k8sretry.ForWrite(), logger)
 				assert.Equal(t, 1500*time.Millisecond, time.Since(start))
 				assert.Equal(t, 1, s.attempts())
 				assert.ErrorIs(t, err, context.Canceled)
@@ -430,7 +430,7 @@ func TestContext(t *testing.T) {
 					assert.ErrorIs(t, err, cause)
 					assert.Contains(t, err.Error(), cause.Error())
 				}
-				assert.Equal(t, k8sretry.StopCanceled, asError(t, err).Stop)
+				assert.Equal(t, k8sretry.StopCanceled, asError(t, err).StopReason)
 				assert.Equal(t, []string{"k8s_api_call_failed_retrying", "k8s_api_call_failed_canceled"}, messages(written))
 			})
 		})
@@ -475,7 +475,7 @@ func TestContext(t *testing.T) {
 			defer cancel()
 			s := fails(times(9, unavailable())...)
 			logger, written := logs()
-			_, err := k8sretry.Do(ctx, s.get, k8sretry.ForMutation(), exact, logger)
+			_, err := k8sretry.Do(ctx, s.get, k8sretry.ForWrite(), exact, logger)
 			assert.Equal(t, 2*time.Second, time.Since(start), "one wait of 2 s, none of 4 s")
 			assert.ErrorIs(t, err, k8sretry.ErrDeadline)
 			assert.NotErrorIs(t, err, context.DeadlineExceeded, "it has not passed yet")
@@ -489,7 +489,7 @@ func TestContext(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			start := time.Now()
-			_, err := k8sretry.Do(ctx, fails(unavailable()).get, k8sretry.ForMutation(), exact)
+			_, err := k8sretry.Do(ctx, fails(unavailable()).get, k8sretry.ForWrite(), exact)
 			assert.ErrorIs(t, err, k8sretry.ErrDeadline)
 			assert.Zero(t, time.Since(start))
 		})
@@ -539,7 +539,7 @@ func TestRetryAfterIsSpreadUpwards(t *testing.T) {
 		seen := map[time.Duration]bool{}
 		for range 200 {
 			s := fails(tooMany(7))
-			_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForQuery())
+			_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForRead())
 			require.NoError(t, err)
 			assert.GreaterOrEqual(t, s.waits()[0], 7*time.Second)
 			assert.LessOrEqual(t, s.waits()[0], 10500*time.Millisecond)
@@ -674,8 +674,8 @@ func TestBadInput(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			want := "k8sretry: " + want
 			assert.EqualError(t, call(opt), want)
-			assert.EqualError(t, call(k8sretry.New(opt)), want, "in a policy")
-			assert.EqualError(t, call(k8sretry.ForQuery(), k8sretry.New(k8sretry.New(opt), k8sretry.WithName("x"))), want, "in a policy in a policy")
+			assert.EqualError(t, call(k8sretry.NewPolicy(opt)), want, "in a policy")
+			assert.EqualError(t, call(k8sretry.ForRead(), k8sretry.NewPolicy(k8sretry.NewPolicy(opt), k8sretry.WithName("x"))), want, "in a policy in a policy")
 			_, err := k8sretry.Wrap(never, opt)(ctx)
 			assert.EqualError(t, err, want, "wrapped")
 		})
@@ -702,7 +702,7 @@ func TestDefaultJitterSpreadsTheShareOfTheCause(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				for range 100 {
 					s := fails(times(5, c.fail)...)
-					_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForMutation())
+					_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForWrite())
 					require.NoError(t, err)
 					for i, wait := range s.waits() {
 						require.GreaterOrEqual(t, wait, c.low[i], "retry %d", i+1)
@@ -740,7 +740,7 @@ func TestBackoffThatAnswersLessThanNothing(t *testing.T) {
 
 func TestOnePolicyForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := k8sretry.New(k8sretry.ForMutation(), exact)
+		policy := k8sretry.NewPolicy(k8sretry.ForWrite(), exact)
 		wrapped := fails()
 		wrappedGet := k8sretry.Wrap(wrapped.get, policy)
 		var wg sync.WaitGroup

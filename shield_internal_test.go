@@ -40,7 +40,7 @@ func repeatedByClientGo(err error, watch bool) bool {
 // GET after; everybody else does, and once it is off, client-go's helpers, too.
 func TestShield(t *testing.T) {
 	reset := ofSocket("read", syscall.ECONNRESET)
-	gaveUp := &Error{Function: "get pods", Attempts: 4, Stop: StopMaxRetries, Err: reset}
+	gaveUp := &Error{Function: "get pods", Attempts: 4, StopReason: StopMaxRetries, Err: reset}
 	for _, c := range []struct {
 		situation string
 		err       error

@@ -13,7 +13,7 @@ import (
 // service has not set the global one. WithLogger(nil) keeps each event from being
 // logged twice:
 //
-//	policy := k8sretry.New(k8sretry.WithObserver(k8sretry.SlogObserver(logger)), k8sretry.WithLogger(nil))
+//	policy := k8sretry.NewPolicy(k8sretry.WithObserver(k8sretry.SlogObserver(logger)), k8sretry.WithLogger(nil))
 func SlogObserver(l *slog.Logger) Observer {
 	return slogObserver(func(context.Context) *slog.Logger { return l })
 }

@@ -24,10 +24,10 @@ func TestSlogHasEveryField(t *testing.T) {
 		return a
 	}
 	for kind := range EventKind(16) {
-		for stop := range Stop(len(stops) + 1) {
+		for stop := range StopReason(len(stops) + 1) {
 			e := Event{Err: io.ErrUnexpectedEOF}
 			fill(reflect.ValueOf(&e).Elem())
-			e.Kind, e.Stop = kind, stop
+			e.Kind, e.StopReason = kind, stop
 
 			want, err := zapcore.NewJSONEncoder(zapcore.EncoderConfig{}).EncodeEntry(zapcore.Entry{}, e.fields())
 			require.NoError(t, err)

@@ -134,7 +134,7 @@ func TestSlogObserver(t *testing.T) {
 		core, written := newObserver()
 		defer zap.ReplaceGlobals(zap.New(core))()
 		h := new(handler)
-		policy := k8sretry.New(k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(h))), k8sretry.WithLogger(nil))
+		policy := k8sretry.NewPolicy(k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(h))), k8sretry.WithLogger(nil))
 		_, err := k8sretry.Do(t.Context(), fails(notFound()).get, policy)
 		require.Error(t, err)
 		assert.Equal(t, []string{"k8s_api_call_failed_non_retryable"}, h.handled)

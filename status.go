@@ -6,22 +6,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// StatusUpdater is what [Status] needs of a client.
+// StatusUpdater is what [StatusSubresource] needs of a client.
 type StatusUpdater[T Object] interface {
 	Getter[T]
 	UpdateStatus(ctx context.Context, obj T, opts metav1.UpdateOptions) (T, error)
 }
 
-// Status makes [Update] and [Modify] write the status subresource:
+// StatusSubresource makes [Update] and [Modify] write the status subresource:
 //
-//	pod, err := k8sretry.Modify(ctx, k8sretry.Status(clientset.CoreV1().Pods("default")), "web-0", mutate)
+//	pod, err := k8sretry.Modify(ctx, k8sretry.StatusSubresource(clientset.CoreV1().Pods("default")), "web-0", mutate)
 //
 // The server stores the status of pods, nodes, deployments and some other kinds together
 // with the annotations of the write, and the proofs are those of Update. Of most kinds,
 // custom resources among them, it stores the status alone. Nothing can tell then whose
 // write a Conflict after a request of unknown outcome is about, and the error has
 // [ErrOutcomeUnknown] in its chain.
-func Status[T Object](client StatusUpdater[T]) Updater[T] {
+func StatusSubresource[T Object](client StatusUpdater[T]) Updater[T] {
 	if missing(client) {
 		return nil
 	}

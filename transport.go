@@ -10,7 +10,7 @@ import (
 // Transport gives every call of every client built from a rest.Config (typed,
 // dynamic, metadata, discovery, controller-runtime) the loop of [Do], below client-go:
 //
-//	cfg.Wrap(k8sretry.Transport(k8sretry.ForQuery()))
+//	cfg.Wrap(k8sretry.Transport(k8sretry.ForRead()))
 //
 // It becomes the one owner of retries. client-go's own loops, which repeat any verb up
 // to ten times on a 429 or 5xx with Retry-After, no longer start: the server sees at
@@ -51,7 +51,7 @@ import (
 // and it hides from client-go's loop, but not from errors.Is, that a GET's connection broke. It has WrappedRoundTripper, and passes
 // CloseIdleConnections on. Options that make no sense are the error of each request.
 func Transport(opts ...Option) func(http.RoundTripper) http.RoundTripper {
-	policy := New(opts...)
+	policy := NewPolicy(opts...)
 	transportBuilt.Store(true)
 	return func(next http.RoundTripper) http.RoundTripper {
 		if next == nil {
@@ -137,7 +137,7 @@ func (t *transport) repeat(req *http.Request, k request) (*http.Response, error)
 		opts[3] = WithMaxRetries(0)
 	}
 	if t.policy.gate != nil {
-		opts[4] = WithGate(t.policy.gate.server(req.URL.Host))
+		opts[4] = WithLimiter(t.policy.gate.server(req.URL.Host))
 	}
 	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], &x.record)
 	if x.sends == 0 {

@@ -350,7 +350,7 @@ func TestEventsOfATransport(t *testing.T) {
 		assert.Equal(t, 2*time.Second, retry.RetryAfter)
 		assert.True(t, apierrors.HasStatusCause(retry.Err, metav1.CauseTypeUnexpectedServerResponse))
 		failure := rec.events[1]
-		assert.Equal(t, k8sretry.StopNonRetryable, failure.Stop)
+		assert.Equal(t, k8sretry.StopNonRetryable, failure.StopReason)
 		assert.Equal(t, 404, failure.StatusCode)
 	})
 }

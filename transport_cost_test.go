@@ -47,7 +47,7 @@ func TestAllocationsOfATransport(t *testing.T) {
 		return bare, done
 	}
 	bare, done := count()
-	with, withDone := count(wrapper(t, k8sretry.ForQuery()))
+	with, withDone := count(wrapper(t, k8sretry.ForRead()))
 	assert.LessOrEqual(t, with, bare+5)
 	assert.LessOrEqual(t, withDone, done+6, "one more for the record of the Do")
 	t.Log("allocations of a Get:", bare, "through a Transport:", with, "and in a Do:", withDone)
@@ -77,7 +77,7 @@ func BenchmarkGet(b *testing.B) {
 		wrappers []func(http.RoundTripper) http.RoundTripper
 	}{
 		{"plain", nil},
-		{"Transport", []func(http.RoundTripper) http.RoundTripper{k8sretry.Transport(k8sretry.ForQuery())}},
+		{"Transport", []func(http.RoundTripper) http.RoundTripper{k8sretry.Transport(k8sretry.ForRead())}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			maps := over(b, fixed(), c.wrappers...).CoreV1().ConfigMaps("default")
@@ -91,7 +91,7 @@ func BenchmarkGet(b *testing.B) {
 	b.Run("RoundTrip", func(b *testing.B) {
 		resp := &http.Response{StatusCode: 200}
 		next := roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })
-		transport := k8sretry.Transport(k8sretry.ForQuery())(next)
+		transport := k8sretry.Transport(k8sretry.ForRead())(next)
 		req, _ := http.NewRequestWithContext(b.Context(), "GET", "https://server/api/v1/namespaces/default/configmaps/a", nil)
 		b.ReportAllocs()
 		for b.Loop() {

@@ -48,7 +48,7 @@ func eachWay(t *testing.T, run func(t *testing.T, call func(context.Context, kub
 	t.Run("inside a Do", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			run(t, func(ctx context.Context, client kubernetes.Interface) error {
-				return k8sretry.Run(ctx, func(ctx context.Context) error { return get(ctx, client) }, k8sretry.ForQuery())
+				return k8sretry.Run(ctx, func(ctx context.Context) error { return get(ctx, client) }, k8sretry.ForRead())
 			})
 		})
 	})
@@ -56,11 +56,11 @@ func eachWay(t *testing.T, run func(t *testing.T, call func(context.Context, kub
 
 // While the server is down, calls wait in line and the server sees next to none of them;
 // when it is back, all of them get through.
-func TestTransportWithAGate(t *testing.T) {
+func TestTransportWithALimiter(t *testing.T) {
 	eachWay(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
 		var server sick
-		gate := k8sretry.NewGate()
-		client := over(t, server.serve, wrapper(t, k8sretry.ForMutation(), k8sretry.WithGate(gate)))
+		gate := k8sretry.NewLimiter()
+		client := over(t, server.serve, wrapper(t, k8sretry.ForWrite(), k8sretry.WithLimiter(gate)))
 		server.down.Store(true)
 		time.AfterFunc(20*time.Second, func() { server.down.Store(false) })
 
@@ -89,8 +89,8 @@ func TestTransportWithAGate(t *testing.T) {
 func TestTransportKeepsServersApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var one, other sick
-		gate := k8sretry.NewGate()
-		wrap := wrapper(t, k8sretry.ForQuery(), k8sretry.WithGate(gate), k8sretry.WithMaxWait(0))
+		gate := k8sretry.NewLimiter()
+		wrap := wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(0))
 		a := clientset(t, &rest.Config{Host: "https://one", Transport: roundTripper(one.serve)}, wrap)
 		b := clientset(t, &rest.Config{Host: "https://other", Transport: roundTripper(other.serve)}, wrap)
 		one.down.Store(true)
@@ -98,23 +98,23 @@ func TestTransportKeepsServersApart(t *testing.T) {
 		assert.True(t, gate.State().Limited)
 
 		err := get(t.Context(), a)
-		require.ErrorIs(t, err, k8sretry.ErrHeldBack)
+		require.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		sent := one.sends.Load()
-		assert.ErrorIs(t, get(t.Context(), a), k8sretry.ErrHeldBack)
+		assert.ErrorIs(t, get(t.Context(), a), k8sretry.ErrQueueTimeout)
 		assert.Equal(t, sent, one.sends.Load(), "held back, not sent")
 		assert.NoError(t, get(t.Context(), b))
 	})
 }
 
 // What lives long passes by.
-func TestTransportLetsWatchesPassTheGate(t *testing.T) {
+func TestTransportLetsWatchesPassTheLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var server sick
-		gate := k8sretry.NewGate()
-		client := over(t, server.serve, wrapper(t, k8sretry.ForQuery(), k8sretry.WithGate(gate), k8sretry.WithMaxWait(0)))
+		gate := k8sretry.NewLimiter()
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(0)))
 		server.down.Store(true)
 		assert.Error(t, get(t.Context(), client))
-		require.ErrorIs(t, get(t.Context(), client), k8sretry.ErrHeldBack)
+		require.ErrorIs(t, get(t.Context(), client), k8sretry.ErrQueueTimeout)
 		server.down.Store(false)
 		w, err := client.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{})
 		require.NoError(t, err)
@@ -124,14 +124,14 @@ func TestTransportLetsWatchesPassTheGate(t *testing.T) {
 }
 
 // A Do with a gate or a breaker of its own asks that one alone.
-func TestDoWithAGateOfItsOwn(t *testing.T) {
+func TestDoWithALimiterOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var server sick
-		below, above := k8sretry.NewGate(), k8sretry.NewGate()
-		client := over(t, server.serve, wrapper(t, k8sretry.ForQuery(), k8sretry.WithGate(below)))
+		below, above := k8sretry.NewLimiter(), k8sretry.NewLimiter()
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(below)))
 		server.down.Store(true)
 		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) },
-			k8sretry.ForQuery(), k8sretry.WithGate(above))
+			k8sretry.ForRead(), k8sretry.WithLimiter(above))
 		assert.True(t, above.State().Limited)
 		assert.False(t, below.State().Limited)
 	})
@@ -142,7 +142,7 @@ func TestTransportWithABreaker(t *testing.T) {
 	eachWay(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
 		var server sick
 		breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
-		client := over(t, server.serve, wrapper(t, k8sretry.ForQuery(), k8sretry.WithBreaker(breaker)))
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithBreaker(breaker)))
 		server.down.Store(true)
 		var err error
 		for breaker.State() != k8sretry.BreakerOpen {
@@ -172,8 +172,8 @@ func TestTransportWithABreaker(t *testing.T) {
 func TestTransportLendsItsBudget(t *testing.T) {
 	eachWay(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
 		var server sick
-		budget := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 2})
-		client := over(t, server.serve, wrapper(t, k8sretry.ForQuery(), k8sretry.WithBudget(budget)))
+		budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 2})
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithBudget(budget)))
 		server.down.Store(true)
 		assert.ErrorIs(t, call(t.Context(), client), k8sretry.ErrBudgetExhausted)
 		assert.EqualValues(t, 3, server.sends.Load())
@@ -186,9 +186,9 @@ func TestTransportLendsItsBudget(t *testing.T) {
 // Nothing is kept when the request was not let through, or when what is below panics.
 func TestTransportGivesBackWhatItGot(t *testing.T) {
 	eachWay(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
-		gate := k8sretry.NewGate()
+		gate := k8sretry.NewLimiter()
 		broken := func(*http.Request) (*http.Response, error) { panic("broken") }
-		client := over(t, broken, wrapper(t, k8sretry.ForQuery(), k8sretry.WithGate(gate)))
+		client := over(t, broken, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(gate)))
 		assert.Panics(t, func() { _ = call(t.Context(), client) })
 		assert.Zero(t, gate.State().InFlight)
 	})
@@ -196,7 +196,7 @@ func TestTransportGivesBackWhatItGot(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var server sick
 			server.down.Store(true)
-			transport := wrapper(t, k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithMaxWait(0))(roundTripper(server.serve))
+			transport := wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxQueueTime(0))(roundTripper(server.serve))
 			send := func(ctx context.Context, body io.ReadCloser) error {
 				req, err := http.NewRequestWithContext(ctx, "POST", "https://server/api/v1/namespaces/default/configmaps", nil)
 				require.NoError(t, err)
@@ -211,7 +211,7 @@ func TestTransportGivesBackWhatItGot(t *testing.T) {
 				_ = send(t.Context(), http.NoBody)
 			}
 			body, inside := &closable{}, &closable{}
-			require.ErrorIs(t, send(t.Context(), body), k8sretry.ErrHeldBack)
+			require.ErrorIs(t, send(t.Context(), body), k8sretry.ErrQueueTimeout)
 			assert.True(t, body.closed)
 			_ = k8sretry.Run(t.Context(), func(ctx context.Context) error { return send(ctx, inside) }, k8sretry.WithMaxRetries(0))
 			assert.True(t, inside.closed, "inside a Do")
@@ -229,11 +229,11 @@ func TestHeldBackWritesLeaveNoDoubt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var server sick
 		server.down.Store(true)
-		client := over(t, server.serve, wrapper(t, k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithMaxWait(0)))
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxQueueTime(0)))
 		_ = get(t.Context(), client)
 		_, err := k8sretry.Create(t.Context(), client.CoreV1().ConfigMaps("default"),
 			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "b"}}, metav1.CreateOptions{})
-		require.ErrorIs(t, err, k8sretry.ErrHeldBack)
+		require.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 		assert.False(t, apierrors.IsNotFound(err))
 	})

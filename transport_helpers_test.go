@@ -170,4 +170,4 @@ func reset(w http.ResponseWriter) {
 }
 
 // quickly makes the waits of real networks short.
-var quickly = k8sretry.New(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithMaxDelay(2*time.Millisecond), k8sretry.WithLogger(nil))
+var quickly = k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithMaxDelay(2*time.Millisecond), k8sretry.WithLogger(nil))

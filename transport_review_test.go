@@ -119,7 +119,7 @@ func TestReviewStatusPartialObject(t *testing.T) {
 		o := configMap("x", "n", "1")
 		o.ResourceVersion = made.ResourceVersion
 		c.on("updatestatus", lost(lostReply()))
-		_, err = k8sretry.Update(ctx, k8sretry.Status[*corev1.ConfigMap](c), o, metav1.UpdateOptions{})
+		_, err = k8sretry.Update(ctx, k8sretry.StatusSubresource[*corev1.ConfigMap](c), o, metav1.UpdateOptions{})
 		assert.Equal(t, "1", c.get("x").Data["n"])
 		if err != nil {
 			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown, "%v", err)

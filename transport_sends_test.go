@@ -78,7 +78,7 @@ func TestPersistentAnswers(t *testing.T) {
 						}
 						return answer(req, c.code, c.media, body, "Retry-After", c.retryAfter), nil
 					}
-					policy := k8sretry.New(k8sretry.WithMaxRetries(retries), k8sretry.WithMultiplier(1), exact,
+					policy := k8sretry.NewPolicy(k8sretry.WithMaxRetries(retries), k8sretry.WithMultiplier(1), exact,
 						k8sretry.WithMaxRetryAfter(10*time.Second), k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Second}),
 						k8sretry.WithBackoffFor(k8sretry.ClassTimeout, constantBackoff{time.Second}))
 					var err error

@@ -75,7 +75,7 @@ func TestHooksOfTheCaller(t *testing.T) {
 		write(w, 200, settings("a"))
 	})
 	client := clientset(t, server.config(), wrapper(t, quickly))
-	for name, verb := range map[string]k8sretry.Verb{"": k8sretry.VerbNone, "a read": k8sretry.VerbGet, "a write": k8sretry.VerbUpdate} {
+	for name, verb := range map[string]k8sretry.Verb{"": k8sretry.VerbUnspecified, "a read": k8sretry.VerbGet, "a write": k8sretry.VerbUpdate} {
 		var asked, got, wrote atomic.Int32
 		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
 			GetConn:      func(string) { asked.Add(1) },

@@ -21,7 +21,7 @@ import (
 // An obj without a resource version overwrites whatever is there. Repeated after a request
 // of unknown outcome, it may overwrite what somebody wrote in between.
 //
-// For the status subresource, see [Status]. On failure the zero value of T is returned.
+// For the status subresource, see [StatusSubresource]. On failure the zero value of T is returned.
 // obj is never changed.
 func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1.UpdateOptions, options ...Option) (T, error) {
 	var none T

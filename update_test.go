@@ -290,7 +290,7 @@ func TestUpdateStatus(t *testing.T) {
 				if tt.prepare != nil {
 					tt.prepare(c)
 				}
-				updated, err := k8sretry.Update(context.Background(), k8sretry.Status(c), obj, metav1.UpdateOptions{})
+				updated, err := k8sretry.Update(context.Background(), k8sretry.StatusSubresource(c), obj, metav1.UpdateOptions{})
 				assert.Zero(t, c.count("update"))
 				if tt.fails != nil {
 					tt.fails(t, err)
@@ -302,7 +302,7 @@ func TestUpdateStatus(t *testing.T) {
 		})
 	}
 	var none k8sretry.StatusUpdater[*corev1.ConfigMap]
-	_, err := k8sretry.Update(context.Background(), k8sretry.Status(none), configMap("x"), metav1.UpdateOptions{})
+	_, err := k8sretry.Update(context.Background(), k8sretry.StatusSubresource(none), configMap("x"), metav1.UpdateOptions{})
 	assert.ErrorContains(t, err, "client is nil")
 }
 

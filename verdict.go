@@ -5,14 +5,14 @@ import "time"
 // Verb says what a call does, in the words of RBAC. It decides whether a call
 // whose outcome is unknown may be sent again.
 //
-// The zero value, [VerbNone], means that the caller vouches for it: the call
+// The zero value, [VerbUnspecified], means that the caller vouches for it: the call
 // may be repeated whatever became of the attempt before.
 type Verb uint8
 
 // The verbs of the Kubernetes API. A subresource has the verb of its request:
 // an eviction is a create, a scale update an update.
 const (
-	VerbNone             Verb = iota // not said: the caller vouches that the call may be repeated
+	VerbUnspecified      Verb = iota // not said: the caller vouches that the call may be repeated
 	VerbGet                          // reads one object
 	VerbList                         // reads a collection
 	VerbWatch                        // starts a watch
@@ -27,7 +27,7 @@ const (
 var verbNames = [...]string{"", "get", "list", "watch", "create", "update", "patch", "apply", "delete", "deletecollection"}
 
 // String returns the verb as RBAC writes it ("get", "deletecollection"), "" for
-// [VerbNone]. Apply, which RBAC counts as a patch, is "apply".
+// [VerbUnspecified]. Apply, which RBAC counts as a patch, is "apply".
 func (v Verb) String() string {
 	if int(v) < len(verbNames) {
 		return verbNames[v]
@@ -43,21 +43,21 @@ type Class uint8
 
 // The classes of failures.
 const (
-	ClassNone       Class = iota // no failure: the class of a nil error
-	ClassPermanent               // would fail in the same way again: 400, 403, 404, 422, x509, a denying webhook
-	ClassServer                  // the server failed for now: 408, 500, 502, 503
-	ClassTimeout                 // nobody answered in time: 504, timeouts of client and network
-	ClassThrottled               // the server asks for fewer calls: 429
-	ClassRefused                 // no connection came about: refused, no route, DNS that may heal
-	ClassConnection              // the connection was lost: reset, EOF, GOAWAY, a cut body
-	ClassDisruption              // a PodDisruptionBudget allows no eviction for now
-	ClassConflict                // a precondition failed: read again and rebuild the write
-	ClassBlocked                 // refused until somebody else changes the world: quota, a missing namespace
-	ClassUnusable                // the server did it, but its answer cannot be read
-	ClassCanceled                // the caller gave up
+	ClassNone             Class = iota // no failure: the class of a nil error
+	ClassPermanent                     // would fail in the same way again: 400, 403, 404, 422, x509, a denying webhook
+	ClassServer                        // the server failed for now: 408, 500, 502, 503
+	ClassTimeout                       // nobody answered in time: 504, timeouts of client and network
+	ClassThrottled                     // the server asks for fewer calls: 429
+	ClassRefused                       // no connection came about: refused, no route, DNS that may heal
+	ClassConnection                    // the connection was lost: reset, EOF, GOAWAY, a cut body
+	ClassDisruptionBudget              // a PodDisruptionBudget allows no eviction for now
+	ClassConflict                      // a precondition failed: read again and rebuild the write
+	ClassBlocked                       // refused until somebody else changes the world: quota, a missing namespace
+	ClassBadResponse                   // the server did it, but its answer cannot be read
+	ClassCanceled                      // the caller gave up
 )
 
-var classNames = [...]string{"none", "permanent", "server", "timeout", "throttled", "refused", "connection", "disruption", "conflict", "blocked", "unusable", "canceled"}
+var classNames = [...]string{"none", "permanent", "server", "timeout", "throttled", "refused", "connection", "disruption_budget", "conflict", "blocked", "bad_response", "canceled"}
 
 // String returns the class as one lower-case word, as logs and metrics name it.
 func (c Class) String() string {
@@ -112,9 +112,9 @@ type Verdict struct {
 //   - Nothing executed: every verb may be repeated. Of a deletecollection, a failure
 //     such as that of a webhook is about one object, and others may be gone: it stops.
 //   - Outcome unknown: reads, updates, patches, applies and deletes may be
-//     repeated, and calls with [VerbNone]. A create could make a second object, a
+//     repeated, and calls with [VerbUnspecified]. A create could make a second object, a
 //     deletecollection could take objects created since: both stop.
-//   - Executed, answer unusable: only reads and [VerbNone].
+//   - Executed, answer not readable: only reads and [VerbUnspecified].
 func (v Verdict) Retryable(verb Verb) bool { return v.retryable(verb) }
 
 func (v *Verdict) retryable(verb Verb) bool {
@@ -127,14 +127,14 @@ func (v *Verdict) retryable(verb Verb) bool {
 	case OutcomeUnknown:
 		return verb != VerbCreate && verb != VerbDeleteCollection
 	default:
-		return verb == VerbNone || verb.reads()
+		return verb == VerbUnspecified || verb.reads()
 	}
 }
 
 // transient reports whether failures of this class pass by themselves.
 func (c Class) transient() bool {
 	switch c {
-	case ClassServer, ClassTimeout, ClassThrottled, ClassRefused, ClassConnection, ClassDisruption, ClassUnusable:
+	case ClassServer, ClassTimeout, ClassThrottled, ClassRefused, ClassConnection, ClassDisruptionBudget, ClassBadResponse:
 		return true
 	}
 	return false

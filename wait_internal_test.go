@@ -29,7 +29,7 @@ func failsFirst(times int) func(context.Context) (int, error) {
 // and this delay before each.
 func retriedCalls(retries int, delay time.Duration) map[string]func(context.Context) (int, error) {
 	exact := []Option{WithMaxRetries(retries), WithInitialDelay(delay), WithMaxDelay(delay), WithJitter(JitterNone)}
-	prepared, gate := New(exact...), NewGate()
+	prepared, gate := NewPolicy(exact...), NewLimiter()
 	return map[string]func(context.Context) (int, error){
 		"a policy": func(ctx context.Context) (int, error) { return Do(ctx, failsFirst(retries), prepared) },
 		"numbers":  func(ctx context.Context) (int, error) { return Do(ctx, failsFirst(retries), exact...) },
@@ -37,7 +37,9 @@ func retriedCalls(retries int, delay time.Duration) map[string]func(context.Cont
 		"a timeout": func(ctx context.Context) (int, error) {
 			return Do(ctx, failsFirst(retries), prepared, WithAttemptTimeout(time.Hour))
 		},
-		"a gate": func(ctx context.Context) (int, error) { return Do(ctx, failsFirst(retries), prepared, WithGate(gate)) },
+		"a gate": func(ctx context.Context) (int, error) {
+			return Do(ctx, failsFirst(retries), prepared, WithLimiter(gate))
+		},
 	}
 }
 
@@ -142,7 +144,7 @@ func TestPoolsHoldNothing(t *testing.T) {
 	p.free()
 	assert.Equal(t, progress{}, *p)
 
-	c := resolve([]Option{ForMutation(), WithName("get"), WithGate(NewGate())})
+	c := resolve([]Option{ForWrite(), WithName("get"), WithLimiter(NewLimiter())})
 	c.free()
 	assert.True(t, reflect.ValueOf(c).IsZero())
 	(*config)(nil).free()
@@ -206,7 +208,7 @@ func TestAttemptsDoNotOverflow(t *testing.T) {
 		require.ErrorIs(t, err, ErrMaxRetries)
 	}
 
-	c := resolve([]Option{WithGate(NewGate()), WithMaxDelay(time.Hour)})
+	c := resolve([]Option{WithLimiter(NewLimiter()), WithMaxDelay(time.Hour)})
 	c.setDefaults()
 	for i := range 300 {
 		d := c.delayByCause(&p, 20, &Verdict{Class: ClassServer})

@@ -92,7 +92,7 @@ type tracedWire struct {
 // a connection it got, so that GotConn comes before its first byte; that WroteHeaders
 // has not come proves less, a cancelled request may be just being written.
 func newWire(verb Verb) *wire {
-	if verb == VerbNone || verb.reads() {
+	if verb == VerbUnspecified || verb.reads() {
 		return new(wire)
 	}
 	t := new(tracedWire)

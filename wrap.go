@@ -17,7 +17,7 @@ func Wrap[T any](fn func(context.Context) (T, error), opts ...Option) func(conte
 // Wrap1 is [Wrap] for a function of one argument, such as the List of a typed
 // client or a service's own method:
 //
-//	list := k8sretry.Wrap1(clientset.CoreV1().Pods("default").List, k8sretry.ForQuery())
+//	list := k8sretry.Wrap1(clientset.CoreV1().Pods("default").List, k8sretry.ForRead())
 func Wrap1[A, T any](fn func(context.Context, A) (T, error), opts ...Option) func(context.Context, A) (T, error) {
 	policy := wrapped(reflect.ValueOf(fn), opts)
 	return func(ctx context.Context, a A) (T, error) {
@@ -28,7 +28,7 @@ func Wrap1[A, T any](fn func(context.Context, A) (T, error), opts ...Option) fun
 // Wrap2 is [Wrap] for a function of two arguments, such as the Get, Create and
 // Update of a typed client:
 //
-//	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
+//	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
 //	pod, err := get(ctx, "web-0", metav1.GetOptions{})
 func Wrap2[A, B, T any](fn func(context.Context, A, B) (T, error), opts ...Option) func(context.Context, A, B) (T, error) {
 	policy := wrapped(reflect.ValueOf(fn), opts)
@@ -68,7 +68,7 @@ func WrapRun2[A, B any](fn func(context.Context, A, B) error, opts ...Option) fu
 // wrapped makes the options of a wrapped function ready: one Policy that also knows
 // which function it is, or that there is none.
 func wrapped(fn reflect.Value, opts []Option) []Option {
-	p := New(opts...)
+	p := NewPolicy(opts...)
 	if fn.IsNil() {
 		p.reject(nilFunc)
 	} else {

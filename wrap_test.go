@@ -35,7 +35,7 @@ func TestWrappedGetOfAFakeClientset(t *testing.T) {
 	began := time.Now()
 	synctest.Test(t, func(t *testing.T) {
 		var seen recorder
-		get := k8sretry.Wrap2(cs.CoreV1().Pods("default").Get, k8sretry.ForQuery(), k8sretry.WithObserver(&seen))
+		get := k8sretry.Wrap2(cs.CoreV1().Pods("default").Get, k8sretry.ForRead(), k8sretry.WithObserver(&seen))
 		start := time.Now()
 		pod, err := get(t.Context(), "web-0", metav1.GetOptions{})
 		require.NoError(t, err)
@@ -51,7 +51,7 @@ func TestWrappedGetOfAFakeClientset(t *testing.T) {
 
 // Method values of typed clients wrap without a closure, type parameters inferred.
 func TestMethodValuesOfTypedClients(t *testing.T) {
-	opts := []k8sretry.Option{k8sretry.ForMutation()}
+	opts := []k8sretry.Option{k8sretry.ForWrite()}
 	newPod := func() *corev1.Pod {
 		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Namespace: "default"}}
 	}

@@ -20,7 +20,7 @@ import (
 //
 // Admission that strips the annotation from an object makes the object a foreign
 // one. The status of most kinds is stored without the annotations of the write; see
-// [Status].
+// [StatusSubresource].
 const TokenAnnotation = "k8sretry.dev/call"
 
 // Object is what a safe write handles: a pointer to an API object, such as
@@ -55,8 +55,8 @@ type Deleter[T Object] interface {
 	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error
 }
 
-// Evicter is what [Evict] needs of a client: PodInterface of client-go has this shape.
-type Evicter[T Object] interface {
+// evictor is what [Evict] needs of a client: PodInterface of client-go has this shape.
+type evictor[T Object] interface {
 	Getter[T]
 	EvictV1(ctx context.Context, eviction *policyv1.Eviction) error
 }

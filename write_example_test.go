@@ -17,7 +17,7 @@ func ExampleCreate() {
 	job := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}
 
 	made, err := k8sretry.Create(context.Background(), clientset.CoreV1().ConfigMaps("default"), job,
-		metav1.CreateOptions{}, k8sretry.ForMutation())
+		metav1.CreateOptions{}, k8sretry.ForWrite())
 
 	fmt.Println(err, len(made.Name), job.Name == "")
 	// Output: <nil> 9 true
@@ -34,7 +34,7 @@ func ExampleModify() {
 			runs, err := strconv.Atoi(cm.Data["runs"])
 			cm.Data["runs"] = strconv.Itoa(runs + 1)
 			return err
-		}, k8sretry.ForMutation())
+		}, k8sretry.ForWrite())
 
 	fmt.Println(totals.Data["runs"], err)
 	// Output: 42 <nil>

@@ -204,7 +204,7 @@ func TestDynamic(t *testing.T) {
 			return unstructured.SetNestedField(w.Object, int64(3), "spec", "size")
 		})
 		require.NoError(t, err)
-		_, err = k8sretry.Update(ctx, k8sretry.Status(widgets), made, metav1.UpdateOptions{})
+		_, err = k8sretry.Update(ctx, k8sretry.StatusSubresource(widgets), made, metav1.UpdateOptions{})
 		require.NoError(t, err)
 		_, err = k8sretry.Update(ctx, k8sretry.Dynamic(client.Resource(gvr).Namespace("default"), "status"), made, metav1.UpdateOptions{})
 		require.NoError(t, err)
@@ -302,7 +302,7 @@ func TestWritesSeeThroughTheRetriesOfClientGo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster()
 			client := overHTTP(t, c, gateway, wrappers...).CoreV1().ConfigMaps("default")
-			policy := k8sretry.New(k8sretry.WithInitialDelay(time.Millisecond))
+			policy := k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Millisecond))
 
 			left.Store(1)
 			made, err := k8sretry.Create(ctx, client, configMap("x", "n", "0"), metav1.CreateOptions{}, policy)

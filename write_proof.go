@@ -9,9 +9,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// FinalCheck is how long the last check of a safe write may take whose outcome is
+// finalCheck is how long the last check of a safe write may take whose outcome is
 // still in doubt when the call ends, whether or not its context is over.
-const FinalCheck = 5 * time.Second
+const finalCheck = 5 * time.Second
 
 // proof is what a safe write and the loop tell each other: each attempt of the loop
 // is one step of the write, which sends it or looks for what became of it.
@@ -89,8 +89,8 @@ var errProven = errors.New("proven")
 
 // lastCheck is the policy of the last check. Its attempts are short, so that one that
 // hangs is not the end.
-var lastCheck = New(WithVerb(VerbGet), WithMaxRetries(8), WithInitialDelay(50*time.Millisecond),
-	WithMaxDelay(time.Second), WithAttemptTimeout(FinalCheck/3), WithLogger(nil), WithName("k8sretry: last check"))
+var lastCheck = NewPolicy(WithVerb(VerbGet), WithMaxRetries(8), WithInitialDelay(50*time.Millisecond),
+	WithMaxDelay(time.Second), WithAttemptTimeout(finalCheck/3), WithLogger(nil), WithName("k8sretry: last check"))
 
 // proven runs the steps of a safe write in the loop of all calls. check looks what
 // became of the write; an error of it means that it could not look.
@@ -103,7 +103,7 @@ func proven[T any](
 		if p.outcome == OutcomeNotExecuted || p.next == halt {
 			return false
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), FinalCheck)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalCheck)
 		defer cancel()
 		what, err := Do(ctx, func(ctx context.Context) (what finding, err error) {
 			found, what, err = check(ctx)

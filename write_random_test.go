@@ -40,7 +40,7 @@ func storm(c *cluster, rng *rand.Rand, share float64) {
 }
 
 // patient is a policy that outlasts a storm.
-var patient = k8sretry.New(k8sretry.WithMaxRetries(40), k8sretry.WithInitialDelay(100*time.Millisecond),
+var patient = k8sretry.NewPolicy(k8sretry.WithMaxRetries(40), k8sretry.WithInitialDelay(100*time.Millisecond),
 	k8sretry.WithMaxDelay(2*time.Second), k8sretry.WithLogger(nil))
 
 // TestWritesInAStorm does many writes at once while three answers in ten are lost and

@@ -10,7 +10,7 @@ import (
 
 // oursPrepared shares one policy between all calls, as the presets do.
 func oursPrepared(initial time.Duration) runner {
-	policy := k8sretry.New(
+	policy := k8sretry.NewPolicy(
 		k8sretry.WithMaxRetries(maxRetries),
 		k8sretry.WithInitialDelay(initial),
 		k8sretry.WithMaxDelay(maxDelay),

@@ -44,7 +44,7 @@ func TestLastingAnswers(t *testing.T) {
 			_, err := maps.Update(ctx, stale, metav1.UpdateOptions{})
 			return err
 		}},
-		{"conflict at the caller's word", k8sretry.VerbNone, apierrors.IsConflict, k8sretry.ClassConflict, func(ctx context.Context) error {
+		{"conflict at the caller's word", k8sretry.VerbUnspecified, apierrors.IsConflict, k8sretry.ClassConflict, func(ctx context.Context) error {
 			_, err := maps.Update(ctx, stale, metav1.UpdateOptions{})
 			return err
 		}},
@@ -83,7 +83,7 @@ func TestLastingAnswers(t *testing.T) {
 			assert.Less(t, time.Since(begin), time.Second, "nothing was waited for")
 			failures := events.all(k8sretry.EventFailure)
 			require.Len(t, failures, 1)
-			assert.Equal(t, k8sretry.StopNonRetryable, failures[0].Stop)
+			assert.Equal(t, k8sretry.StopNonRetryable, failures[0].StopReason)
 			assert.Equal(t, test.class, failures[0].Class)
 			assert.Equal(t, 1, failures[0].Attempt)
 		})

@@ -83,7 +83,7 @@ func TestSwallowedRequests(t *testing.T) {
 		made, err := maps.Create(t.Context(), configMap(objectName(t), "first"), metav1.CreateOptions{})
 		require.NoError(t, err)
 		events := &recorder{}
-		policy := k8sretry.New(k8sretry.WithAttemptTimeout(500*time.Millisecond), k8sretry.WithObserver(events),
+		policy := k8sretry.NewPolicy(k8sretry.WithAttemptTimeout(500*time.Millisecond), k8sretry.WithObserver(events),
 			k8sretry.WithInitialDelay(50*time.Millisecond), k8sretry.WithMaxDelay(100*time.Millisecond))
 
 		p.SetRule(faultproxy.Next(2, faultproxy.Hang()))

@@ -41,7 +41,7 @@ func TestStoppedEtcdAmongCalls(t *testing.T) {
 		}},
 		// Names are never used twice here: what exists after an attempt of unknown
 		// outcome is ours.
-		"create": {k8sretry.VerbNone, func(ctx context.Context) error {
+		"create": {k8sretry.VerbUnspecified, func(ctx context.Context) error {
 			_, err := maps.Create(ctx, configMap("made"), metav1.CreateOptions{})
 			return err
 		}},

@@ -99,7 +99,7 @@ func binding(pod *corev1.Pod, node string) *corev1.Binding {
 	}
 }
 
-var soon = k8sretry.New(k8sretry.WithInitialDelay(10*time.Millisecond), k8sretry.WithMaxDelay(100*time.Millisecond),
+var soon = k8sretry.NewPolicy(k8sretry.WithInitialDelay(10*time.Millisecond), k8sretry.WithMaxDelay(100*time.Millisecond),
 	k8sretry.WithAttemptTimeout(time.Second), k8sretry.WithLogger(nil))
 
 // The server carries out an eviction, and the answer is lost in every way there is.
@@ -160,7 +160,7 @@ func TestEvictionAgainstABudget(t *testing.T) {
 	}))
 	require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), client, pod, metav1.DeleteOptions{}, soon, k8sretry.WithMaxDelay(time.Second), allow))
 	assert.True(t, p.gone(pod))
-	assert.Equal(t, map[k8sretry.Class]int{k8sretry.ClassDisruption: 1}, events.classes())
+	assert.Equal(t, map[k8sretry.Class]int{k8sretry.ClassDisruptionBudget: 1}, events.classes())
 }
 
 type observerFunc func(context.Context, k8sretry.Event)

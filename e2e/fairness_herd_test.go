@@ -12,7 +12,7 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/fairness"
 )
 
-// A herd of calls for one seat: with a gate all of them are served in time, and the
+// A herd of calls for one seat: with a limiter all of them are served in time, and the
 // server has less to refuse than with any peer.
 func TestOneSeatForAll(t *testing.T) {
 	if testing.Short() {
@@ -39,12 +39,12 @@ func TestOneSeatForAll(t *testing.T) {
 				if fewest < 0 || r.Rejected < fewest {
 					fewest, whose = r.Rejected, by.Name
 				}
-			case by.Gated && strings.Contains(by.Name, "Transport"):
-				// It gives its place at the gate back with the headers, the server the seat
+			case by.Limiterd && strings.Contains(by.Name, "Transport"):
+				// It gives its place at the limiter back with the headers, the server the seat
 				// with the body: it is slower, and on a busy machine some come too late.
 				assert.GreaterOrEqual(t, r.Served, fairness.Calls*9/10)
 				assert.Less(t, r.Rejected, fewest, "fewer than with %s", whose)
-			case by.Gated:
+			case by.Limiterd:
 				assert.Equal(t, fairness.Calls, r.Served, "all are served within %v", fairness.Limit)
 				assert.Less(t, r.Rejected, fewest, "fewer than with %s", whose)
 			}

@@ -29,7 +29,7 @@ func TestPriorityAndFairness(t *testing.T) {
 	require.NoError(t, err)
 
 	events := &recorder{}
-	policy := k8sretry.New(k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithMaxRetries(20),
+	policy := k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithMaxRetries(20),
 		k8sretry.WithInitialDelay(100*time.Millisecond), k8sretry.WithMaxDelay(time.Second), k8sretry.WithObserver(events))
 	rest := client(t, c.Config(greedy)).CoreV1().RESTClient()
 	get := func(ctx context.Context) (int, error) {

@@ -25,10 +25,10 @@ import (
 // restart policies: the presets, with delays that fit a server which is back in
 // some seconds.
 func restartPolicies(o k8sretry.Observer) (mutation, query *k8sretry.Policy) {
-	quick := k8sretry.New(
+	quick := k8sretry.NewPolicy(
 		k8sretry.WithInitialDelay(100*time.Millisecond), k8sretry.WithMaxDelay(time.Second), k8sretry.WithMaxRetries(60),
 		k8sretry.WithAttemptTimeout(10*time.Second), k8sretry.WithObserver(o))
-	return k8sretry.New(k8sretry.ForMutation(), quick), k8sretry.New(k8sretry.ForQuery(), quick)
+	return k8sretry.NewPolicy(k8sretry.ForWrite(), quick), k8sretry.NewPolicy(k8sretry.ForRead(), quick)
 }
 
 // A crash of the apiserver in the middle of 200 reads and writes, typed and

@@ -18,7 +18,7 @@ import (
 //
 //	c := k8sretryctrl.NewClient(mgr.GetClient())
 //
-// Reads have the policy of [k8sretry.ForQuery], writes that of [k8sretry.ForMutation];
+// Reads have the policy of [k8sretry.ForRead], writes that of [k8sretry.ForWrite];
 // opts are laid over both. WithVerb means nothing here: each method has its own. Options
 // that make no sense, and a nil inner, are reported by each call.
 //
@@ -30,13 +30,13 @@ import (
 // to the next. On failure an object that was to be written is left as it was.
 func NewClient(inner client.Client, opts ...k8sretry.Option) client.WithWatch {
 	over := func(presets ...k8sretry.Option) *k8sretry.Policy {
-		return k8sretry.New(append(presets, opts...)...)
+		return k8sretry.NewPolicy(append(presets, opts...)...)
 	}
 	return &retrying{
 		inner:    inner,
-		reads:    over(k8sretry.ForQuery()),
-		writes:   over(k8sretry.ForMutation()),
-		harmless: over(k8sretry.ForQuery(), k8sretry.ForMutation()),
+		reads:    over(k8sretry.ForRead()),
+		writes:   over(k8sretry.ForWrite()),
+		harmless: over(k8sretry.ForRead(), k8sretry.ForWrite()),
 	}
 }
 
@@ -92,7 +92,7 @@ func (c *retrying) run(ctx context.Context, policy *k8sretry.Policy, verb k8sret
 // repeated whatever became of it.
 func (c *retrying) policy(verb k8sretry.Verb, dryRun bool) (*k8sretry.Policy, k8sretry.Verb) {
 	if dryRun {
-		return c.harmless, k8sretry.VerbNone
+		return c.harmless, k8sretry.VerbUnspecified
 	}
 	return c.writes, verb
 }

@@ -77,7 +77,7 @@ func methods() []method {
 			false, "patch ConfigMap", k8sretry.VerbPatch},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error {
 			return c.Patch(ctx, configMap("x"), jsonPatch(), &client.PatchOptions{Raw: &metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}})
-		}, true, "patch ConfigMap", k8sretry.VerbNone},
+		}, true, "patch ConfigMap", k8sretry.VerbUnspecified},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error {
 			cm := configMap("x", "a", "b")
 			cm.APIVersion, cm.Kind = "v1", "ConfigMap"
@@ -94,7 +94,7 @@ func methods() []method {
 		}, false, "deletecollection ConfigMap", k8sretry.VerbDeleteCollection},
 		{"DeleteAllOf", func(ctx context.Context, c client.WithWatch) error {
 			return c.DeleteAllOf(ctx, &corev1.ConfigMap{}, client.InNamespace("default"), client.DryRunAll)
-		}, true, "deletecollection ConfigMap", k8sretry.VerbNone},
+		}, true, "deletecollection ConfigMap", k8sretry.VerbUnspecified},
 		{"status.Update", func(ctx context.Context, c client.WithWatch) error {
 			p := pod()
 			p.Status.Phase = corev1.PodRunning
@@ -115,7 +115,7 @@ func methods() []method {
 		}, true, "update Deployment/scale", k8sretry.VerbUpdate},
 		{"token.Create", func(ctx context.Context, c client.WithWatch) error {
 			return c.SubResource("token").Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta("robot")}, &authenticationv1.TokenRequest{})
-		}, true, "create ServiceAccount/token", k8sretry.VerbNone},
+		}, true, "create ServiceAccount/token", k8sretry.VerbUnspecified},
 		{"eviction.Create", func(ctx context.Context, c client.WithWatch) error {
 			return c.SubResource("eviction").Create(ctx, pod(), evictionOf(""))
 		}, false, "create Pod/eviction", k8sretry.VerbCreate},
@@ -178,7 +178,7 @@ func TestEveryMethodInDoubt(t *testing.T) {
 			assert.True(t, apierrors.IsTimeout(err))
 			var e *k8sretry.Error
 			require.ErrorAs(t, err, &e)
-			assert.Equal(t, k8sretry.StopOutcomeUnknown, e.Stop)
+			assert.Equal(t, k8sretry.StopOutcomeUnknown, e.StopReason)
 			assert.Equal(t, m.verb, e.Verb)
 			assert.Equal(t, m.event, e.Function)
 			assert.Equal(t, 1, e.Attempts)
@@ -230,8 +230,8 @@ func TestPresets(t *testing.T) {
 		method    string
 		attempts  int
 	}{
-		{"a read: ForQuery", nil, "Get", 4},
-		{"a write: ForMutation", nil, "Patch", 6},
+		{"a read: ForRead", nil, "Get", 4},
+		{"a write: ForWrite", nil, "Patch", 6},
 		{"options over both, reads", []k8sretry.Option{k8sretry.ForMaintenance()}, "Get", 11},
 		{"options over both, writes", []k8sretry.Option{k8sretry.ForMaintenance()}, "Patch", 11},
 		{"a verb means nothing here", []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}, "Patch", 6},

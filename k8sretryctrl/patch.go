@@ -55,7 +55,7 @@ func onceIfInDoubt(name string, send func(context.Context, owner) error) func(co
 			return err
 		}
 		return &k8sretry.Error{
-			Function: name, Verb: k8sretry.VerbPatch, Attempts: attempts, Stop: k8sretry.StopOutcomeUnknown,
+			Function: name, Verb: k8sretry.VerbPatch, Attempts: attempts, StopReason: k8sretry.StopOutcomeUnknown,
 			RetryAfter: v.RetryAfter, Outcome: v.Outcome, Err: err,
 		}
 	}

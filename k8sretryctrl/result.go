@@ -131,7 +131,7 @@ func judgeError(e *k8sretry.Error) verdict {
 	switch {
 	case e.RetryAfter > 0:
 		return verdict{passing, e.RetryAfter}
-	case e.Stop == k8sretry.StopNonRetryable:
+	case e.StopReason == k8sretry.StopNonRetryable:
 		return verdict{passing, untilRead}
 	}
 	return verdict{passing, whilePassing}

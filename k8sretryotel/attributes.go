@@ -25,7 +25,7 @@ const (
 	keyDetail     = attribute.Key("k8sretry.detail")
 	keyRetryAfter = attribute.Key("k8sretry.retry_after_seconds")
 	keyElapsed    = attribute.Key("k8sretry.elapsed_seconds")
-	keyHeld       = attribute.Key("k8sretry.held_seconds")
+	keyHeld       = attribute.Key("k8sretry.queued_seconds")
 )
 
 // set is a list of attributes, in which what says nothing is left out.
@@ -56,7 +56,7 @@ func eventAttributes(e *k8sretry.Event) set {
 	s.seconds(keyElapsed, e.Elapsed)
 	s.seconds(keyHeld, e.Held)
 	if e.Kind == k8sretry.EventFailure {
-		s.text(keyStop, e.Stop.String())
+		s.text(keyStop, e.StopReason.String())
 	}
 	if e.Err != nil {
 		s.failure(e)
@@ -93,7 +93,7 @@ func errorType(e *k8sretry.Event) string {
 	case e.Class != k8sretry.ClassNone:
 		return e.Class.String()
 	}
-	return e.Stop.String()
+	return e.StopReason.String()
 }
 
 // longestText bounds the text of an error: a gateway may answer with a page of HTML.

@@ -15,7 +15,7 @@ import (
 //
 //	pods, err := k8sretryotel.Do(ctx, observer, "list pods", func(ctx context.Context) (*corev1.PodList, error) {
 //		return clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
-//	}, k8sretry.ForQuery())
+//	}, k8sretry.ForRead())
 //
 // The span of the call has the events of the [Observer], which takes the place of any
 // other in opts. name is also the function in errors, logs and metrics: it must not hold
@@ -86,7 +86,7 @@ func (l *lastEvent) finish(span trace.Span, err error) {
 	s := make(set, 0, 3)
 	s.text(keyVerb, l.event.Verb.String())
 	s.number(keyAttempt, l.event.Attempt)
-	s.text(keyStop, l.event.Stop.String())
+	s.text(keyStop, l.event.StopReason.String())
 	span.SetAttributes(s...)
 	if err != nil {
 		fail(span, &l.event, err)

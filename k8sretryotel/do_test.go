@@ -42,7 +42,7 @@ func TestDo(t *testing.T) {
 		s := newSDK(t, sdktrace.AlwaysSample())
 		gone, busy := k8sretrytest.Status(404), k8sretrytest.Status(503)
 		caller := s.inSpan(t, func(ctx context.Context) {
-			v, err := k8sretryotel.Do(ctx, s.Observer, "get pod", fails(busy), exact, k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbGet))
+			v, err := k8sretryotel.Do(ctx, s.Observer, "get pod", fails(busy), exact, k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbGet))
 			require.NoError(t, err)
 			assert.Equal(t, "value", v)
 		})

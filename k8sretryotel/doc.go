@@ -3,7 +3,7 @@
 // It needs the API of OpenTelemetry only, not the SDK.
 //
 //	observer, err := k8sretryotel.New()
-//	policy := k8sretry.New(k8sretry.ForQuery(), k8sretry.WithObserver(observer))
+//	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithObserver(observer))
 //
 // # Events on spans
 //
@@ -23,7 +23,7 @@
 // of the API, the class ("connection"); http.response.status_code; and exception.message, the
 // text of the error, cut at 1024 bytes, in traces only. All others are fields of the log
 // lines with k8sretry. before them: k8sretry.function, .verb, .attempt, .max_retries,
-// .delay_seconds, .class, .outcome, .stop, .detail, .retry_after_seconds, .elapsed_seconds, .held_seconds.
+// .delay_seconds, .class, .outcome, .stop, .detail, .retry_after_seconds, .elapsed_seconds, .queued_seconds.
 //
 // # Metrics
 //

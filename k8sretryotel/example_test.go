@@ -14,13 +14,13 @@ import (
 
 // One Observer serves all policies of a program. Without options it writes to the
 // providers that the program has made the global ones.
-func ExampleNew() {
+func ExampleNewPolicy() {
 	observer, err := k8sretryotel.New()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	policy := k8sretry.New(k8sretry.ForQuery(), k8sretry.WithName("find pod"), k8sretry.WithObserver(observer))
+	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("find pod"), k8sretry.WithObserver(observer))
 
 	_, err = k8sretry.Do(context.Background(), func(context.Context) (string, error) {
 		return "", k8sretrytest.Status(404)
@@ -45,7 +45,7 @@ func ExampleDo() {
 			return "", k8sretrytest.Status(503)
 		}
 		return "web-0", nil
-	}, k8sretry.ForQuery(), k8sretry.WithInitialDelay(0))
+	}, k8sretry.ForRead(), k8sretry.WithInitialDelay(0))
 
 	fmt.Println(pod, err)
 	for _, span := range spans.GetSpans() {

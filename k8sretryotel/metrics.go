@@ -85,7 +85,7 @@ func (m *metrics) failure(ctx context.Context, e *k8sretry.Event) {
 		s := make(set, 0, 5)
 		s.text(keyVerb, e.Verb.String())
 		s.text(keyFunction, e.Function)
-		s.text(keyStop, e.Stop.String())
+		s.text(keyStop, e.StopReason.String())
 		s.text(keyOutcome, e.Outcome.String())
 		s.text(semconv.ErrorTypeKey, errorType(e))
 		m.calls.Add(ctx, 1, with(s))
@@ -93,7 +93,7 @@ func (m *metrics) failure(ctx context.Context, e *k8sretry.Event) {
 	if m.attempts.Enabled(ctx) {
 		s := make(set, 0, 2)
 		s.text(keyVerb, e.Verb.String())
-		s.text(keyStop, e.Stop.String())
+		s.text(keyStop, e.StopReason.String())
 		m.attempts.Record(ctx, int64(e.Attempt), with(s))
 	}
 }

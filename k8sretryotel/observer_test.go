@@ -148,7 +148,7 @@ func TestBelowAClientset(t *testing.T) {
 func TestWhatIsNotSampledIsNotWritten(t *testing.T) {
 	s := newSDK(t, sdktrace.NeverSample())
 	ctx, span := s.tracer.Start(t.Context(), "reconcile")
-	e := k8sretry.Event{Kind: k8sretry.EventFailure, Stop: k8sretry.StopNonRetryable, Err: told{t}}
+	e := k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: k8sretry.StopNonRetryable, Err: told{t}}
 	s.Observe(ctx, e)
 	span.End()
 	s.Observe(t.Context(), e)
@@ -174,7 +174,7 @@ func TestErrorTextIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSDK(t, sdktrace.AlwaysSample())
 			span := s.inSpan(t, func(ctx context.Context) {
-				s.Observe(ctx, k8sretry.Event{Kind: k8sretry.EventFailure, Stop: k8sretry.StopNonRetryable, Err: c.err})
+				s.Observe(ctx, k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: k8sretry.StopNonRetryable, Err: c.err})
 			})
 			for _, a := range span.Events[0].Attributes {
 				if a.Key == "exception.message" {
@@ -199,7 +199,7 @@ func TestUnknownEventsAreHarmless(t *testing.T) {
 	assert.Empty(t, span.Events)
 	assert.Empty(t, s.measured(t))
 
-	s.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventFailure, Stop: 200, Verb: 200, Class: 200, Outcome: 200, StatusCode: -7})
+	s.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: 200, Verb: 200, Class: 200, Outcome: 200, StatusCode: -7})
 	assert.Equal(t, []string{
 		"k8sretry.call.attempts{stop=invalid verb=invalid} 0 of 1",
 		"k8sretry.calls{error.type=invalid outcome=invalid stop=invalid verb=invalid} 1",
@@ -297,9 +297,9 @@ func BenchmarkSuccessAtOnce(b *testing.B) {
 	require.NoError(b, err)
 	value := func(context.Context) (int, error) { return 1, nil }
 	for name, policy := range map[string]*k8sretry.Policy{
-		"without":         k8sretry.New(k8sretry.ForQuery()),
-		"nothing listens": k8sretry.New(k8sretry.ForQuery(), k8sretry.WithObserver(none)),
-		"metrics":         k8sretry.New(k8sretry.ForQuery(), k8sretry.WithObserver(newSDK(b, sdktrace.NeverSample()))),
+		"without":         k8sretry.NewPolicy(k8sretry.ForRead()),
+		"nothing listens": k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithObserver(none)),
+		"metrics":         k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithObserver(newSDK(b, sdktrace.NeverSample()))),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -23,12 +23,12 @@ type Collector struct {
 	waits    *prometheus.CounterVec
 	sends    *prometheus.CounterVec
 	breaker  *prometheus.CounterVec
-	gate     *prometheus.CounterVec
+	limiter  *prometheus.CounterVec
 	counted  []prometheus.Collector // all of these
 
 	budgets  map[string]*k8sretry.Budget
 	breakers map[string]*k8sretry.Breaker
-	gates    map[string]*k8sretry.Gate
+	limiters map[string]*k8sretry.Limiter
 
 	series atomic.Pointer[map[call]*series] // the map is never changed
 	mu     sync.Mutex                       // held by who puts another map there
@@ -55,7 +55,7 @@ func New(options ...Option) *Collector {
 			"Attempts of calls that have ended.",
 			"function", "verb"),
 		waits: counter("k8sretry_wait_seconds_total",
-			"Time that calls waited: before a retry, counted when it is decided on, by class of the failure before; and in line at the gate, counted when the call ends.",
+			"Time that calls waited: before a retry, counted when it is decided on, by class of the failure before; and in line at the limiter, counted when the call ends.",
 			"function", "verb", "cause"),
 		sends: counter("k8sretry_sends_total",
 			"Requests handed to the connection by a RoundTripper of CountSends, by status code of the answer.",
@@ -63,8 +63,8 @@ func New(options ...Option) *Collector {
 		breaker: counter("k8sretry_breaker_changes_total",
 			"Changes of the state of breakers, by new state.",
 			"state"),
-		gate: counter("k8sretry_gate_changes_total",
-			"How often gates began to limit attempts (limited) and stopped doing so (open).",
+		limiter: counter("k8sretry_limiter_changes_total",
+			"How often limiters began to limit attempts (limited) and stopped doing so (open).",
 			"state"),
 		perCall: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "k8sretry_call_attempts",
@@ -78,15 +78,15 @@ func New(options ...Option) *Collector {
 
 		budgets:  map[string]*k8sretry.Budget{},
 		breakers: map[string]*k8sretry.Breaker{},
-		gates:    map[string]*k8sretry.Gate{},
+		limiters: map[string]*k8sretry.Limiter{},
 	}
-	c.counted = []prometheus.Collector{c.calls, c.retries, c.attempts, c.waits, c.sends, c.breaker, c.gate, c.perCall}
+	c.counted = []prometheus.Collector{c.calls, c.retries, c.attempts, c.waits, c.sends, c.breaker, c.limiter, c.perCall}
 	c.series.Store(&map[call]*series{})
 	for _, s := range []k8sretry.BreakerState{k8sretry.BreakerClosed, k8sretry.BreakerOpen, k8sretry.BreakerHalfOpen} {
 		c.breaker.WithLabelValues(s.String())
 	}
 	for _, limited := range []bool{false, true} {
-		c.gate.WithLabelValues(gateState(limited))
+		c.limiter.WithLabelValues(limiterState(limited))
 	}
 	for _, o := range options {
 		if o != nil {
@@ -113,7 +113,7 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is for the registry. It asks the budgets, breakers and gates for their state.
+// Collect is for the registry. It asks the budgets, breakers and limiters for their state.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	if c == nil || c.counted == nil {
 		return
@@ -123,5 +123,5 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	}
 	c.collectBudgets(out)
 	c.collectBreakers(out)
-	c.collectGates(out)
+	c.collectLimiters(out)
 }

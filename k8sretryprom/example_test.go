@@ -45,14 +45,14 @@ k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 
 }
 
 // All calls of all clients that are built from a rest.Config, with what limits them.
-func ExampleNew() {
-	budget, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewGate()
-	retries := k8sretryprom.New(k8sretryprom.WithBudget("cluster", budget), k8sretryprom.WithGate("cluster", gate))
+func ExampleNewPolicy() {
+	budget, limiter := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewLimiter()
+	retries := k8sretryprom.New(k8sretryprom.WithBudget("cluster", budget), k8sretryprom.WithLimiter("cluster", limiter))
 	prometheus.MustRegister(retries)
 
 	config := &rest.Config{Host: "https://cluster.example"}
 	config.Wrap(retries.CountSends)
 	config.Wrap(k8sretry.Transport(
-		k8sretry.ForQuery(), k8sretry.WithBudget(budget), k8sretry.WithGate(gate), k8sretry.WithObserver(retries),
+		k8sretry.ForRead(), k8sretry.WithBudget(budget), k8sretry.WithLimiter(limiter), k8sretry.WithObserver(retries),
 	))
 }

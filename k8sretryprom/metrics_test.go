@@ -28,7 +28,7 @@ func full(t testing.TB) *k8sretryprom.Collector {
 	c := k8sretryprom.New(
 		k8sretryprom.WithBudget("default", k8sretry.NewBudget(k8sretry.BudgetConfig{})),
 		k8sretryprom.WithBreaker("default", k8sretry.NewBreaker(k8sretry.BreakerConfig{})),
-		k8sretryprom.WithGate("default", k8sretry.NewGate()),
+		k8sretryprom.WithLimiter("default", k8sretry.NewLimiter()),
 	)
 	success(t, c, "f", k8sretry.VerbGet)
 	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventRetry, Attempt: 1, Function: "f", Class: k8sretry.ClassServer, StatusCode: 503})

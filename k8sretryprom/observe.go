@@ -22,15 +22,15 @@ func (c *Collector) Observe(_ context.Context, e k8sretry.Event) {
 		if e.Attempt > 1 {
 			result = "failed_after_retry"
 		}
-		c.ended(&e, result, e.Stop.String())
+		c.ended(&e, result, e.StopReason.String())
 	case k8sretry.EventRetry:
 		s := c.find(&e)
 		c.retries.WithLabelValues(s.function, s.verb, e.Class.String(), codeName(e.StatusCode)).Inc()
 		c.waited(s, e.Class.String(), e.Delay.Seconds())
 	case k8sretry.EventBreaker:
 		c.breaker.WithLabelValues(e.Breaker.String()).Inc()
-	case k8sretry.EventGate:
-		c.gate.WithLabelValues(gateState(e.Limited)).Inc()
+	case k8sretry.EventLimiter:
+		c.limiter.WithLabelValues(limiterState(e.Limited)).Inc()
 	}
 }
 
@@ -48,7 +48,7 @@ func (c *Collector) ended(e *k8sretry.Event, result, stop string) {
 		s.perCall.Observe(float64(e.Attempt))
 	}
 	if e.Held > 0 {
-		c.waited(s, "gate", e.Held.Seconds())
+		c.waited(s, "limiter", e.Held.Seconds())
 	}
 }
 
@@ -63,7 +63,7 @@ type series struct {
 	perCall          prometheus.Observer
 }
 
-func gateState(limited bool) string {
+func limiterState(limited bool) string {
 	if limited {
 		return "limited"
 	}

@@ -88,7 +88,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 		},
 		{
 			"a budget without a reserve refuses the first retry",
-			failing(k8sretrytest.LostReply()), []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: -1}))},
+			failing(k8sretrytest.LostReply()), []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1}))},
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 1",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 1 attempts",
@@ -100,7 +100,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := k8sretryprom.New()
 				options := append([]k8sretry.Option{
-					k8sretry.ForQuery(), k8sretry.WithJitter(k8sretry.JitterNone), k8sretry.WithLogger(nil),
+					k8sretry.ForRead(), k8sretry.WithJitter(k8sretry.JitterNone), k8sretry.WithLogger(nil),
 					k8sretry.WithName("get_pod"), k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithObserver(c),
 				}, situation.options...)
 
@@ -157,7 +157,7 @@ func TestWhatAlertsAreAboutBeginsAtZero(t *testing.T) {
 	}
 	for _, series := range []string{
 		"k8sretry_calls_total succeeded_after_retry", "k8sretry_calls_total max_retries",
-		"k8sretry_breaker_changes_total open", "k8sretry_gate_changes_total limited",
+		"k8sretry_breaker_changes_total open", "k8sretry_limiter_changes_total limited",
 	} {
 		assert.True(t, at0[series], series)
 	}
@@ -168,7 +168,7 @@ func TestStrangeEvents(t *testing.T) {
 	c := k8sretryprom.New()
 	for kind := range k8sretry.EventKind(8) {
 		c.Observe(t.Context(), k8sretry.Event{
-			Kind: kind, Function: "\xff", Verb: 99, Attempt: -1, Delay: -time.Hour, Held: -1, Class: 99, StatusCode: -7, Stop: 99,
+			Kind: kind, Function: "\xff", Verb: 99, Attempt: -1, Delay: -time.Hour, Held: -1, Class: 99, StatusCode: -7, StopReason: 99,
 			Breaker: 99, Err: errors.New("odd"),
 		})
 	}
@@ -192,7 +192,7 @@ func FuzzObserve(f *testing.F) {
 		c := k8sretryprom.New()
 		c.Observe(t.Context(), k8sretry.Event{
 			Kind: k8sretry.EventKind(kind), Function: function, Verb: k8sretry.Verb(verb), Attempt: attempt, Delay: time.Duration(delay),
-			Held: time.Duration(held), Class: k8sretry.Class(class), StatusCode: code, Stop: k8sretry.Stop(stop), Breaker: k8sretry.BreakerState(stop),
+			Held: time.Duration(held), Class: k8sretry.Class(class), StatusCode: code, StopReason: k8sretry.StopReason(stop), Breaker: k8sretry.BreakerState(stop),
 		})
 		gather(t, c)
 	})

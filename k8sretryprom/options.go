@@ -22,10 +22,10 @@ func WithBreaker(name string, b *k8sretry.Breaker) Option {
 	return func(c *Collector) { put(c.breakers, name, b) }
 }
 
-// WithGate shows the state of a Gate under a name that people know it by. nil takes an
+// WithLimiter shows the state of a Limiter under a name that people know it by. nil takes an
 // earlier one of that name back.
-func WithGate(name string, g *k8sretry.Gate) Option {
-	return func(c *Collector) { put(c.gates, name, g) }
+func WithLimiter(name string, g *k8sretry.Limiter) Option {
+	return func(c *Collector) { put(c.limiters, name, g) }
 }
 
 func put[T any](named map[string]*T, name string, v *T) {

@@ -71,7 +71,7 @@ func functionLabel(name string) string {
 }
 
 func verbLabel(v k8sretry.Verb) string {
-	if v == k8sretry.VerbNone {
+	if v == k8sretry.VerbUnspecified {
 		return "none"
 	}
 	return v.String()

@@ -48,7 +48,7 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(situation.name, func(t *testing.T) {
 			c := k8sretryprom.New()
-			success(t, c, situation.function, k8sretry.VerbNone)
+			success(t, c, situation.function, k8sretry.VerbUnspecified)
 			assert.Equal(t, []string{"attempts_total{function=" + situation.label + ",verb=none} 1"}, values(t, c, "attempts_total"))
 		})
 	}
@@ -120,9 +120,9 @@ func BenchmarkDo(b *testing.B) {
 		name   string
 		policy *k8sretry.Policy
 	}{
-		{"without", k8sretry.New(k8sretry.ForQuery())},
-		{"idle", k8sretry.New(k8sretry.ForQuery(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(idle{}))},
-		{"with", k8sretry.New(k8sretry.ForQuery(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(k8sretryprom.New()))},
+		{"without", k8sretry.NewPolicy(k8sretry.ForRead())},
+		{"idle", k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(idle{}))},
+		{"with", k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(k8sretryprom.New()))},
 	} {
 		b.Run(bench.name, func(b *testing.B) {
 			ctx := b.Context()

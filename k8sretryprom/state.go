@@ -17,16 +17,16 @@ var (
 
 	breakerState = state("k8sretry_breaker_state", "1 for the state that the breaker is in, 0 for the others.", "breaker", "state")
 
-	gateLimited  = state("k8sretry_gate_limited", "1 while the gate limits attempts.", "gate")
-	gateLimit    = state("k8sretry_gate_limit_attempts", "Attempts that may be under way at a time, +Inf without a limit.", "gate")
-	gateInFlight = state("k8sretry_gate_in_flight_attempts", "Attempts that are under way.", "gate")
-	gateWaiting  = state("k8sretry_gate_waiting_calls", "Calls that wait in line.", "gate")
-	gateRest     = state("k8sretry_gate_rest_seconds", "Time for which no attempt will start.", "gate")
-	gatePace     = state("k8sretry_gate_pace_attempts_per_second", "Attempts that may start in a second, +Inf without a limit.", "gate")
+	limiterLimited  = state("k8sretry_limiter_limited", "1 while the limiter limits attempts.", "limiter")
+	limiterLimit    = state("k8sretry_limiter_limit_attempts", "Attempts that may be under way at a time, +Inf without a limit.", "limiter")
+	limiterInFlight = state("k8sretry_limiter_in_flight_attempts", "Attempts that are under way.", "limiter")
+	limiterWaiting  = state("k8sretry_limiter_waiting_calls", "Calls that wait in line.", "limiter")
+	limiterRest     = state("k8sretry_limiter_rest_seconds", "Time for which no attempt will start.", "limiter")
+	limiterPace     = state("k8sretry_limiter_pace_attempts_per_second", "Attempts that may start in a second, +Inf without a limit.", "limiter")
 
 	states = []*prometheus.Desc{
 		budgetRemaining, budgetTime, budgetRetries, breakerState,
-		gateLimited, gateLimit, gateInFlight, gateWaiting, gateRest, gatePace,
+		limiterLimited, limiterLimit, limiterInFlight, limiterWaiting, limiterRest, limiterPace,
 	}
 )
 
@@ -53,15 +53,15 @@ func (c *Collector) collectBreakers(out chan<- prometheus.Metric) {
 	}
 }
 
-func (c *Collector) collectGates(out chan<- prometheus.Metric) {
-	for name, g := range c.gates {
+func (c *Collector) collectLimiters(out chan<- prometheus.Metric) {
+	for name, g := range c.limiters {
 		s := g.State()
-		out <- gauge(gateLimited, truth(s.Limited), name)
-		out <- gauge(gateLimit, orUnlimited(float64(s.Limit)), name)
-		out <- gauge(gateInFlight, float64(s.InFlight), name)
-		out <- gauge(gateWaiting, float64(s.Waiting), name)
-		out <- gauge(gateRest, s.Rest.Seconds(), name)
-		out <- gauge(gatePace, orUnlimited(s.Pace), name)
+		out <- gauge(limiterLimited, truth(s.Limited), name)
+		out <- gauge(limiterLimit, orUnlimited(float64(s.Limit)), name)
+		out <- gauge(limiterInFlight, float64(s.InFlight), name)
+		out <- gauge(limiterWaiting, float64(s.Waiting), name)
+		out <- gauge(limiterRest, s.Rest.Seconds(), name)
+		out <- gauge(limiterPace, orUnlimited(s.Pace), name)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 3, Ratio: -1, Window: time.Minute})
+		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 3, Ratio: -1, Window: time.Minute})
 		c := k8sretryprom.New(k8sretryprom.WithBudget("cluster", b))
 		assert.Equal(t, []string{"budget_remaining_retries{budget=cluster} 3"},
 			values(t, c, "budget_remaining_retries", "budget_retries_total"))
@@ -58,35 +58,35 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
-func TestGate(t *testing.T) {
+func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := k8sretry.NewGate()
-		c := k8sretryprom.New(k8sretryprom.WithGate("cluster", g))
-		assert.Equal(t, []string{"gate_limit_attempts{gate=cluster} +Inf", "gate_pace_attempts_per_second{gate=cluster} +Inf"},
-			values(t, c, "gate_limited", "gate_limit_attempts", "gate_pace_attempts_per_second", "gate_changes_total"))
+		g := k8sretry.NewLimiter()
+		c := k8sretryprom.New(k8sretryprom.WithLimiter("cluster", g))
+		assert.Equal(t, []string{"limiter_limit_attempts{limiter=cluster} +Inf", "limiter_pace_attempts_per_second{limiter=cluster} +Inf"},
+			values(t, c, "limiter_limited", "limiter_limit_attempts", "limiter_pace_attempts_per_second", "limiter_changes_total"))
 
-		options := k8sretry.New(k8sretry.WithName("f"), k8sretry.WithGate(g), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
+		options := k8sretry.NewPolicy(k8sretry.WithName("f"), k8sretry.WithLimiter(g), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 		refused := func(context.Context) error { return k8sretrytest.ConnectionRefused() }
 		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(0))
-		assert.Subset(t, values(t, c, "gate_limited", "gate_changes_total"),
-			[]string{"gate_changes_total{state=limited} 1", "gate_limited{gate=cluster} 1"})
+		assert.Subset(t, values(t, c, "limiter_limited", "limiter_changes_total"),
+			[]string{"limiter_changes_total{state=limited} 1", "limiter_limited{limiter=cluster} 1"})
 
 		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(3))
-		assert.NotEmpty(t, waitedFor(values(t, c, "wait_seconds_total"), "gate"), "the wait in line")
+		assert.NotEmpty(t, waitedFor(values(t, c, "wait_seconds_total"), "limiter"), "the wait in line")
 
 		for range 20 {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, options)
 		}
-		time.Sleep(time.Minute) // for the ticks of the Gate to end
-		assert.Contains(t, values(t, c, "gate_changes_total"), "gate_changes_total{state=open} 1")
+		time.Sleep(time.Minute) // for the ticks of the Limiter to end
+		assert.Contains(t, values(t, c, "limiter_changes_total"), "limiter_changes_total{state=open} 1")
 	})
 }
 
 func TestOfTwoWithTheSameNameTheLaterWins(t *testing.T) {
-	small, big := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 1}), k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 9})
+	small, big := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1}), k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 9})
 	c := k8sretryprom.New(
 		k8sretryprom.WithBudget("a\xff", small), k8sretryprom.WithBudget("a\xff", big), nil,
-		k8sretryprom.WithBudget("b", small), k8sretryprom.WithBudget("b", nil), k8sretryprom.WithGate("g", nil),
+		k8sretryprom.WithBudget("b", small), k8sretryprom.WithBudget("b", nil), k8sretryprom.WithLimiter("g", nil),
 	)
-	assert.Equal(t, []string{"budget_remaining_retries{budget=a\uFFFD} 9"}, values(t, c, "budget_remaining_retries", "gate_limited"))
+	assert.Equal(t, []string{"budget_remaining_retries{budget=a\uFFFD} 9"}, values(t, c, "budget_remaining_retries", "limiter_limited"))
 }

@@ -100,7 +100,7 @@ func QuotaConflict() error {
 // DisruptionBudget is the answer to an eviction that a PodDisruptionBudget does not
 // allow for now. It is a 429, and not one of overload.
 //
-// Classify: ClassDisruption, not executed.
+// Classify: ClassDisruptionBudget, not executed.
 func DisruptionBudget() error {
 	err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{

@@ -62,7 +62,7 @@ var errorCases = []errorCase{
 	{"webhook failed", k8sretrytest.WebhookFailed, k8sretry.ClassServer, never, 0},
 	{"quota exceeded", k8sretrytest.QuotaExceeded, k8sretry.ClassBlocked, never, 0},
 	{"quota conflict", k8sretrytest.QuotaConflict, k8sretry.ClassServer, never, 0},
-	{"disruption budget", k8sretrytest.DisruptionBudget, k8sretry.ClassDisruption, never, 0},
+	{"disruption budget", k8sretrytest.DisruptionBudget, k8sretry.ClassDisruptionBudget, never, 0},
 	{"connection refused", k8sretrytest.ConnectionRefused, k8sretry.ClassRefused, never, 0},
 	{"connection reset", k8sretrytest.ConnectionReset, k8sretry.ClassConnection, maybe, 0},
 	{"lost reply", k8sretrytest.LostReply, k8sretry.ClassConnection, maybe, 0},

@@ -10,7 +10,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-func ExampleStatus() {
+func ExampleStatusSubresource() {
 	err := k8sretrytest.Status(503)
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
@@ -97,7 +97,7 @@ func ExampleDisruptionBudget() {
 	fmt.Println(v.Class, v.Outcome)
 	// Output:
 	// Cannot evict pod as it would violate the pod's disruption budget.
-	// disruption not_executed
+	// disruption_budget not_executed
 }
 
 func ExampleConnectionRefused() {

@@ -20,7 +20,7 @@ import (
 
 var (
 	ctx  = context.Background()
-	fast = k8sretry.New(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithJitter(k8sretry.JitterNone))
+	fast = k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithJitter(k8sretry.JitterNone))
 )
 
 // getPod is code under test.
@@ -91,7 +91,7 @@ func ExampleFaults_LoseNext() {
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {
 		_, err := clientset.CoreV1().Pods("default").Create(ctx, pod("web-0"), metav1.CreateOptions{})
 		return err
-	}, k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbCreate))
+	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))
 	fmt.Println(errors.Is(err, k8sretry.ErrOutcomeUnknown))
 
 	_, err = clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})

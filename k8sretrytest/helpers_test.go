@@ -76,7 +76,7 @@ func (l *listening) Errorf(format string, a ...any) {
 }
 
 var (
-	quick = k8sretry.New(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithJitter(k8sretry.JitterNone))
+	quick = k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithJitter(k8sretry.JitterNone))
 	exact = k8sretry.WithJitter(k8sretry.JitterNone)
 )
 

@@ -86,9 +86,9 @@ func (r *Recorder) AssertSucceeded(t testing.TB) bool {
 
 // AssertStopped fails the test if the last call has not ended for the reason given.
 // It reports whether it has, and lets the test go on.
-func (r *Recorder) AssertStopped(t testing.TB, want k8sretry.Stop) bool {
+func (r *Recorder) AssertStopped(t testing.TB, want k8sretry.StopReason) bool {
 	t.Helper()
-	if e := r.Last(); e.Kind != k8sretry.EventFailure || e.Stop != want {
+	if e := r.Last(); e.Kind != k8sretry.EventFailure || e.StopReason != want {
 		t.Errorf("the last call has not stopped with %v%s", want, r.story())
 		return false
 	}

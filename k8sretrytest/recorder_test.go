@@ -80,15 +80,15 @@ func TestALongStoryIsCut(t *testing.T) {
 	assert.Contains(t, l.said[0], "retries: 0, want 1:\n  (30 earlier events)\n")
 }
 
-// A new state of a gate is no end of the call that brought it about.
+// A new state of a limiter is no end of the call that brought it about.
 func TestStoryOfANewState(t *testing.T) {
 	var seen k8sretrytest.Recorder
 	err := k8sretry.Run(t.Context(), func(context.Context) error { return k8sretrytest.TooManyRequests(0) },
-		k8sretry.WithName("get"), k8sretry.WithGate(k8sretry.NewGate()), k8sretry.WithObserver(&seen), k8sretry.WithMaxRetries(0))
+		k8sretry.WithName("get"), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen), k8sretry.WithMaxRetries(0))
 	assert.Error(t, err)
 	var l listening
 	assert.False(t, seen.AssertSucceeded(&l))
 	require.Len(t, l.said, 1)
-	assert.Contains(t, l.said[0], "get attempt 1: k8s_api_gate_limiting: ")
+	assert.Contains(t, l.said[0], "get attempt 1: k8s_api_limiter_limiting: ")
 	assert.Contains(t, l.said[0], "get attempt 1: throttled, stopped (max_retries): ")
 }

@@ -32,8 +32,8 @@ func what(e k8sretry.Event) string {
 		return fmt.Sprintf("%v, again in %v: %v", e.Class, e.Delay, e.Err)
 	case k8sretry.EventSuccess:
 		return "success"
-	case k8sretry.EventBreaker, k8sretry.EventGate:
+	case k8sretry.EventBreaker, k8sretry.EventLimiter:
 		return fmt.Sprintf("%s: %v", e.Name(), e.Err)
 	}
-	return fmt.Sprintf("%v, stopped (%v): %v", e.Class, e.Stop, e.Err)
+	return fmt.Sprintf("%v, stopped (%v): %v", e.Class, e.StopReason, e.Err)
 }

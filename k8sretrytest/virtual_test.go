@@ -36,7 +36,7 @@ type Scaler struct {
 }
 
 func (s Scaler) Scale(ctx context.Context, name string, replicas int32) error {
-	opts := append([]k8sretry.Option{k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, s.Retry...)
+	opts := append([]k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, s.Retry...)
 	return k8sretry.Run(ctx, func(ctx context.Context) error {
 		deployments := s.Clientset.AppsV1().Deployments("default")
 		d, err := deployments.Get(ctx, name, metav1.GetOptions{})

@@ -10,7 +10,7 @@
 // 2000 clients make calls in an open loop: when they call depends on the seed alone, not
 // on what becomes of their calls. A call makes up to five retries after 2 s to 30 s, and
 // an attempt may take 10 s. The clients are spread over 20 processes or over 2000. What a
-// library lets its calls share (a gate, a budget, a breaker) is shared in a process.
+// library lets its calls share (a limiter, a budget, a breaker) is shared in a process.
 //
 // The server answers 200 requests per second, one after the other, first come, first
 // served, and goes on with those whose clients have left. Its queue holds what it

@@ -96,7 +96,7 @@ func requestLogger(ctx context.Context) *zap.Logger {
 	return logger // nil, where there is none: then it is zap.L()
 }
 
-var policy = k8sretry.New(k8sretry.ForQuery(), k8sretry.WithContextLogger(requestLogger))
+var policy = k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithContextLogger(requestLogger))
 
 func TestZapInTheContext(t *testing.T) {
 	global := globally(t)
@@ -120,7 +120,7 @@ func TestSlog(t *testing.T) {
 	os.Stderr = file
 
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
-	policy := k8sretry.New(k8sretry.ForQuery(), k8sretry.WithObserver(k8sretry.SlogObserver(logger)), k8sretry.WithLogger(nil))
+	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithObserver(k8sretry.SlogObserver(logger)), k8sretry.WithLogger(nil))
 
 	miss(t.Context(), policy)
 	written, err := os.ReadFile(file.Name())
@@ -156,8 +156,8 @@ func decode(t *testing.T, out *bytes.Buffer) (lines []map[string]any) {
 // Both ways lead to the same lines, in which the fields of the reconcile stand beside
 // those of the event.
 func TestControllersWithZap(t *testing.T) {
-	byZap := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithContextLogger(reconcileLogger))
-	byLogr := k8sretry.New(k8sretry.ForMutation(),
+	byZap := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithContextLogger(reconcileLogger))
+	byLogr := k8sretry.NewPolicy(k8sretry.ForWrite(),
 		k8sretry.WithObserver(k8sretry.ContextSlogObserver(logr.FromContextAsSlogLogger)), k8sretry.WithLogger(nil))
 	for name, policy := range map[string]*k8sretry.Policy{"WithContextLogger": byZap, "ContextSlogObserver": byLogr} {
 		t.Run(name, func(t *testing.T) {
@@ -181,7 +181,7 @@ func TestControllersWithZap(t *testing.T) {
 	}
 
 	t.Run("the page's words", func(t *testing.T) {
-		policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithContextLogger(reconcileLogger))
+		policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithContextLogger(reconcileLogger))
 
 		set.Reset()
 		miss(t.Context(), policy)
@@ -194,7 +194,7 @@ func TestControllersWithZap(t *testing.T) {
 }
 
 func TestControllersWithAnyLogger(t *testing.T) {
-	policy := k8sretry.New(k8sretry.ForMutation(),
+	policy := k8sretry.NewPolicy(k8sretry.ForWrite(),
 		k8sretry.WithObserver(k8sretry.ContextSlogObserver(logr.FromContextAsSlogLogger)), k8sretry.WithLogger(nil))
 
 	var out bytes.Buffer
@@ -245,7 +245,7 @@ func TestFewerLines(t *testing.T) {
 func TestMoreThanOneListener(t *testing.T) {
 	metrics, traces := new(k8sretrytest.Recorder), new(k8sretrytest.Recorder)
 
-	both := k8sretry.Observers(metrics, traces)
+	both := k8sretry.MultiObserver(metrics, traces)
 
 	miss(t.Context(), k8sretry.WithObserver(both))
 	assert.Len(t, metrics.Events(), 1)

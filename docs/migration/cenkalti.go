@@ -25,5 +25,5 @@ func cenkaltiBefore(ctx context.Context, clientset kubernetes.Interface, name st
 func cenkaltiAfter(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
 	return k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
 		return clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
-	}, k8sretry.ForQuery(), k8sretry.WithInitialDelay(500*time.Millisecond), k8sretry.WithMultiplier(1.5), k8sretry.WithMaxElapsed(time.Minute))
+	}, k8sretry.ForRead(), k8sretry.WithInitialDelay(500*time.Millisecond), k8sretry.WithMultiplier(1.5), k8sretry.WithMaxElapsed(time.Minute))
 }

@@ -24,7 +24,7 @@ func onErrorBefore(ctx context.Context, clientset kubernetes.Interface, name str
 }
 
 func onErrorAfter(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
-	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForQuery())
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
 	return get(ctx, name, metav1.GetOptions{})
 }
 
@@ -45,7 +45,7 @@ func onConflictAfter(ctx context.Context, clientset kubernetes.Interface) error 
 	_, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "totals", func(totals *corev1.ConfigMap) error {
 		countRun(totals)
 		return nil
-	}, k8sretry.ForMutation())
+	}, k8sretry.ForWrite())
 	return err
 }
 

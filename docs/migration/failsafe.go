@@ -30,5 +30,5 @@ func failsafeBefore(ctx context.Context, clientset kubernetes.Interface, name st
 func failsafeAfter(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
 	return k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
 		return clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
-	}, k8sretry.ForQuery())
+	}, k8sretry.ForRead())
 }

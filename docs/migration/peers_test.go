@@ -182,7 +182,7 @@ func TestAScheduleOfSethvargoIsUsedUp(t *testing.T) {
 		}
 		assert.Equal(t, 5, attempts, "4 for the first call, 1 for the second")
 
-		policy, attempts := k8sretry.New(k8sretry.WithMaxRetries(3)), 0
+		policy, attempts := k8sretry.NewPolicy(k8sretry.WithMaxRetries(3)), 0
 		for range 2 {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { attempts++; return k8sretrytest.Status(503) }, policy)
 		}
@@ -202,7 +202,7 @@ func TestFailsafeAround(t *testing.T) {
 				case <-ctx.Done():
 				}
 				return answer, err
-			}, k8sretry.ForQuery())
+			}, k8sretry.ForRead())
 		}
 		var mu sync.Mutex
 		calls := 0

@@ -23,6 +23,6 @@ func retryablehttpBefore(config *rest.Config) (kubernetes.Interface, error) {
 }
 
 func retryablehttpAfter(config *rest.Config) (kubernetes.Interface, error) {
-	config.Wrap(k8sretry.Transport(k8sretry.ForQuery()))
+	config.Wrap(k8sretry.Transport(k8sretry.ForRead()))
 	return kubernetes.NewForConfig(config)
 }

@@ -26,5 +26,5 @@ func sethvargoBefore(ctx context.Context, clientset kubernetes.Interface, name s
 func sethvargoAfter(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
 	return k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
 		return clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
-	}, k8sretry.ForQuery())
+	}, k8sretry.ForRead())
 }

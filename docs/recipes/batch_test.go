@@ -33,7 +33,7 @@ const (
 func label(ctx context.Context, clientset kubernetes.Interface, namespace string, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // less than activeDeadlineSeconds, to have the last word
 	defer cancel()
-	policy := k8sretry.New(k8sretry.ForMaintenance(), k8sretry.WithMaxElapsed(4*time.Minute), k8sretry.WithAttemptTimeout(30*time.Second))
+	policy := k8sretry.NewPolicy(k8sretry.ForMaintenance(), k8sretry.WithMaxElapsed(4*time.Minute), k8sretry.WithAttemptTimeout(30*time.Second))
 
 	configMaps := clientset.CoreV1().ConfigMaps(namespace)
 	list, err := k8sretry.Wrap1(configMaps.List, policy, k8sretry.WithVerb(k8sretry.VerbList))(ctx, metav1.ListOptions{})

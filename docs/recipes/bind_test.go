@@ -32,7 +32,7 @@ func bind(ctx context.Context, clientset kubernetes.Interface, pod *corev1.Pod, 
 	}
 	now, lookErr := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
 		return pods.Get(ctx, pod.Name, metav1.GetOptions{})
-	}, k8sretry.ForQuery())
+	}, k8sretry.ForRead())
 	if lookErr == nil && now.UID == pod.UID && now.Spec.NodeName == node {
 		return nil
 	}

@@ -36,7 +36,7 @@ func clientsets(config *rest.Config) (work, election kubernetes.Interface, err e
 		return nil, nil, err
 	}
 	retrying := rest.CopyConfig(config)
-	retrying.Wrap(k8sretry.Transport(k8sretry.ForMutation()))
+	retrying.Wrap(k8sretry.Transport(k8sretry.ForWrite()))
 	work, err = kubernetes.NewForConfig(retrying)
 	return work, election, err
 }
@@ -91,7 +91,7 @@ func TestLeadershipEndsTheWork(t *testing.T) {
 		go func() {
 			_ = lead(ctx, clientset, "a", func(ctx context.Context) {
 				_, err := k8sretry.Do(ctx, func(context.Context) (int, error) { return 0, k8sretrytest.Status(503) },
-					k8sretry.ForMutation(), k8sretry.WithMaxDelay(time.Hour), k8sretry.WithMaxRetries(99))
+					k8sretry.ForWrite(), k8sretry.WithMaxDelay(time.Hour), k8sretry.WithMaxRetries(99))
 				worked <- err
 			})
 		}()
@@ -123,7 +123,7 @@ func (o *outage) Update(ctx context.Context, record resourcelock.LeaderElectionR
 type retrying struct{ resourcelock.Interface }
 
 func (r retrying) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	return k8sretry.Run(ctx, func(ctx context.Context) error { return r.Interface.Update(ctx, record) }, k8sretry.ForMutation(), exact)
+	return k8sretry.Run(ctx, func(ctx context.Context) error { return r.Interface.Update(ctx, record) }, k8sretry.ForWrite(), exact)
 }
 
 // The server is away from the first renewal on, for two and a half seconds.

@@ -25,7 +25,7 @@ import (
 
 // inReconcile waits in the call for what passes within seconds. All else comes round
 // again by the queue, which gives the worker to another object meanwhile.
-var inReconcile = k8sretry.New(
+var inReconcile = k8sretry.NewPolicy(
 	k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(500*time.Millisecond), k8sretry.WithMaxDelay(2*time.Second),
 	k8sretry.WithMaxRetryAfter(2*time.Second), k8sretry.WithAttemptTimeout(10*time.Second),
 )

@@ -42,7 +42,7 @@ func reason(e k8sretry.Event) string {
 		return "connection lost"
 	case k8sretry.ClassTimeout:
 		return "no answer in time"
-	case k8sretry.ClassDisruption:
+	case k8sretry.ClassDisruptionBudget:
 		return "a disruption budget allows no eviction"
 	}
 	return "server trouble"
@@ -52,7 +52,7 @@ func reason(e k8sretry.Event) string {
 func show(ctx context.Context, clientset kubernetes.Interface, name string, out io.Writer, opts ...k8sretry.Option) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
-	policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithObserver(progress{out}))
+	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithObserver(progress{out}))
 	pod, err := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, append(opts, policy)...)(ctx, name, metav1.GetOptions{})
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -70,7 +70,7 @@ func TestProgress(t *testing.T) {
 		faults.FailNext(1, "get", "pods", k8sretrytest.Status(503))
 		faults.FailNext(1, "get", "pods", k8sretrytest.TooManyRequests(20*time.Second))
 		var out strings.Builder
-		policy := k8sretry.New(k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithObserver(progress{&out}), exact)
+		policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithObserver(progress{&out}), exact)
 		_, err := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, policy)(t.Context(), "web-0", metav1.GetOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, `waiting 1s: server not reached (attempt 2 of 6)

@@ -26,7 +26,7 @@ func startOperator(client dynamic.Interface, logger *zap.Logger, namespace strin
 		databases:   client.Resource(service.DatabaseResource).Namespace(namespace),
 		opsRequests: client.Resource(service.OpsRequestResource).Namespace(namespace),
 		namespace:   namespace,
-		retry:       k8sretry.New(k8sretry.ForBackground(), k8sretry.WithLogger(logger)),
+		retry:       k8sretry.NewPolicy(k8sretry.ForBackground(), k8sretry.WithLogger(logger)),
 	}
 	go func() {
 		defer close(ended)

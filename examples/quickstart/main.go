@@ -76,7 +76,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	// What all calls share. A policy is an option itself, and the later option
 	// wins: the delays of the presets, 1 s and 2 s to begin with, are shortened
 	// here so that the show ends in a few seconds.
-	common := k8sretry.New(
+	common := k8sretry.NewPolicy(
 		k8sretry.WithLogger(logger),
 		k8sretry.WithObserver(story),
 		k8sretry.WithInitialDelay(shortDelay),
@@ -87,10 +87,10 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	// call the result as you would have called the method. The verb says what may be
 	// repeated when nobody knows what became of an attempt.
 	configMaps := clients.CoreV1().ConfigMaps(o.namespace)
-	get := k8sretry.Wrap2(configMaps.Get, k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbGet), common)
-	list := k8sretry.Wrap1(configMaps.List, k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbList), common)
-	create := k8sretry.Wrap2(configMaps.Create, k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbCreate), common)
-	remove := k8sretry.WrapRun2(configMaps.Delete, k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbDelete), common)
+	get := k8sretry.Wrap2(configMaps.Get, k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbGet), common)
+	list := k8sretry.Wrap1(configMaps.List, k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbList), common)
+	create := k8sretry.Wrap2(configMaps.Create, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate), common)
+	remove := k8sretry.WrapRun2(configMaps.Delete, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete), common)
 
 	name := "k8sretry-quickstart-" + rand.String(5)
 	defer cleanUp(configMaps.Delete, failures, name)
@@ -111,7 +111,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	story.end(err, "k8s_api_call_failed_non_retryable", 1)
 	story.check(apierrors.IsNotFound(err), "apierrors.IsNotFound(err) is true: the error is the server's own")
 
-	story.begin("list ConfigMaps", "the server fails for longer than ForQuery has patience")
+	story.begin("list ConfigMaps", "the server fails for longer than ForRead has patience")
 	failures.Script(tinykube.Match{Verb: "list"}, tinykube.Fail(503), tinykube.Fail(503), tinykube.Fail(504), tinykube.Fail(500))
 	_, err = list(ctx, metav1.ListOptions{Limit: 1})
 	story.end(err, "k8s_api_call_failed_max_retries", 4)
@@ -124,7 +124,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	_, err = k8sretry.Do(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return dynamicClient.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(o.namespace).
 			Patch(ctx, name, types.MergePatchType, []byte(`{"data":{"colour":"green"}}`), metav1.PatchOptions{})
-	}, k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbPatch), common, k8sretry.WithName("paintConfigMap"))
+	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbPatch), common, k8sretry.WithName("paintConfigMap"))
 	story.end(err, "k8s_api_call_succeeded_after_retry", 2)
 
 	story.begin("delete it", "the server stumbles")

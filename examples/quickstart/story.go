@@ -125,7 +125,7 @@ func (s *story) summary(log string) {
 	_ = table.Flush()
 	fmt.Fprintf(s.out, `
 The waits are shortened for this show: they begin at %.1f s. The presets, as they are,
-wait 1, 2, 4 s (ForQuery: get, list) and 2, 4, 8, 16, 30 s (ForMutation: create, patch, delete).
+wait 1, 2, 4 s (ForRead: get, list) and 2, 4, 8, 16, 30 s (ForWrite: create, patch, delete).
 
 The log is in %s, a JSON object a line. Ask it; behind each #, what it will say:
 

@@ -24,18 +24,18 @@ import (
 )
 
 // observed is the databases service twice, behind a breaker with a budget and behind a
-// gate: each would take the other's work away.
+// limiter: each would take the other's work away.
 type observed struct {
 	handlers []http.Handler
 	metrics  http.Handler
 }
 
 func newObserved(config *rest.Config) (*observed, error) {
-	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{Reserve: 5, Ratio: 0.3, Window: 5 * time.Second})
-	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{Failures: 10, Window: 3 * time.Second, OpenTime: time.Second, MaxOpenTime: 3 * time.Second})
-	gate := k8sretry.NewGate()
+	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 5, Ratio: 0.3, Window: 5 * time.Second})
+	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 10, Window: 3 * time.Second, OpenDuration: time.Second, MaxOpenDuration: 3 * time.Second})
+	limiter := k8sretry.NewLimiter()
 	retries := k8sretryprom.New(
-		k8sretryprom.WithBudget("writers", budget), k8sretryprom.WithBreaker("writers", breaker), k8sretryprom.WithGate("readers", gate),
+		k8sretryprom.WithBudget("writers", budget), k8sretryprom.WithBreaker("writers", breaker), k8sretryprom.WithLimiter("readers", limiter),
 	)
 
 	config = rest.CopyConfig(config)
@@ -53,8 +53,8 @@ func newObserved(config *rest.Config) (*observed, error) {
 		prometheus.Gatherers{registry, legacyregistry.DefaultGatherer}, promhttp.HandlerOpts{EnableOpenMetrics: true},
 	)}
 	for _, guards := range []*k8sretry.Policy{
-		k8sretry.New(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker)),
-		k8sretry.New(k8sretry.WithGate(gate)),
+		k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker)),
+		k8sretry.NewPolicy(k8sretry.WithLimiter(limiter)),
 	} {
 		o.handlers = append(o.handlers, service.New(client, zap.NewNop(), service.Config{
 			RequestTimeout: 8 * time.Second,

@@ -5,7 +5,7 @@
 //	go run ./cmd/fairness            # in e2e/, about 6 minutes
 //	go run ./cmd/fairness -only k8sretry
 //
-// Without markers, and with -only, the table is printed. It fails if k8sretry with a gate
+// Without markers, and with -only, the table is printed. It fails if k8sretry with a limiter
 // left a call without an answer, or had as many requests rejected as anybody else.
 package main
 

@@ -24,7 +24,7 @@ func markdown(rows []row) string {
 	for _, r := range rows {
 		name, mark := r.Name, ""
 		switch {
-		case r.Gated:
+		case r.Limiterd:
 			mark = "**"
 		case r.Bare && !r.Ours:
 			name += ", client-go's own repetitions off"
@@ -35,10 +35,10 @@ func markdown(rows []row) string {
 	return b.String()
 }
 
-// judge says in what k8sretry with a gate was not the best.
+// judge says in what k8sretry with a limiter was not the best.
 func judge(rows []row) (err error) {
 	for _, own := range rows {
-		if !own.Gated {
+		if !own.Limiterd {
 			continue
 		}
 		if own.Served < own.Calls {

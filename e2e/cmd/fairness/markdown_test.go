@@ -12,8 +12,8 @@ import (
 func example() []row {
 	return []row{
 		{fairness.Contender{Name: "peer", Bare: true}, fairness.Result{Calls: 200, Served: 50, Rejected: 900, Accepted: 50, Last: 4 * time.Second}},
-		{fairness.Contender{Name: "k8sretry, no gate", Ours: true}, fairness.Result{Calls: 200, Served: 100, Rejected: 800, Accepted: 100}},
-		{fairness.Contender{Name: "k8sretry", Ours: true, Gated: true}, fairness.Result{Calls: 200, Served: 200, Rejected: 250, Accepted: 200}},
+		{fairness.Contender{Name: "k8sretry, no limiter", Ours: true}, fairness.Result{Calls: 200, Served: 100, Rejected: 800, Accepted: 100}},
+		{fairness.Contender{Name: "k8sretry", Ours: true, Limiterd: true}, fairness.Result{Calls: 200, Served: 200, Rejected: 250, Accepted: 200}},
 	}
 }
 

@@ -23,8 +23,8 @@ type Contender struct {
 	Name string
 	// Ours is true for k8sretry.
 	Ours bool
-	// Gated is true for k8sretry with a Gate.
-	Gated bool
+	// Limiterd is true for k8sretry with a Limiter.
+	Limiterd bool
 	// Bare tells that client-go does not repeat the requests by itself, so that the
 	// loop sees each 429, and keeps to its Retry-After if the library has a way to.
 	Bare bool
@@ -34,7 +34,7 @@ type Contender struct {
 	repeat func(ctx context.Context, call func(context.Context) error) error
 }
 
-// All peers begin with 1 s and end with 10 s, as ForQuery does, have the jitter that
+// All peers begin with 1 s and end with 10 s, as ForRead does, have the jitter that
 // their library offers, and go on for as long as the context lasts.
 const (
 	initialDelay = time.Second
@@ -42,7 +42,7 @@ const (
 )
 
 // Contenders returns everybody who takes part, the peers first. Each is made for one
-// run: the gates are new.
+// run: the limiters are new.
 func Contenders() []Contender {
 	list := []Contender{{Name: "plain client-go (repeats 10 times)", repeat: once}}
 	for _, bare := range []bool{false, true} {
@@ -54,10 +54,10 @@ func Contenders() []Contender {
 		)
 	}
 	return append(list,
-		Contender{Name: "k8sretry, ForQuery, no gate", Ours: true, Bare: true, repeat: ours(k8sretry.ForQuery())},
-		Contender{Name: "k8sretry, ForQuery, WithGate", Ours: true, Gated: true, Bare: true, repeat: ours(k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate()))},
-		Contender{Name: "k8sretry, ForMutation, WithGate", Ours: true, Gated: true, Bare: true, repeat: ours(k8sretry.ForMutation(), k8sretry.WithGate(k8sretry.NewGate()))},
-		Contender{Name: "k8sretry, Transport(ForQuery, WithGate)", Ours: true, Gated: true, prepare: onTransport(k8sretry.ForQuery(), k8sretry.WithGate(k8sretry.NewGate())), repeat: once},
+		Contender{Name: "k8sretry, ForRead, no limiter", Ours: true, Bare: true, repeat: ours(k8sretry.ForRead())},
+		Contender{Name: "k8sretry, ForRead, WithLimiter", Ours: true, Limiterd: true, Bare: true, repeat: ours(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()))},
+		Contender{Name: "k8sretry, ForWrite, WithLimiter", Ours: true, Limiterd: true, Bare: true, repeat: ours(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))},
+		Contender{Name: "k8sretry, Transport(ForRead, WithLimiter)", Ours: true, Limiterd: true, prepare: onTransport(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter())), repeat: once},
 	)
 }
 

@@ -38,7 +38,7 @@ const attemptLimit = time.Second
 // Ours calls through the safe writes and Do. With through, clients have a Transport
 // below as well.
 func Ours(through bool) Caller {
-	return ours{through, k8sretry.New(k8sretry.WithMaxRetries(60), k8sretry.WithInitialDelay(5*time.Millisecond),
+	return ours{through, k8sretry.NewPolicy(k8sretry.WithMaxRetries(60), k8sretry.WithInitialDelay(5*time.Millisecond),
 		k8sretry.WithMaxDelay(250*time.Millisecond), k8sretry.WithAttemptTimeout(attemptLimit))}
 }
 

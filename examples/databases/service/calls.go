@@ -28,14 +28,14 @@ type Calls struct {
 
 // NewCalls decorates the calls. The options come after the presets and win.
 func NewCalls(client dynamic.Interface, namespace string, options ...k8sretry.Option) Calls {
-	own := k8sretry.New(options...)
+	own := k8sretry.NewPolicy(options...)
 	databases := client.Resource(DatabaseResource).Namespace(namespace)
 	opsRequests := client.Resource(OpsRequestResource).Namespace(namespace)
 	return Calls{
 		// No verb: the package documentation tells why this create may be repeated.
 		CreateDatabase: k8sretry.Wrap1(func(ctx context.Context, database *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 			return databases.Create(ctx, database, metav1.CreateOptions{})
-		}, k8sretry.WithName("create_database"), k8sretry.ForMutation(), own),
+		}, k8sretry.WithName("create_database"), k8sretry.ForWrite(), own),
 
 		DeleteDatabase: k8sretry.WrapRun2(func(ctx context.Context, name string, uid types.UID) error {
 			options := metav1.DeleteOptions{}
@@ -43,14 +43,14 @@ func NewCalls(client dynamic.Interface, namespace string, options ...k8sretry.Op
 				options.Preconditions = &metav1.Preconditions{UID: &uid}
 			}
 			return databases.Delete(ctx, name, options)
-		}, k8sretry.WithName("delete_database"), k8sretry.ForMutation(), k8sretry.WithVerb(k8sretry.VerbDelete), own),
+		}, k8sretry.WithName("delete_database"), k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete), own),
 
 		GetDatabaseStatus: k8sretry.Wrap1(func(ctx context.Context, name string) (*unstructured.Unstructured, error) {
 			return databases.Get(ctx, name, metav1.GetOptions{})
-		}, k8sretry.WithName("get_database_status"), k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbGet), own),
+		}, k8sretry.WithName("get_database_status"), k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbGet), own),
 
 		GetOpsRequestStatus: k8sretry.Wrap1(func(ctx context.Context, name string) (*unstructured.Unstructured, error) {
 			return opsRequests.Get(ctx, name, metav1.GetOptions{})
-		}, k8sretry.WithName("get_ops_request_status"), k8sretry.ForQuery(), k8sretry.WithVerb(k8sretry.VerbGet), own),
+		}, k8sretry.WithName("get_ops_request_status"), k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbGet), own),
 	}
 }

@@ -95,7 +95,7 @@ func explain(ctx context.Context, err error) reply {
 // gaveUp reports whether k8sretry stopped on a failure that may pass.
 func gaveUp(err error) bool {
 	var stopped *k8sretry.Error
-	return errors.As(err, &stopped) && stopped.Stop != k8sretry.StopNonRetryable
+	return errors.As(err, &stopped) && stopped.StopReason != k8sretry.StopNonRetryable
 }
 
 // isObjectNotFound tells an object that is not there from an API that is not there,

@@ -20,10 +20,10 @@ type Config struct {
 	// Namespace is where the custom resources are. Default: "default".
 	Namespace string
 	// RequestTimeout is how long a caller waits at most, all retries together.
-	// Default: 90 s, in which ForMutation finds room for all its waits.
+	// Default: 90 s, in which ForWrite finds room for all its waits.
 	RequestTimeout time.Duration
 	// Retry is set on top of the presets of all calls, such as shorter delays.
-	// Default: the presets as they are, ForMutation and ForQuery.
+	// Default: the presets as they are, ForWrite and ForRead.
 	Retry []k8sretry.Option
 }
 

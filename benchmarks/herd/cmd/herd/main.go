@@ -4,9 +4,9 @@
 //	go run ./cmd/herd                                  # all scenarios: tables
 //	go run ./cmd/herd -write                           # RESULTS.md and pictures/
 //	go run ./cmd/herd -check                           # says which targets are reached
-//	go run ./cmd/herd -scenario S2 -contender gate     # some of it
+//	go run ./cmd/herd -scenario S2 -contender limiter     # some of it
 //	go run ./cmd/herd -scenario S2 -contender 'k8sretry$' -series -processes 20
-//	go run ./cmd/herd -exact -scenario S4 -contender 'gate$'   # the same each time
+//	go run ./cmd/herd -exact -scenario S4 -contender 'limiter$'   # the same each time
 //
 // Time is virtual. The calls and the server follow from the seed; the delays of the
 // libraries do not, because they draw from generators that nobody can seed. So two runs

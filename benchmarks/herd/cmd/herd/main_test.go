@@ -28,7 +28,7 @@ func TestFlags(t *testing.T) {
 	s, err = with("-check", "-scenario", "S3,S4")
 	require.NoError(t, err)
 	assert.Equal(t, 3, s.runs)
-	assert.Equal(t, []string{"k8sretry gate$"}, s.contenders)
+	assert.Equal(t, []string{"k8sretry limiter$"}, s.contenders)
 	assert.True(t, s.wants("S4"))
 	assert.False(t, s.wants("S2"))
 	s, err = with("-write", "-runs", "1")

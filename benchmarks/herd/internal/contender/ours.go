@@ -17,29 +17,29 @@ type Variant struct {
 }
 
 // Champion is the variant that has to reach the targets.
-const Champion = "k8sretry gate"
+const Champion = "k8sretry limiter"
 
 // Ours lists the variants. The one place where a new one comes in.
 func Ours() []Variant {
 	return []Variant{
 		{"k8sretry", nil},
-		{"k8sretry gate", shared(gate)},
+		{"k8sretry limiter", shared(limiter)},
 		{"k8sretry budget", shared(budget)},
 		{"k8sretry breaker", shared(breaker)},
-		{"k8sretry gate and budget", shared(gate, budget)},
-		{"k8sretry gate and breaker", shared(gate, breaker)},
-		{"k8sretry gate with 5 s at most", shared(gate, impatient)},
+		{"k8sretry limiter and budget", shared(limiter, budget)},
+		{"k8sretry limiter and breaker", shared(limiter, breaker)},
+		{"k8sretry limiter with 5 s at most", shared(limiter, impatient)},
 	}
 }
 
-func gate() k8sretry.Option { return k8sretry.WithGate(k8sretry.NewGate()) }
+func limiter() k8sretry.Option { return k8sretry.WithLimiter(k8sretry.NewLimiter()) }
 func budget() k8sretry.Option {
 	return k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{}))
 }
 func breaker() k8sretry.Option {
 	return k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))
 }
-func impatient() k8sretry.Option { return k8sretry.WithMaxWait(5 * time.Second) }
+func impatient() k8sretry.Option { return k8sretry.WithMaxQueueTime(5 * time.Second) }
 
 func shared(makers ...func() k8sretry.Option) func() []k8sretry.Option {
 	return func() []k8sretry.Option {
@@ -53,11 +53,11 @@ func shared(makers ...func() k8sretry.Option) func() []k8sretry.Option {
 
 // Policy is that of a new process.
 func (v Variant) Policy() *k8sretry.Policy {
-	opts := []k8sretry.Option{k8sretry.ForMutation(), k8sretry.WithName("herd"), k8sretry.WithAttemptTimeout(perAttempt)}
+	opts := []k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithName("herd"), k8sretry.WithAttemptTimeout(perAttempt)}
 	if v.Shared != nil {
 		opts = append(opts, v.Shared()...)
 	}
-	return k8sretry.New(opts...)
+	return k8sretry.NewPolicy(opts...)
 }
 
 func (v Variant) contender() Contender {

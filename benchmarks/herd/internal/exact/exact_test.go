@@ -23,13 +23,13 @@ func TestSameSeedSameRun(t *testing.T) {
 		return out.String(), errOut.String(), code
 	}
 	herd := func(seed string) string {
-		out, errOut, code := run("-scenario", "S4", "-contender", "k8sretry gate$", "-load", "0.1", "-processes", "20", "-series", "-seed", seed)
+		out, errOut, code := run("-scenario", "S4", "-contender", "k8sretry limiter$", "-load", "0.1", "-processes", "20", "-series", "-seed", seed)
 		assert.Zero(t, code)
 		assert.Empty(t, errOut)
 		return out
 	}
 	first := herd("1")
-	assert.Contains(t, first, "**k8sretry gate**")
+	assert.Contains(t, first, "**k8sretry limiter**")
 	assert.Equal(t, first, herd("1"))
 	assert.NotEqual(t, first, herd("2"))
 

@@ -25,7 +25,7 @@ var shown = []string{
 	"Throttling (429)",
 	"Time lost waiting",
 	"Breakers",
-	"Gates: who waits",
+	"Limiters: who waits",
 }
 
 func main() {
