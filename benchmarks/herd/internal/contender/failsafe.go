@@ -35,7 +35,7 @@ func failsafePeers() []Contender {
 		peer("breaker", rateBreaker),
 		peer("eager breaker", eagerBreaker),
 		peer("throttler", throttler),
-		peer("adaptiveLimiter", adaptiveLimiter),
+		peer("limiter", adaptiveLimiter),
 		peer("queue", queue),
 		peer("queue and breaker", queue, rateBreaker),
 		peer("queue and eager breaker", queue, eagerBreaker),
@@ -46,7 +46,7 @@ func throttler() policy { return adaptivethrottler.NewBuilder[any]().HandleIf(fa
 
 func adaptiveLimiter() policy { return adaptivelimiter.NewWithDefaults[any]() }
 
-// queue is the adaptiveLimiter with room for all to wait, for as long as a call may take.
+// queue is the limiter with room for all to wait, for as long as a call may take.
 func queue() policy {
 	return adaptivelimiter.NewBuilder[any]().WithQueueing(1000, 2000).WithMaxWaitTime(2 * time.Minute).Build()
 }
