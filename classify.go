@@ -100,7 +100,9 @@ func Classify(err error) (v Verdict) {
 	return v
 }
 
-func (v *Verdict) set(m *meaning) { v.Class, v.Outcome, v.Detail = m.class, m.outcome, m.detail }
+func (v *Verdict) set(m *meaning) {
+	v.Class, v.Outcome, v.flags, v.Detail = m.class, m.outcome, m.flags, m.detail
+}
 
 func classifyChain(err error, v *Verdict) (inner *Error) {
 	if err == nil {
@@ -112,22 +114,25 @@ func classifyChain(err error, v *Verdict) (inner *Error) {
 	switch {
 	case status != nil: // no need to weigh one meaning against others
 		v.set(judgeStatus(status))
+		v.flags |= answered
 		v.StatusCode, v.RetryAfter = int(status.Code), retryAfter(status)
 	case members == nil: // nor here
 		m := judgeNetwork(end, &t)
 		if m == nil {
 			m = &meansUnknown
 		}
-		v.Class, v.Outcome, v.Detail = m.class, t.limit(m.outcome), m.detail
+		v.Class, v.Outcome, v.flags, v.Detail = m.class, t.limit(m.outcome), m.flags, m.detail
 	default:
 		w.weigh(nil, members, end, &t)
 		if w.worst == nil {
 			w.add(&meansUnknown, meansUnknown.outcome, 0)
 		}
 		v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail = w.worst.class, w.outcome, w.code, w.retryAfter, w.worst.detail
+		v.flags = w.flags()
 	}
 	if inner := w.inner; inner != nil && inner.Attempts == 0 && (inner.StopReason == StopBreakerOpen || inner.StopReason == StopQueueTimeout) {
-		v.Outcome, v.RetryAfter = OutcomeNotExecuted, max(v.RetryAfter, inner.RetryAfter) // nothing was sent; the error is another call's
+		v.Outcome, v.RetryAfter = OutcomeNotExecuted, max(v.RetryAfter, inner.RetryAfter)
+		v.flags &^= answered // nothing was sent; the answer is another call's
 	}
 	return w.inner
 }
@@ -141,13 +146,14 @@ const maxNodes = 4096
 type meaning struct {
 	class   Class
 	outcome Outcome
+	flags   verdictFlags
 	detail  string
 }
 
 var (
-	meansUnknown = meaning{ClassPermanent, OutcomeNotExecuted, "unknown error"}
-	meansTooLong = meaning{ClassPermanent, OutcomeUnknown, "error chain too long"}
-	meansBadURL  = meaning{ClassPermanent, OutcomeNotExecuted, "malformed URL"}
+	meansUnknown = meaning{ClassPermanent, OutcomeNotExecuted, 0, "unknown error"}
+	meansTooLong = meaning{ClassPermanent, OutcomeUnknown, 0, "error chain too long"}
+	meansBadURL  = meaning{ClassPermanent, OutcomeNotExecuted, 0, "malformed URL"}
 )
 
 // quote is a text that decides, and what it means.
@@ -172,6 +178,7 @@ type walk struct {
 	left       int           // nodes that may still be visited
 	inner      *Error        // the first of an inner call
 	status     bool          // there is an API status
+	late       bool          // there is one that may have come after the first object of a deletecollection
 	worst      *meaning      // the least safe of the meanings, nil if there is none
 	code       int           // the code of its status, else of another
 	outcome    Outcome       // the highest of all
@@ -308,6 +315,7 @@ func (w *walk) weigh(status *metav1.Status, members []error, end error, t *trail
 		w.add(m, m.outcome, int(status.Code))
 		w.retryAfter = max(w.retryAfter, retryAfter(status))
 		w.status = true
+		w.late = w.late || m.flags&beforeObjects == 0
 	case members == nil || discovery(end) != nil:
 		if m := judgeNetwork(end, t); m != nil {
 			w.add(m, t.limit(m.outcome), 0)
@@ -341,6 +349,18 @@ func (w *walk) add(m *meaning, o Outcome, code int) {
 		w.code = code
 	}
 	w.outcome = max(w.outcome, o)
+}
+
+// flags are those of the worst meaning. Each status must have come before the first object.
+func (w *walk) flags() verdictFlags {
+	f := w.worst.flags &^ beforeObjects
+	if w.status {
+		f |= answered
+		if !w.late {
+			f |= beforeObjects
+		}
+	}
+	return f
 }
 
 // severity orders the classes by how firmly they forbid another attempt.

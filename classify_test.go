@@ -218,6 +218,11 @@ func TestEndlessChainsEnd(t *testing.T) {
 	assert.Equal(t, server, k8sretry.Classify(&several{append(make([]error, 1000), failure(503, "", ""))}).Class, "1000 members are no reason to give up")
 }
 
+// exported is v with its exported fields alone, to compare it with a literal.
+func exported(v k8sretry.Verdict) k8sretry.Verdict {
+	return k8sretry.Verdict{Class: v.Class, Outcome: v.Outcome, StatusCode: v.StatusCode, RetryAfter: v.RetryAfter, Detail: v.Detail}
+}
+
 // Of several errors the least safe stands.
 func TestJoinedErrors(t *testing.T) {
 	reset := &net.OpError{Op: "read", Err: syscall.ECONNRESET}
@@ -245,7 +250,7 @@ func TestJoinedErrors(t *testing.T) {
 		{"the caller's error says nothing", errors.New("mine"), failure(503, "", ""), server, maybe, 503, 0},
 	} {
 		for order, err := range map[string]error{"": errors.Join(c.a, c.b), " (reversed)": aggregate(c.b, c.a)} {
-			v := k8sretry.Classify(err)
+			v := exported(k8sretry.Classify(err))
 			v.Detail = ""
 			assert.Equal(t, k8sretry.Verdict{Class: c.class, Outcome: c.outcome, StatusCode: c.code, RetryAfter: c.after}, v, c.name+order)
 		}

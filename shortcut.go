@@ -68,6 +68,7 @@ func classify(err error, v *Verdict) (inner *Error) {
 		m = judgeStatus(s)
 	}
 	v.set(m)
+	v.flags |= answered
 	return nil
 }
 

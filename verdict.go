@@ -91,6 +91,24 @@ func (o Outcome) String() string {
 	return "invalid"
 }
 
+// verdictFlags are what decisions need beyond the exported fields of a Verdict. Classify sets
+// them with the meaning of the error; a Verdict that a caller has made has none.
+type verdictFlags uint8
+
+const (
+	// answered: the verdict is about an API status.
+	answered verdictFlags = 1 << iota
+	// beforeObjects: the API status was sent before the first object of a deletecollection
+	// was looked at. The server deletes the objects one by one and asks admission about
+	// each (k8s.io/apiserver/pkg/registry/generic/registry/store.go), so what a webhook
+	// denies may be the last of many. The failures before that are those of authentication,
+	// authorization, overload, discovery, proxies, and of requests that cannot be read.
+	beforeObjects
+	// beside: something beside the server failed, such as a webhook or a backend. The
+	// failure says nothing about the health of the server.
+	beside
+)
+
 // Verdict is what one error means. It is a plain value.
 type Verdict struct {
 	// Class says what the failure means.
@@ -98,6 +116,7 @@ type Verdict struct {
 	// Outcome says what the server did, judged by this error alone and for a
 	// call that writes: a read never changes anything.
 	Outcome Outcome
+	flags   verdictFlags
 	// StatusCode is the code of the API status in the error, 0 if there is none.
 	StatusCode int
 	// RetryAfter is how long the server asked the caller to wait, 0 if it did not say.
@@ -133,6 +152,11 @@ func (v *Verdict) retryable(verb Verb) bool {
 		return verb == VerbUnspecified || verb.reads()
 	}
 }
+
+// beforeAnyObject reports whether a failure of a deletecollection, by which nothing was
+// executed, came before its first object was deleted. A caller that says of a call that
+// nothing was executed means the whole of it.
+func (v *Verdict) beforeAnyObject() bool { return v.flags&(answered|beforeObjects) != answered }
 
 // transient reports whether failures of this class pass by themselves.
 func (c Class) transient() bool {

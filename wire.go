@@ -237,11 +237,11 @@ func (w *wire) correct(v *Verdict) {
 	unseen := s.requests > 0 && connected > w.carried.Load() // by the Transport
 	switch {
 	case v.StatusCode == 0 && s.notTaken:
-		v.Class, v.Outcome, v.Detail = ClassConnection, OutcomeNotExecuted, "request not taken by the server"
+		v.Class, v.Outcome, v.flags, v.Detail = ClassConnection, OutcomeNotExecuted, 0, "request not taken by the server"
 	case s.pure && v.Class.transient():
 		v.Outcome = OutcomeNotExecuted
 		if s.many {
-			v.Detail = nothingStored // whatever it says of one object
+			v.flags, v.Detail = v.flags|beforeObjects, "dry run, nothing is stored" // whatever it says of one object
 		}
 	case v.Outcome == OutcomeUnknown && v.StatusCode == 0 && asked > 0 && connected == 0:
 		v.Outcome, v.Detail = OutcomeNotExecuted, "no connection was obtained"
