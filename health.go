@@ -16,7 +16,7 @@ const (
 func (v *Verdict) health() health {
 	switch v.Class {
 	case ClassServer, ClassTimeout:
-		if v.flags&beside != 0 {
+		if v.flags&besideServer != 0 {
 			return unsaid
 		}
 		if v.Class == ClassServer {

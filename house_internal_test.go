@@ -20,9 +20,9 @@ import (
 var mayImport = map[string][]string{
 	"classify.go":         {"k8s.io/apimachinery/"},
 	"classify_status.go":  {"k8s.io/apimachinery/"},
+	"classify_walk.go":    {"k8s.io/apimachinery/"},
 	"classify_network.go": {"k8s.io/apimachinery/", "golang.org/x/net/http2"},
 	"errortype.go":        {"k8s.io/apimachinery/"},
-	"shortcut.go":         {"k8s.io/apimachinery/"},
 	"answer.go":           {"k8s.io/apimachinery/"},
 	"body.go":             {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"log_zap.go":          {"go.uber.org/zap"},
