@@ -284,7 +284,7 @@ func TestOwnErrorIsJudgedByTheLastErrorOfTheAPI(t *testing.T) {
 // call says that the breaker shows.
 func TestARefusedCallIsNotExecuted(t *testing.T) {
 	held := k8sretry.Classify(fmt.Errorf("a: %w", &k8sretry.Error{StopReason: k8sretry.StopQueueTimeout}))
-	assert.Equal(t, k8sretry.Verdict{Class: k8sretry.ClassThrottled, Detail: "held back, not sent"}, held)
+	assert.Equal(t, k8sretry.Verdict{Class: k8sretry.ClassThrottled, Detail: "limiter queue timeout, not sent"}, held)
 
 	last := failure(503, metav1.StatusReasonServiceUnavailable, "")
 	open := k8sretry.Classify(&k8sretry.Error{StopReason: k8sretry.StopBreakerOpen, RetryAfter: time.Second, Err: last})

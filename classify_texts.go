@@ -33,7 +33,7 @@ var forbiddenTexts = []textMeaning{
 	{"status unknown for quota", &meaning{ClassBlocked, OutcomeNotExecuted, 0, "status unknown for quota"}},
 	{"error looking up service account", &meaning{ClassBlocked, OutcomeNotExecuted, 0, "service account not found"}},
 	{`User "`, &meaning{ClassPermanent, OutcomeNotExecuted, beforeObjects, "not authorized"}},
-	{"not yet ready to handle request", &meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "admission not yet ready"}},
+	{"not yet ready to handle request", &meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "admission not ready"}},
 	{"create not allowed while custom resource definition is terminating",
 		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "custom resource definition is being terminated"}},
 }
@@ -44,7 +44,7 @@ var unavailableTexts = []textMeaning{
 	{"apiserver is shutting down", &meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "server is shutting down"}},
 	{"the request has been made before all known HTTP paths have been installed", &meansServerStarting},
 	{"wait for storage version registration", &meansServerStarting},
-	{"no endpoints available for service", &meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "service without endpoints"}},
+	{"no endpoints available for service", &meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "service has no endpoints"}},
 	{"Error getting ip and port info of the remote server",
 		&meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "peer server not found"}},
 }
@@ -58,7 +58,7 @@ var internalTexts = []textMeaning{
 	{"insufficient quota to match these scopes", &meansQuotaInsufficient},
 	{"error dialing backend", &meansBackendUnreachable},
 	{"resourceVersion should not be set on objects to be created",
-		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "resourceVersion set on create"}},
+		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "resourceVersion set on a create"}},
 	{"This pod has more than one PodDisruptionBudget",
 		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "more than one disruption budget"}},
 }
@@ -69,25 +69,25 @@ var internalTexts = []textMeaning{
 var storageTexts = []textMeaning{
 	{"etcdserver: request is too large", &meansTooLargeForEtcd},
 	{"trying to send message larger than max", &meansTooLargeForEtcd},
-	{"etcdserver: too many requests", &meaning{ClassServer, OutcomeNotExecuted, 0, "too many requests for etcd"}},
+	{"etcdserver: too many requests", &meaning{ClassServer, OutcomeNotExecuted, 0, "too many requests to etcd"}},
 	{"mvcc: database space exceeded", &meaning{ClassBlocked, OutcomeUnknown, 0, "etcd is full"}},
 	{"etcdserver: request timed out", &meaning{ClassServer, OutcomeUnknown, 0, "etcd timed out"}},
-	{"etcdserver: leader changed", &meaning{ClassServer, OutcomeUnknown, 0, "etcd changed its leader"}},
+	{"etcdserver: leader changed", &meaning{ClassServer, OutcomeUnknown, 0, "etcd leader changed"}},
 	{"etcdserver: no leader", &meaning{ClassServer, OutcomeUnknown, 0, "etcd has no leader"}},
 	{"rpc error: code = Unavailable", &meaning{ClassServer, OutcomeUnknown, 0, "connection to etcd lost"}},
 	{"request declared a Content-Length of", // the HTTP/2 server of net/http
-		&meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "request body cut"}},
+		&meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "request body truncated"}},
 }
 
 // networkTexts are prefixes of the texts of errors that have no type of their own. The
 // first that matches decides.
 var networkTexts = []textMeaning{
 	// golang.org/x/net/http2 and its copy in net/http, which share texts but not types
-	{"http2: client connection lost", &meaning{ClassConnection, OutcomeUnknown, 0, "HTTP/2 ping unanswered"}},
+	{"http2: client connection lost", &meaning{ClassConnection, OutcomeUnknown, 0, "HTTP/2 connection lost"}},
 	{"http2: client connection force closed", &meansHTTP2Closed},
 	{"http2: client conn is closed", &meansHTTP2Closed},
 	{"http2: server sent GOAWAY and closed the connection", &meansHTTP2Closed},
-	{"http2: Transport received GOAWAY from server", &meaning{ClassConnection, OutcomeNotExecuted, 0, "HTTP/2 connection refused"}},
+	{"http2: Transport received GOAWAY from server", &meaning{ClassConnection, OutcomeNotExecuted, 0, "request not accepted before HTTP/2 GOAWAY"}},
 	{"http2: Transport received Server's graceful shutdown GOAWAY",
 		&meaning{ClassConnection, OutcomeNotExecuted, 0, "server is shutting down"}},
 	{"http2: Transport: cannot retry err [", &meansStreamRefused},
@@ -104,7 +104,7 @@ var networkTexts = []textMeaning{
 	{"unsupported protocol scheme", &meansBadRequest},
 	{"stopped after 10 redirects", &meaning{ClassPermanent, OutcomeNotExecuted, 0, "too many redirects"}},
 	// a TLS alert, read as an HTTP response
-	{`malformed HTTP response "\x15\x03`, &meaning{ClassPermanent, OutcomeNotExecuted, 0, "server speaks TLS"}},
+	{`malformed HTTP response "\x15\x03`, &meaning{ClassPermanent, OutcomeNotExecuted, 0, "HTTP request to an HTTPS server"}},
 	// crypto/tls, crypto/x509
 	{"tls: use of closed connection", &meansConnectionLost},
 	{"tls: protocol is shutdown", &meansConnectionLost},
@@ -118,7 +118,7 @@ var networkTexts = []textMeaning{
 	{"provided data does not appear to be a protobuf message", &meansUndecodable},
 	{"invalid character ", &meansUndecodable},
 	{"unexpected end of JSON input", &meansUndecodable},
-	{"0-length response with status code: 2", &meaning{ClassBadResponse, OutcomeExecuted, 0, "answer is empty"}},
+	{"0-length response with status code: 2", &meaning{ClassBadResponse, OutcomeExecuted, 0, "response is empty"}},
 }
 
 // connectTexts are the complete texts of the errors of net/http/transport.go after a
