@@ -28,7 +28,7 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// dead is an address of the loopback on which nobody listens.
+// dead is a loopback address without a listener.
 func dead(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,13 +37,13 @@ func dead(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// silent keeps a test server from printing what is meant to fail.
+// silent discards the error log of a test server.
 func silent(s *httptest.Server) *httptest.Server {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	return s
 }
 
-// client is a typed client of core/v1 that reaches the handler.
+// client is a typed client of core/v1 whose server is h.
 func client(t *testing.T, h http.HandlerFunc, change ...func(*rest.Config)) typedcorev1.PodInterface {
 	t.Helper()
 	s := silent(httptest.NewUnstartedServer(h))
@@ -71,7 +71,7 @@ func reply(code int, contentType, body string) http.HandlerFunc {
 	}
 }
 
-// hijack hands over the connection of a request.
+// hijack takes over the connection of a request.
 func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter) {
 	c, rw, err := w.(http.Hijacker).Hijack()
 	if err != nil {
@@ -80,8 +80,7 @@ func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter) {
 	return c, rw
 }
 
-// What a real client makes of a real server that fails.
-func TestRealCallsOfATypedClient(t *testing.T) {
+func TestErrorsOfATypedClient(t *testing.T) {
 	ctx := context.Background()
 	status := func(s string) string { return `{"kind":"Status","apiVersion":"v1","status":"Failure",` + s + `}` }
 	reset := func(w http.ResponseWriter, _ *http.Request) {
@@ -108,23 +107,23 @@ func TestRealCallsOfATypedClient(t *testing.T) {
 		network bool
 	}{
 		{"status", reply(409, "application/json", status(`"code":409,"reason":"AlreadyExists"`)), permanent, never, 409, false},
-		{"status that contradicts the code of the answer", reply(500, "application/json", status(`"code":404,"reason":"NotFound"`)), permanent, never, 404, false},
+		{"status that contradicts the code of the response", reply(500, "application/json", status(`"code":404,"reason":"NotFound"`)), permanent, never, 404, false},
 		{"status with 200", reply(200, "application/json", status(`"code":500,"message":"etcdserver: request timed out"`)), server, maybe, 500, false},
 		{"409 in text", reply(409, "text/plain", "conflict"), permanent, maybe, 409, false},
 		{"503 in text", reply(503, "text/plain", "service unavailable\n"), server, never, 503, false},
 		{"404 in text", http.NotFound, blocked, never, 404, false},
 		{"404 in HTML", reply(404, "text/html", "<html>"), permanent, never, 404, false},
 		{"502 in JSON without a kind", reply(502, "application/json", `{"error":"x"}`), server, maybe, 502, false},
-		{"created, but the answer is HTML", reply(201, "application/json", "<html>"), unusable, did, 0, false},
-		{"created, but the answer is empty", reply(201, "application/json", ""), unusable, did, 0, false},
-		{"created, but the answer is of another kind", reply(201, "application/json", `{"kind":"Web","apiVersion":"example.com/v1"}`), unusable, did, 0, false},
+		{"created, but the response is HTML", reply(201, "application/json", "<html>"), unusable, did, 0, false},
+		{"created, but the response is empty", reply(201, "application/json", ""), unusable, did, 0, false},
+		{"created, but the response is of another kind", reply(201, "application/json", `{"kind":"Web","apiVersion":"example.com/v1"}`), unusable, did, 0, false},
 		{"created, but a field has another type", reply(201, "application/json", `{"kind":"Pod","apiVersion":"v1","spec":"x"}`), unusable, did, 0, false},
-		{"created, but the answer is of an unknown type", reply(201, "text/html", "<html>"), server, maybe, 0, false},
+		{"created, but the response is of an unknown type", reply(201, "text/html", "<html>"), server, maybe, 0, false},
 		{"content type malformed", reply(201, "a/b/c", "x"), server, maybe, 500, false},
-		{"closed before the answer", closed, connection, maybe, 0, true},
-		{"reset before the answer", reset, connection, maybe, 0, true},
-		{"answer cut", cut, connection, maybe, 0, true},
-		{"answer is no HTTP", func(w http.ResponseWriter, _ *http.Request) {
+		{"closed before the response", closed, connection, maybe, 0, true},
+		{"reset before the response", reset, connection, maybe, 0, true},
+		{"response truncated", cut, connection, maybe, 0, true},
+		{"response is no HTTP", func(w http.ResponseWriter, _ *http.Request) {
 			c, rw := hijack(w)
 			_, _ = rw.WriteString("\x15\x03\x01\x00\x02\x02\x16")
 			_ = rw.Flush()
@@ -143,8 +142,8 @@ func TestRealCallsOfATypedClient(t *testing.T) {
 	}
 }
 
-func TestRealCallsOfADynamicClient(t *testing.T) {
-	for name, body := range map[string]string{"HTML": "<html>", "cut": `{"kind":"Pod"`, "no kind": `{}`, "empty": ""} {
+func TestErrorsOfADynamicClient(t *testing.T) {
+	for name, body := range map[string]string{"HTML": "<html>", "truncated": `{"kind":"Pod"`, "no kind": `{}`, "empty": ""} {
 		s := silent(httptest.NewServer(reply(200, "application/json", body)))
 		c, err := dynamic.NewForConfig(&rest.Config{Host: s.URL})
 		require.NoError(t, err)
@@ -157,7 +156,7 @@ func TestRealCallsOfADynamicClient(t *testing.T) {
 	}
 }
 
-func TestRealTimeouts(t *testing.T) {
+func TestTimeoutsOfAClient(t *testing.T) {
 	hang := func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
@@ -168,7 +167,7 @@ func TestRealTimeouts(t *testing.T) {
 		<-r.Context().Done()
 	}
 	short := func(c *rest.Config) { c.Timeout = 20 * time.Millisecond }
-	for name, h := range map[string]http.HandlerFunc{"before the answer": hang, "in the answer": headers} {
+	for name, h := range map[string]http.HandlerFunc{"before the response": hang, "in the response": headers} {
 		err := create(context.Background(), client(t, h, short))
 		v := k8sretry.Classify(err)
 		assert.Equal(t, timeout, v.Class, "%s: %v: %v", name, err, v)
@@ -191,7 +190,7 @@ func TestRealTimeouts(t *testing.T) {
 	assert.Equal(t, timeout, k8sretry.Classify(err).Class, "%v", err)
 }
 
-func TestRealLimiter(t *testing.T) {
+func TestRateLimiterOfAClient(t *testing.T) {
 	c := client(t, reply(200, "application/json", `{"kind":"Pod","apiVersion":"v1"}`), func(c *rest.Config) { c.QPS, c.Burst = 0.001, 1 })
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -205,7 +204,7 @@ func TestRealLimiter(t *testing.T) {
 	require.NoError(t, ctx.Err())
 }
 
-func TestRealDialsAndHandshakes(t *testing.T) {
+func TestErrorsOfDialsAndHandshakes(t *testing.T) {
 	plainServer := silent(httptest.NewServer(http.HandlerFunc(http.NotFound)))
 	defer plainServer.Close()
 	tlsServer := silent(httptest.NewUnstartedServer(http.HandlerFunc(http.NotFound)))
@@ -238,14 +237,14 @@ func TestRealDialsAndHandshakes(t *testing.T) {
 		{"refused", &http.Transport{}, "http://" + dead(t), refused, true},
 		{"proxy refused", through("http://" + dead(t)), "https://127.0.0.1:1", refused, true},
 		{"SOCKS proxy refused", through("socks5://" + dead(t)), "https://127.0.0.1:1", refused, true},
-		{"proxy answers 503 to CONNECT", through(refusing.URL), "https://127.0.0.1:1", refused, true},
-		{"proxy answers 407 to CONNECT", through(demanding.URL), "https://127.0.0.1:1", permanent, false},
+		{"proxy responses 503 to CONNECT", through(refusing.URL), "https://127.0.0.1:1", refused, true},
+		{"proxy responses 407 to CONNECT", through(demanding.URL), "https://127.0.0.1:1", permanent, false},
 		{"dial timeout", &http.Transport{DialContext: (&net.Dialer{Timeout: time.Nanosecond}).DialContext}, plainServer.URL, timeout, true},
 		{"handshake timeout", &http.Transport{TLSHandshakeTimeout: 20 * time.Millisecond}, "https://" + mute.Addr().String(), timeout, true},
 		{"unknown authority", &http.Transport{}, tlsServer.URL, permanent, false},
 		{"HTTP on the TLS port", &http.Transport{}, "https://" + plainServer.Listener.Addr().String(), permanent, false},
 		{"client certificate demanded", &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, mutual.URL, permanent, false},
-		{"name without a server", &http.Transport{DialContext: (&net.Dialer{Resolver: deafResolver(t)}).DialContext}, "http://api.example.com", refused, true},
+		{"no DNS server", &http.Transport{DialContext: (&net.Dialer{Resolver: unreachableResolver(t)}).DialContext}, "http://api.example.com", refused, true},
 		{"malformed URL", &http.Transport{}, "http://[::1", permanent, false},
 		{"unknown scheme", &http.Transport{}, "ftp://127.0.0.1", permanent, false},
 	} {
@@ -264,16 +263,16 @@ func TestRealDialsAndHandshakes(t *testing.T) {
 	}
 }
 
-// deafResolver asks a name server that is not there.
-func deafResolver(t *testing.T) *net.Resolver {
+// unreachableResolver asks a DNS server that does not exist.
+func unreachableResolver(t *testing.T) *net.Resolver {
 	address := dead(t)
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	}}
 }
 
-// Both implementations of HTTP/2 that a client can have.
-func TestRealHTTP2(t *testing.T) {
+// A client uses the HTTP/2 of net/http or that of x/net.
+func TestErrorsOfBothHTTP2Implementations(t *testing.T) {
 	s := silent(httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/cut" {
 			_, _ = io.WriteString(w, "half")

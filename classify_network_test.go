@@ -29,7 +29,7 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// from is an error as http.Client returns it.
+// from is err as an http.Client returns it.
 func from(err error) error {
 	return &url.Error{Op: "Post", URL: "https://10.96.0.1:443/api/v1/namespaces/a/pods", Err: err}
 }
@@ -37,7 +37,7 @@ func from(err error) error {
 // op is an error of a socket.
 func op(name string, err error) error { return &net.OpError{Op: name, Net: "tcp", Err: err} }
 
-// call is an error of a system call on a socket.
+// call is the error of a system call on a socket.
 func call(name, syscallName string, errno syscall.Errno) error {
 	return from(op(name, os.NewSyscallError(syscallName, errno)))
 }
@@ -46,26 +46,26 @@ func bodyCut(err error) error {
 	return fmt.Errorf("unexpected error when reading response body. Please retry. Original error: %w", err)
 }
 
-// slow is a timeout of a type that says it by a method.
+// slow is an error with a Timeout method.
 type slow struct{ text string }
 
 func (s *slow) Error() string { return s.text }
 
 func (*slow) Timeout() bool { return true }
 
-// slowly wraps the error that took too long.
+// slowly is a wrapper with a Timeout method.
 type slowly struct{ single }
 
 func (*slowly) Timeout() bool { return true }
 
-// like is an error that says by Is what it is.
+// like is an error with an Is method.
 type like struct{ target error }
 
 func (l *like) Error() string { return "like" }
 
 func (l *like) Is(target error) bool { return target == l.target }
 
-// twin answers errors.As for http2.StreamError, as the type in net/http does.
+// twin converts itself to an http2.StreamError, as the stream error of net/http does.
 type twin struct{ code http2.ErrCode }
 
 func (t *twin) Error() string { return "twin" }
@@ -91,13 +91,14 @@ func (e *ErrResourceDiscoveryFailed) Unwrap() []error {
 	return errs
 }
 
-// route is a situation of the network, and whether IsRetryableConnectionError is true.
-type route struct {
+// networkSituation is a situation without a status, and the result of
+// IsRetryableConnectionError.
+type networkSituation struct {
 	situation
 	network bool
 }
 
-func (r route) holds(t *testing.T) {
+func (r networkSituation) holds(t *testing.T) {
 	t.Helper()
 	r.situation.holds(t)
 	for name, err := range map[string]error{"bare": r.err, "wrapped": fmt.Errorf("a: %w", r.err), "joined": errors.Join(errors.New("b"), r.err), "aggregate": aggregate(r.err)} {
@@ -107,23 +108,24 @@ func (r route) holds(t *testing.T) {
 	assert.Zero(t, k8sretry.Classify(r.err).StatusCode)
 }
 
-func travel(t *testing.T, routes []route) {
+func runNetwork(t *testing.T, situations []networkSituation) {
 	t.Helper()
-	for _, r := range routes {
+	for _, r := range situations {
 		t.Run(r.name, r.holds)
 	}
 }
 
-func is(name string, err error, class k8sretry.Class, outcome k8sretry.Outcome) route {
-	return route{situation{name, err, class, outcome, 0}, true}
+// is is a retryable connection error, isnt is none.
+func is(name string, err error, class k8sretry.Class, outcome k8sretry.Outcome) networkSituation {
+	return networkSituation{situation{name, err, class, outcome, 0}, true}
 }
 
-func isnt(name string, err error, class k8sretry.Class, outcome k8sretry.Outcome) route {
-	return route{situation{name, err, class, outcome, 0}, false}
+func isnt(name string, err error, class k8sretry.Class, outcome k8sretry.Outcome) networkSituation {
+	return networkSituation{situation{name, err, class, outcome, 0}, false}
 }
 
-func TestNoConnection(t *testing.T) {
-	travel(t, []route{
+func TestConnectionNotEstablished(t *testing.T) {
+	runNetwork(t, []networkSituation{
 		is("refused", call("dial", "connect", syscall.ECONNREFUSED), refused, never),
 		is("refused, bare", syscall.ECONNREFUSED, refused, never),
 		is("no route", call("dial", "connect", syscall.EHOSTUNREACH), refused, never),
@@ -137,8 +139,8 @@ func TestNoConnection(t *testing.T) {
 		is("dial failed for another reason", from(op("dial", errors.New("strange"))), refused, never),
 		isnt("canceled while dialling", from(op("dial", &like{context.Canceled})), canceled, never),
 		is("proxy down", from(op("proxyconnect", op("dial", syscall.ECONNREFUSED))), refused, never),
-		is("proxy broke off", from(op("proxyconnect", op("read", syscall.ECONNRESET))), refused, never),
-		is("proxy broke off CONNECT", from(op("proxyconnect", io.EOF)), refused, never),
+		is("proxy reset the connection", from(op("proxyconnect", op("read", syscall.ECONNRESET))), refused, never),
+		is("proxy closed the connection on CONNECT", from(op("proxyconnect", io.EOF)), refused, never),
 		is("SOCKS proxy refused", from(op("socks connect", errors.New("general SOCKS server failure"))), refused, never),
 		isnt("unknown network", from(op("dial", net.UnknownNetworkError("tcp9"))), permanent, never),
 		isnt("malformed address", from(op("dial", &net.AddrError{Err: "missing port in address", Addr: "x"})), permanent, never),
@@ -150,7 +152,7 @@ func TestNoConnection(t *testing.T) {
 	})
 }
 
-func TestSocketErrorsThatNobodyWrapped(t *testing.T) {
+func TestBareSocketErrors(t *testing.T) {
 	for _, errno := range []syscall.Errno{
 		syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
 		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
@@ -161,9 +163,9 @@ func TestSocketErrorsThatNobodyWrapped(t *testing.T) {
 	isnt("of a file", syscall.ENOENT, permanent, never).holds(t)
 }
 
-func TestNames(t *testing.T) {
+func TestDNSErrors(t *testing.T) {
 	dns := func(e net.DNSError) error { return from(op("dial", &e)) }
-	travel(t, []route{
+	runNetwork(t, []networkSituation{
 		isnt("no such host", dns(net.DNSError{Err: "no such host", IsNotFound: true}), blocked, never),
 		is("not found for now", dns(net.DNSError{Err: "no such host", IsNotFound: true, IsTemporary: true}), refused, never),
 		is("server misbehaving", dns(net.DNSError{Err: "server misbehaving", IsTemporary: true}), refused, never),
@@ -178,9 +180,9 @@ func TestNames(t *testing.T) {
 	})
 }
 
-func TestTrust(t *testing.T) {
+func TestTLSErrors(t *testing.T) {
 	alert := errors.New("tls: bad certificate")
-	travel(t, []route{
+	runNetwork(t, []networkSituation{
 		isnt("certificate not verified", from(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), permanent, never),
 		isnt("certificate not verified, even by a refused OCSP responder", from(&tls.CertificateVerificationError{Err: syscall.ECONNREFUSED}), permanent, never),
 		isnt("unknown authority", from(x509.UnknownAuthorityError{}), permanent, never),
@@ -208,7 +210,7 @@ func TestTrust(t *testing.T) {
 
 func TestLostConnections(t *testing.T) {
 	refusedStream := http2.StreamError{StreamID: 3, Code: http2.ErrCodeRefusedStream, Cause: errors.New("received from peer")}
-	travel(t, []route{
+	runNetwork(t, []networkSituation{
 		is("EOF", from(io.EOF), connection, maybe),
 		is("unexpected EOF", from(io.ErrUnexpectedEOF), connection, maybe),
 		is("EOF, bare", io.EOF, connection, maybe),
@@ -233,7 +235,7 @@ func TestLostConnections(t *testing.T) {
 		//lint:ignore SA1019 client-go returns it as long as x/net makes it
 		is("GOAWAY", from(http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeNo}), connection, maybe),
 		is("GOAWAY of net/http", from(errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=""`)), connection, maybe),
-		is("GOAWAY of net/http that quotes the harmless one", from(errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug="http2: Transport received GOAWAY from server"`)), connection, maybe),
+		is("GOAWAY of net/http that quotes another one", from(errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug="http2: Transport received GOAWAY from server"`)), connection, maybe),
 		is("GOAWAY with an error", from(errors.New("http2: Transport received GOAWAY from server ErrCode:ENHANCE_YOUR_CALM")), connection, never),
 		is("graceful GOAWAY, retries exhausted", from(errors.New("http2: Transport received Server's graceful shutdown GOAWAY")), connection, never),
 		is("graceful GOAWAY, body cannot be rewound", from(errors.New("http2: Transport: cannot retry err [http2: Transport received Server's graceful shutdown GOAWAY] after Request.Body was written; define Request.GetBody to avoid this error")), connection, never),
@@ -245,21 +247,21 @@ func TestLostConnections(t *testing.T) {
 		is("ping unanswered", from(errors.New("http2: client connection lost")), connection, maybe),
 		is("closed by this side", from(errors.New("http2: client connection force closed via ClientConn.Close")), connection, maybe),
 		is("closed while the body was sent", from(errors.New("http2: client conn is closed")), connection, maybe),
-		is("body cut", bodyCut(io.ErrUnexpectedEOF), connection, maybe),
-		is("body cut by a reset", bodyCut(op("read", os.NewSyscallError("read", syscall.ECONNRESET))), connection, maybe),
-		is("body cut for a strange reason", bodyCut(errors.New("flate: corrupt input before offset 5")), connection, maybe),
-		is("body cut in a stream", fmt.Errorf("stream error when reading response body, may be caused by closed connection. Please retry. Original error: %w", errors.New("strange")), connection, maybe),
-		isnt("a text that quotes a cut body", fmt.Errorf("mine: %w", fmt.Errorf("not an unexpected error when reading response body. %w", errors.New("strange"))), permanent, never),
-		isnt("a text that quotes a cut stream", fmt.Errorf("no stream error when reading response body, %w", errors.New("strange")), permanent, never),
-		is("trailer cut", from(errors.New("http: unexpected EOF reading trailer")), connection, maybe),
-		isnt("not known, from the wire", from(errors.New("strange")), connection, maybe),
-		isnt("strange errno from the wire", from(syscall.EBADF), connection, maybe),
-		isnt("not known, from the wire, quoting a reset", from(errors.New("plugin: connection reset by peer")), connection, maybe),
+		is("body truncated", bodyCut(io.ErrUnexpectedEOF), connection, maybe),
+		is("body truncated by a reset", bodyCut(op("read", os.NewSyscallError("read", syscall.ECONNRESET))), connection, maybe),
+		is("body truncated for a strange reason", bodyCut(errors.New("flate: corrupt input before offset 5")), connection, maybe),
+		is("body truncated in a stream", fmt.Errorf("stream error when reading response body, may be caused by closed connection. Please retry. Original error: %w", errors.New("strange")), connection, maybe),
+		isnt("a text that quotes a truncated body", fmt.Errorf("caller: %w", fmt.Errorf("not an unexpected error when reading response body. %w", errors.New("strange"))), permanent, never),
+		isnt("a text that quotes a truncated stream", fmt.Errorf("no stream error when reading response body, %w", errors.New("strange")), permanent, never),
+		is("trailer truncated", from(errors.New("http: unexpected EOF reading trailer")), connection, maybe),
+		isnt("unknown error of the HTTP client", from(errors.New("strange")), connection, maybe),
+		isnt("unknown errno of the HTTP client", from(syscall.EBADF), connection, maybe),
+		isnt("unknown error of the HTTP client that quotes a reset", from(errors.New("plugin: connection reset by peer")), connection, maybe),
 	})
 }
 
-func TestProxiesThatRefuseCONNECT(t *testing.T) {
-	travel(t, []route{
+func TestProxyThatRejectsCONNECT(t *testing.T) {
+	runNetwork(t, []networkSituation{
 		is("unavailable", from(errors.New("Service Unavailable")), refused, never),
 		is("bad gateway", from(errors.New("Bad Gateway")), refused, never),
 		is("gateway timeout", from(errors.New("Gateway Timeout")), refused, never),
@@ -272,44 +274,44 @@ func TestProxiesThatRefuseCONNECT(t *testing.T) {
 		isnt("not found", from(errors.New("Not Found")), permanent, never),
 		isnt("no CONNECT", from(errors.New("Method Not Allowed")), permanent, never),
 		isnt("not of a proxy", errors.New("Service Unavailable"), permanent, never),
-		isnt("not of a proxy, but from the wire", from(&single{errors.New("Service Unavailable")}), connection, maybe),
+		isnt("of the HTTP client, but not of a proxy", from(&single{errors.New("Service Unavailable")}), connection, maybe),
 	})
 }
 
-func TestContextsDeadlinesLimiter(t *testing.T) {
-	travel(t, []route{
+func TestContextsTimeoutsAndRateLimiters(t *testing.T) {
+	runNetwork(t, []networkSituation{
 		isnt("canceled", context.Canceled, canceled, maybe),
-		isnt("canceled on the wire", from(context.Canceled), canceled, maybe),
+		isnt("canceled in the HTTP client", from(context.Canceled), canceled, maybe),
 		isnt("canceled in the body", bodyCut(context.Canceled), canceled, maybe),
-		isnt("canceled, of another type", from(&like{context.Canceled}), canceled, maybe),
+		isnt("canceled, by its Is method", from(&like{context.Canceled}), canceled, maybe),
 		is("deadline", context.DeadlineExceeded, timeout, maybe),
-		is("deadline on the wire", from(context.DeadlineExceeded), timeout, maybe),
+		is("deadline in the HTTP client", from(context.DeadlineExceeded), timeout, maybe),
 		is("deadline in the body", bodyCut(context.DeadlineExceeded), timeout, maybe),
-		is("deadline, of another type", from(&like{context.DeadlineExceeded}), timeout, maybe),
+		is("deadline, by its Is method", from(&like{context.DeadlineExceeded}), timeout, maybe),
 		is("timeout of the client", from(&slow{"context deadline exceeded (Client.Timeout exceeded while awaiting headers)"}), timeout, maybe),
 		is("timeout of the client in a handshake", from(&slow{"net/http: TLS handshake timeout (Client.Timeout exceeded while awaiting headers)"}), timeout, maybe),
 		is("timeout that wraps its cause", from(&slowly{single{errors.New("strange")}}), timeout, maybe),
 		isnt("a canceled request", from(errors.New("net/http: request canceled")), canceled, maybe),
 		isnt("a canceled request that was not sent", from(errors.New("net/http: request canceled while waiting for connection")), canceled, never),
-		isnt("limiter and deadline", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline")), canceled, never),
-		isnt("limiter and deadline, bare", errors.New("rate: Wait(n=1) would exceed context deadline"), canceled, never),
-		isnt("limiter of another make", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed")), canceled, never),
-		isnt("a text that quotes the limiter", fmt.Errorf("mine: client rate limiter Wait returned an error: %w", errors.New("closed")), permanent, never),
-		isnt("limiter of the caller", errors.New("rate: Wait(n=9) exceeds limiter's burst 1"), permanent, never),
+		isnt("rate limiter and deadline", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline")), canceled, never),
+		isnt("rate limiter and deadline, bare", errors.New("rate: Wait(n=1) would exceed context deadline"), canceled, never),
+		isnt("another rate limiter", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed")), canceled, never),
+		isnt("a text that quotes the rate limiter", fmt.Errorf("caller: client rate limiter Wait returned an error: %w", errors.New("closed")), permanent, never),
+		isnt("rate limiter of the caller", errors.New("rate: Wait(n=9) exceeds limiter's burst 1"), permanent, never),
 	})
 }
 
-func TestAnswersThatCannotBeUsed(t *testing.T) {
+func TestResponsesThatCannotBeDecoded(t *testing.T) {
 	scheme := runtime.NewScheme()
 	_, _, notRegistered := scheme.ObjectKinds(&corev1.Pod{})
 	require.True(t, runtime.IsNotRegisteredError(notRegistered))
-	travel(t, []route{
+	runNetwork(t, []networkSituation{
 		isnt("not JSON", errors.New("couldn't get version/kind; json parse error: invalid character '<' looking for beginning of value"), unusable, did),
 		isnt("not protobuf", errors.New("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"), unusable, did),
 		isnt("empty", errors.New("0-length response with status code: 200 and content type: "), unusable, did),
 		isnt("wrong type of a field", json.Unmarshal([]byte(`"a"`), new(int)), unusable, did),
 		isnt("broken JSON", errors.New("invalid character '<' looking for beginning of value"), unusable, did),
-		isnt("cut JSON", errors.New("unexpected end of JSON input"), unusable, did),
+		isnt("truncated JSON", errors.New("unexpected end of JSON input"), unusable, did),
 		isnt("kind not registered", notRegistered, unusable, did),
 		isnt("no kind", runtime.NewMissingKindErr("{}"), unusable, did),
 		isnt("no version", runtime.NewMissingVersionErr("{}"), unusable, did),
@@ -323,9 +325,9 @@ func TestAnswersThatCannotBeUsed(t *testing.T) {
 	})
 }
 
-func TestCallsThatWereNotSent(t *testing.T) {
+func TestRequestsThatWereNotSent(t *testing.T) {
 	gv := schema.GroupVersion{Group: "example.com", Version: "v1"}
-	travel(t, []route{
+	runNetwork(t, []networkSituation{
 		isnt("validation", errors.New("resource name may not be empty"), permanent, never),
 		isnt("namespace missing", errors.New("an empty namespace may not be set during creation"), permanent, never),
 		isnt("construction", &rest.RequestConstructionError{Err: errors.New("x")}, permanent, never),
@@ -347,13 +349,13 @@ func TestCallsThatWereNotSent(t *testing.T) {
 		isnt("a file of the caller", &os.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, permanent, never),
 	})
 	mapped := &ErrResourceDiscoveryFailed{gv: generic(503, "GET", "x", 0)}
-	assert.Equal(t, blocked, k8sretry.Classify(fmt.Errorf("a: %w", mapped)).Class, "the failure was of discovery, not of the call")
+	assert.Equal(t, blocked, k8sretry.Classify(fmt.Errorf("a: %w", mapped)).Class, "discovery failed, not the call")
 	assert.Equal(t, "API discovery failed", k8sretry.Classify(mapped).Detail)
 	assert.False(t, k8sretry.IsRetryableConnectionError(&ErrResourceDiscoveryFailed{gv: io.EOF}))
 }
 
-// The details are no API, but a person who reads a log lives on them.
-func TestDetailsOfTheNetwork(t *testing.T) {
+// Texts may change, but people who read logs depend on them.
+func TestDetailNamesTheNetworkError(t *testing.T) {
 	for detail, err := range map[string]error{
 		"malformed address":                  from(op("dial", &net.AddrError{})),
 		"malformed URL":                      &url.Error{Op: "parse"},
@@ -396,7 +398,7 @@ func TestDetailsOfTheNetwork(t *testing.T) {
 		"credential plugin failed":                                     errors.New("getting credentials: exec: executable aws failed"),
 		"connection upgrade failed":                                    errors.New("unable to upgrade connection: x"),
 		"command failed":                                               exec.CodeExitError{Err: io.EOF},
-		"unknown error":                                                errors.New("mine"),
+		"unknown error":                                                errors.New("caller"),
 	} {
 		assert.Equal(t, detail, k8sretry.Classify(err).Detail)
 	}
