@@ -4,7 +4,7 @@ package k8sretry
 // Go type does.
 //
 // To add a text, add a line to one of these tables, with a meaning of its own or one of
-// those in classify_meanings.go, and a row to errorsPage in docs_errors_rows_test.go. Then
+// those in classify_meanings.go, and a row to errorsPage in docs_test.go. Then
 // go test -run TestErrorsPage . -update writes the row to docs/errors.md.
 
 // textMeaning is a text of an error and what it means.
