@@ -292,7 +292,7 @@ var errorsPage = []struct {
 		{"", from(errors.New("strange"))},
 	}},
 	{"client", []errorRow{
-		{"context of a caller further up", context.Canceled},
+		{"another context than that of the call", context.Canceled},
 		{"", from(errors.New("net/http: request canceled"))},
 		{"while it waited for a connection", from(errors.New("net/http: request canceled while waiting for connection"))},
 		{"timeout of an attempt or of rest.Config", context.DeadlineExceeded},
