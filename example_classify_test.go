@@ -34,9 +34,9 @@ func ExampleIsRetryableConnectionError() {
 	refused := &url.Error{Op: "Get", URL: "https://10.96.0.1/api", Err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}
 	fmt.Println(k8sretry.IsRetryableConnectionError(refused))
 
-	// The server has answered, whatever it says.
-	answer := apierrors.NewInternalError(errors.New("read tcp 10.0.0.7:443: connection reset by peer"))
-	fmt.Println(k8sretry.IsRetryableConnectionError(answer))
+	// The server responded, whatever its message says.
+	response := apierrors.NewInternalError(errors.New("read tcp 10.0.0.7:443: connection reset by peer"))
+	fmt.Println(k8sretry.IsRetryableConnectionError(response))
 	// Output:
 	// true
 	// false
