@@ -111,6 +111,8 @@ func resolve(opts []Option) config {
 		switch o := o.(type) {
 		case setting:
 			c.setNumber(o.number, o.value)
+		case specialSetting:
+			c.setNumber(o.number, o.value)
 		case nameOption:
 			c.given |= hasName
 			c.name, c.copyName = o.name, o.copy

@@ -6,41 +6,26 @@ import (
 	"time"
 )
 
-// firstFailure decides what follows the failed first attempt of a call that went straight
-// to fn. If the call goes on, it returns the config and the progress of the call, with
-// the wait for the next attempt; if not, a nil progress and the error to return.
-//
-//go:noinline // its frame must not be part of a call that waits
-func firstFailure(ctx context.Context, opts []Option, err error) (*config, *progress, error) {
-	policy := onePolicy(opts)
-	if (policy == nil || policy.simple) && permanent(ctx, err) {
-		return nil, nil, err
+// permanent reports whether the failure of a first attempt ends the call as it is: it is
+// permanent, the options ask for no judgement or logger of the caller's, and the default
+// logger is silent.
+func permanent(ctx context.Context, opts []Option, err error) bool {
+	if p := onePolicy(opts); p != nil && !p.simple {
+		return false
 	}
-	var c *config
-	if policy != nil {
-		c = &policy.config
-	} else {
-		c = addUp(opts)
-	}
-	p := progress{attempts: 1}
-	if stopped := p.failed(c, ctx, err); stopped != nil {
-		return nil, nil, stopped
-	}
-	kept := new(progress)
-	*kept = p
-	return c, kept, nil
-}
-
-// permanent reports whether err ends a call as it is, without an event: it is permanent,
-// no outcome of another attempt matters, and the default logger is silent.
-func permanent(ctx context.Context, err error) bool {
 	v := Classify(err)
 	return !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo)
 }
 
-// addUp is resolve for options that are numbers. It returns a config on the heap, which
-// nothing that is read from numbers can make escape.
-func addUp(opts []Option) *config {
+// configOf returns the config of a call that went straight to fn: that of its Policy, or
+// one that is made of numbers. It is on the heap, which nothing that is read from numbers
+// makes escape.
+//
+//go:noinline // its frame must not be part of a call that waits
+func configOf(opts []Option) *config {
+	if p := onePolicy(opts); p != nil {
+		return &p.config
+	}
 	c := new(config)
 	for _, o := range opts {
 		if s, ok := o.(setting); ok {
@@ -51,8 +36,22 @@ func addUp(opts []Option) *config {
 	return c
 }
 
+// firstFailure decides what follows the failed first attempt of a call that went straight
+// to fn. It returns the progress of a call that goes on, or nil and the error of the call.
+//
+//go:noinline // its frame must not be part of a call that waits
+func firstFailure(ctx context.Context, c *config, err error) (*progress, error) {
+	p := progress{attempts: 1}
+	if stopped := p.failed(c, ctx, err); stopped != nil {
+		return nil, stopped
+	}
+	kept := new(progress)
+	*kept = p
+	return kept, nil
+}
+
 // failed decides what follows a failed attempt. It returns the error with which the call
-// ends, or nil if another attempt follows the wait that it has set.
+// ends, or nil if another attempt follows after the delay in p.
 //
 //	verdict > context over? > may this verb repeat it? > retries left? > delay >
 //	fits the deadline? > budget pays > event > (wait > context over?)
@@ -105,7 +104,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error) error {
 		p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, v)
 	}
 	p.last = err
-	p.wait(delay)
+	p.delay = delay
 	return nil
 }
 
