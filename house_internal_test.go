@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,6 @@ var mayImport = map[string][]string{
 	"classify.go":         {"k8s.io/apimachinery/"},
 	"classify_status.go":  {"k8s.io/apimachinery/"},
 	"classify_network.go": {"k8s.io/apimachinery/", "golang.org/x/net/http2"},
-	"errortype.go":        {"k8s.io/apimachinery/"},
 	"shortcut.go":         {"k8s.io/apimachinery/"},
 	"answer.go":           {"k8s.io/apimachinery/"},
 	"body.go":             {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
@@ -40,27 +40,45 @@ var mayImport = map[string][]string{
 	"dynamic.go":          {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 }
 
+// What each internal package may import beyond the standard library. None may import
+// the root package, which would be a cycle.
+var internalMayImport = map[string][]string{
+	"errchain": {"k8s.io/apimachinery/pkg/api/errors"},
+}
+
 func TestFilesImportWhatTheyMay(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
 	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		importsOnly(t, file, append(mayImport[file], module+"internal/"))
+	}
+	files, err = filepath.Glob("internal/*/*.go")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		importsOnly(t, file, internalMayImport[filepath.Base(filepath.Dir(file))])
+	}
+}
+
+const module = "github.com/k8sretry/k8sretry/"
+
+// importsOnly checks that every import of a file that is not a test begins with one of the
+// prefixes or is of the standard library.
+func importsOnly(t *testing.T, file string, prefixes []string) {
+	t.Helper()
+	if strings.HasSuffix(file, "_test.go") {
+		return
+	}
+	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+	require.NoError(t, err)
+	for _, spec := range parsed.Imports {
+		path, err := strconv.Unquote(spec.Path.Value)
 		require.NoError(t, err)
-		for _, spec := range parsed.Imports {
-			path, err := strconv.Unquote(spec.Path.Value)
-			require.NoError(t, err)
-			if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
-				continue // the standard library
-			}
-			allowed := false
-			for _, prefix := range mayImport[file] {
-				allowed = allowed || strings.HasPrefix(path, prefix)
-			}
-			assert.True(t, allowed, "%s imports %s", file, path)
+		if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") {
+			continue // the standard library
 		}
+		allowed := slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+		assert.True(t, allowed, "%s imports %s", file, path)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // EventKind says what an [Event] reports.
@@ -182,7 +184,7 @@ func (e *Event) fields() []zap.Field {
 		fields = append(fields, zap.Float64("delay_seconds", e.Delay.Seconds()))
 	}
 	if e.Err != nil {
-		fields = append(fields, zap.String("error_type", errorType(e.Err)), zap.String("error", shorten(e.Err)))
+		fields = append(fields, zap.String("error_type", errchain.TypeName(e.Err)), zap.String("error", shorten(e.Err)))
 		if e.StatusCode != 0 {
 			fields = append(fields, zap.Int("status_code", e.StatusCode))
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // Do calls fn until it succeeds, fails for good, or the policy says stop, and
@@ -352,7 +354,7 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	}
 
 	switch {
-	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
+	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return 0, p.stop(c, ctx, endOf(ctx), v, err)
 	case !repeat && (v.Class.transient() || c.verb != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
 		return 0, p.stop(c, ctx, StopOutcomeUnknown, v, err)
@@ -544,7 +546,7 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 		p.outcome = c.proof.outcome
 	}
 	shown, said, cut := *v, err, false
-	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (holds(err, ended) || holds(err, context.Cause(ctx))) {
+	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (errchain.Is(err, ended) || errchain.Is(err, context.Cause(ctx))) {
 		// The attempt only says that the context is over. What the API said before is
 		// worth more.
 		shown, said, cut = Classify(p.last), p.last, true

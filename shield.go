@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // client-go repeats a GET by itself, ten times, a second apart, after errors that it
@@ -135,8 +137,7 @@ func unshield(err error) error {
 			return &url.Error{Op: u.Op, URL: u.URL, Err: s.err}
 		}
 	}
-	left := maxNodes
-	if s, ok := first(err, &left, func(e error) bool { _, ok := e.(*shielded); return ok }).(*shielded); ok {
+	if s, ok := errchain.Find(err, func(e error) bool { _, ok := e.(*shielded); return ok }).(*shielded); ok {
 		s.off.Store(true)
 	}
 	return err
