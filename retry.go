@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/k8sretry/k8sretry/internal/errchain"
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // Do calls fn until it succeeds, fails for good, or the policy says stop, and
@@ -615,7 +616,7 @@ func (c *config) function() string {
 	case c.name != "":
 		return c.told()
 	case c.pc != 0:
-		return functionName(c.pc)
+		return funcname.Of(c.pc)
 	}
-	return callerName()
+	return funcname.Caller()
 }
