@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/attemptctx"
 	"github.com/k8sretry/k8sretry/internal/errchain"
 	"github.com/k8sretry/k8sretry/internal/funcname"
 )
@@ -249,9 +250,9 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		returned = true
 		return v, p.wire.unshield(err)
 	}
-	bounded := newAttemptContext(ctx, c.attempt)
+	bounded := attemptctx.New(ctx, c.attempt)
 	ok := false
-	defer func() { p.turn.timedOut = bounded.end(ok) }() // also when fn panics or exits
+	defer func() { p.turn.timedOut = bounded.End(ok) }() // also when fn panics or exits
 	v, err := fn(bounded)
 	returned, ok = true, err == nil || p.wire.kept()
 	return v, p.wire.unshield(err)

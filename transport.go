@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/attemptctx"
 )
 
 // Transport gives every call of every client built from a rest.Config (typed,
@@ -157,9 +159,9 @@ type exchange struct {
 	record  wire // if the loop is the Transport's own
 	first   send
 	sends   int
-	failure *http.Response  // the answer of the last attempt, if it was one that failed
-	judged  error           // what that answer is as an error
-	bounded *attemptContext // on which that answer is read, nil without an attempt timeout
+	failure *http.Response      // the answer of the last attempt, if it was one that failed
+	judged  error               // what that answer is as an error
+	bounded *attemptctx.Context // on which that answer is read, nil without an attempt timeout
 }
 
 // attempt is the function that the loop calls.
@@ -174,7 +176,7 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 		return resp, nil
 	}
 	x.record.keepContext()
-	x.bounded, _ = ctx.(*attemptContext)
+	x.bounded, _ = ctx.(*attemptctx.Context)
 	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.set&(setCondition|setClassifier) != 0)
 	return resp, x.judged
 }
@@ -205,9 +207,8 @@ func (x *exchange) last(err error) (*http.Response, error) {
 // attempt.
 func (x *exchange) discard() {
 	if c := x.bounded; c != nil {
-		end := func() { c.finish(context.Canceled, context.Canceled, false) }
-		timer := time.AfterFunc(x.t.policy.attempt, end)
-		defer func() { timer.Stop(); c.unlink(); end() }()
+		timer := time.AfterFunc(x.t.policy.attempt, c.Cancel)
+		defer func() { timer.Stop(); c.Cancel() }()
 	}
 	discard(x.failure)
 	x.failure, x.judged, x.bounded = nil, nil, nil
