@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
@@ -232,11 +233,11 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 			if next = e.Err; next == nil && e.StopReason == StopQueueTimeout {
 				next = ErrQueueTimeout
 			}
-		case *shielded: // by a Transport: what client-go must not see, we may
+		case *clientgo.HiddenError: // hidden from client-go only
 			if e == nil {
 				return nil, nil, nil
 			}
-			next = e.err
+			next = e.Hidden()
 		case nil, syscall.Errno, *net.DNSError, *tls.CertificateVerificationError, x509.SystemRootsError:
 			return nil, nil, err
 

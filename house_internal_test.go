@@ -23,8 +23,6 @@ var mayImport = map[string][]string{
 	"classify_status.go":  {"k8s.io/apimachinery/"},
 	"classify_network.go": {"k8s.io/apimachinery/", "golang.org/x/net/http2"},
 	"shortcut.go":         {"k8s.io/apimachinery/"},
-	"answer.go":           {"k8s.io/apimachinery/"},
-	"body.go":             {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"observe.go":          {"go.uber.org/zap"},
 	"write.go":            {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"write_proof.go":      {"k8s.io/apimachinery/"},
@@ -42,7 +40,9 @@ var mayImport = map[string][]string{
 // What each internal package may import beyond the standard library. None may import
 // the root package, which would be a cycle.
 var internalMayImport = map[string][]string{
+	"apirequest": {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"attemptctx": nil,
+	"clientgo":   {"k8s.io/apimachinery/", module + "internal/apirequest", module + "internal/errchain"},
 	"errchain":   {"k8s.io/apimachinery/pkg/api/errors"},
 	"funcname":   nil,
 	"turns":      {"k8s.io/apimachinery/pkg/types"},

@@ -46,8 +46,8 @@ func (x *exchange) send(ctx context.Context, record *wire) (*http.Response, erro
 		// it would hold the attempt's context, which is then never collected.
 		s = new(send)
 	}
-	s.Context, s.record, s.hooked, s.url = ctx, record, record.trace != nil || x.kind.verb.reads(), *x.req.URL
-	s.reads, s.opaque, s.t = x.kind.verb.reads(), x.req.URL.Opaque, x.t
+	s.Context, s.record, s.hooked, s.url = ctx, record, record.trace != nil || x.kind.Verb.Reads(), *x.req.URL
+	s.reads, s.opaque, s.t = x.kind.Verb.Reads(), x.req.URL.Opaque, x.t
 	if s.before = httptrace.ContextClientTrace(ctx); s.before != nil {
 		s.trace = *s.before
 	}

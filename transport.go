@@ -6,7 +6,9 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/attemptctx"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
 // Transport gives every call of every client built from a rest.Config (typed,
@@ -100,18 +102,19 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Context().Value(sendKey{}) != nil {
 		return t.next.RoundTrip(req) // another Transport, above this one, sees to it
 	}
-	k := describe(req)
+	k := apirequest.Read(req)
 	var resp *http.Response
 	var err error
 	if record := recordIn(req.Context()); record != nil {
 		x := &exchange{t: t, req: req, kind: k}
 		resp, err = x.guarded(req.Context(), record)
-	} else if k.single {
+	} else if k.Once {
 		resp, err = t.once(req)
 	} else {
 		resp, err = t.repeat(req, k)
 	}
-	return hide(resp), shield(err, &k, req.Method)
+	clientgo.HideRetryAfter(resp)
+	return resp, clientgo.HideError(err, &k, req.Method)
 }
 
 // once sends without a loop.
@@ -129,11 +132,11 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 }
 
 // repeat sends in the loop of all calls.
-func (t *transport) repeat(req *http.Request, k request) (*http.Response, error) {
+func (t *transport) repeat(req *http.Request, k apirequest.Request) (*http.Response, error) {
 	x := &exchange{t: t, req: req, kind: k}
-	opts := [...]Option{nil, t.policy, WithVerb(k.verb), nil, nil}
+	opts := [...]Option{nil, t.policy, WithVerb(Verb(k.Verb)), nil, nil}
 	if t.policy.name == "" {
-		opts[0] = WithName(k.name())
+		opts[0] = WithName(k.Name())
 	}
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		opts[3] = WithMaxRetries(0)
@@ -155,7 +158,7 @@ func (t *transport) repeat(req *http.Request, k request) (*http.Response, error)
 type exchange struct {
 	t       *transport
 	req     *http.Request
-	kind    request
+	kind    apirequest.Request
 	record  wire // if the loop is the Transport's own
 	first   send
 	sends   int
@@ -177,7 +180,7 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	}
 	x.record.keepContext()
 	x.bounded, _ = ctx.(*attemptctx.Context)
-	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.set&(setCondition|setClassifier) != 0)
+	x.failure, x.judged = resp, clientgo.ResponseError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.set&(setCondition|setClassifier) != 0)
 	return resp, x.judged
 }
 
@@ -210,7 +213,7 @@ func (x *exchange) discard() {
 		timer := time.AfterFunc(x.t.policy.attempt, c.Cancel)
 		defer func() { timer.Stop(); c.Cancel() }()
 	}
-	discard(x.failure)
+	clientgo.Discard(x.failure)
 	x.failure, x.judged, x.bounded = nil, nil, nil
 }
 

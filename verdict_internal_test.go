@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
 )
 
 func TestVerbClassOutcomeNames(t *testing.T) {
@@ -40,4 +42,13 @@ func TestRetryable(t *testing.T) {
 		}
 	}
 	assert.False(t, Verdict{Class: 99}.Retryable(VerbGet))
+}
+
+// internal/apirequest has verbs of its own, because it cannot import this package.
+// Transports convert them.
+func TestVerbsOfRequestsConvert(t *testing.T) {
+	for v := range Verb(len(verbNames) + 1) {
+		assert.Equal(t, v.String(), apirequest.Verb(v).String())
+		assert.Equal(t, v.reads(), apirequest.Verb(v).Reads())
+	}
 }
