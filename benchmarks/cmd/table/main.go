@@ -1,11 +1,11 @@
-// Command table runs the benchmarks and writes their tables: short ones into the
-// README, between its markers, and every figure into RESULTS.md.
+// Command table runs the benchmarks and writes their tables: a short one into README.md,
+// between its markers, and every figure into RESULTS.md.
 //
 //	go run ./cmd/table            # in benchmarks/
-//	go run ./cmd/table -check     # says which promises about speed are kept
+//	go run ./cmd/table -check     # reports which targets for speed are met
 //
-// The benchmarks are compiled once and run in rounds, everybody once in every
-// round, so that what else the machine does hits all alike.
+// The benchmarks are compiled once and run in rounds. Every round runs every contender, so
+// that other load on the machine affects all of them alike.
 package main
 
 import (
@@ -50,11 +50,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.IntVar(&s.count, "count", 20, "rounds; medians are taken over them")
 	flags.IntVar(&s.waiting, "waiting", 3, "rounds for the memory of waiting calls, which hardly varies")
 	flags.StringVar(&s.benchtime, "benchtime", "20ms", "time for each benchmark in each round")
-	flags.StringVar(&s.readme, "readme", "../README.md", "document whose marked part is replaced; printed if it has no markers")
-	flags.StringVar(&s.results, "results", "RESULTS.md", "document for every figure")
+	flags.StringVar(&s.readme, "readme", "../README.md", "document in which the text between the markers is replaced; without markers the text is printed")
+	flags.StringVar(&s.results, "results", "RESULTS.md", "document that gets every figure")
 	flags.StringVar(&s.save, "save", "", "file for what the benchmarks print")
-	flags.StringVar(&s.from, "from", "", "file that -save has written, to be used instead of running anything")
-	flags.BoolVar(&s.check, "check", false, "write no document, print which promises are kept")
+	flags.StringVar(&s.from, "from", "", "file written by -save; render it without running anything")
+	flags.BoolVar(&s.check, "check", false, "write no document, print which targets are met")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

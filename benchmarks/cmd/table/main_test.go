@@ -37,10 +37,11 @@ func TestReadmeBetweenMarkersIsReplaced(t *testing.T) {
 	require.NoError(t, run(t.Context(), []string{"-from", written(t, "raw", saved), "-readme", readme, "-results", results}, &out, io.Discard))
 
 	assert.Empty(t, out.String())
-	assert.Contains(t, read(t, readme), "7.00 ns<br>1.17×, 0 B, 0")
+	assert.Contains(t, read(t, readme), "7.00 ns, 1.17×, 0")
 	assert.Contains(t, read(t, readme), "\nrest\n")
 	assert.NotContains(t, read(t, readme), "old")
 	assert.Contains(t, read(t, results), "a good one")
+	assert.Contains(t, read(t, results), "7.00 ns<br>1.17×, 0 B, 0")
 }
 
 func TestReadmeWithoutMarkersIsLeftAlone(t *testing.T) {
