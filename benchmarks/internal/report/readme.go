@@ -35,7 +35,7 @@ func (r *Results) Readme(c Circumstances) string {
 		}
 		fmt.Fprintf(&b, " %s<br>%s |", r.shortCell(s, peer), peer.label)
 	}
-	fmt.Fprintf(&b, "\n\n%s\nMedians of %d rounds on %s, %s, %s, %s: `%s` in benchmarks/.\n",
+	fmt.Fprintf(&b, "\n\n%s\n[All libraries, and the reasons](benchmarks/RESULTS.md). Medians of %d rounds on %s, %s, %s, %s (`%s` in benchmarks/).\n",
 		r.readmeLosses(), r.rounds(), r.CPU, c.System, c.Go, c.Date, c.Command)
 	return b.String()
 }
