@@ -93,7 +93,7 @@ type loggerKey struct{}
 
 func requestLogger(ctx context.Context) *zap.Logger {
 	logger, _ := ctx.Value(loggerKey{}).(*zap.Logger)
-	return logger // nil, where there is none: then it is zap.L()
+	return logger // nil without a logger in the context: k8sretry then uses zap.L()
 }
 
 var policy = k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithContextLogger(requestLogger))
