@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// reader is a program before or after: it reads a pod.
+// reader is a program that reads a pod, before or after the migration.
 type reader func(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error)
 
 var readers = map[string]struct{ before, after reader }{
@@ -34,7 +34,7 @@ var readers = map[string]struct{ before, after reader }{
 	"failsafe-go": {failsafeBefore, failsafeAfter},
 }
 
-// cluster is a fake clientset that keeps the rules of a server, and its faults.
+// cluster returns a fake clientset that follows the rules of a server, and its faults.
 func cluster() (kubernetes.Interface, *k8sretrytest.Faults) {
 	clientset := fake.NewClientset(
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}},
@@ -46,7 +46,7 @@ func cluster() (kubernetes.Interface, *k8sretrytest.Faults) {
 	return clientset, &faults
 }
 
-// What a program did before, it does after.
+// The programs before and after the migration behave alike.
 func TestReadersAgree(t *testing.T) {
 	for name, pair := range readers {
 		for when, read := range map[string]reader{"before": pair.before, "after": pair.after} {
@@ -57,12 +57,12 @@ func TestReadersAgree(t *testing.T) {
 					start := time.Now()
 					pod, err := read(t.Context(), clientset, "web-0")
 					require.NoError(t, err)
-					assert.Equal(t, "web-0", pod.Name, "it survives two failures")
+					assert.Equal(t, "web-0", pod.Name, "it retries two failures")
 					assert.Equal(t, 3, faults.Calls("get", "pods"))
-					assert.InDelta(t, 2.5, time.Since(start).Seconds(), 2, "some seconds later")
+					assert.InDelta(t, 2.5, time.Since(start).Seconds(), 2, "after some seconds")
 
 					_, err = read(t.Context(), clientset, "web-1")
-					assert.True(t, apierrors.IsNotFound(err), "it stops at what lasts: %v", err)
+					assert.True(t, apierrors.IsNotFound(err), "it stops at a permanent error: %v", err)
 					assert.Equal(t, 4, faults.Calls("get", "pods"))
 
 					faults.FailNext(99, "get", "pods", k8sretrytest.Status(503))
@@ -75,7 +75,7 @@ func TestReadersAgree(t *testing.T) {
 	}
 }
 
-// The Go code of the page stands in the files of this module, word for word.
+// The Go code of the page is part of the files of this module.
 func TestPage(t *testing.T) {
 	page, err := os.ReadFile("../migration.md")
 	require.NoError(t, err)
@@ -92,6 +92,6 @@ func TestPage(t *testing.T) {
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
-		assert.True(t, strings.Contains(sources.String(), code), "the page shows code that nobody compiles:\n%s", code)
+		assert.True(t, strings.Contains(sources.String(), code), "the page shows code that is not compiled:\n%s", code)
 	}
 }
