@@ -19,19 +19,19 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// The exit codes of the job. The podFailurePolicy of a Job can tell them apart: count
-// exitTryAgain as a failure that is repeated, end the Job on all others.
+// The exit codes of the job. The podFailurePolicy of a Job can distinguish them: retry
+// exitTryAgain, and fail the Job on all others.
 const (
 	exitDone      = 0
-	exitFailed    = 1  // would fail in the same way again
-	exitLookFirst = 3  // a write may have been carried out: somebody has to look
-	exitTryAgain  = 75 // the server was not there for long enough; EX_TEMPFAIL of sysexits.h
+	exitFailed    = 1  // a repetition would fail in the same way
+	exitLookFirst = 3  // a write may have been carried out: somebody must check
+	exitTryAgain  = 75 // the server was not available for too long; EX_TEMPFAIL of sysexits.h
 )
 
-// label puts a label on all ConfigMaps of a namespace. It has to get through: it
-// outlasts four minutes of outage in each call, but not ten minutes altogether.
+// label puts a label on all ConfigMaps of a namespace. Each call survives an outage of four
+// minutes; the whole job ends after ten minutes.
 func label(ctx context.Context, clientset kubernetes.Interface, namespace string, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // less than activeDeadlineSeconds, to have the last word
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // less than activeDeadlineSeconds
 	defer cancel()
 	policy := k8sretry.NewPolicy(k8sretry.ForMaintenance(), k8sretry.WithMaxElapsed(4*time.Minute), k8sretry.WithAttemptTimeout(30*time.Second))
 
@@ -53,12 +53,12 @@ func label(ctx context.Context, clientset kubernetes.Interface, namespace string
 	return nil
 }
 
-// exitCode tells who started the job what to make of its end.
+// exitCode returns the exit code for the error of the job.
 func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitDone
-	case errors.Is(err, k8sretry.ErrOutcomeUnknown): // may stand beside each of the following
+	case errors.Is(err, k8sretry.ErrOutcomeUnknown): // can be combined with each of the following
 		return exitLookFirst
 	case errors.Is(err, k8sretry.ErrMaxRetries), errors.Is(err, k8sretry.ErrMaxElapsed),
 		errors.Is(err, k8sretry.ErrDeadline), errors.Is(err, k8sretry.ErrRetryAfterTooLong),

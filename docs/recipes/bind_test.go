@@ -16,9 +16,9 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// bind assigns this pod to a node. A pod is assigned once, and the UID keeps the binding
-// from another pod of its name: it is safe to ask again, though a binding is a create.
-// Hence no WithVerb. Whether a conflict is about a binding of our own, the pod tells.
+// bind assigns this pod to a node. Although a binding is a create, it is safe to repeat: a
+// pod is assigned only once, and the UID excludes another pod of the same name. So there is
+// no WithVerb. After a conflict, the pod shows whether our own binding was carried out.
 func bind(ctx context.Context, clientset kubernetes.Interface, pod *corev1.Pod, node string, opts ...k8sretry.Option) error {
 	pods := clientset.CoreV1().Pods(pod.Namespace)
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {

@@ -21,10 +21,10 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// drain evicts pods, one after the other, and waits for disruption budgets. The
-// context must have a deadline: nothing else ends the wait.
+// drain evicts pods one after the other and waits for disruption budgets. The context must
+// have a deadline, because nothing else ends the wait.
 func drain(ctx context.Context, clientset kubernetes.Interface, pods []corev1.Pod, out io.Writer, opts ...k8sretry.Option) error {
-	opts = append(opts, k8sretry.WithObserver(patience{out}))
+	opts = append(opts, k8sretry.WithObserver(drainProgress{out}))
 	for _, pod := range pods {
 		if err := k8sretry.Evict(ctx, clientset.CoreV1().Pods(pod.Namespace), &pod, metav1.DeleteOptions{}, opts...); err != nil {
 			return fmt.Errorf("evicting %s: %w", pod.Name, err)
@@ -34,10 +34,10 @@ func drain(ctx context.Context, clientset kubernetes.Interface, pods []corev1.Po
 	return nil
 }
 
-// patience tells why the drain takes so long.
-type patience struct{ out io.Writer }
+// drainProgress prints why the drain waits.
+type drainProgress struct{ out io.Writer }
 
-func (p patience) Observe(_ context.Context, e k8sretry.Event) {
+func (p drainProgress) Observe(_ context.Context, e k8sretry.Event) {
 	if e.Kind == k8sretry.EventRetry {
 		fmt.Fprintf(p.out, "waiting %v: %s\n", e.Delay.Round(time.Second), reason(e))
 	}

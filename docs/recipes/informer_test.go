@@ -21,16 +21,15 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// watching is a clientset for informers and for the calls beside them. Lists have the
-// loop of the Transport; a watch is sent once, because its informer knows where to
-// resume, and waits by a backoff of its own.
+// watching returns a clientset for informers and other calls. The Transport retries lists.
+// It sends a watch once, because the informer knows where to resume and has its own backoff.
 func watching(config *rest.Config) (kubernetes.Interface, error) {
 	config = rest.CopyConfig(config)
 	config.Wrap(k8sretry.Transport(k8sretry.ForBackground()))
 	return kubernetes.NewForConfig(config)
 }
 
-// names prints the pods as they come.
+// names prints the pods in the order of their events.
 func names(ctx context.Context, clientset kubernetes.Interface, out io.Writer) error {
 	factory := informers.NewSharedInformerFactory(clientset, 0)
 	defer factory.Shutdown()

@@ -27,10 +27,10 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// clientsets are one for the work, with retries, and one for the election alone,
-// without, and with a rate limiter of its own.
+// clientsets returns a clientset with retries for the work, and a clientset without
+// retries for the election, which has its own rate limiter.
 func clientsets(config *rest.Config) (work, election kubernetes.Interface, err error) {
-	plain := rest.CopyConfig(config) // before the Transport gets into it
+	plain := rest.CopyConfig(config) // a copy without the Transport
 	plain.Timeout = renewDeadline / 2
 	if election, err = kubernetes.NewForConfig(plain); err != nil {
 		return nil, nil, err
@@ -41,8 +41,8 @@ func clientsets(config *rest.Config) (work, election kubernetes.Interface, err e
 	return work, election, err
 }
 
-// lead runs the work while this process is the leader. The context of the work ends
-// with the leadership, and each call that waits for a retry ends with it at once.
+// lead runs the work while this process is the leader. The context of the work ends when
+// the leadership is lost, which also ends calls that wait for a retry.
 func lead(ctx context.Context, election kubernetes.Interface, identity string, work func(context.Context)) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
@@ -81,7 +81,7 @@ func TestTheElectionHasNoTransport(t *testing.T) {
 	})
 }
 
-// The work of a leader that loses its lease ends, in the middle of a wait.
+// When the lease is lost, the work ends, even during a wait.
 func TestLeadershipEndsTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, faults := cluster()
@@ -104,7 +104,7 @@ func TestLeadershipEndsTheWork(t *testing.T) {
 	})
 }
 
-// outage is a lock at a server that is away for a while.
+// outage is a lock on a server that is unavailable for a while.
 type outage struct {
 	resourcelock.Interface
 	back    time.Time
@@ -119,14 +119,14 @@ func (o *outage) Update(ctx context.Context, record resourcelock.LeaderElectionR
 	return o.Interface.Update(ctx, record)
 }
 
-// retrying puts retries below an elector, which one should not do.
+// retrying puts retries below an elector, which is not recommended.
 type retrying struct{ resourcelock.Interface }
 
 func (r retrying) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	return k8sretry.Run(ctx, func(ctx context.Context) error { return r.Interface.Update(ctx, record) }, k8sretry.ForWrite(), exact)
 }
 
-// The server is away from the first renewal on, for two and a half seconds.
+// The server is unavailable for two and a half seconds from the first renewal.
 func TestRetriesBelowAnElectorRenewLater(t *testing.T) {
 	for name, c := range map[string]struct {
 		below func(resourcelock.Interface) resourcelock.Interface

@@ -23,8 +23,8 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// inReconcile waits in the call for what passes within seconds. All else comes round
-// again by the queue, which gives the worker to another object meanwhile.
+// inReconcile retries within the call what recovers within seconds. Everything else goes
+// back to the work queue, which gives the worker to another object in the meantime.
 var inReconcile = k8sretry.NewPolicy(
 	k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(500*time.Millisecond), k8sretry.WithMaxDelay(2*time.Second),
 	k8sretry.WithMaxRetryAfter(2*time.Second), k8sretry.WithAttemptTimeout(10*time.Second),
@@ -36,7 +36,7 @@ type Controller struct {
 	Out       io.Writer
 }
 
-// next works on one key of the queue, and decides when the key comes round again.
+// next handles one key of the work queue and decides when it is handled again.
 func (c *Controller) next(ctx context.Context) bool {
 	name, shutdown := c.Queue.Get()
 	if shutdown {
@@ -48,9 +48,9 @@ func (c *Controller) next(ctx context.Context) bool {
 	switch {
 	case err == nil:
 		c.Queue.Forget(name)
-		fmt.Fprintln(c.Out, name, "is as it should be")
+		fmt.Fprintln(c.Out, name, "is up to date")
 	case gaveUp && stopped.RetryAfter > 0:
-		c.Queue.AddAfter(name, stopped.RetryAfter) // the server has said when
+		c.Queue.AddAfter(name, stopped.RetryAfter) // the server asked for this wait
 		fmt.Fprintln(c.Out, name, "again in", stopped.RetryAfter)
 	default:
 		c.Queue.AddRateLimited(name)
@@ -59,8 +59,8 @@ func (c *Controller) next(ctx context.Context) bool {
 	return true
 }
 
-// reconcile scales a Deployment to what its annotation says. It begins with a read, so
-// it may begin again after any failure, also one whose outcome is unknown.
+// reconcile scales a Deployment to the number in its annotation. It begins with a read, so
+// it may be repeated after any failure, even if the outcome is unknown.
 func (c *Controller) reconcile(ctx context.Context, name string) error {
 	_, err := k8sretry.Modify(ctx, c.Clientset.AppsV1().Deployments("default"), name, func(d *appsv1.Deployment) error {
 		n, err := strconv.ParseInt(d.Annotations["example.com/replicas"], 10, 32)
@@ -70,9 +70,9 @@ func (c *Controller) reconcile(ctx context.Context, name string) error {
 		replicas := int32(n)
 		d.Spec.Replicas = &replicas
 		return nil
-	}, inReconcile, k8sretry.WithTokenAnnotation("")) // a reconcile proves itself: it reads
+	}, inReconcile, k8sretry.WithTokenAnnotation("")) // no token: the next reconcile reads the result
 	if apierrors.IsNotFound(err) {
-		return nil // deleted meanwhile
+		return nil // deleted in the meantime
 	}
 	return err
 }
@@ -100,11 +100,11 @@ func TestOperator(t *testing.T) {
 			require.True(t, c.next(t.Context()))
 		}
 		assert.Equal(t, `web again in 1m0s
-gone is as it should be
+gone is up to date
 web again later: Forbidden
 web again later: Forbidden
 web again later: Forbidden
-web is as it should be
+web is up to date
 `, strings.ReplaceAll(out.String(), " (put pods web-0)", ""))
 		assert.InDelta(t, 62, time.Since(start).Seconds(), 2)
 

@@ -22,7 +22,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// progress tells a person who waits why, and for how long.
+// progress prints why a call waits and for how long.
 type progress struct{ out io.Writer }
 
 func (p progress) Observe(_ context.Context, e k8sretry.Event) {
@@ -31,7 +31,7 @@ func (p progress) Observe(_ context.Context, e k8sretry.Event) {
 	}
 }
 
-// reason says in a few words what has happened. Detail is more exact, and for experts.
+// reason describes the failure for a user. Detail is more precise, and for experts.
 func reason(e k8sretry.Event) string {
 	switch e.Class {
 	case k8sretry.ClassThrottled:
@@ -48,7 +48,7 @@ func reason(e k8sretry.Event) string {
 	return "server trouble"
 }
 
-// show is the command. Ctrl-C ends it at once, also while it waits.
+// show implements the command. Ctrl-C ends it at once, even while it waits.
 func show(ctx context.Context, clientset kubernetes.Interface, name string, out io.Writer, opts ...k8sretry.Option) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 	defer stop()
@@ -80,7 +80,7 @@ waiting 20s: server busy (attempt 4 of 6)
 	})
 }
 
-// pressCtrlC does so as soon as something is printed.
+// pressCtrlC sends the interrupt signal as soon as something is printed.
 type pressCtrlC struct{ strings.Builder }
 
 func (p *pressCtrlC) Write(text []byte) (int, error) {
@@ -96,7 +96,7 @@ func (p *pressCtrlC) Write(text []byte) (int, error) {
 	return p.Builder.Write(text)
 }
 
-// Real time, because a signal comes from outside; but the wait of 2 s ends at once.
+// This test runs in real time, because the signal comes from outside the bubble. The wait of 2 s ends at once.
 func TestCtrlC(t *testing.T) {
 	clientset, faults := cluster()
 	faults.FailNext(9, "get", "pods", k8sretrytest.Status(503))

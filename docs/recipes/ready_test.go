@@ -19,9 +19,9 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// reach waits until the API server can be reached: at the start of a pod its network,
-// a proxy beside it or the server may not be there yet. What the server then says is
-// an answer: a program that lacks a permission must fail, not wait.
+// reach waits until the API server can be reached: when a pod starts, its network, a
+// sidecar proxy or the server may not be available yet. Any answer of the server ends the
+// wait: a program that lacks a permission must fail instead of waiting.
 func reach(ctx context.Context, clientset kubernetes.Interface) error {
 	return k8sretry.Run(ctx, func(ctx context.Context) error {
 		return clientset.CoreV1().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
@@ -62,7 +62,7 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// absent refuses connections for a while.
+// absent refuses connections for some time.
 type absent struct {
 	until time.Time
 	http.RoundTripper
