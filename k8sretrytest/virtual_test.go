@@ -26,12 +26,13 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// This file contains the Go code of docs/testing.md; TestTheGuideIsTested checks it.
+// What docs/testing.md shows and says. Its Go code is taken from this file, which
+// TestTheGuideIsTested checks.
 
 // Scaler is the code under test.
 type Scaler struct {
 	Clientset kubernetes.Interface
-	Retry     []k8sretry.Option // for tests, and for callers with other requirements
+	Retry     []k8sretry.Option // for tests and for callers who know better
 }
 
 func (s Scaler) Scale(ctx context.Context, name string, replicas int32) error {
@@ -66,7 +67,7 @@ func TestScaleOutlastsAnOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		recorder.AssertRetried(t, 5)
-		if got := time.Since(start); got != 60*time.Second { // 2+4+8+16+30, in virtual time
+		if got := time.Since(start); got != 60*time.Second { // 2+4+8+16+30, in no time
 			t.Errorf("the waits took %v", got)
 		}
 	})
@@ -89,7 +90,7 @@ func TestScaleGivesUpInTime(t *testing.T) {
 		}
 		recorder.AssertStopped(t, k8sretry.StopDeadline)
 		if time.Since(start) > 30*time.Second {
-			t.Error("it waited past its deadline")
+			t.Error("it slept past its deadline")
 		}
 	})
 }
@@ -122,7 +123,7 @@ func TestAnInformerCatchesUp(t *testing.T) {
 		factory := informers.NewSharedInformerFactory(clientset, 0)
 		lister := factory.Apps().V1().Deployments().Lister()
 		factory.Start(ctx.Done())
-		defer factory.Shutdown() // no goroutine may remain when the bubble ends
+		defer factory.Shutdown() // no goroutine may be left when the bubble ends
 		defer cancel()
 		factory.WaitForCacheSync(ctx.Done())
 
@@ -153,7 +154,7 @@ func serve(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, `{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"default"}}`)
 }
 
-// memory serves requests without a network, so that client-go runs in virtual time.
+// memory serves requests without a network, so that client-go runs on virtual time.
 type memory struct{ http.Handler }
 
 func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -218,6 +219,6 @@ func TestTheGuideIsTested(t *testing.T) {
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
-		assert.Contains(t, source, code, "the guide shows code that is not in this file")
+		assert.Contains(t, source, code, "the guide shows code that no test runs")
 	}
 }

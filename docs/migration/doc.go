@@ -1,6 +1,6 @@
-// Package migration holds the code of docs/migration.md: for each library, a function
-// before and after the migration to k8sretry. Its tests show what both have in common, and
-// what changes.
+// Package migration contains the code of docs/migration.md: for each library, a function
+// before and after the migration to k8sretry. The tests show what stays the same and what
+// changes.
 //
-// It is a separate module, so that users of k8sretry do not depend on these libraries.
+// It is a separate module, so that k8sretry does not depend on these libraries.
 package migration

@@ -5,7 +5,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// transient is the predicate that a program needs with a general retry library. It guesses
+// transient is the predicate that programs need with a general retry library. It guesses
 // which errors of the Kubernetes API are transient.
 func transient(err error) bool {
 	return apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsTooManyRequests(err) ||
