@@ -58,7 +58,7 @@ func firstFailure(ctx context.Context, c *config, err error) (*progress, error) 
 //	verdict > context over? > may this verb repeat it? > retries left? > delay >
 //	fits the deadline? > budget pays > event > (wait > context over?)
 func (p *progress) failed(c *config, ctx context.Context, err error) error {
-	p.count(p.record.repeats())
+	p.count(p.record.repetitions())
 	repeat := p.judge(c, ctx, err)
 	v := &p.verdict
 	before := p.outcome
@@ -144,7 +144,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 			return repeat
 		}
 	}
-	return c.repeats(v) && (p.record == nil || v.Outcome == OutcomeNotExecuted || !p.record.unsafe())
+	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }
 
 // judgeByCaller asks the caller's own classifier and condition.

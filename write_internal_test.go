@@ -10,12 +10,12 @@ import (
 // Over HTTP/2, one request may look for a connection twice when several wait for a new
 // one. Only a second connection is a sign that client-go has repeated the request.
 func TestTwoLooksForAConnectionAreNoRepetition(t *testing.T) {
-	w := newWire(VerbDelete)
-	w.getConn("")
-	w.getConn("")
-	w.gotConn(httptrace.GotConnInfo{})
+	w := newRecord(VerbDelete)
+	w.GetConn("")
+	w.GetConn("")
+	w.GotConn(httptrace.GotConnInfo{})
 	assert.False(t, w.repeatedUnseen())
-	w.gotConn(httptrace.GotConnInfo{})
+	w.GotConn(httptrace.GotConnInfo{})
 	assert.True(t, w.repeatedUnseen())
 }
 

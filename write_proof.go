@@ -136,10 +136,10 @@ func proven[T any](
 // send makes one request that writes, and notes what may have become of it. The request
 // has a record of its own: what the same step reads must not blur it.
 func (p *proof) send(ctx context.Context, request func(context.Context) error) (Verdict, error) {
-	w := newWire(p.verb)
+	w := newRecord(p.verb)
 	defer w.close()
-	err := w.unshield(request(w.context(ctx)))
-	if err == nil && w.wasDiverted() {
+	err := w.reveal(request(w.context(ctx)))
+	if err == nil && w.redirected() {
 		err = errDiverted
 		return Classify(err), err
 	}
@@ -170,22 +170,6 @@ func (p *proof) send(ctx context.Context, request func(context.Context) error) (
 		p.class = v.Class
 	}
 	return v, err
-}
-
-func (w *wire) wasDiverted() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.seen.diverted && !w.seen.done
-}
-
-// repeatedUnseen reports whether client-go has repeated the request by itself, after
-// answers that nobody saw.
-func (w *wire) repeatedUnseen() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	// Connections obtained, not looked for: HTTP/2 looks twice for one request when
-	// several wait for a new connection.
-	return w.seen.requests == 0 && w.connected.Load() > 1
 }
 
 // inDoubt reports whether an earlier request of the call, or this one, may have been
