@@ -27,8 +27,8 @@ var mayImport = map[string][]string{
 	"body.go":             {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"observe.go":          {"go.uber.org/zap"},
 	"write.go":            {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
-	"write_proof.go":      {"k8s.io/apimachinery/"},
-	"write_watch.go":      {"k8s.io/apimachinery/"},
+	"verify.go":           {"k8s.io/apimachinery/"},
+	"verify_watch.go":     {"k8s.io/apimachinery/"},
 	"create.go":           {"k8s.io/apimachinery/"},
 	"update.go":           {"k8s.io/apimachinery/"},
 	"modify.go":           {"k8s.io/apimachinery/"},
@@ -36,8 +36,7 @@ var mayImport = map[string][]string{
 	"delete.go":           {"k8s.io/apimachinery/"},
 	"evict.go":            {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"apply.go":            {"k8s.io/apimachinery/"},
-	"status.go":           {"k8s.io/apimachinery/"},
-	"dynamic.go":          {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
+	"adapters.go":         {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 }
 
 func TestFilesImportWhatTheyMay(t *testing.T) {

@@ -235,6 +235,8 @@ type (
 	observerOption struct {
 		observe func(context.Context, Event)
 	}
+	tokenOption struct{ key string }
+	proofOption struct{ *proof } // makes a call a safe write
 )
 
 func (setting) option()           {}
@@ -244,6 +246,8 @@ func (backoffOption) option()     {}
 func (conditionOption) option()   {}
 func (classifierOption) option()  {}
 func (observerOption) option()    {}
+func (tokenOption) option()       {}
+func (proofOption) option()       {}
 
 // kind is a bit for each setting.
 type kind uint32

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"strings"
 
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,6 +23,21 @@ import (
 // one. The status of most kinds is stored without the annotations of the write; see
 // [StatusSubresource].
 const TokenAnnotation = "k8sretry.dev/call"
+
+// WithTokenAnnotation sets the key of the annotation in which the safe writes leave
+// the token of a call. Default: [TokenAnnotation]. "": no token; the safe writes still
+// repeat what is safe to repeat, and say [ErrOutcomeUnknown] where only the token could
+// have told whose write it was. Other calls ignore it.
+func WithTokenAnnotation(key string) Option { return tokenOption{key} }
+
+// tokenKey is the key that the options ask for.
+func tokenKey(opts []Option) string {
+	c := resolve(opts)
+	if c.set&setToken == 0 {
+		return TokenAnnotation
+	}
+	return strings.Clone(c.token)
+}
 
 // Object is what a safe write handles: a pointer to an API object, such as
 // *corev1.Pod or *unstructured.Unstructured.
