@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"observe.go":          {"go.uber.org/zap"},
 	"write.go":            {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"verify.go":           {"k8s.io/apimachinery/"},
-	"verify_watch.go":     {"k8s.io/apimachinery/"},
+	"verify_read.go":      {"k8s.io/apimachinery/"},
 	"create.go":           {"k8s.io/apimachinery/"},
 	"update.go":           {"k8s.io/apimachinery/"},
 	"modify.go":           {"k8s.io/apimachinery/"},

@@ -5,117 +5,122 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// finalCheck is how long the last check of a safe write may take whose outcome is
-// still in doubt when the call ends, whether or not its context is over.
-const finalCheck = 5 * time.Second
-
-// proof is what a safe write and the loop tell each other: each attempt of the loop
-// is one step of the write, which sends it or looks for what became of it.
+// proof is the state of one safe write. It is embedded in createCall, updateCall and
+// deleteCall, and shared with the retry loop, in which each attempt is one step of the
+// write: the step sends the request, or checks what became of an earlier one.
 //
-// The loop only reads its values and calls its funcs; see progress for the reason.
+// The loop reads the fields and calls the funcs, but keeps no part of the state, so that
+// the options of a call do not escape; see progress.
 type proof struct {
 	verb    Verb
 	dryRun  bool
-	outcome Outcome // what the server did with the call so far, as far as is known
-	next    next    // what the loop shall do after the failed step
-	rebuilt int     // steps that ended with rebuild
-	detail  detail  // what the verdict shall name, if not what Classify names
-	lost    error   // the last failure of a request that may have been carried out
-	answer  error   // the answer to the write, where the step failed with another error
-	settle  func(context.Context) bool
-	queue   func(context.Context) // waits before the next step for whoever collides with this call; nil: for nobody
+	outcome Outcome // of all requests of the call, as far as is known
+	next    nextStep
+	detail  detail // for Verdict.Detail; detailNone keeps that of Classify
+	rebuilt int    // conflicts after which Modify has started over
 
-	// What the record of the last request knows better than its error.
+	// unverified is the server's answer to the write, if an earlier request of the call
+	// may have caused it. The steps check the object until the answer is explained.
+	unverified   error
+	ambiguousErr error // the error of the last request that may have been carried out
+	report       error // the error to return if the step that failed is a check
+
+	settle func(context.Context) bool // makes the final check; reports whether the write was applied
+	queue  func(context.Context)      // waits for the turn of the call before its next step; may be nil
+
+	// What the record of the last request knows beyond its error.
 	class      Class // ClassNone: nothing
 	retryAfter time.Duration
 }
 
-// next is what follows a failed step.
-type next uint8
+// nextStep says what the loop does after a failed step.
+type nextStep uint8
 
 const (
-	asJudged next = iota // what the verdict says; an unknown outcome is no hindrance
-	again                // another step
-	rebuild              // another step of Modify, after a conflict
-	halt                 // nothing: what can be known is known
+	nextByVerdict nextStep = iota // retry if the class of the error is transient, whatever the outcome
+	nextRepeat                    // retry, whatever the error is
+	rebuild                       // retry after a conflict: Modify starts over
+	nextStop                      // do not retry, and do not make the final check
 )
 
-// detail is a text for Verdict.Detail. It is a number because a string that the loop
+// detail is a text for Verdict.Detail. It is a number, because a string that the loop
 // read from here would make the options of all calls escape.
 type detail uint8
 
 const (
-	asClassified detail = iota
-	notTellable
-	nameTaken
-	notVisible
-	mayAppear
-	noObject
-	noUID
-	nameTakenOver
-	ownError
-	lostRace
+	detailNone detail = iota
+	detailUndetermined
+	detailNameTaken
+	detailNotVisible
+	detailNotVisibleYet
+	detailNoObject
+	detailNoUID
+	detailReplaced
+	detailCallerError
+	detailServerRace
 )
 
 var details = [...]string{
-	asClassified:  "",
-	notTellable:   "whether it was carried out cannot be told",
-	nameTaken:     "not created, the name is taken",
-	notVisible:    "not to be seen, though its name is taken",
-	mayAppear:     "not to be seen, it may yet appear",
-	noObject:      "no object in the answer",
-	noUID:         "the object has a UID, which was not given",
-	nameTakenOver: "another object has taken the name",
-	ownError:      "the caller's own error",
-	lostRace:      "the server lost a race of its own",
+	detailNone:          "",
+	detailUndetermined:  "the outcome cannot be determined",
+	detailNameTaken:     "not created, another object has the name",
+	detailNotVisible:    "the name is taken, but the object cannot be read",
+	detailNotVisibleYet: "the object does not exist, but may still be created",
+	detailNoObject:      "no object in the response",
+	detailNoUID:         "an object has the name, and no UID was given",
+	detailReplaced:      "another object has the name now",
+	detailCallerError:   "error of the caller's function",
+	detailServerRace:    "the server lost a race of its own",
 }
 
-// finding is what a look at the server has shown about a write.
-type finding uint8
+// checkResult is what a check has found out about a write.
+type checkResult uint8
 
 const (
-	undecided  finding = iota // there is no way to tell
-	applied                   // it was carried out
-	notApplied                // it was not, and no longer can be
-	notSeen                   // it was not when looked at, and may still be
+	undetermined  checkResult = iota // it cannot be determined
+	applied                          // it was carried out
+	notApplied                       // it was not carried out and never will be
+	notAppliedYet                    // it was not carried out, but a request may still be under way
 )
 
-// errProven tells the safe write that its last check has found the write applied.
-var errProven = errors.New("proven")
+// errProven tells runWrite that the final check has found the write applied.
+var errProven = errors.New("k8sretry: the write was applied")
 
-// lastCheck is the policy of the last check. Its attempts are short, so that one that
-// hangs is not the end.
-var lastCheck = NewPolicy(WithVerb(VerbGet), WithMaxRetries(8), WithInitialDelay(50*time.Millisecond),
-	WithMaxDelay(time.Second), WithAttemptTimeout(finalCheck/3), WithLogger(nil), WithName("k8sretry: last check"))
+// finalCheckTimeout limits the final check, which a safe write makes if the outcome is
+// still ambiguous when the retries end. It may run after the context of the call ended.
+const finalCheckTimeout = 5 * time.Second
 
-// proven runs the steps of a safe write in the loop of all calls. check looks what
-// became of the write; an error of it means that it could not look.
-func proven[T any](
+// finalCheckPolicy has a short attempt timeout, so that there is time for more than one
+// attempt if the first one hangs.
+var finalCheckPolicy = NewPolicy(WithVerb(VerbGet), WithMaxRetries(8), WithInitialDelay(50*time.Millisecond),
+	WithMaxDelay(time.Second), WithAttemptTimeout(finalCheckTimeout/3), WithLogger(nil), WithName("k8sretry: final check"))
+
+// runWrite runs the steps of a safe write in the retry loop. check finds out whether the
+// write was applied and returns the object; its error means that the check has failed.
+func runWrite[T any](
 	ctx context.Context, p *proof, step func(context.Context) (T, error),
-	check func(context.Context) (T, finding, error), opts []Option,
+	check func(context.Context) (T, checkResult, error), opts []Option,
 ) (T, error) {
 	var none, found T
 	p.settle = func(ctx context.Context) bool {
-		if p.outcome == OutcomeNotExecuted || p.next == halt {
+		if !p.isAmbiguous() || p.next == nextStop {
 			return false
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalCheck)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalCheckTimeout)
 		defer cancel()
-		what, err := Do(ctx, func(ctx context.Context) (what finding, err error) {
-			found, what, err = check(ctx)
-			return what, err
-		}, lastCheck)
-		if err == nil && what == notApplied {
+		result, err := Do(ctx, func(ctx context.Context) (result checkResult, err error) {
+			found, result, err = check(ctx)
+			return result, err
+		}, finalCheckPolicy)
+		if err == nil && result == notApplied {
 			p.outcome = OutcomeNotExecuted
 		}
-		return err == nil && what == applied
+		return err == nil && result == applied
 	}
 	v, err := loop(ctx, func(ctx context.Context) (T, error) {
-		p.next, p.detail, p.answer = asJudged, asClassified, nil
+		p.next, p.detail, p.report = nextByVerdict, detailNone, nil
 		p.class, p.retryAfter = ClassNone, 0
 		return step(ctx)
 	}, append(slices.Clip(opts), proofOption{p}))
@@ -125,22 +130,21 @@ func proven[T any](
 	case err == errProven:
 		return found, nil
 	}
-	if e, ok := err.(*Error); ok && p.answer != nil {
-		// The last error is one of looking. What the API said about the write itself is
-		// worth more.
-		e.Err, e.ended = p.answer, append(e.ended, e.Err)
+	if e, ok := err.(*Error); ok && p.report != nil {
+		// The server's answer to the write is more useful than the error of a check.
+		e.Err, e.ended = p.report, append(e.ended, e.Err)
 	}
 	return none, err
 }
 
-// send makes one request that writes, and notes what may have become of it. The request
-// has a record of its own: what the same step reads must not blur it.
+// send makes one request that writes, and records what may have become of it. The
+// request has a record of its own, which does not include the reads of the same step.
 func (p *proof) send(ctx context.Context, request func(context.Context) error) (Verdict, error) {
 	w := newWire(p.verb)
 	defer w.close()
 	err := w.unshield(request(w.context(ctx)))
 	if err == nil && w.wasDiverted() {
-		err = errDiverted
+		err = errRedirected
 		return Classify(err), err
 	}
 	if err == nil {
@@ -163,7 +167,7 @@ func (p *proof) send(ctx context.Context, request func(context.Context) error) (
 		v.Outcome = OutcomeNotExecuted
 	}
 	if v.Outcome != OutcomeNotExecuted {
-		p.outcome, p.lost = max(p.outcome, v.Outcome), err
+		p.outcome, p.ambiguousErr = max(p.outcome, v.Outcome), err
 	}
 	p.retryAfter = v.RetryAfter
 	if v.Class != class {
@@ -178,41 +182,86 @@ func (w *wire) wasDiverted() bool {
 	return w.seen.diverted && !w.seen.done
 }
 
-// repeatedUnseen reports whether client-go has repeated the request by itself, after
-// answers that nobody saw.
+// repeatedUnseen reports whether client-go has repeated the request by itself. The
+// answers to its earlier requests are lost.
 func (w *wire) repeatedUnseen() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// Connections obtained, not looked for: HTTP/2 looks twice for one request when
-	// several wait for a new connection.
+	// It counts connections obtained, not connections asked for: HTTP/2 asks twice for one
+	// request if several requests wait for a new connection.
 	return w.seen.requests == 0 && w.connected.Load() > 1
 }
 
-// inDoubt reports whether an earlier request of the call, or this one, may have been
-// carried out.
-func (p *proof) inDoubt() bool { return p.outcome != OutcomeNotExecuted }
+// isAmbiguous reports whether a request of the call may have been carried out.
+func (p *proof) isAmbiguous() bool { return p.outcome != OutcomeNotExecuted }
 
-// stop ends the call with err, whose meaning nothing more can be learned about.
+// mustCheck reports whether the answer to a request has to be explained by a check: the
+// write was carried out without a usable response, or an earlier request may be the cause
+// of the answer.
+func (p *proof) mustCheck(ctx context.Context, v Verdict) bool {
+	return v.Outcome == OutcomeExecuted || p.isAmbiguous() && isPermanent(ctx, v)
+}
+
+// stop returns err and ends the call without a final check.
 func (p *proof) stop(err error, why detail) error {
-	p.next, p.detail = halt, why
+	p.next, p.detail = nextStop, why
 	return err
 }
 
-// repeat makes the loop take another step after err, whatever err means by itself.
+// repeat returns err and makes the loop take another step, whatever err means.
 func (p *proof) repeat(err error, why detail) error {
-	p.next, p.detail = again, why
+	p.next, p.detail = nextRepeat, why
 	return err
 }
 
-// looking returns the error of a look at the server, which the loop judges, and
-// remembers the answer that was to be explained.
-func (p *proof) looking(err, answer error) error {
-	p.answer = answer
+// checkFailed returns the error of a check, by which the loop decides about the next
+// step. If the call ends with it, the call reports the error of the write instead.
+func (p *proof) checkFailed(err error) error {
+	p.report = p.unverified
+	if p.report == nil {
+		p.report = p.ambiguousErr
+	}
 	p.class, p.retryAfter = ClassNone, 0
 	return err
 }
 
-// correct tells the verdict on a failed step what the step knows.
+// explain checks what the unverified answer means, and ends the step with a success or
+// with that answer.
+func explain[T any](ctx context.Context, p *proof, check func(context.Context) (T, checkResult, error)) (T, error) {
+	var none T
+	found, result, err := check(ctx)
+	if err != nil {
+		return none, p.checkFailed(err)
+	}
+	answer := p.unverified
+	p.unverified = nil
+	switch result {
+	case applied:
+		return found, nil
+	case notApplied:
+		p.outcome = OutcomeNotExecuted
+		return none, answer
+	}
+	return none, p.stop(answer, detailUndetermined)
+}
+
+// maxRebuilt limits how many conflicts of a Modify do not count as retries.
+const maxRebuilt = 100
+
+// rebuildDelay is the schedule after a conflict. It is short, because the call does not
+// wait for the server to recover, and fully jittered, to spread the calls that collided.
+var rebuildDelay = Exponential{Initial: 10 * time.Millisecond, Max: 2 * time.Second, Jitter: JitterFull}
+
+// uncounted returns how many attempts do not count as retries. If no retries are
+// allowed, all attempts count.
+func (p *proof) uncounted(maxRetries int) int {
+	if p == nil || maxRetries == 0 {
+		return 0
+	}
+	return min(p.rebuilt, maxRebuilt)
+}
+
+// correct adds what the step knows to the verdict on its error.
 func (p *proof) correct(v *Verdict) {
 	if p == nil {
 		return
@@ -222,7 +271,7 @@ func (p *proof) correct(v *Verdict) {
 	if p.class != ClassNone {
 		v.Class = p.class
 	}
-	if p.detail != asClassified {
+	if p.detail != detailNone {
 		v.Detail = details[p.detail]
 	}
 	if p.next == rebuild {
@@ -230,50 +279,10 @@ func (p *proof) correct(v *Verdict) {
 	}
 }
 
-// halted reports whether the step was the last one, whatever its error means: what can
-// be known is known, or it is the caller's own error.
-func (p *proof) halted() bool { return p != nil && p.next == halt }
+// halted reports whether the failed step is the last one, whatever its error means.
+func (p *proof) halted() bool { return p != nil && p.next == nextStop }
 
 // repeats reports whether another step may follow.
 func (p *proof) repeats(v *Verdict) bool {
-	return p.next == again || p.next == rebuild || p.next == asJudged && v.Class.transient()
-}
-
-// mostRebuilt bounds how often Modify begins again for nothing but a conflict. Each
-// conflict means that somebody else got on, so that they do not count as retries.
-const mostRebuilt = 100
-
-// rebuildDelay spreads those who collided. Whoever waits is not waiting for the
-// server to recover.
-var rebuildDelay = Exponential{Initial: 10 * time.Millisecond, Max: 2 * time.Second, Jitter: JitterFull}
-
-// uncounted is how many attempts are no retries. With none allowed, all of them are.
-func (p *proof) uncounted(maxRetries int) int {
-	if p == nil || maxRetries == 0 {
-		return 0
-	}
-	return min(p.rebuilt, mostRebuilt)
-}
-
-// lasting reports whether the server has answered for good. The error of a request that
-// its context has ended is no answer.
-func lasting(ctx context.Context, v Verdict) bool {
-	return !v.Class.transient() && (v.StatusCode != 0 || ctx.Err() == nil)
-}
-
-// look reads an object. An error means that this look has failed; a lasting error is
-// no error but leaves the matter undecided.
-func look[T Object](ctx context.Context, client Getter[T], name string) (found T, what finding, err error) {
-	found, err = client.Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case err == nil && empty(found):
-		return found, undecided, nil
-	case err == nil:
-		return found, applied, nil
-	case isAbsent(err, name):
-		return found, notSeen, nil
-	case lasting(ctx, Classify(err)):
-		return found, undecided, nil
-	}
-	return found, undecided, err
+	return p.next == nextRepeat || p.next == rebuild || p.next == nextByVerdict && v.Class.transient()
 }
