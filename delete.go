@@ -45,7 +45,7 @@ type deleteCall[T Object] struct {
 	client   Getter[T]
 	request  func(context.Context) error
 	lostRace func(error, Verdict) bool // reports an error after which the server would accept the request; may be nil
-	goneIsOK bool                      // if the object is gone, the call succeeds, whoever has deleted it
+	goneIsOK bool                      // the call succeeds if the object is gone, even at its first request
 	name     string
 	uid      types.UID // of the object to delete; "" for any object of the name
 	version  *string   // the resource version that the caller requires; nil for any

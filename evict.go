@@ -21,8 +21,8 @@ import (
 //
 // Evict returns nil if the server has accepted the eviction; the pod may still be
 // terminating. It also returns nil if the pod is gone (NotFound, or a conflict about the
-// UID), whoever has deleted it, because the answer to a lost request looks the same. It
-// retries a conflict of the server about the budget or the pod, unless opts requires a
+// UID), even if another client has deleted it. If the server reports a conflict of its own,
+// about the budget or the resource version of the pod, Evict retries, unless opts requires a
 // resource version.
 //
 // If neither obj nor opts has a UID, an ambiguous failure is handled as by [Delete]. The
