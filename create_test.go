@@ -128,6 +128,10 @@ func TestCreate(t *testing.T) {
 			},
 			requests: "create create get get get", created: 1, ours: true,
 		},
+		"the check finds no object in the response: unknown": {
+			prepare: func(c *cluster) { c.on("create", lost(lostReply())).on("get", &fault{empty: true}) },
+			fails:   requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
 		"the check is forbidden: unknown": {
 			prepare: func(c *cluster) { c.on("create", lost(lostReply())).on("get", failed(forbidden("x"))) },
 			fails:   requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,

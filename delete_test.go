@@ -120,6 +120,26 @@ func TestDelete(t *testing.T) {
 			},
 			noUID: true, fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "delete get", stays: true,
 		},
+		"response lost, then denied by a webhook, the check fails for a while": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", lost(unavailable()), failed(denied(403, "Forbidden"))).on("get", failed(unavailable()))
+			},
+			requests: "delete delete get get",
+		},
+		"no UID, response lost, the check fails for a while": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", lost(lostReply())).on("get", failed(unavailable()))
+			},
+			noUID: true, requests: "delete get get",
+		},
+		"no UID, response lost, the check always fails: unknown, with the error of the delete": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", lost(gatewayTimeout()))
+				c.always = func(string) *fault { return failed(unavailable()) }
+			},
+			options: []k8sretry.Option{k8sretry.WithMaxRetries(1)},
+			noUID:   true, fails: requireUnknown, is: apierrors.IsTimeout,
+		},
 		"no UID, 429: retried": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) { c.on("delete", failed(tooMany(0))) },
 			noUID:   true, requests: "delete delete",
@@ -160,7 +180,9 @@ func TestDelete(t *testing.T) {
 				if tt.is != nil {
 					assert.True(t, tt.is(err), "%v", err)
 				}
-				c.expectRequests(t, strings.Fields(tt.requests)...)
+				if tt.requests != "" {
+					c.expectRequests(t, strings.Fields(tt.requests)...)
+				}
 				assert.Equal(t, tt.stays, c.objects["x"] != nil)
 			})
 		})

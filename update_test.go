@@ -157,6 +157,16 @@ func TestUpdate(t *testing.T) {
 			prepare:   func(c *cluster) { c.on("update", lost(lostReply())) },
 			noVersion: true, requests: "update get", stored: "this call",
 		},
+		"no resource version, response lost, the check fails for a while": {
+			prepare:   func(c *cluster) { c.on("update", lost(lostReply())).on("get", failed(unavailable())) },
+			noVersion: true, requests: "update get get", stored: "this call",
+		},
+		"no resource version, response lost, deleted since: unknown": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{after: lostReply(), then: func() { c.remove("x") }})
+			},
+			noVersion: true, fails: requireUnknown, is: apierrors.IsNotFound, requests: "update get update get",
+		},
 		"no resource version, request lost: checked, then sent again": {
 			prepare:   func(c *cluster) { c.on("update", failed(lostReply())) },
 			noVersion: true, requests: "update get update", stored: "this call",
