@@ -40,8 +40,8 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 		return none, errNilObject
 	}
 	c := &createCall[T]{
-		proof:  proof{verb: VerbCreate, dryRun: len(opts.DryRun) > 0},
-		client: client, obj: copyToSend(obj), opts: opts, token: newToken(tokenKey(options)),
+		safeWrite: safeWrite{verb: VerbCreate, dryRun: len(opts.DryRun) > 0},
+		client:    client, obj: copyToSend(obj), opts: opts, token: newToken(tokenKey(options)),
 	}
 	if !c.dryRun {
 		c.token.addTo(c.obj)
@@ -50,12 +50,12 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 			c.generateName()
 		}
 	}
-	return runWrite(ctx, &c.proof, c.step, c.check, options)
+	return runWrite(ctx, &c.safeWrite, c.step, c.check, options)
 }
 
 // createCall is the state of one Create.
 type createCall[T Object] struct {
-	proof
+	safeWrite
 	client    Creator[T]
 	obj       T // to send
 	opts      metav1.CreateOptions

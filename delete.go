@@ -35,13 +35,13 @@ func Delete[T Object](ctx context.Context, client Deleter[T], obj T, opts metav1
 	}
 	d := newDeleteCall(VerbDelete, Getter[T](client), obj, opts)
 	d.request = func(ctx context.Context) error { return client.Delete(ctx, d.name, d.opts) }
-	_, err := runWrite(ctx, &d.proof, d.step, d.check, options)
+	_, err := runWrite(ctx, &d.safeWrite, d.step, d.check, options)
 	return err
 }
 
 // deleteCall is the state of one Delete or Evict.
 type deleteCall[T Object] struct {
-	proof
+	safeWrite
 	client   Getter[T]
 	request  func(context.Context) error
 	lostRace func(error, Verdict) bool // reports an error after which the server would accept the request; may be nil
@@ -55,8 +55,8 @@ type deleteCall[T Object] struct {
 // newDeleteCall prepares the deletion of an object, with its UID as a precondition.
 func newDeleteCall[T Object](verb Verb, client Getter[T], obj T, opts metav1.DeleteOptions) *deleteCall[T] {
 	d := &deleteCall[T]{
-		proof:  proof{verb: verb, dryRun: len(opts.DryRun) > 0},
-		client: client, name: obj.GetName(), uid: obj.GetUID(), opts: opts,
+		safeWrite: safeWrite{verb: verb, dryRun: len(opts.DryRun) > 0},
+		client:    client, name: obj.GetName(), uid: obj.GetUID(), opts: opts,
 	}
 	var preconditions metav1.Preconditions
 	if opts.Preconditions != nil {
@@ -78,7 +78,7 @@ type nothing = struct{}
 // it. If the last step has left an answer unverified, it sends nothing.
 func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 	if d.unverified != nil {
-		return explain(ctx, &d.proof, d.check)
+		return explain(ctx, &d.safeWrite, d.check)
 	}
 	if d.isAmbiguous() && d.uid == "" && d.version == nil {
 		// Without a precondition, the server would also delete an object created since. So
@@ -106,7 +106,7 @@ func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 		return nothing{}, err
 	}
 	d.unverified = err
-	return explain(ctx, &d.proof, d.check)
+	return explain(ctx, &d.safeWrite, d.check)
 }
 
 // check finds out whether the object is gone or being deleted.

@@ -53,7 +53,7 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 			DeleteOptions: d.opts.DeepCopy(),
 		})
 	}
-	_, err := runWrite(ctx, &d.proof, d.step, d.check, append([]Option{ForEviction()}, options...))
+	_, err := runWrite(ctx, &d.safeWrite, d.step, d.check, append([]Option{ForEviction()}, options...))
 	return err
 }
 

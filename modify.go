@@ -43,12 +43,12 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		return none, errNilFunc
 	}
 	m := &modifyCall[T]{
-		updateCall: updateCall[T]{proof: proof{verb: VerbUpdate}, client: client, token: writeToken{key: tokenKey(options)}},
+		updateCall: updateCall[T]{safeWrite: safeWrite{verb: VerbUpdate}, client: client, token: writeToken{key: tokenKey(options)}},
 		name:       name, mutate: mutate,
 	}
-	m.queue = m.waitForTurn
+	m.waitTurn = m.waitForTurn
 	defer func() { m.turn.leave() }()
-	return runWrite(ctx, &m.proof, m.step, m.check, options)
+	return runWrite(ctx, &m.safeWrite, m.step, m.check, options)
 }
 
 // modifyCall is the state of one Modify. It is one updateCall for each round of read,
@@ -56,12 +56,12 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 // one was not carried out.
 type modifyCall[T Object] struct {
 	updateCall[T]
-	name     string
-	mutate   func(T) error
-	prepared bool      // obj is the mutated object of this round
-	uid      types.UID // of the object
-	conflict error     // of the last round, nil in the first one
-	turn     *laneTurn // since the first conflict
+	name         string
+	mutate       func(T) error
+	prepared     bool      // obj is the mutated object of this round
+	uid          types.UID // of the object
+	lastConflict error     // nil before the first one
+	turn         *laneTurn // since the first conflict
 }
 
 func (m *modifyCall[T]) step(ctx context.Context) (T, error) {
@@ -72,9 +72,9 @@ func (m *modifyCall[T]) step(ctx context.Context) (T, error) {
 	}
 	updated, err := m.updateCall.step(ctx)
 	if err != nil && !m.isAmbiguous() && Classify(err).Class == ClassConflict {
-		m.prepared, m.conflict = false, err
-		m.next = rebuild
-		m.rebuilt++
+		m.prepared, m.lastConflict = false, err
+		m.next = nextStartOver
+		m.conflicts++
 	}
 	return updated, err
 }
@@ -87,8 +87,8 @@ func (m *modifyCall[T]) prepare(ctx context.Context) (unchanged bool, err error)
 		return false, err
 	case isNilValue(base):
 		return false, m.repeat(errNoObject, detailNoObject)
-	case m.conflict != nil && base.GetUID() != m.uid:
-		return false, m.stop(m.conflict, detailReplaced)
+	case m.lastConflict != nil && base.GetUID() != m.uid:
+		return false, m.stop(m.lastConflict, detailReplaced)
 	}
 	m.base, m.uid = base, base.GetUID()
 	obj := deepCopy(base)
@@ -110,7 +110,7 @@ func (m *modifyCall[T]) prepare(ctx context.Context) (unchanged bool, err error)
 // one after the other. The loop calls it between two steps, when the call holds no place
 // in a Limiter.
 func (m *modifyCall[T]) waitForTurn(ctx context.Context) {
-	if m.conflict != nil && m.turn == nil && m.uid != "" {
+	if m.lastConflict != nil && m.turn == nil && m.uid != "" {
 		m.turn = takeTurn(ctx, m.uid)
 	}
 }

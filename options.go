@@ -235,8 +235,8 @@ type (
 	observerOption struct {
 		observe func(context.Context, Event)
 	}
-	tokenOption struct{ key string }
-	proofOption struct{ *proof } // makes a call a safe write
+	tokenOption     struct{ key string }
+	safeWriteOption struct{ *safeWrite } // makes a call a safe write
 )
 
 func (setting) option()           {}
@@ -247,7 +247,7 @@ func (conditionOption) option()   {}
 func (classifierOption) option()  {}
 func (observerOption) option()    {}
 func (tokenOption) option()       {}
-func (proofOption) option()       {}
+func (safeWriteOption) option()   {}
 
 // kind is a bit for each setting.
 type kind uint32
@@ -317,9 +317,9 @@ type config struct {
 	gate          *Limiter
 	key           uint32 // see gateKey
 	maxWait       time.Duration
-	token         string // the annotation of the safe writes
-	proof         *proof // nil if the call is not a safe write
-	problem       string // the first setting that makes no sense
+	token         string     // the annotation of the safe writes
+	write         *safeWrite // nil if the call is not a safe write
+	problem       string     // the first setting that makes no sense
 }
 
 // resolve adds up options, the later on top of the earlier.
@@ -390,9 +390,9 @@ func resolve(opts []Option) config {
 		case tokenOption:
 			c.set |= setToken
 			c.token = o.key
-		case proofOption:
+		case safeWriteOption:
 			c.set |= setVerb
-			c.verb, c.proof = o.verb, o.proof
+			c.verb, c.write = o.verb, o.safeWrite
 		case *Policy:
 			if o == nil {
 				continue

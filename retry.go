@@ -183,8 +183,8 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 func retry[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (_ T, next sequel, _ error) {
 	err := p.last
 	p.last = nil // it is err that the call has to tell
-	if c.proof != nil && c.proof.queue != nil {
-		c.proof.queue(ctx)
+	if c.write != nil && c.write.waitTurn != nil {
+		c.write.waitTurn(ctx)
 	}
 	if ctx.Err() != nil { // both may have been ready
 		return v, noMore, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
@@ -313,7 +313,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	}
 	switch {
 	case p.wire != nil: // a Transport's own
-	case c.proof == nil && c.verb != VerbUnspecified && !c.verb.reads():
+	case c.write == nil && c.verb != VerbUnspecified && !c.verb.reads():
 		p.wire = newWire(c.verb)
 	case transportBuilt.Load():
 		p.wire = newWire(VerbUnspecified)
@@ -343,8 +343,8 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	}
 	v := &p.verdict
 	before := p.outcome
-	if c.proof != nil {
-		p.outcome, before = c.proof.outcome, c.proof.outcome
+	if c.write != nil {
+		p.outcome, before = c.write.outcome, c.write.outcome
 	} else if c.harmless() {
 		v.Outcome = OutcomeNotExecuted
 	} else {
@@ -359,13 +359,13 @@ func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time
 	case !repeat:
 		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
 		return 0, p.stop(c, ctx, StopNonRetryable, v, err)
-	case int(p.attempts)-c.proof.uncounted(c.maxRetries) > c.maxRetries || p.attempts == math.MaxInt32:
+	case int(p.attempts)-c.write.uncounted(c.maxRetries) > c.maxRetries || p.attempts == math.MaxInt32:
 		return 0, p.stop(c, ctx, StopMaxRetries, v, err)
 	case v.RetryAfter > c.maxRetryAfter:
 		return 0, p.stop(c, ctx, StopRetryAfterTooLong, v, err)
 	}
 
-	delay := c.delay(p, int(p.attempts)-c.proof.uncounted(c.maxRetries), v)
+	delay := c.delay(p, int(p.attempts)-c.write.uncounted(c.maxRetries), v)
 	if c.maxElapsed > 0 && delay > c.maxElapsed-(now()-c.began) {
 		return 0, p.stop(c, ctx, StopMaxElapsed, v, err)
 	}
@@ -408,7 +408,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	if p.wire != nil {
 		p.wire.correct(v)
 	}
-	c.proof.correct(v)
+	c.write.correct(v)
 	if p.turn.taken() { // before anything of the caller's runs
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
 	}
@@ -441,7 +441,7 @@ func (p *progress) judgeAsAsked(c *config, err error) (repeat, judged bool) {
 			return repeat, true
 		}
 	}
-	if c.condition != nil && !c.proof.halted() && c.condition(err) {
+	if c.condition != nil && !c.write.stopped() && c.condition(err) {
 		return true, true
 	}
 	return false, false
@@ -465,8 +465,8 @@ func (p *progress) complete(own *Verdict, err error) {
 
 // repeats reports whether the call may be repeated after a failure.
 func (c *config) repeats(v *Verdict) bool {
-	if c.proof != nil {
-		return c.proof.repeats(v)
+	if c.write != nil {
+		return c.write.repeats(v)
 	}
 	return v.retryable(c.verb)
 }
@@ -491,8 +491,8 @@ func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
 	switch own := c.ownBackoff(class); {
 	case own != nil:
 		d = max(0, own(retry))
-	case c.proof != nil && c.proof.next == rebuild:
-		d = rebuildDelay.Delay(c.proof.rebuilt)
+	case c.write != nil && c.write.next == nextStartOver:
+		d = conflictDelay.Delay(c.write.conflicts)
 	case class == ClassDisruptionBudget:
 		slow := disruptionDelay
 		slow.Jitter = c.exponential.Jitter
@@ -536,12 +536,12 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 // as it is or in an *Error.
 func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdict, err error) error {
 	p.wire.close()
-	if c.proof != nil && p.attempts > 0 {
-		if c.proof.settle(ctx) {
+	if c.write != nil && p.attempts > 0 {
+		if c.write.finalCheck(ctx) {
 			p.succeeded(c, ctx)
-			return errProven
+			return errWriteApplied
 		}
-		p.outcome = c.proof.outcome
+		p.outcome = c.write.outcome
 	}
 	shown, said, cut := *v, err, false
 	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (holds(err, ended) || holds(err, context.Cause(ctx))) {

@@ -42,19 +42,19 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 		return none, errNilObject
 	}
 	u := &updateCall[T]{
-		proof:  proof{verb: VerbUpdate, dryRun: len(opts.DryRun) > 0},
-		client: client, obj: copyToSend(obj), opts: opts, token: newToken(tokenKey(options)),
+		safeWrite: safeWrite{verb: VerbUpdate, dryRun: len(opts.DryRun) > 0},
+		client:    client, obj: copyToSend(obj), opts: opts, token: newToken(tokenKey(options)),
 	}
 	if !u.dryRun {
 		u.previousToken = obj.GetAnnotations()[u.token.key]
 		u.token.addTo(u.obj)
 	}
-	return runWrite(ctx, &u.proof, u.step, u.check, options)
+	return runWrite(ctx, &u.safeWrite, u.step, u.check, options)
 }
 
 // updateCall is the state of one Update, or of one round of a Modify.
 type updateCall[T Object] struct {
-	proof
+	safeWrite
 	client        Updater[T]
 	base          T // what obj was made from, if the call has read it; nil if obj is the caller's
 	obj           T // to send
@@ -68,7 +68,7 @@ type updateCall[T Object] struct {
 func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 	var none T
 	if u.unverified != nil {
-		return explain(ctx, &u.proof, u.check)
+		return explain(ctx, &u.safeWrite, u.check)
 	}
 	if u.isAmbiguous() && u.obj.GetResourceVersion() == "" {
 		// Without a resource version, the server would accept the retry at any version of
@@ -93,7 +93,7 @@ func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 		return none, err
 	}
 	u.unverified = err
-	return explain(ctx, &u.proof, u.check)
+	return explain(ctx, &u.safeWrite, u.check)
 }
 
 // request sends the object.

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// proof is the state of one safe write. It is embedded in createCall, updateCall and
+// safeWrite is the state of one safe write. It is embedded in createCall, updateCall and
 // deleteCall, and shared with the retry loop, in which each attempt is one step of the
 // write: the step sends the request, or checks what became of an earlier one.
 //
 // The loop reads the fields and calls the funcs, but keeps no part of the state, so that
 // the options of a call do not escape; see progress.
-type proof struct {
-	verb    Verb
-	dryRun  bool
-	outcome Outcome // of all requests of the call, as far as is known
-	next    nextStep
-	detail  detail // for Verdict.Detail; detailNone keeps that of Classify
-	rebuilt int    // conflicts after which Modify has started over
+type safeWrite struct {
+	verb      Verb
+	dryRun    bool
+	outcome   Outcome // of all requests of the call, as far as is known
+	next      nextStep
+	detail    detail // for Verdict.Detail; detailNone keeps that of Classify
+	conflicts int    // conflicts after which Modify has started over
 
 	// unverified is the server's answer to the write, if an earlier request of the call
 	// may have caused it. The steps check the object until the answer is explained.
@@ -27,8 +27,8 @@ type proof struct {
 	ambiguousErr error // the error of the last request that may have been carried out
 	report       error // the error to return if the step that failed is a check
 
-	settle func(context.Context) bool // makes the final check; reports whether the write was applied
-	queue  func(context.Context)      // waits for the turn of the call before its next step; may be nil
+	finalCheck func(context.Context) bool // makes the final check; reports whether the write was applied
+	waitTurn   func(context.Context)      // waits for the turn of the call before its next step; may be nil
 
 	// What the record of the last request knows beyond its error.
 	class      Class // ClassNone: nothing
@@ -41,7 +41,7 @@ type nextStep uint8
 const (
 	nextByVerdict nextStep = iota // retry if the class of the error is transient, whatever the outcome
 	nextRepeat                    // retry, whatever the error is
-	rebuild                       // retry after a conflict: Modify starts over
+	nextStartOver                 // retry after a conflict: Modify starts over
 	nextStop                      // do not retry, and do not make the final check
 )
 
@@ -85,8 +85,8 @@ const (
 	notAppliedYet                    // it was not carried out, but a request may still be under way
 )
 
-// errProven tells runWrite that the final check has found the write applied.
-var errProven = errors.New("k8sretry: the write was applied")
+// errWriteApplied tells runWrite that the final check has found the write applied.
+var errWriteApplied = errors.New("k8sretry: the write was applied")
 
 // finalCheckTimeout limits the final check, which a safe write makes if the outcome is
 // still ambiguous when the retries end. It may run after the context of the call ended.
@@ -100,12 +100,12 @@ var finalCheckPolicy = NewPolicy(WithVerb(VerbGet), WithMaxRetries(8), WithIniti
 // runWrite runs the steps of a safe write in the retry loop. check finds out whether the
 // write was applied and returns the object; its error means that the check has failed.
 func runWrite[T any](
-	ctx context.Context, p *proof, step func(context.Context) (T, error),
+	ctx context.Context, s *safeWrite, step func(context.Context) (T, error),
 	check func(context.Context) (T, checkResult, error), opts []Option,
 ) (T, error) {
 	var none, found T
-	p.settle = func(ctx context.Context) bool {
-		if !p.isAmbiguous() || p.next == nextStop {
+	s.finalCheck = func(ctx context.Context) bool {
+		if !s.isAmbiguous() || s.next == nextStop {
 			return false
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalCheckTimeout)
@@ -115,32 +115,32 @@ func runWrite[T any](
 			return result, err
 		}, finalCheckPolicy)
 		if err == nil && result == notApplied {
-			p.outcome = OutcomeNotExecuted
+			s.outcome = OutcomeNotExecuted
 		}
 		return err == nil && result == applied
 	}
 	v, err := loop(ctx, func(ctx context.Context) (T, error) {
-		p.next, p.detail, p.report = nextByVerdict, detailNone, nil
-		p.class, p.retryAfter = ClassNone, 0
+		s.next, s.detail, s.report = nextByVerdict, detailNone, nil
+		s.class, s.retryAfter = ClassNone, 0
 		return step(ctx)
-	}, append(slices.Clip(opts), proofOption{p}))
+	}, append(slices.Clip(opts), safeWriteOption{s}))
 	switch {
 	case err == nil:
 		return v, nil
-	case err == errProven:
+	case err == errWriteApplied:
 		return found, nil
 	}
-	if e, ok := err.(*Error); ok && p.report != nil {
+	if e, ok := err.(*Error); ok && s.report != nil {
 		// The server's answer to the write is more useful than the error of a check.
-		e.Err, e.ended = p.report, append(e.ended, e.Err)
+		e.Err, e.ended = s.report, append(e.ended, e.Err)
 	}
 	return none, err
 }
 
 // send makes one request that writes, and records what may have become of it. The
 // request has a record of its own, which does not include the reads of the same step.
-func (p *proof) send(ctx context.Context, request func(context.Context) error) (Verdict, error) {
-	w := newWire(p.verb)
+func (s *safeWrite) send(ctx context.Context, request func(context.Context) error) (Verdict, error) {
+	w := newWire(s.verb)
 	defer w.close()
 	err := w.unshield(request(w.context(ctx)))
 	if err == nil && w.wasDiverted() {
@@ -163,15 +163,15 @@ func (p *proof) send(ctx context.Context, request func(context.Context) error) (
 	if w.repeatedUnseen() {
 		v.Outcome = max(v.Outcome, OutcomeUnknown)
 	}
-	if p.dryRun {
+	if s.dryRun {
 		v.Outcome = OutcomeNotExecuted
 	}
 	if v.Outcome != OutcomeNotExecuted {
-		p.outcome, p.ambiguousErr = max(p.outcome, v.Outcome), err
+		s.outcome, s.ambiguousErr = max(s.outcome, v.Outcome), err
 	}
-	p.retryAfter = v.RetryAfter
+	s.retryAfter = v.RetryAfter
 	if v.Class != class {
-		p.class = v.Class
+		s.class = v.Class
 	}
 	return v, err
 }
@@ -193,96 +193,96 @@ func (w *wire) repeatedUnseen() bool {
 }
 
 // isAmbiguous reports whether a request of the call may have been carried out.
-func (p *proof) isAmbiguous() bool { return p.outcome != OutcomeNotExecuted }
+func (s *safeWrite) isAmbiguous() bool { return s.outcome != OutcomeNotExecuted }
 
 // mustCheck reports whether the answer to a request has to be explained by a check: the
 // write was carried out without a usable response, or an earlier request may be the cause
 // of the answer.
-func (p *proof) mustCheck(ctx context.Context, v Verdict) bool {
-	return v.Outcome == OutcomeExecuted || p.isAmbiguous() && isPermanent(ctx, v)
+func (s *safeWrite) mustCheck(ctx context.Context, v Verdict) bool {
+	return v.Outcome == OutcomeExecuted || s.isAmbiguous() && isPermanent(ctx, v)
 }
 
 // stop returns err and ends the call without a final check.
-func (p *proof) stop(err error, why detail) error {
-	p.next, p.detail = nextStop, why
+func (s *safeWrite) stop(err error, why detail) error {
+	s.next, s.detail = nextStop, why
 	return err
 }
 
 // repeat returns err and makes the loop take another step, whatever err means.
-func (p *proof) repeat(err error, why detail) error {
-	p.next, p.detail = nextRepeat, why
+func (s *safeWrite) repeat(err error, why detail) error {
+	s.next, s.detail = nextRepeat, why
 	return err
 }
 
 // checkFailed returns the error of a check, by which the loop decides about the next
 // step. If the call ends with it, the call reports the error of the write instead.
-func (p *proof) checkFailed(err error) error {
-	p.report = p.unverified
-	if p.report == nil {
-		p.report = p.ambiguousErr
+func (s *safeWrite) checkFailed(err error) error {
+	s.report = s.unverified
+	if s.report == nil {
+		s.report = s.ambiguousErr
 	}
-	p.class, p.retryAfter = ClassNone, 0
+	s.class, s.retryAfter = ClassNone, 0
 	return err
 }
 
 // explain checks what the unverified answer means, and ends the step with a success or
 // with that answer.
-func explain[T any](ctx context.Context, p *proof, check func(context.Context) (T, checkResult, error)) (T, error) {
+func explain[T any](ctx context.Context, s *safeWrite, check func(context.Context) (T, checkResult, error)) (T, error) {
 	var none T
 	found, result, err := check(ctx)
 	if err != nil {
-		return none, p.checkFailed(err)
+		return none, s.checkFailed(err)
 	}
-	answer := p.unverified
-	p.unverified = nil
+	answer := s.unverified
+	s.unverified = nil
 	switch result {
 	case applied:
 		return found, nil
 	case notApplied:
-		p.outcome = OutcomeNotExecuted
+		s.outcome = OutcomeNotExecuted
 		return none, answer
 	}
-	return none, p.stop(answer, detailUndetermined)
+	return none, s.stop(answer, detailUndetermined)
 }
 
-// maxRebuilt limits how many conflicts of a Modify do not count as retries.
-const maxRebuilt = 100
+// maxConflicts limits how many conflicts of a Modify do not count as retries.
+const maxConflicts = 100
 
-// rebuildDelay is the schedule after a conflict. It is short, because the call does not
+// conflictDelay is the schedule after a conflict. It is short, because the call does not
 // wait for the server to recover, and fully jittered, to spread the calls that collided.
-var rebuildDelay = Exponential{Initial: 10 * time.Millisecond, Max: 2 * time.Second, Jitter: JitterFull}
+var conflictDelay = Exponential{Initial: 10 * time.Millisecond, Max: 2 * time.Second, Jitter: JitterFull}
 
 // uncounted returns how many attempts do not count as retries. If no retries are
 // allowed, all attempts count.
-func (p *proof) uncounted(maxRetries int) int {
-	if p == nil || maxRetries == 0 {
+func (s *safeWrite) uncounted(maxRetries int) int {
+	if s == nil || maxRetries == 0 {
 		return 0
 	}
-	return min(p.rebuilt, maxRebuilt)
+	return min(s.conflicts, maxConflicts)
 }
 
 // correct adds what the step knows to the verdict on its error.
-func (p *proof) correct(v *Verdict) {
-	if p == nil {
+func (s *safeWrite) correct(v *Verdict) {
+	if s == nil {
 		return
 	}
-	v.Outcome = p.outcome
-	v.RetryAfter = max(v.RetryAfter, p.retryAfter)
-	if p.class != ClassNone {
-		v.Class = p.class
+	v.Outcome = s.outcome
+	v.RetryAfter = max(v.RetryAfter, s.retryAfter)
+	if s.class != ClassNone {
+		v.Class = s.class
 	}
-	if p.detail != detailNone {
-		v.Detail = details[p.detail]
+	if s.detail != detailNone {
+		v.Detail = details[s.detail]
 	}
-	if p.next == rebuild {
+	if s.next == nextStartOver {
 		v.Class = ClassConflict
 	}
 }
 
-// halted reports whether the failed step is the last one, whatever its error means.
-func (p *proof) halted() bool { return p != nil && p.next == nextStop }
+// stopped reports whether the failed step is the last one, whatever its error means.
+func (s *safeWrite) stopped() bool { return s != nil && s.next == nextStop }
 
 // repeats reports whether another step may follow.
-func (p *proof) repeats(v *Verdict) bool {
-	return p.next == nextRepeat || p.next == rebuild || p.next == nextByVerdict && v.Class.transient()
+func (s *safeWrite) repeats(v *Verdict) bool {
+	return s.next == nextRepeat || s.next == nextStartOver || s.next == nextByVerdict && v.Class.transient()
 }
