@@ -95,32 +95,34 @@
 //
 // # Safe writes
 //
-// [Create], [Update], [Modify] and [Delete] tell the truth about a write whose answer
-// was lost; [Apply] has no need to, but never repeats a conflict about ownership. All
-// of them work in the same way:
+// [Create], [Update], [Modify], [Delete] and [Evict] send a write and retry it even if an
+// earlier request may have been carried out. They determine the outcome, so that the write
+// is carried out at most once, and the result is true:
 //
-//   - They repeat what a Do with the same options repeats, and also what it must not: a
-//     write whose outcome is unknown. It can be repeated because the answer to the
-//     repetition is checked before it is believed.
-//   - A token of the call, drawn at random, travels with the object as an annotation
-//     (see [TokenAnnotation]). When a repetition is answered by AlreadyExists, Conflict
-//     or another lasting error, the object is read: if it carries the token, the write
-//     was carried out, and the call succeeds.
-//   - What was proven not to be carried out ends with the error as it came. What can be
-//     proven neither way has [ErrOutcomeUnknown] in its chain.
-//   - When retries, deadline or the caller's patience end while the outcome is in doubt,
-//     one last check decides. It has 5 s of its own, also if the context is
-//     over: so long after its end a call may return.
-//   - Without a failure exactly one request is sent (Modify: one read, one write). A dry
-//     run stores nothing and needs no proof.
-//   - A write that a redirect of 301, 302 or 303 has turned into a GET is noticed where a
-//     Transport sees it (Create notices it always).
-//   - The caller's object is never changed. The object returned after a proof is the one
-//     found, which others may have changed since.
+//   - They retry after the failures after which [Do] retries with the same options, and also
+//     after failures of writes with an unknown outcome.
+//   - Create, Update and Modify store a random token in an annotation of the object (see
+//     [TokenAnnotation]). If the server rejects a retry with AlreadyExists, Conflict or
+//     another permanent error, they read the object. If it carries the token, the write was
+//     carried out, and the call succeeds. Delete and Evict use the UID of the object instead.
+//   - If the write was not carried out, they return the server's error unchanged. If the
+//     outcome cannot be determined, the error matches [ErrOutcomeUnknown].
+//   - If the outcome is ambiguous when the retries or the context end, they check it once
+//     more. This final check takes at most 5 s, and does not end with the context: a call may
+//     return up to 5 s later than its context ends.
+//   - Without a failure they send exactly one request (Modify: one read and one update). A dry
+//     run stores nothing and is not checked.
+//   - If a redirect with 301, 302 or 303 turns the write into a GET, they return an error if
+//     a [Transport] sees it. Create always notices it.
+//   - They do not change the caller's object. After a check they return the object as read,
+//     which other clients may have changed since.
 //
-// Their options are those of Do, and [WithTokenAnnotation]; WithVerb means nothing
-// there. They are safe for concurrent use if the client is; two calls at a time may
-// share an object. Dynamic clients come in by [Dynamic], the status by [StatusSubresource].
+// [Apply] retries a server-side apply, which has the same result if it is applied twice. It
+// does not retry a conflict with another field manager.
+//
+// The options are those of Do and [WithTokenAnnotation]; WithVerb is ignored. The functions
+// are safe for concurrent use if the client is, even with the same object. [Dynamic] adapts
+// the dynamic client, [StatusSubresource] the status subresource.
 //
 // # Overload
 //
