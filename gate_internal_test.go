@@ -589,7 +589,7 @@ func TestDelayByCause(t *testing.T) {
 		cfg = resolve([]Option{WithLimiter(NewLimiter())})
 		cfg.setDefaults()
 		cfg.delay(new(progress), 1, &Verdict{Class: ClassServer, RetryAfter: time.Second})
-		assert.Zero(t, cfg.gate.law.credit, "a Retry-After takes none")
+		assert.Zero(t, cfg.limiter.law.credit, "a Retry-After takes none")
 	})
 }
 

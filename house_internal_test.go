@@ -25,7 +25,7 @@ var mayImport = map[string][]string{
 	"shortcut.go":         {"k8s.io/apimachinery/"},
 	"answer.go":           {"k8s.io/apimachinery/"},
 	"body.go":             {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
-	"observe.go":          {"go.uber.org/zap"},
+	"log_zap.go":          {"go.uber.org/zap"},
 	"write.go":            {"k8s.io/apimachinery/", "k8s.io/api/policy/v1"},
 	"verify.go":           {"k8s.io/apimachinery/"},
 	"verify_read.go":      {"k8s.io/apimachinery/"},

@@ -93,7 +93,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if t.policy.problem != "" {
 		closeBody(req)
-		return nil, t.policy.complaint()
+		return nil, t.policy.invalid()
 	}
 	if req.Context().Value(sendKey{}) != nil {
 		return t.next.RoundTrip(req) // another Transport, above this one, sees to it
@@ -114,7 +114,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // once sends without a loop.
 func (t *transport) once(req *http.Request) (*http.Response, error) {
-	if t.policy.attempt == 0 {
+	if t.policy.duration(numAttemptTimeout) == 0 {
 		return t.next.RoundTrip(req)
 	}
 	return attempt(req.Context(), func(ctx context.Context) (*http.Response, error) {
@@ -136,10 +136,12 @@ func (t *transport) repeat(req *http.Request, k request) (*http.Response, error)
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		opts[3] = WithMaxRetries(0)
 	}
-	if t.policy.gate != nil {
-		opts[4] = WithLimiter(t.policy.gate.server(req.URL.Host))
+	if t.policy.limiter != nil {
+		opts[4] = WithLimiter(t.policy.limiter.server(req.URL.Host))
 	}
-	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], &x.record)
+	c := resolve(opts[:])
+	c.setDefaults()
+	resp, err := run(req.Context(), x.attempt, &c, &x.record)
 	if x.sends == 0 {
 		closeBody(req) // the context was over
 	}
@@ -175,7 +177,7 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	}
 	x.record.keepContext()
 	x.bounded, _ = ctx.(*attemptContext)
-	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.set&(setCondition|setClassifier) != 0)
+	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.given&(hasCondition|hasClassifier) != 0)
 	return resp, x.judged
 }
 
@@ -206,7 +208,7 @@ func (x *exchange) last(err error) (*http.Response, error) {
 func (x *exchange) discard() {
 	if c := x.bounded; c != nil {
 		end := func() { c.finish(context.Canceled, context.Canceled, false) }
-		timer := time.AfterFunc(x.t.policy.attempt, end)
+		timer := time.AfterFunc(x.t.policy.duration(numAttemptTimeout), end)
 		defer func() { timer.Stop(); c.unlink(); end() }()
 	}
 	discard(x.failure)

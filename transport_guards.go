@@ -15,18 +15,18 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 		return x.send(ctx, record)
 	}
 	c := *shared
-	c.verb = x.kind.verb
-	if c.gate != nil {
-		c.gate = c.gate.server(x.req.URL.Host)
+	c.setNumber(numVerb, int64(x.kind.verb))
+	if c.limiter != nil {
+		c.limiter = c.limiter.server(x.req.URL.Host)
 	}
 	if c.name == "" {
 		c.name = x.kind.name()
-		c.told = x.kind.name
+		c.copyName = x.kind.name
 	}
-	c.key = c.gateKey()
+	c.limiterKey = c.keyOfLimiter()
 	p := new(progress)
-	c.maxElapsed = 0 // it bounds the Transport's own loop
-	if stopped := p.admit(&c, ctx, nil); stopped != nil {
+	c.numbers[numMaxElapsed] = 0 // it bounds the Transport's own loop
+	if stopped := p.admit(&c, ctx); stopped != nil {
 		closeBody(x.req)
 		return nil, stopped
 	}

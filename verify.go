@@ -119,7 +119,7 @@ func runWrite[T any](
 		}
 		return err == nil && result == applied
 	}
-	v, err := loop(ctx, func(ctx context.Context) (T, error) {
+	v, err := resolved(ctx, func(ctx context.Context) (T, error) {
 		s.next, s.detail, s.report = nextByVerdict, detailNone, nil
 		s.class, s.retryAfter = ClassNone, 0
 		return step(ctx)

@@ -24,17 +24,10 @@ import (
 // without the annotations of the request; see [StatusSubresource].
 const TokenAnnotation = "k8sretry.dev/call"
 
-// WithTokenAnnotation sets the key of the annotation in which [Create], [Update] and
-// [Modify] store a random token of the call. The default is [TokenAnnotation]. With an
-// empty key, no token is stored: the call still retries after an ambiguous failure, but
-// returns [ErrOutcomeUnknown] where only the token could show which client wrote the
-// object. All other calls ignore the option.
-func WithTokenAnnotation(key string) Option { return tokenOption{key} }
-
 // tokenKey returns the annotation key that the options select.
 func tokenKey(opts []Option) string {
 	c := resolve(opts)
-	if c.set&setToken == 0 {
+	if c.given&hasToken == 0 {
 		return TokenAnnotation
 	}
 	return strings.Clone(c.token)
