@@ -4,6 +4,8 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // permanent reports whether the failure of a first attempt ends the call as it is: it is
@@ -70,7 +72,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error) error {
 
 	retries := int(p.attempts) - c.safeWrite.uncounted(c.maxRetries())
 	switch {
-	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
+	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return p.stop(c, ctx, endOf(ctx), v, err)
 	case !repeat && (v.Class.transient() || c.verb() != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
 		return p.stop(c, ctx, StopOutcomeUnknown, v, err)

@@ -6,6 +6,8 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
 // Modify reads an object, calls mutate to change it, and updates it. If another client has
@@ -47,7 +49,7 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		name:       name, mutate: mutate,
 	}
 	m.waitTurn = m.waitForTurn
-	defer func() { m.turn.leave() }()
+	defer func() { m.turn.Leave() }()
 	return runWrite(ctx, &m.safeWrite, m.step, m.check, options)
 }
 
@@ -58,10 +60,10 @@ type modifyCall[T Object] struct {
 	updateCall[T]
 	name         string
 	mutate       func(T) error
-	prepared     bool      // obj is the mutated object of this round
-	uid          types.UID // of the object
-	lastConflict error     // nil before the first one
-	turn         *laneTurn // since the first conflict
+	prepared     bool        // obj is the mutated object of this round
+	uid          types.UID   // of the object
+	lastConflict error       // nil before the first one
+	turn         *turns.Turn // since the first conflict
 }
 
 func (m *modifyCall[T]) step(ctx context.Context) (T, error) {
@@ -111,6 +113,6 @@ func (m *modifyCall[T]) prepare(ctx context.Context) (unchanged bool, err error)
 // in a Limiter.
 func (m *modifyCall[T]) waitForTurn(ctx context.Context) {
 	if m.lastConflict != nil && m.turn == nil && m.uid != "" {
-		m.turn = takeTurn(ctx, m.uid)
+		m.turn = turns.Take(ctx, m.uid)
 	}
 }

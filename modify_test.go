@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
 func TestModify(t *testing.T) {
@@ -246,7 +247,7 @@ func TestModifyWaitsAtMostTwoSecondsForATurn(t *testing.T) {
 		assert.InDelta(t, 1+2, time.Since(began).Seconds(), 0.1)
 		cancel()
 		all.Wait()
-		assert.Zero(t, k8sretry.Lanes())
+		assert.Zero(t, turns.Objects())
 	})
 }
 

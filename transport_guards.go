@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
 // guarded sends once for an attempt of a Do above, past the breaker and the gate of the
@@ -11,17 +13,17 @@ import (
 func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, error) {
 	shared := &x.t.policy.config
 	record.lend(shared.budget)
-	if x.kind.single || record.guarded || !shared.guarded() {
+	if x.kind.Once || record.guarded || !shared.guarded() {
 		return x.send(ctx, record)
 	}
 	c := *shared
-	c.setNumber(numVerb, int64(x.kind.verb))
+	c.setNumber(numVerb, int64(x.kind.Verb))
 	if c.limiter != nil {
 		c.limiter = c.limiter.server(x.req.URL.Host)
 	}
 	if c.name == "" {
-		c.name = x.kind.name()
-		c.copyName = x.kind.name
+		c.name = x.kind.Name()
+		c.copyName = x.kind.Name
 	}
 	c.limiterKey = c.keyOfLimiter()
 	p := new(progress)
@@ -43,7 +45,7 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 	if err != nil {
 		failure = &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
 	} else if resp.StatusCode >= http.StatusBadRequest {
-		failure = answerError(resp, &x.kind, x.req.Method, false)
+		failure = clientgo.ResponseError(resp, &x.kind, x.req.Method, false)
 	}
 	if failure != nil {
 		v = Classify(failure)
