@@ -208,7 +208,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	}
 	switch {
 	case p.record != nil: // a Transport's own
-	case c.proof == nil && c.verb().writes():
+	case c.safeWrite == nil && c.verb().writes():
 		p.record = newRecord(c.verb())
 	case transportBuilt.Load():
 		p.record = newRecord(VerbUnspecified)
