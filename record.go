@@ -136,11 +136,11 @@ func (r *callRecord) correct(v *Verdict) {
 	f := r.Facts()
 	switch {
 	case v.StatusCode == 0 && f.NotTaken:
-		v.Class, v.Outcome, v.Detail = ClassConnection, OutcomeNotExecuted, "request not taken by the server"
+		v.Class, v.Outcome, v.flags, v.Detail = ClassConnection, OutcomeNotExecuted, 0, "request not taken by the server"
 	case f.StoresNothing && v.Class.transient():
 		v.Outcome = OutcomeNotExecuted
 		if f.Collection {
-			v.Detail = nothingStored // whatever it says of one object
+			v.flags, v.Detail = v.flags|beforeObjects, "dry run, nothing is stored" // whatever it says of one object
 		}
 	case v.Outcome == OutcomeUnknown && v.StatusCode == 0 && f.Asked > 0 && f.Connected == 0:
 		v.Outcome, v.Detail = OutcomeNotExecuted, "no connection was obtained"
