@@ -19,7 +19,7 @@ import (
 const (
 	modulePath = "github.com/k8sretry/k8sretry"
 	// zapFile is the only file of the root package that imports zap.
-	zapFile = "observe.go"
+	zapFile = "log_zap.go"
 
 	apimachinery = "k8s.io/apimachinery/..."
 	policy       = "k8s.io/api/policy/v1" // its package imports apimachinery only
@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"internal/turns":      {"k8s.io/apimachinery/pkg/types"},
 	"internal/errchain":   {"k8s.io/apimachinery/pkg/api/errors"},
 	"internal/apirequest": {apimachinery, policy},
-	"internal/clientgo":   {"internal/apirequest", "internal/errchain"},
+	"internal/clientgo":   {"internal/apirequest", "internal/errchain", apimachinery},
 	"internal/record":     {"internal/apirequest"},
 	"internal/funcname":   {},
 

@@ -178,7 +178,7 @@ type progress struct {
 	charged  time.Duration // time that the budget has been charged for
 	last     error         // error of the last attempt
 	verdict  Verdict       // on the last attempt
-	record   *callRecord         // what net/http and a Transport saw; nil for a read without a Transport
+	record   *callRecord   // what net/http and a Transport saw; nil for a read without a Transport
 	delay    time.Duration // before the next attempt
 	timer    *time.Timer
 	turn     turn
