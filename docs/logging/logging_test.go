@@ -138,8 +138,8 @@ func reconcileLogger(ctx context.Context) *zap.Logger {
 	return sink.GetUnderlying()
 }
 
-// reconcileContext returns a context as controller-runtime passes it to Reconcile, with
-// the given logger as the global one.
+// reconcileContext returns a context as controller-runtime passes it to Reconcile. Its
+// logger is derived from the given one.
 func reconcileContext(ctx context.Context, logger logr.Logger) context.Context {
 	return log.IntoContext(ctx, logger.WithValues("controller", "database", "name", "db-1").WithValues("reconcileID", "7f3a"))
 }
