@@ -7,7 +7,7 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// recorder keeps the events of calls.
+// recorder records the events of calls.
 type recorder struct {
 	mu     sync.Mutex
 	events []k8sretry.Event
@@ -31,7 +31,7 @@ func (r *recorder) all(kind k8sretry.EventKind) (events []k8sretry.Event) {
 	return events
 }
 
-// classes counts the retries by what their failures were taken for.
+// classes counts the retries by the class of their failure.
 func (r *recorder) classes() map[k8sretry.Class]int {
 	n := map[k8sretry.Class]int{}
 	for _, e := range r.all(k8sretry.EventRetry) {

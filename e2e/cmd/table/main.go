@@ -1,12 +1,12 @@
-// Command table makes the calls of package storm with plain client-go, with
-// client-go's retry.OnError and with k8sretry, on a real API server, and writes what
-// their callers were told wrongly as a table into the README, between its markers:
+// Command table makes the calls of package storm with plain client-go, with client-go's
+// retry.OnError and with k8sretry on a real API server, and writes the numbers of wrong
+// results as a table into the README, between its markers:
 //
 //	go run ./cmd/table            # in e2e/, about 5 minutes
 //	SEED=7 go run ./cmd/table     # other faults
 //
-// Without markers the table is printed. It fails if k8sretry told anybody anything
-// wrong.
+// Without markers the table is printed. The command fails if k8sretry returned a wrong
+// result.
 package main
 
 import (
@@ -45,14 +45,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	flags := flag.NewFlagSet("table", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	seed := flags.Uint64("seed", preset, "of the faults")
-	ops := flags.Int("ops", 512, "operations of each kind over each protocol")
-	creates := flags.Int("creates", 1000, "creates while the server is killed")
-	readme := flags.String("readme", "../README.md", "document whose marked part is replaced")
+	seed := flags.Uint64("seed", preset, "seed of the faults")
+	ops := flags.Int("ops", 512, "number of operations of each kind over each protocol")
+	creates := flags.Int("creates", 1000, "number of creates while the server is killed")
+	readme := flags.String("readme", "../README.md", "document in which the text between the markers is replaced")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	// client-go logs each answer that breaks off.
+	// client-go logs each truncated answer.
 	klog.SetLogger(klog.Logger{})
 	c, err := cluster.New(cluster.Options{Users: []string{user}})
 	if err != nil {
@@ -68,12 +68,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	if wrong := t.wrong(); wrong > 0 {
-		return fmt.Errorf("k8sretry was wrong %d times", wrong)
+		return fmt.Errorf("k8sretry returned %d wrong results", wrong)
 	}
 	return nil
 }
 
-// callers are the columns; the last one is ours.
+// callers are the columns of the table. The last one is k8sretry.
 var callers = []func() storm.Caller{storm.Plain, storm.OnError, func() storm.Caller { return storm.Ours(false) }}
 
 type runner struct {
@@ -83,7 +83,7 @@ type runner struct {
 
 func (r *runner) all(ctx context.Context, creates int) (t table, err error) {
 	t.seed, t.ops = r.setup.Seed, r.setup.Ops
-	// A minute of waiting, beside everything else.
+	// This takes a minute of waiting, so it runs in parallel.
 	type throttled struct {
 		sends int
 		took  time.Duration
@@ -115,7 +115,7 @@ func (r *runner) all(ctx context.Context, creates int) (t table, err error) {
 		}
 		t.early = append(t.early, result)
 	}
-	w := <-waiting // no server is killed before
+	w := <-waiting // must end before the server is killed
 	if t.throttledPlain, t.throttledPlainTook, err = w.sends, w.took, w.err; err != nil {
 		return t, err
 	}
@@ -124,20 +124,20 @@ func (r *runner) all(ctx context.Context, creates int) (t table, err error) {
 	}
 	s := r.setup
 	s.Ops = creates
-	t.killed.name = "creates, the server killed in the middle"
+	t.killed.name = "creates, server killed and restarted"
 	for _, caller := range callers {
 		by := caller()
 		result, err := storm.Restart(ctx, s, by)
 		if err != nil {
 			return t, err
 		}
-		r.say(t.killed.name, by, "", result)
+		r.print(t.killed.name, by, "", result)
 		t.killed.results = append(t.killed.results, result)
 	}
 	return t, nil
 }
 
-// both runs over HTTP/2 and HTTP/1.1 and adds up.
+// both runs f over HTTP/2 and HTTP/1.1 and adds the results.
 func (r *runner) both(ctx context.Context, what string, by storm.Caller, f func(context.Context, storm.Setup, storm.Caller) (storm.Result, error)) (sum storm.Result, err error) {
 	for _, http1 := range []bool{false, true} {
 		s, protocol := r.setup, "HTTP/2"
@@ -148,13 +148,13 @@ func (r *runner) both(ctx context.Context, what string, by storm.Caller, f func(
 		if err != nil {
 			return sum, fmt.Errorf("%s, %s: %w", what, by.Name(), err)
 		}
-		r.say(what, by, protocol, result)
+		r.print(what, by, protocol, result)
 		sum = sum.Add(result)
 	}
 	return sum, nil
 }
 
-func (r *runner) say(what string, by storm.Caller, protocol string, result storm.Result) {
+func (r *runner) print(what string, by storm.Caller, protocol string, result storm.Result) {
 	fmt.Fprintf(r.log, "%s, %s %s: %v\n", what, by.Name(), protocol, result)
 	if by.Name() == storm.Ours(false).Name() {
 		for _, note := range result.Notes {

@@ -1,4 +1,4 @@
-// Package marked replaces what commands have written into a document.
+// Package marked replaces generated parts of a document.
 package marked
 
 import (
@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// Write puts the text between the markers <!-- name:begin --> and <!-- name:end --> of
-// the document, or prints it if there are none.
+// Write replaces the text between the markers <!-- name:begin --> and <!-- name:end --> of
+// the document. If there are no markers, it prints the text.
 func Write(path, name, text string, stdout io.Writer) error {
 	document, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
