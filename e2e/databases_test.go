@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,49 +112,35 @@ func TestDatabasesWhileServerIsKilled(t *testing.T) {
 	}
 
 	const calls, workers = 160, 8
-	var next atomic.Int64
-	third := make(chan struct{})
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1) - 1)
-				if i == calls/3 {
-					close(third)
-				}
-				if i >= calls {
-					return
-				}
-				var a answer
-				want := http.StatusCreated
-				switch n := i / 8; i % 8 {
-				case 0:
-					want = http.StatusConflict
-					a = api.post(fmt.Sprint("old-", n), "foreign")
-				case 1:
-					want = http.StatusOK
-					a = api.do("GET", fmt.Sprint("/api/v1/databases/old-", n), "", "")
-				case 2:
-					want = http.StatusNotFound
-					a = api.do("GET", fmt.Sprint("/api/v1/databases/none-", n), "", "")
-				case 3:
-					want = http.StatusAccepted
-					created := api.post(fmt.Sprint("short-", n), "")
-					if assert.Equal(t, http.StatusCreated, created.code, created) {
-						a = api.do("DELETE", fmt.Sprint("/api/v1/databases/short-", n), "", "")
-					}
-				default:
-					a = api.post(fmt.Sprint("new-", i), fmt.Sprint("key-", i))
-				}
-				assert.Equal(t, want, a.code, "call %d: %v", i, a)
+	third, wait := startCalls(calls, workers, calls/3, func(i int) {
+		var a answer
+		want := http.StatusCreated
+		switch n := i / 8; i % 8 {
+		case 0:
+			want = http.StatusConflict
+			a = api.post(fmt.Sprint("old-", n), "foreign")
+		case 1:
+			want = http.StatusOK
+			a = api.do("GET", fmt.Sprint("/api/v1/databases/old-", n), "", "")
+		case 2:
+			want = http.StatusNotFound
+			a = api.do("GET", fmt.Sprint("/api/v1/databases/none-", n), "", "")
+		case 3:
+			want = http.StatusAccepted
+			created := api.post(fmt.Sprint("short-", n), "")
+			if assert.Equal(t, http.StatusCreated, created.code, created) {
+				a = api.do("DELETE", fmt.Sprint("/api/v1/databases/short-", n), "", "")
 			}
-		})
-	}
+		default:
+			a = api.post(fmt.Sprint("new-", i), fmt.Sprint("key-", i))
+		}
+		assert.Equal(t, want, a.code, "call %d: %v", i, a)
+	})
 	<-third
 	c.KillAPIServer()
 	<-within(t, 500*time.Millisecond).Done()
 	require.NoError(t, c.StartAPIServer())
-	wg.Wait()
+	wait()
 	t.Logf("retries: %v", events.classes())
 	assert.NotZero(t, events.classes()[k8sretry.ClassRefused], "no call was refused")
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,6 +100,25 @@ func within(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// startCalls calls f for 0 to n-1 with the given number of workers. reached is closed before
+// call at. wait returns after the last call.
+func startCalls(n, workers, at int, f func(i int)) (reached <-chan struct{}, wait func()) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	signal := make(chan struct{})
+	for range workers {
+		wg.Go(func() {
+			for i := int(next.Add(1) - 1); i < n; i = int(next.Add(1) - 1) {
+				if i == at {
+					close(signal)
+				}
+				f(i)
+			}
+		})
+	}
+	return signal, wg.Wait
 }
 
 // objectName returns a name for an object of the running test.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,25 +53,11 @@ func TestCallsSucceedWhileServerIsKilled(t *testing.T) {
 		}
 	}
 
-	var next atomic.Int64
-	half := make(chan struct{})
 	errs := make([]error, calls)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1) - 1)
-				if i == calls/2 {
-					close(half)
-				}
-				if i >= calls {
-					return
-				}
-				kinds := s.kinds()
-				errs[i] = kinds[i%len(kinds)](within(t, 90*time.Second), i, deleted[i])
-			}
-		})
-	}
+	half, wait := startCalls(calls, workers, calls/2, func(i int) {
+		kinds := s.kinds()
+		errs[i] = kinds[i%len(kinds)](within(t, 90*time.Second), i, deleted[i])
+	})
 	<-half
 	c.KillAPIServer()
 	killed := time.Now()
@@ -81,7 +65,7 @@ func TestCallsSucceedWhileServerIsKilled(t *testing.T) {
 	// until it is started.
 	<-within(t, 700*time.Millisecond).Done()
 	require.NoError(t, c.StartAPIServer())
-	wg.Wait()
+	wait()
 	t.Logf("all calls done %v after the kill; retries: %v", time.Since(killed).Round(time.Millisecond), events.classes())
 
 	failed := 0

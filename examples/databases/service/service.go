@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/k8sretry/k8sretry"
@@ -103,11 +104,7 @@ func (h *handlers) existing(ctx context.Context, wanted Database, key string, al
 }
 
 func (h *handlers) getDatabase(r *http.Request) (reply, error) {
-	name, err := nameOf(r)
-	if err != nil {
-		return reply{}, err
-	}
-	found, err := h.calls.GetDatabaseStatus(r.Context(), name)
+	found, err := lookUp(r, h.calls.GetDatabaseStatus)
 	if err != nil {
 		return reply{}, err
 	}
@@ -115,15 +112,11 @@ func (h *handlers) getDatabase(r *http.Request) (reply, error) {
 }
 
 func (h *handlers) deleteDatabase(r *http.Request) (reply, error) {
-	name, err := nameOf(r)
+	found, err := lookUp(r, h.calls.GetDatabaseStatus)
 	if err != nil {
 		return reply{}, err
 	}
-	found, err := h.calls.GetDatabaseStatus(r.Context(), name)
-	if err != nil {
-		return reply{}, err
-	}
-	err = h.calls.DeleteDatabase(r.Context(), name, found.GetUID())
+	err = h.calls.DeleteDatabase(r.Context(), found.GetName(), found.GetUID())
 	if err != nil && !isDeleted(err) {
 		return reply{}, err
 	}
@@ -141,24 +134,21 @@ func isDeleted(err error) bool {
 }
 
 func (h *handlers) getOpsRequest(r *http.Request) (reply, error) {
-	name, err := nameOf(r)
-	if err != nil {
-		return reply{}, err
-	}
-	found, err := h.calls.GetOpsRequestStatus(r.Context(), name)
+	found, err := lookUp(r, h.calls.GetOpsRequestStatus)
 	if err != nil {
 		return reply{}, err
 	}
 	return reply{code: http.StatusOK, body: opsRequestStatus(found)}, nil
 }
 
-func nameOf(r *http.Request) (string, error) {
+// lookUp reads the object with the name in the path.
+func lookUp(r *http.Request, get func(context.Context, string) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	name := r.PathValue("name")
 	// The limit is that of Kubernetes: operators create requests with long names.
 	if problem := validatePathName(name); problem != "" {
-		return "", &badRequest{code: http.StatusBadRequest, reason: "invalid", message: "the name is invalid", fields: map[string]string{"name": problem}}
+		return nil, &badRequest{code: http.StatusBadRequest, reason: "invalid", message: "the name is invalid", fields: map[string]string{"name": problem}}
 	}
-	return name, nil
+	return get(r.Context(), name)
 }
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
