@@ -2,83 +2,24 @@ package tinykube_test
 
 import (
 	"context"
-	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-
-	"github.com/k8sretry/k8sretry/examples/internal/tinykube"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var databases = schema.GroupVersionResource{Group: "databases.example.dev", Version: "v1", Resource: "databases"}
-
-// start runs a server with a custom resource whose spec needs an engine, and
-// stops it, the client's idle connections included, when the test ends.
-func start(t *testing.T) *tinykube.Server {
-	t.Helper()
-	server, err := tinykube.Start(tinykube.Resource{
-		Group: databases.Group, Version: databases.Version, Plural: databases.Resource, Kind: "Database", Namespaced: true, Status: true,
-		Validate: func(u *unstructured.Unstructured) field.ErrorList {
-			if _, found, _ := unstructured.NestedString(u.Object, "spec", "engine"); !found {
-				return field.ErrorList{field.Required(field.NewPath("spec", "engine"), "")}
-			}
-			return nil
-		},
-	})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		server.Stop()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	})
-	return server
-}
-
-func clientset(t *testing.T, config *rest.Config) *kubernetes.Clientset {
-	t.Helper()
-	cs, err := kubernetes.NewForConfig(config)
-	require.NoError(t, err)
-	return cs
-}
-
-func dyn(t *testing.T, server *tinykube.Server) dynamic.ResourceInterface {
-	t.Helper()
-	client, err := dynamic.NewForConfig(server.Config())
-	require.NoError(t, err)
-	return client.Resource(databases).Namespace("default")
-}
-
-func configMap(name string) *corev1.ConfigMap {
-	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{"a": "1"}}
-}
-
-func database(name, engine string) *unstructured.Unstructured {
-	u := &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "databases.example.dev/v1", "kind": "Database", "metadata": map[string]any{"name": name}, "spec": map[string]any{},
-	}}
-	if engine != "" {
-		u.Object["spec"] = map[string]any{"engine": engine}
-	}
-	return u
-}
-
-func TestATypedClientLivesAWholeLife(t *testing.T) {
+func TestTypedClientReadsAndWrites(t *testing.T) {
 	contentTypes := map[string]func(*rest.Config){
-		"as client-go sets it": func(*rest.Config) {},
-		"JSON":                 func(c *rest.Config) { c.ContentType = "application/json" },
+		"client-go's default": func(*rest.Config) {},
+		"JSON":                func(c *rest.Config) { c.ContentType = "application/json" },
 		"JSON, protobuf preferred": func(c *rest.Config) {
 			c.ContentType, c.AcceptContentTypes = "application/json", "application/vnd.kubernetes.protobuf,application/json"
 		},
@@ -103,11 +44,11 @@ func TestATypedClientLivesAWholeLife(t *testing.T) {
 			assert.NotEqual(t, created.ResourceVersion, changed.ResourceVersion)
 
 			_, err = maps.Update(ctx, created, metav1.UpdateOptions{})
-			assert.True(t, apierrors.IsConflict(err), "an update from an old read: %v", err)
+			assert.True(t, apierrors.IsConflict(err), "an update with an old resource version: %v", err)
 
 			same, err := maps.Update(ctx, changed, metav1.UpdateOptions{})
 			require.NoError(t, err)
-			assert.Equal(t, changed.ResourceVersion, same.ResourceVersion, "a write that changes nothing")
+			assert.Equal(t, changed.ResourceVersion, same.ResourceVersion, "a write without a change")
 
 			list, err := maps.List(ctx, metav1.ListOptions{})
 			require.NoError(t, err)
@@ -121,7 +62,7 @@ func TestATypedClientLivesAWholeLife(t *testing.T) {
 	}
 }
 
-func TestErrorsLookAsKubernetesMakesThem(t *testing.T) {
+func TestErrorsAreThoseOfKubernetes(t *testing.T) {
 	ctx, server := context.Background(), start(t)
 	cs := clientset(t, server.Config())
 	maps := cs.CoreV1().ConfigMaps("default")
@@ -136,15 +77,15 @@ func TestErrorsLookAsKubernetesMakesThem(t *testing.T) {
 		object string // details.kind and name
 		text   string
 	}{
-		"get what is not there": {
+		"get a missing object": {
 			call: func() error { _, err := maps.Get(ctx, "gone", metav1.GetOptions{}); return err },
 			is:   apierrors.IsNotFound, code: 404, object: "configmaps/gone", text: `configmaps "gone" not found`,
 		},
-		"create twice": {
+		"create an existing object": {
 			call: func() error { _, err := maps.Create(ctx, configMap("kept"), metav1.CreateOptions{}); return err },
 			is:   apierrors.IsAlreadyExists, code: 409, object: "configmaps/kept", text: `configmaps "kept" already exists`,
 		},
-		"create under a bad name": {
+		"create with an invalid name": {
 			call: func() error { _, err := maps.Create(ctx, configMap("Not_Good"), metav1.CreateOptions{}); return err },
 			is:   apierrors.IsInvalid, code: 422, object: "ConfigMap/Not_Good", text: "metadata.name",
 		},
@@ -152,24 +93,24 @@ func TestErrorsLookAsKubernetesMakesThem(t *testing.T) {
 			call: func() error { _, err := maps.Create(ctx, configMap(""), metav1.CreateOptions{}); return err },
 			is:   apierrors.IsInvalid, code: 422, object: "ConfigMap/", text: "name or generateName is required",
 		},
-		"create in no namespace": {
+		"create in a missing namespace": {
 			call: func() error {
 				_, err := cs.CoreV1().ConfigMaps("nowhere").Create(ctx, configMap("a"), metav1.CreateOptions{})
 				return err
 			},
 			is: apierrors.IsNotFound, code: 404, object: "namespaces/nowhere", text: `namespaces "nowhere" not found`,
 		},
-		"create what was read": {
+		"create with a resource version": {
 			call: func() error { _, err := maps.Create(ctx, kept, metav1.CreateOptions{}); return err },
 			is:   apierrors.IsInternalError, code: 500, text: "resourceVersion should not be set",
 		},
-		"delete another incarnation": {
+		"delete with another UID": {
 			call: func() error {
 				return maps.Delete(ctx, "kept", metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &other}})
 			},
 			is: apierrors.IsConflict, code: 409, object: "configmaps/kept", text: "Precondition failed: UID in precondition",
 		},
-		"an API that is not served": {
+		"get from an API that is not served": {
 			call: func() error {
 				_, err := dynamic.NewForConfigOrDie(server.Config()).Resource(schema.GroupVersionResource{Group: "x.dev", Version: "v1", Resource: "ys"}).Get(ctx, "a", metav1.GetOptions{})
 				return err
@@ -177,7 +118,7 @@ func TestErrorsLookAsKubernetesMakesThem(t *testing.T) {
 			is:   func(err error) bool { return apierrors.IsNotFound(err) && apierrors.IsUnexpectedServerError(err) },
 			code: 404, text: "the server could not find the requested resource",
 		},
-		"a JSON patch": {
+		"patch with a JSON patch": {
 			call: func() error {
 				_, err := maps.Patch(ctx, "kept", types.JSONPatchType, []byte(`[]`), metav1.PatchOptions{})
 				return err
@@ -203,40 +144,40 @@ func TestErrorsLookAsKubernetesMakesThem(t *testing.T) {
 	}
 }
 
-func TestCustomResourcesThroughTheDynamicClient(t *testing.T) {
+func TestDynamicClientReadsAndWritesCustomResources(t *testing.T) {
 	ctx, server := context.Background(), start(t)
-	dbs := dyn(t, server)
+	dbs := dynamicDatabases(t, server)
 
 	_, err := dbs.Create(ctx, database("orders", ""), metav1.CreateOptions{})
-	assert.True(t, apierrors.IsInvalid(err), "the resource's own validation: %v", err)
+	assert.True(t, apierrors.IsInvalid(err), "the Validate of the resource: %v", err)
 
 	sent := database("orders", "postgres")
 	sent.Object["status"] = map[string]any{"phase": "Ready"}
 	created, err := dbs.Create(ctx, sent, metav1.CreateOptions{})
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, created.GetGeneration())
-	assert.NotContains(t, created.Object, "status", "status is written through its subresource only")
+	assert.NotContains(t, created.Object, "status", "a create ignores the status")
 
 	created.Object["status"] = map[string]any{"phase": "Ready"}
 	ready, err := dbs.UpdateStatus(ctx, created, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	phase, _, _ := unstructured.NestedString(ready.Object, "status", "phase")
 	assert.Equal(t, "Ready", phase)
-	assert.EqualValues(t, 1, ready.GetGeneration(), "a status has no generation")
+	assert.EqualValues(t, 1, ready.GetGeneration(), "a status update keeps the generation")
 
 	merged, err := dbs.Patch(ctx, "orders", types.MergePatchType, []byte(`{"spec":{"engine":"mysql"}}`), metav1.PatchOptions{})
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, merged.GetGeneration())
 	phase, _, _ = unstructured.NestedString(merged.Object, "status", "phase")
-	assert.Equal(t, "Ready", phase, "a patch of the object leaves its status alone")
+	assert.Equal(t, "Ready", phase, "a patch of the object keeps its status")
 
-	unguarded := database("orders", "postgres")
-	_, err = dbs.Update(ctx, unguarded, metav1.UpdateOptions{})
+	unversioned := database("orders", "postgres")
+	_, err = dbs.Update(ctx, unversioned, metav1.UpdateOptions{})
 	assert.True(t, apierrors.IsInvalid(err), "an update of a custom resource needs a resourceVersion: %v", err)
 
 	applied, err := dbs.Apply(ctx, "fresh", database("fresh", "postgres"), metav1.ApplyOptions{FieldManager: "test"})
 	require.NoError(t, err)
-	assert.NotEmpty(t, applied.GetUID(), "apply creates")
+	assert.NotEmpty(t, applied.GetUID(), "apply creates a missing object")
 	again, err := dbs.Apply(ctx, "fresh", database("fresh", "postgres"), metav1.ApplyOptions{FieldManager: "test"})
 	require.NoError(t, err)
 	assert.Equal(t, applied.GetResourceVersion(), again.GetResourceVersion(), "the same apply twice changes nothing")
@@ -252,7 +193,7 @@ func TestCustomResourcesThroughTheDynamicClient(t *testing.T) {
 	assert.Empty(t, list.Items)
 }
 
-func TestGenerateNameMakesAnotherObjectEachTime(t *testing.T) {
+func TestGenerateNameCreatesAnotherObjectEachTime(t *testing.T) {
 	ctx, server := context.Background(), start(t)
 	maps := clientset(t, server.Config()).CoreV1().ConfigMaps("default")
 	job := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}
@@ -266,45 +207,7 @@ func TestGenerateNameMakesAnotherObjectEachTime(t *testing.T) {
 	assert.Len(t, list.Items, 2)
 }
 
-func TestAFinalizerHoldsAnObject(t *testing.T) {
-	ctx, server := context.Background(), start(t)
-	dbs := dyn(t, server)
-	held := database("held", "postgres")
-	held.SetFinalizers([]string{"example.dev/backup"})
-	_, err := dbs.Create(ctx, held, metav1.CreateOptions{})
-	require.NoError(t, err)
-	require.NoError(t, dbs.Delete(ctx, "held", metav1.DeleteOptions{}))
-	going, err := dbs.Get(ctx, "held", metav1.GetOptions{})
-	require.NoError(t, err)
-	require.NotNil(t, going.GetDeletionTimestamp())
-	going.SetFinalizers(nil)
-	_, err = dbs.Update(ctx, going, metav1.UpdateOptions{})
-	require.NoError(t, err)
-	_, err = dbs.Get(ctx, "held", metav1.GetOptions{})
-	assert.True(t, apierrors.IsNotFound(err))
-}
-
-func TestDiscovery(t *testing.T) {
-	server := start(t)
-	disco := clientset(t, server.Config()).Discovery()
-	version, err := disco.ServerVersion()
-	require.NoError(t, err)
-	assert.Equal(t, "1", version.Major)
-	_, lists, err := disco.ServerGroupsAndResources()
-	require.NoError(t, err)
-	var names []string
-	for _, list := range lists {
-		for _, r := range list.APIResources {
-			names = append(names, list.GroupVersion+" "+r.Name)
-		}
-	}
-	assert.ElementsMatch(t, []string{
-		"v1 configmaps", "v1 namespaces", "v1 namespaces/status", "v1 pods", "v1 pods/status",
-		"databases.example.dev/v1 databases", "databases.example.dev/v1 databases/status",
-	}, names)
-}
-
-func TestPodsAndNamespacesHaveAPhase(t *testing.T) {
+func TestNewPodsAndNamespacesHaveAPhase(t *testing.T) {
 	ctx, server := context.Background(), start(t)
 	cs := clientset(t, server.Config())
 	ns, err := cs.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "team"}}, metav1.CreateOptions{})

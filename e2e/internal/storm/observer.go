@@ -10,14 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// others is somebody else at work on the same objects, past the faults, who sees
-// every change and reacts to it at once.
-type others struct {
+// observer watches all objects without faults and can react to every change, like another
+// client.
+type observer struct {
 	maps   Maps
-	react  func(context.Context, watch.Event, *corev1.ConfigMap) // nil: does nothing
+	react  func(context.Context, watch.Event, *corev1.ConfigMap) // may be nil
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
-	end    chan struct{} // the last object was seen
+	end    chan struct{} // closed after the last object
 	done   sync.Once
 
 	mu     sync.Mutex
@@ -27,8 +27,8 @@ type others struct {
 
 const lastObject = "the-end"
 
-// watchOthers begins with what comes after now.
-func watchOthers(ctx context.Context, maps Maps, react func(context.Context, watch.Event, *corev1.ConfigMap)) (*others, error) {
+// observe starts to watch all future changes.
+func observe(ctx context.Context, maps Maps, react func(context.Context, watch.Event, *corev1.ConfigMap)) (*observer, error) {
 	list, err := maps.List(ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func watchOthers(ctx context.Context, maps Maps, react func(context.Context, wat
 	if err != nil {
 		return nil, err
 	}
-	o := &others{maps: maps, react: react, end: make(chan struct{})}
+	o := &observer{maps: maps, react: react, end: make(chan struct{})}
 	ctx, o.cancel = context.WithCancel(ctx)
 	o.wait.Go(func() {
 		defer w.Stop()
@@ -50,14 +50,14 @@ func watchOthers(ctx context.Context, maps Maps, react func(context.Context, wat
 					o.fail(fmt.Errorf("the watch has ended: %v", event.Object))
 					return
 				}
-				o.see(ctx, event)
+				o.handle(ctx, event)
 			}
 		}
 	})
 	return o, nil
 }
 
-func (o *others) fail(err error) {
+func (o *observer) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil {
@@ -66,7 +66,7 @@ func (o *others) fail(err error) {
 	o.done.Do(func() { close(o.end) })
 }
 
-func (o *others) see(ctx context.Context, event watch.Event) {
+func (o *observer) handle(ctx context.Context, event watch.Event) {
 	m, ok := event.Object.(*corev1.ConfigMap)
 	if !ok {
 		return
@@ -83,9 +83,9 @@ func (o *others) see(ctx context.Context, event watch.Event) {
 	}
 }
 
-// stop returns all changes up to now, with every reaction to them finished. A
-// reaction may still have caused changes after these.
-func (o *others) stop(ctx context.Context) ([]watch.Event, error) {
+// stop returns all changes so far. All reactions to them have ended, but may have caused
+// further changes.
+func (o *observer) stop(ctx context.Context) ([]watch.Event, error) {
 	defer o.wait.Wait()
 	defer o.cancel()
 	if _, err := o.maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: lastObject}}, metav1.CreateOptions{}); err != nil {

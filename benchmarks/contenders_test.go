@@ -13,7 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// counted returns fn and the number of its calls so far.
+// counted returns fn and a counter of its calls.
 func counted(fn call) (call, *int) {
 	n := new(int)
 	return func(ctx context.Context) (*corev1.ConfigMap, error) {
@@ -22,35 +22,34 @@ func counted(fn call) (call, *int) {
 	}, n
 }
 
-// TestContendersRetryAlike keeps the comparison honest: who did less, or more,
-// than asked would be timed for something else.
-func TestContendersRetryAlike(t *testing.T) {
+// All contenders must do the same work, or the benchmarks would not be comparable.
+func TestContendersMakeTheSameAttempts(t *testing.T) {
 	alwaysUnavailable := func(context.Context) (*corev1.ConfigMap, error) { return nil, errUnavailable }
 	for _, c := range contenders[1:] {
 		t.Run(c.name, func(t *testing.T) {
 			run := c.prepare(time.Nanosecond)
 
-			t.Run("success is one call", func(t *testing.T) {
+			t.Run("success", func(t *testing.T) {
 				fn, calls := counted(succeeds)
 				v, err := run(t.Context(), 1, fn)
 				require.NoError(t, err)
 				assert.Same(t, configMap, v)
 				assert.Equal(t, 1, *calls)
 			})
-			t.Run("two failures and a success are three calls", func(t *testing.T) {
+			t.Run("two failures, then success", func(t *testing.T) {
 				fn, calls := counted(failsTwice())
 				v, err := run(t.Context(), 1, fn)
 				require.NoError(t, err)
 				assert.Same(t, configMap, v)
 				assert.Equal(t, 3, *calls)
 			})
-			t.Run("NotFound is one call and stays NotFound", func(t *testing.T) {
+			t.Run("NotFound is returned at once", func(t *testing.T) {
 				fn, calls := counted(notFound)
 				_, err := run(t.Context(), 1, fn)
 				assert.True(t, apierrors.IsNotFound(err), "%T: %v", err, err)
 				assert.Equal(t, 1, *calls)
 			})
-			t.Run("a second call starts afresh", func(t *testing.T) {
+			t.Run("two calls are independent", func(t *testing.T) {
 				fn, calls := counted(failsTwice())
 				_, err := run(t.Context(), 2, fn)
 				require.NoError(t, err)
@@ -59,7 +58,7 @@ func TestContendersRetryAlike(t *testing.T) {
 			if c.unlimited {
 				return
 			}
-			t.Run("a server that stays away is four calls", func(t *testing.T) {
+			t.Run("nothing but failures", func(t *testing.T) {
 				fn, calls := counted(alwaysUnavailable)
 				_, err := run(t.Context(), 1, fn)
 				assert.True(t, apierrors.IsServiceUnavailable(err), "%T: %v", err, err)
@@ -69,7 +68,7 @@ func TestContendersRetryAlike(t *testing.T) {
 	}
 }
 
-func TestContendersHearTheirContext(t *testing.T) {
+func TestWaitEndsWithTheContext(t *testing.T) {
 	for _, c := range contenders[1:] {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -77,14 +76,14 @@ func TestContendersHearTheirContext(t *testing.T) {
 				run := c.prepare(delay)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 				defer cancel()
-				begin := time.Now()
+				start := time.Now()
 				_, _ = run(ctx, 1, func(ctx context.Context) (*corev1.ConfigMap, error) {
 					if ctx.Err() != nil {
 						return configMap, nil
 					}
 					return nil, errUnavailable
 				})
-				if waited := time.Since(begin); c.deaf {
+				if waited := time.Since(start); c.ignoresContext {
 					assert.GreaterOrEqual(t, waited, delay)
 				} else {
 					assert.LessOrEqual(t, waited, time.Millisecond)
@@ -94,7 +93,7 @@ func TestContendersHearTheirContext(t *testing.T) {
 	}
 }
 
-func TestChecksOfPeersKnowTheMeasuredErrors(t *testing.T) {
+func TestChecksRecognizeTheMeasuredErrors(t *testing.T) {
 	for name, check := range map[string]func(error) bool{"predicates": predicates, "transient": transient} {
 		t.Run(name, func(t *testing.T) {
 			assert.True(t, check(errUnavailable))
@@ -105,7 +104,7 @@ func TestChecksOfPeersKnowTheMeasuredErrors(t *testing.T) {
 	}
 }
 
-func TestTablesKnowAllContenders(t *testing.T) {
+func TestTablesContainAllContenders(t *testing.T) {
 	var names []string
 	for _, c := range contenders {
 		names = append(names, c.name)
