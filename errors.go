@@ -37,6 +37,39 @@ var (
 	ErrOutcomeUnknown = errors.New("the server may have carried out the call")
 )
 
+// Permanent marks an error that ends the call: Do stops, whatever the error means, and
+// neither [WithRetryIf] nor [WithClassifier] overrides it. It is for a fn that knows more
+// than the error says:
+//
+//	if pod.Status.Phase == corev1.PodFailed {
+//		return nil, k8sretry.Permanent(fmt.Errorf("pod %s has failed", pod.Name))
+//	}
+//
+// Do returns err itself, without the mark, if fn returned what Permanent returned; if fn
+// wrapped it further, the wrapper is returned as it is. errors.Is and errors.As see
+// through the mark, and so do the predicates of apierrors. If err leaves open whether the
+// server carried out a call whose verb writes, Do returns an [*Error] with
+// [ErrOutcomeUnknown], as for every such error. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// withoutMark returns the error that was marked, if err is a mark.
+func withoutMark(err error) error {
+	if e, ok := err.(*permanentError); ok {
+		return e.err
+	}
+	return err
+}
+
 // StopReason says why a call ended without success.
 type StopReason uint8
 

@@ -60,6 +60,7 @@ func firstFailure(ctx context.Context, c *config, err error) (*progress, error) 
 func (p *progress) failed(c *config, ctx context.Context, err error) error {
 	p.count(p.record.repetitions())
 	repeat := p.judge(c, ctx, err)
+	err = withoutMark(err)
 	v := &p.verdict
 	before := p.outcome
 	if c.safeWrite != nil {
@@ -124,7 +125,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	if inner != nil {
 		p.inner = max(inner.StopReason, StopNonRetryable) // also of an Error that a caller has made
 	} else {
-		if v.Class == ClassCanceled || v.Class == ClassPermanent {
+		if v.Class == ClassCanceled || v.Class == ClassPermanent && v.flags&markedPermanent == 0 {
 			p.correctTimeout(c, ctx, v)
 		}
 		if p.record != nil {
@@ -137,6 +138,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	}
 	if inner != nil {
 		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
+		return false
+	}
+	if v.flags&markedPermanent != 0 {
 		return false
 	}
 	if c.given&(hasClassifier|hasCondition) != 0 {
