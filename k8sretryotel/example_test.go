@@ -14,7 +14,7 @@ import (
 
 // One Observer serves all policies of a program. Without options it writes to the
 // providers that the program has made the global ones.
-func ExampleNewPolicy() {
+func ExampleNew() {
 	observer, err := k8sretryotel.New()
 	if err != nil {
 		fmt.Println(err)

@@ -45,7 +45,7 @@ k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 
 }
 
 // All calls of all clients that are built from a rest.Config, with what limits them.
-func ExampleNewPolicy() {
+func ExampleNew() {
 	budget, limiter := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewLimiter()
 	retries := k8sretryprom.New(k8sretryprom.WithBudget("cluster", budget), k8sretryprom.WithLimiter("cluster", limiter))
 	prometheus.MustRegister(retries)

@@ -10,7 +10,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-func ExampleStatusSubresource() {
+func ExampleStatus() {
 	err := k8sretrytest.Status(503)
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
