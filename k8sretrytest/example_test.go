@@ -116,11 +116,11 @@ func ExampleFaults_FailRandomly() {
 	// Output: 0 of 100 failed; true that some were repeated
 }
 
-func ExampleFaults_LoseRandomly() {
+func ExampleFaults_LoseResponsesRandomly() {
 	clientset := fake.NewClientset()
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
-	faults.LoseRandomly(1, 0.3, "create", "pods", k8sretrytest.Status(504))
+	faults.LoseResponsesRandomly(1, 0.3, "create", "pods", k8sretrytest.Status(504))
 	failed := 0
 	for i := range 100 {
 		if _, err := clientset.CoreV1().Pods("default").Create(ctx, pod(fmt.Sprint("web-", i)), metav1.CreateOptions{}); err != nil {

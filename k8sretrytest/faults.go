@@ -70,10 +70,10 @@ func (f *Faults) FailRandomly(seed uint64, probability float64, verb, resource s
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err}, probability: probability, random: rand.New(rand.NewPCG(seed, 0))})
 }
 
-// LoseRandomly has each call of the verb and resource carried out, and loses the
+// LoseResponsesRandomly has each call of the verb and resource carried out, and loses the
 // answer, at the given probability, from 0 to 1: the call fails with err. For the
 // seed see [Faults.FailRandomly].
-func (f *Faults) LoseRandomly(seed uint64, probability float64, verb, resource string, err error) {
+func (f *Faults) LoseResponsesRandomly(seed uint64, probability float64, verb, resource string, err error) {
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, after: true}, probability: probability, random: rand.New(rand.NewPCG(seed, 0))})
 }
 

@@ -164,7 +164,7 @@ func TestTheSameSeedGivesTheSameFaults(t *testing.T) {
 
 func TestAnswersAreLostAtRandom(t *testing.T) {
 	cs, faults := faulty()
-	faults.LoseRandomly(1, 0.5, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponsesRandomly(1, 0.5, "create", "configmaps", k8sretrytest.LostReply())
 	failed := 0
 	for i := range 100 {
 		if _, err := maps(cs).Create(context.Background(), configMap(fmt.Sprint("m", i)), metav1.CreateOptions{}); err != nil {
@@ -189,7 +189,7 @@ func TestAVerbThatDoesNotExistPanics(t *testing.T) {
 	const text = `k8sretrytest: unknown verb "Update", want one of * get list watch create update patch apply delete deletecollection`
 	var faults k8sretrytest.Faults
 	assert.PanicsWithValue(t, text, func() { faults.FailNext(1, "Update", "pods", errScripted) })
-	assert.PanicsWithValue(t, text, func() { faults.LoseRandomly(1, 1, "Update", "pods", errScripted) })
+	assert.PanicsWithValue(t, text, func() { faults.LoseResponsesRandomly(1, 1, "Update", "pods", errScripted) })
 	assert.PanicsWithValue(t, text, func() { faults.Calls("Update", "pods") })
 }
 

@@ -21,8 +21,8 @@ var Story = []Phase{
 	{"restless", 0.2, func(_ context.Context, _ *apiServer, wire *k8sretrytest.Faults) error {
 		wire.FailRandomly(1, 0.04, "*", "*", k8sretrytest.Status(503))
 		wire.FailRandomly(2, 0.02, "*", "*", k8sretrytest.EtcdTimeout())
-		wire.LoseRandomly(3, 0.02, "*", "*", k8sretrytest.Status(504))
-		wire.LoseRandomly(4, 0.02, "*", "*", k8sretrytest.ConnectionReset())
+		wire.LoseResponsesRandomly(3, 0.02, "*", "*", k8sretrytest.Status(504))
+		wire.LoseResponsesRandomly(4, 0.02, "*", "*", k8sretrytest.ConnectionReset())
 		return nil
 	}},
 	{"overloaded", 0.2, func(ctx context.Context, s *apiServer, _ *k8sretrytest.Faults) error {
