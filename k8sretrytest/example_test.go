@@ -83,11 +83,11 @@ func ExampleFaults_FailNext() {
 }
 
 // A create whose answer was lost must not be repeated blindly: Run says so.
-func ExampleFaults_LoseNext() {
+func ExampleFaults_LoseResponses() {
 	clientset := fake.NewClientset()
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
-	faults.LoseNext(1, "create", "pods", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "pods", k8sretrytest.LostReply())
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {
 		_, err := clientset.CoreV1().Pods("default").Create(ctx, pod("web-0"), metav1.CreateOptions{})
 		return err
@@ -165,7 +165,7 @@ func ExampleFaults_Transport() {
 		return
 	}
 	faults.FailNext(1, "list", "deployments", k8sretrytest.Status(502))
-	faults.LoseNext(1, "list", "deployments", k8sretrytest.CutBody())
+	faults.LoseResponses(1, "list", "deployments", k8sretrytest.CutBody())
 	for range 3 {
 		_, err := clientset.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{})
 		fmt.Println(k8sretry.Classify(err).Class)

@@ -57,9 +57,9 @@ func (f *Faults) FailNext(n int, verb, resource string, err error) {
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err}, left: n})
 }
 
-// LoseNext has the next n calls of the verb and resource carried out, and then fail
+// LoseResponses has the next n calls of the verb and resource carried out, and then fail
 // with err: whatever the server answered, success or refusal, is lost.
-func (f *Faults) LoseNext(n int, verb, resource string, err error) {
+func (f *Faults) LoseResponses(n int, verb, resource string, err error) {
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, after: true}, left: n})
 }
 

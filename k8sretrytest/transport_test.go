@@ -111,7 +111,7 @@ func TestLostAnswersLeaveTheirConnection(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"},"data":{"a":"`+strings.Repeat("x", 100_000)+`"}}`)
 	})
-	faults.LoseNext(50, "create", "configmaps", k8sretrytest.Status(504))
+	faults.LoseResponses(50, "create", "configmaps", k8sretrytest.Status(504))
 	for range 50 {
 		_, err := cs.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		require.True(t, apierrors.IsTimeout(err), "%v", err)
@@ -129,7 +129,7 @@ func TestAStreamWithoutEndIsNotReadToItsEnd(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-req.Context().Done()
 	})
-	faults.LoseNext(1, "watch", "configmaps", k8sretrytest.Status(503))
+	faults.LoseResponses(1, "watch", "configmaps", k8sretrytest.Status(503))
 	_, err := cs.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{})
 	assert.True(t, apierrors.IsServiceUnavailable(err), "%v", err)
 	gone.Wait() // the server sees the client leave
@@ -160,7 +160,7 @@ func TestBodiesAreClosed(t *testing.T) {
 	faults.FailNext(1, "*", "*", k8sretrytest.ConnectionReset())
 	send()
 	assert.Equal(t, 1, requests, "closed, though nobody read it")
-	faults.LoseNext(1, "*", "*", k8sretrytest.ConnectionReset())
+	faults.LoseResponses(1, "*", "*", k8sretrytest.ConnectionReset())
 	send()
 	assert.Equal(t, []int{2, 1}, []int{requests, responses})
 }
@@ -169,7 +169,7 @@ func TestAnErrorOfTheServerGoesBeforeALostAnswer(t *testing.T) {
 	var faults k8sretrytest.Faults
 	down := errors.New("down")
 	transport := faults.Transport(roundTrip(func(*http.Request) (*http.Response, error) { return nil, down }))
-	faults.LoseNext(1, "*", "*", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "*", "*", k8sretrytest.LostReply())
 	_, err := transport.RoundTrip(httptest.NewRequest("GET", "/api/v1/pods", nil))
 	assert.ErrorIs(t, err, down)
 }
@@ -227,7 +227,7 @@ func TestARealClientIsRetried(t *testing.T) {
 	})
 	var recorder k8sretrytest.Recorder
 	faults.FailNext(1, "update", "configmaps", k8sretrytest.Status(503))
-	faults.LoseNext(1, "update", "configmaps", k8sretrytest.CutBody())
+	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.CutBody())
 	err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
 		_, err := cs.CoreV1().ConfigMaps("default").Update(ctx, configMap("a"), metav1.UpdateOptions{})
 		return err
