@@ -132,13 +132,13 @@ func ExampleFaults_LoseResponsesRandomly() {
 	// Output: true 100 <nil>
 }
 
-func ExampleFaults_Heal() {
+func ExampleFaults_Clear() {
 	clientset := fake.NewClientset(pod("web-0"))
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
 	faults.FailNext(1000, "*", "*", k8sretrytest.ConnectionRefused())
 	fmt.Println(getPod(clientset, fast) != nil)
-	faults.Heal()
+	faults.Clear()
 	fmt.Println(getPod(clientset, fast) != nil)
 	// Output:
 	// true

@@ -77,8 +77,8 @@ func (f *Faults) LoseResponsesRandomly(seed uint64, probability float64, verb, r
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, after: true}, probability: probability, random: rand.New(rand.NewPCG(seed, 0))})
 }
 
-// Heal forgets all rules. The counts of [Faults.Calls] stay.
-func (f *Faults) Heal() {
+// Clear forgets all rules. The counts of [Faults.Calls] stay.
+func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rules = nil

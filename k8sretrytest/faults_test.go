@@ -110,7 +110,7 @@ func TestRulesAreUsedUpInTheOrderOfTheirSetting(t *testing.T) {
 	assert.Zero(t, faults.Calls("update", "*"))
 
 	faults.FailNext(9, "*", "*", errScripted)
-	faults.Heal()
+	faults.Clear()
 	assert.True(t, apierrors.IsNotFound(get(cs)), "healed")
 	assert.Equal(t, 6, faults.Calls("*", "*"), "the counts stay")
 }

@@ -39,7 +39,7 @@ var Story = []Phase{
 // tell lets the story happen.
 func tell(ctx context.Context, s *apiServer, wire *k8sretrytest.Faults, whole time.Duration) error {
 	for _, phase := range Story {
-		wire.Heal()
+		wire.Clear()
 		if err := s.tell(ctx, "heal", nil); err != nil {
 			return err
 		}
