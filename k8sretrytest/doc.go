@@ -13,7 +13,7 @@
 //     front of a real server.
 //   - The errors ([Status], [ConnectionReset], [EtcdTimeout], ...) have exactly the
 //     shape in which client-go returns them.
-//   - [LikeServer] makes a fake clientset keep UIDs, resource versions and
+//   - [EmulateServer] makes a fake clientset keep UIDs, resource versions and
 //     preconditions, which a plain one does not.
 //   - [Recorder] notes what a call decided, and asserts it.
 //

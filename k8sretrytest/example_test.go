@@ -176,9 +176,9 @@ func ExampleFaults_Transport() {
 	// none
 }
 
-func ExampleLikeServer() {
+func ExampleEmulateServer() {
 	clientset := fake.NewClientset()
-	k8sretrytest.LikeServer(&clientset.Fake)
+	k8sretrytest.EmulateServer(&clientset.Fake)
 	pods := clientset.CoreV1().Pods("default")
 
 	created, _ := pods.Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-"}}, metav1.CreateOptions{})

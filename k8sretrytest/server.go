@@ -16,7 +16,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// LikeServer makes a fake clientset keep the rules of kube-apiserver that retries
+// EmulateServer makes a fake clientset keep the rules of kube-apiserver that retries
 // depend on, and that a plain fake ignores:
 //
 //   - A new object gets a UID, a resourceVersion and a creationTimestamp, and a name
@@ -41,7 +41,7 @@ import (
 //
 // Pass &clientset.Fake, once, before the clientset is used; before or after
 // [Faults.Install] is the same.
-func LikeServer(fake *clienttesting.Fake) {
+func EmulateServer(fake *clienttesting.Fake) {
 	fake.Lock()
 	defer fake.Unlock()
 	// Behind all faults: what they fail must not be done, and reads of the rules

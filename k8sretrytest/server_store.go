@@ -165,6 +165,6 @@ func firstUID(resource schema.GroupVersionResource, namespace, name string) type
 func dry(run []string) bool { return slices.Contains(run, metav1.DryRunAll) }
 
 var (
-	errNoTracker = errors.New("k8sretrytest: LikeServer needs a fake clientset that stores objects")
-	errDryApply  = errors.New("k8sretrytest: LikeServer cannot do a dry run of a server-side apply")
+	errNoTracker = errors.New("k8sretrytest: EmulateServer needs a fake clientset that stores objects")
+	errDryApply  = errors.New("k8sretrytest: EmulateServer cannot do a dry run of a server-side apply")
 )

@@ -29,7 +29,7 @@ import (
 // served is a fake clientset that keeps the rules, with faults before them.
 func served(objects ...string) (*fake.Clientset, *k8sretrytest.Faults) {
 	cs, faults := faulty(objects...)
-	k8sretrytest.LikeServer(&cs.Fake)
+	k8sretrytest.EmulateServer(&cs.Fake)
 	return cs, faults
 }
 
@@ -300,12 +300,12 @@ func TestAWatchGoesOnFromAnObjectsVersion(t *testing.T) {
 func TestTheRulesAreBehindTheFaults(t *testing.T) {
 	for name, install := range map[string]func(*fake.Clientset, *k8sretrytest.Faults){
 		"installed first": func(cs *fake.Clientset, f *k8sretrytest.Faults) {
-			k8sretrytest.LikeServer(&cs.Fake)
+			k8sretrytest.EmulateServer(&cs.Fake)
 			f.Install(&cs.Fake)
 		},
 		"installed last": func(cs *fake.Clientset, f *k8sretrytest.Faults) {
 			f.Install(&cs.Fake)
-			k8sretrytest.LikeServer(&cs.Fake)
+			k8sretrytest.EmulateServer(&cs.Fake)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -342,7 +342,7 @@ func TestTheRulesFitDynamicFakes(t *testing.T) {
 	ctx := context.Background()
 	gvr := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
 	cs := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), map[schema.GroupVersionResource]string{gvr: "WidgetList"})
-	k8sretrytest.LikeServer(&cs.Fake)
+	k8sretrytest.EmulateServer(&cs.Fake)
 	widgets := cs.Resource(gvr).Namespace("default")
 	created, err := widgets.Create(ctx, &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "example.com/v1", "kind": "Widget", "metadata": map[string]any{"generateName": "w-", "namespace": "default"},
@@ -388,6 +388,6 @@ func TestCountersLoseNothingUnderConflicts(t *testing.T) {
 
 func TestAFakeWithoutATrackerSaysSo(t *testing.T) {
 	cs := &fake.Clientset{Fake: clienttesting.Fake{}}
-	k8sretrytest.LikeServer(&cs.Fake)
-	assert.ErrorContains(t, get(cs), "LikeServer needs a fake clientset that stores objects")
+	k8sretrytest.EmulateServer(&cs.Fake)
+	assert.ErrorContains(t, get(cs), "EmulateServer needs a fake clientset that stores objects")
 }

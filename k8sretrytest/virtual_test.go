@@ -98,7 +98,7 @@ func TestScaleGivesUpInTime(t *testing.T) {
 func TestScaleTwiceIsScaleOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset := fake.NewClientset(web())
-		k8sretrytest.LikeServer(&clientset.Fake)
+		k8sretrytest.EmulateServer(&clientset.Fake)
 		var faults k8sretrytest.Faults
 		faults.Install(&clientset.Fake)
 		faults.LoseResponses(1, "update", "deployments", k8sretrytest.LostReply())
