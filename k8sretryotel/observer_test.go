@@ -79,11 +79,11 @@ func TestObserver(t *testing.T) {
 		},
 		{
 			name:  "a lost answer of a create",
-			fails: []error{k8sretrytest.LostReply()},
+			fails: []error{k8sretrytest.ConnectionClosed()},
 			opts:  []k8sretry.Option{verb, named},
 			events: []string{
 				"k8s_api_call_failed_outcome_unknown attempt=1 class=connection error.type=connection " +
-					"exception.message=" + k8sretrytest.LostReply().Error() + " function=create_database max_retries=3 outcome=unknown stop=outcome_unknown verb=create",
+					"exception.message=" + k8sretrytest.ConnectionClosed().Error() + " function=create_database max_retries=3 outcome=unknown stop=outcome_unknown verb=create",
 			},
 			metrics: []string{
 				"k8sretry.call.attempts{stop=outcome_unknown verb=create} 1 of 1",

@@ -44,7 +44,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 		},
 		{
 			"it succeeds after two retries, for different reasons",
-			failing(k8sretrytest.Status(503), k8sretrytest.LostReply()), nil,
+			failing(k8sretrytest.Status(503), k8sretrytest.ConnectionClosed()), nil,
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 3",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 3 attempts",
@@ -77,7 +77,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 		},
 		{
 			"all retries fail",
-			failing(k8sretrytest.LostReply(), k8sretrytest.LostReply(), k8sretrytest.LostReply(), k8sretrytest.LostReply()), []k8sretry.Option{k8sretry.WithMaxRetries(1)},
+			failing(k8sretrytest.ConnectionClosed(), k8sretrytest.ConnectionClosed(), k8sretrytest.ConnectionClosed(), k8sretrytest.ConnectionClosed()), []k8sretry.Option{k8sretry.WithMaxRetries(1)},
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 2",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 2 attempts",
@@ -88,7 +88,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 		},
 		{
 			"a budget without a reserve refuses the first retry",
-			failing(k8sretrytest.LostReply()), []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1}))},
+			failing(k8sretrytest.ConnectionClosed()), []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1}))},
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 1",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 1 attempts",
@@ -119,7 +119,7 @@ func TestStoppedBetweenTwoAttempts(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second/2, cancel)
 
-		err := k8sretry.Run(ctx, failing(k8sretrytest.LostReply()), k8sretry.WithName("f"), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
+		err := k8sretry.Run(ctx, failing(k8sretrytest.ConnectionClosed()), k8sretry.WithName("f"), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, []string{

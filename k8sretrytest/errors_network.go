@@ -42,10 +42,10 @@ func ConnectionReset() error {
 	return inURL(&net.OpError{Op: "read", Net: "tcp", Source: client, Addr: server, Err: os.NewSyscallError("read", syscall.ECONNRESET)})
 }
 
-// LostReply is the error when the connection was closed instead of an answer: EOF.
+// ConnectionClosed is the error when the connection was closed instead of an answer: EOF.
 //
 // Classify: ClassConnection, outcome unknown.
-func LostReply() error { return inURL(io.EOF) }
+func ConnectionClosed() error { return inURL(io.EOF) }
 
 // GoAway is the error when the server closed an HTTP/2 connection, as kube-apiserver
 // does on its way down and with --goaway-chance, and the request was under way.

@@ -65,7 +65,7 @@ var errorCases = []errorCase{
 	{"disruption budget", k8sretrytest.DisruptionBudget, k8sretry.ClassDisruptionBudget, never, 0},
 	{"connection refused", k8sretrytest.ConnectionRefused, k8sretry.ClassRefused, never, 0},
 	{"connection reset", k8sretrytest.ConnectionReset, k8sretry.ClassConnection, maybe, 0},
-	{"lost reply", k8sretrytest.LostReply, k8sretry.ClassConnection, maybe, 0},
+	{"lost reply", k8sretrytest.ConnectionClosed, k8sretry.ClassConnection, maybe, 0},
 	{"GOAWAY", k8sretrytest.GoAway, k8sretry.ClassConnection, maybe, 0},
 	{"cut body", k8sretrytest.CutBody, k8sretry.ClassConnection, maybe, 0},
 	{"no such host", k8sretrytest.NoSuchHost, k8sretry.ClassBlocked, never, 0},
@@ -134,7 +134,7 @@ func TestErrorsLookLikeThoseOfARealWire(t *testing.T) {
 				_ = conn.Close()
 			}
 		}, k8sretrytest.ConnectionReset()},
-		"closed": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, k8sretrytest.LostReply()},
+		"closed": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, k8sretrytest.ConnectionClosed()},
 		"cut": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, `{"kind":`)

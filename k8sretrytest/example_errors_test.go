@@ -120,8 +120,8 @@ func ExampleConnectionReset() {
 	// connection unknown
 }
 
-func ExampleLostReply() {
-	err := k8sretrytest.LostReply()
+func ExampleConnectionClosed() {
+	err := k8sretrytest.ConnectionClosed()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)

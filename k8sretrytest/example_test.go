@@ -87,7 +87,7 @@ func ExampleFaults_LoseResponses() {
 	clientset := fake.NewClientset()
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
-	faults.LoseResponses(1, "create", "pods", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "pods", k8sretrytest.ConnectionClosed())
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {
 		_, err := clientset.CoreV1().Pods("default").Create(ctx, pod("web-0"), metav1.CreateOptions{})
 		return err

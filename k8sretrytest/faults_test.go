@@ -118,7 +118,7 @@ func TestRulesAreUsedUpInTheOrderOfTheirSetting(t *testing.T) {
 func TestALostAnswerIsThatOfACallCarriedOut(t *testing.T) {
 	ctx := context.Background()
 	cs, faults := faulty()
-	faults.LoseResponses(2, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(2, "create", "configmaps", k8sretrytest.ConnectionClosed())
 	_, err := maps(cs).Create(ctx, configMap("a"), metav1.CreateOptions{})
 	assert.ErrorContains(t, err, "EOF")
 	require.NoError(t, get(cs), "it was stored")
@@ -128,7 +128,7 @@ func TestALostAnswerIsThatOfACallCarriedOut(t *testing.T) {
 	assert.True(t, apierrors.IsAlreadyExists(err), "%v", err)
 	assert.Len(t, cs.Actions(), 4)
 
-	faults.LoseResponses(1, "watch", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "watch", "configmaps", k8sretrytest.ConnectionClosed())
 	_, err = maps(cs).Watch(ctx, metav1.ListOptions{})
 	assert.ErrorContains(t, err, "EOF")
 	w, err := maps(cs).Watch(ctx, metav1.ListOptions{})
@@ -164,7 +164,7 @@ func TestTheSameSeedGivesTheSameFaults(t *testing.T) {
 
 func TestAnswersAreLostAtRandom(t *testing.T) {
 	cs, faults := faulty()
-	faults.LoseResponsesRandomly(1, 0.5, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponsesRandomly(1, 0.5, "create", "configmaps", k8sretrytest.ConnectionClosed())
 	failed := 0
 	for i := range 100 {
 		if _, err := maps(cs).Create(context.Background(), configMap(fmt.Sprint("m", i)), metav1.CreateOptions{}); err != nil {
@@ -203,7 +203,7 @@ func TestOneScriptServesSeveralFakes(t *testing.T) {
 	widgets := dynamic.Resource(schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}).Namespace("default")
 
 	faults.FailNext(1, "get", "widgets", errScripted)
-	faults.LoseResponses(1, "delete", "widgets", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "delete", "widgets", k8sretrytest.ConnectionClosed())
 	_, err := widgets.Get(ctx, "a", metav1.GetOptions{})
 	assert.ErrorIs(t, err, errScripted)
 	_, err = widgets.Get(ctx, "a", metav1.GetOptions{})

@@ -81,7 +81,7 @@ func TestANameIsGenerated(t *testing.T) {
 	cs, faults := served()
 	sent := configMap("")
 	sent.GenerateName = "job-"
-	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
 	_, err := maps(cs).Create(context.Background(), sent, metav1.CreateOptions{})
 	require.Error(t, err)
 	assert.Regexp(t, `^job-[a-z0-9]{5}$`, create(t, cs, sent).Name)

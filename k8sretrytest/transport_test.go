@@ -169,7 +169,7 @@ func TestAnErrorOfTheServerGoesBeforeALostAnswer(t *testing.T) {
 	var faults k8sretrytest.Faults
 	down := errors.New("down")
 	transport := faults.Transport(roundTrip(func(*http.Request) (*http.Response, error) { return nil, down }))
-	faults.LoseResponses(1, "*", "*", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "*", "*", k8sretrytest.ConnectionClosed())
 	_, err := transport.RoundTrip(httptest.NewRequest("GET", "/api/v1/pods", nil))
 	assert.ErrorIs(t, err, down)
 }
@@ -213,7 +213,7 @@ func TestAShortThrottleIsNotSeenByTheCaller(t *testing.T) {
 
 		faults.FailNext(11, "get", "configmaps", k8sretrytest.TooManyRequests(time.Second))
 		assert.True(t, apierrors.IsTooManyRequests(get()))
-		faults.FailNext(10, "get", "configmaps", k8sretrytest.LostReply())
+		faults.FailNext(10, "get", "configmaps", k8sretrytest.ConnectionClosed())
 		require.NoError(t, get(), "reads are repeated after a lost connection, too")
 	})
 }

@@ -101,7 +101,7 @@ func TestScaleTwiceIsScaleOnce(t *testing.T) {
 		k8sretrytest.EmulateServer(&clientset.Fake)
 		var faults k8sretrytest.Faults
 		faults.Install(&clientset.Fake)
-		faults.LoseResponses(1, "update", "deployments", k8sretrytest.LostReply())
+		faults.LoseResponses(1, "update", "deployments", k8sretrytest.ConnectionClosed())
 
 		if err := (Scaler{Clientset: clientset}).Scale(t.Context(), "web", 3); err != nil {
 			t.Fatal(err)

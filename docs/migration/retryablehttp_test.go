@@ -83,7 +83,7 @@ func TestACreateWhoseAnswerIsLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				clientset, faults := overHTTP(t, want.build, pod)
-				faults.LoseResponses(1, "create", "pods", k8sretrytest.LostReply())
+				faults.LoseResponses(1, "create", "pods", k8sretrytest.ConnectionClosed())
 				_, err := clientset.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-"}}, metav1.CreateOptions{})
 				assert.Equal(t, want.requests, faults.Calls("create", "pods"))
 				if name == "before" {

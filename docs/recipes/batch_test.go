@@ -89,12 +89,12 @@ func TestBatch(t *testing.T) {
 			exitFailed, "", 0,
 		},
 		"a lost answer": {
-			func(f *k8sretrytest.Faults) { f.LoseResponses(1, "update", "configmaps", k8sretrytest.LostReply()) },
+			func(f *k8sretrytest.Faults) { f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed()) },
 			exitDone, "migrated a\nmigrated b\n", 2 * time.Second,
 		},
 		"a lost answer, and then nothing more": {
 			func(f *k8sretrytest.Faults) {
-				f.LoseResponses(1, "update", "configmaps", k8sretrytest.LostReply())
+				f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 				f.FailNext(1, "list", "configmaps", nil)
 				f.FailNext(1, "get", "configmaps", nil)
 				f.FailNext(999, "*", "configmaps", k8sretrytest.ConnectionRefused())

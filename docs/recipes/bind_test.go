@@ -52,7 +52,7 @@ func TestBind(t *testing.T) {
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
 		"the answer is lost, and the pod is where it should be": {
-			[]error{k8sretrytest.LostReply(), assigned}, "a",
+			[]error{k8sretrytest.ConnectionClosed(), assigned}, "a",
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
 		"etcd times out, which the server calls a conflict": {
@@ -60,7 +60,7 @@ func TestBind(t *testing.T) {
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
 		"the answer is lost, and somebody else was quicker": {
-			[]error{k8sretrytest.LostReply(), assigned}, "b",
+			[]error{k8sretrytest.ConnectionClosed(), assigned}, "b",
 			func(t *testing.T, err error) { assert.True(t, apierrors.IsConflict(err), "%v", err) },
 		},
 		"somebody else was here before": {

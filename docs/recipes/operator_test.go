@@ -91,7 +91,7 @@ func TestOperator(t *testing.T) {
 		faults.FailNext(1, "get", "deployments", k8sretrytest.TooManyRequests(time.Minute)) // too long for a worker
 		faults.FailNext(2, "get", "deployments", k8sretrytest.Status(503))                  // passes within the call
 		faults.FailNext(3, "update", "deployments", k8sretrytest.Status(403))               // does not pass: the queue's
-		faults.FailNext(1, "update", "deployments", k8sretrytest.LostReply())
+		faults.FailNext(1, "update", "deployments", k8sretrytest.ConnectionClosed())
 
 		c.Queue.Add("web")
 		c.Queue.Add("gone")
