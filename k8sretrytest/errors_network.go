@@ -56,11 +56,11 @@ func GoAway() error {
 	return inURL(http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeNo})
 }
 
-// CutBody is the error when an answer began and its body ended too early. What the
+// TruncatedBody is the error when an answer began and its body ended too early. What the
 // answer said, success or failure, is lost.
 //
 // Classify: ClassConnection, outcome unknown.
-func CutBody() error {
+func TruncatedBody() error {
 	return fmt.Errorf(cutBodyText+" Please retry. Original error: %w", io.ErrUnexpectedEOF)
 }
 

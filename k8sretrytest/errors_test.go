@@ -67,7 +67,7 @@ var errorCases = []errorCase{
 	{"connection reset", k8sretrytest.ConnectionReset, k8sretry.ClassConnection, maybe, 0},
 	{"lost reply", k8sretrytest.ConnectionClosed, k8sretry.ClassConnection, maybe, 0},
 	{"GOAWAY", k8sretrytest.GoAway, k8sretry.ClassConnection, maybe, 0},
-	{"cut body", k8sretrytest.CutBody, k8sretry.ClassConnection, maybe, 0},
+	{"cut body", k8sretrytest.TruncatedBody, k8sretry.ClassConnection, maybe, 0},
 	{"no such host", k8sretrytest.NoSuchHost, k8sretry.ClassBlocked, never, 0},
 	{"name server timeout", k8sretrytest.NameServerTimeout, k8sretry.ClassTimeout, never, 0},
 	{"client timeout", k8sretrytest.ClientTimeout, k8sretry.ClassTimeout, maybe, 0},
@@ -138,7 +138,7 @@ func TestErrorsLookLikeThoseOfARealWire(t *testing.T) {
 		"cut": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, `{"kind":`)
-		}, k8sretrytest.CutBody()},
+		}, k8sretrytest.TruncatedBody()},
 		"silent": {func(_ http.ResponseWriter, req *http.Request) {
 			_, _ = io.Copy(io.Discard, req.Body) // before that the server does not see the client leave
 			<-req.Context().Done()

@@ -140,8 +140,8 @@ func ExampleGoAway() {
 	// connection unknown
 }
 
-func ExampleCutBody() {
-	err := k8sretrytest.CutBody()
+func ExampleTruncatedBody() {
+	err := k8sretrytest.TruncatedBody()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)

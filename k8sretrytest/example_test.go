@@ -165,7 +165,7 @@ func ExampleFaults_Transport() {
 		return
 	}
 	faults.FailNext(1, "list", "deployments", k8sretrytest.Status(502))
-	faults.LoseResponses(1, "list", "deployments", k8sretrytest.CutBody())
+	faults.LoseResponses(1, "list", "deployments", k8sretrytest.TruncatedBody())
 	for range 3 {
 		_, err := clientset.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{})
 		fmt.Println(k8sretry.Classify(err).Class)

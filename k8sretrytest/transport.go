@@ -21,7 +21,7 @@ import (
 //	clientset, err := kubernetes.NewForConfig(cfg)
 //
 // An error of the API becomes an answer with its code, its body and its Retry-After;
-// [CutBody] becomes an answer that ends too early; any other error is returned as the
+// [TruncatedBody] becomes an answer that ends too early; any other error is returned as the
 // transport's, without the *url.Error, which http.Client puts around it again.
 // Requests for something else than resources (discovery, health) pass.
 //

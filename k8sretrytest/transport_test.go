@@ -227,7 +227,7 @@ func TestARealClientIsRetried(t *testing.T) {
 	})
 	var recorder k8sretrytest.Recorder
 	faults.FailNext(1, "update", "configmaps", k8sretrytest.Status(503))
-	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.CutBody())
+	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.TruncatedBody())
 	err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
 		_, err := cs.CoreV1().ConfigMaps("default").Update(ctx, configMap("a"), metav1.UpdateOptions{})
 		return err
