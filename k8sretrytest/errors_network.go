@@ -75,10 +75,10 @@ func NoSuchHost() error {
 	return inURL(dns(&net.DNSError{Err: "no such host", IsNotFound: true}))
 }
 
-// NameServerTimeout is the error when no name server answered.
+// DNSTimeout is the error when no name server answered.
 //
 // Classify: ClassTimeout, not executed.
-func NameServerTimeout() error {
+func DNSTimeout() error {
 	return inURL(dns(&net.DNSError{Err: "i/o timeout", IsTimeout: true, IsTemporary: true}))
 }
 

@@ -69,7 +69,7 @@ var errorCases = []errorCase{
 	{"GOAWAY", k8sretrytest.GoAway, k8sretry.ClassConnection, maybe, 0},
 	{"cut body", k8sretrytest.TruncatedBody, k8sretry.ClassConnection, maybe, 0},
 	{"no such host", k8sretrytest.NoSuchHost, k8sretry.ClassBlocked, never, 0},
-	{"name server timeout", k8sretrytest.NameServerTimeout, k8sretry.ClassTimeout, never, 0},
+	{"name server timeout", k8sretrytest.DNSTimeout, k8sretry.ClassTimeout, never, 0},
 	{"client timeout", k8sretrytest.ClientTimeout, k8sretry.ClassTimeout, maybe, 0},
 }
 

@@ -160,8 +160,8 @@ func ExampleNoSuchHost() {
 	// blocked not_executed
 }
 
-func ExampleNameServerTimeout() {
-	err := k8sretrytest.NameServerTimeout()
+func ExampleDNSTimeout() {
+	err := k8sretrytest.DNSTimeout()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)
