@@ -89,7 +89,9 @@ func TestBatch(t *testing.T) {
 			exitFailed, "", 0,
 		},
 		"a lost answer": {
-			func(f *k8sretrytest.Faults) { f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed()) },
+			func(f *k8sretrytest.Faults) {
+				f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
+			},
 			exitDone, "migrated a\nmigrated b\n", 2 * time.Second,
 		},
 		"a lost answer, and then nothing more": {
