@@ -18,14 +18,14 @@
 //	k8sretry_budget_retries_total              counter    budget, decision
 //	k8sretry_budget_retry_time_seconds         gauge      budget
 //	k8sretry_call_attempts                     histogram  function, verb
-//	k8sretry_calls_total                       counter    function, verb, result, stop
+//	k8sretry_calls_total                       counter    function, verb, result, stop_reason
 //	k8sretry_limiter_changes_total             counter    state
 //	k8sretry_limiter_in_flight_attempts        gauge      limiter
 //	k8sretry_limiter_limit_attempts            gauge      limiter
 //	k8sretry_limiter_limited                   gauge      limiter
-//	k8sretry_limiter_pace_attempts_per_second  gauge      limiter
-//	k8sretry_limiter_rest_seconds              gauge      limiter
-//	k8sretry_limiter_waiting_calls             gauge      limiter
+//	k8sretry_limiter_pause_seconds             gauge      limiter
+//	k8sretry_limiter_queued_calls              gauge      limiter
+//	k8sretry_limiter_rate_attempts_per_second  gauge      limiter
 //	k8sretry_retries_total                     counter    function, verb, class, code
 //	k8sretry_sends_total                       counter    method, code
 //	k8sretry_wait_seconds_total                counter    function, verb, cause
@@ -45,7 +45,7 @@
 //     what comes later is counted as "other". A name is cut after 100 bytes.
 //   - verb is Event.Verb, "none" where the caller named none.
 //   - result is succeeded_at_once, succeeded_after_retry, failed_at_once or failed_after_retry.
-//   - stop says why the call failed, as [k8sretry.StopReason] writes it; "" for a success.
+//   - stop_reason is the [k8sretry.StopReason] of a call that failed, "" for a success.
 //   - class is the [k8sretry.Class] of the failure before the retry.
 //   - code is the HTTP status, "none" if there was no answer, "other" if it is no known one.
 //   - cause is what a call waited for: the class of the failure before it, or "limiter".

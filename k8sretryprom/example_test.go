@@ -32,7 +32,7 @@ func Example() {
 # HELP k8sretry_attempts_total Attempts of calls that have ended.
 # TYPE k8sretry_attempts_total counter
 k8sretry_attempts_total{function="get_pod",verb="get"} 2
-# HELP k8sretry_retries_total Retries that were decided on, by class and status code of the failure before.
+# HELP k8sretry_retries_total Retries, by class and status code of the failed attempt.
 # TYPE k8sretry_retries_total counter
 k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 1
 `), "k8sretry_attempts_total", "k8sretry_retries_total")

@@ -72,7 +72,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 1",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 1 attempts",
-				"calls_total{function=get_pod,result=failed_at_once,stop=non_retryable,verb=get} 1",
+				"calls_total{function=get_pod,result=failed_at_once,stop_reason=non_retryable,verb=get} 1",
 			},
 		},
 		{
@@ -81,7 +81,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 2",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 2 attempts",
-				"calls_total{function=get_pod,result=failed_after_retry,stop=max_retries,verb=get} 1",
+				"calls_total{function=get_pod,result=failed_after_retry,stop_reason=max_retries,verb=get} 1",
 				"retries_total{class=connection,code=none,function=get_pod,verb=get} 1",
 				"wait_seconds_total{cause=connection,function=get_pod,verb=get} 1",
 			},
@@ -92,7 +92,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 1",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 1 attempts",
-				"calls_total{function=get_pod,result=failed_at_once,stop=budget_exhausted,verb=get} 1",
+				"calls_total{function=get_pod,result=failed_at_once,stop_reason=budget_exhausted,verb=get} 1",
 			},
 		},
 	} {
@@ -125,7 +125,7 @@ func TestStoppedBetweenTwoAttempts(t *testing.T) {
 		assert.Equal(t, []string{
 			"attempts_total{function=f,verb=none} 1",
 			"call_attempts{function=f,verb=none} 1 calls, 1 attempts",
-			"calls_total{function=f,result=failed_at_once,stop=canceled,verb=none} 1",
+			"calls_total{function=f,result=failed_at_once,stop_reason=canceled,verb=none} 1",
 			"retries_total{class=connection,code=none,function=f,verb=none} 1",
 		}, values(t, c, "attempts_total", "call_attempts", "calls_total", "retries_total"))
 	})
@@ -139,7 +139,7 @@ func TestOverBeforeTheFirstAttempt(t *testing.T) {
 
 	_ = k8sretry.Run(ctx, failing(), k8sretry.WithName("f"), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 
-	assert.Equal(t, []string{"calls_total{function=f,result=failed_at_once,stop=canceled,verb=none} 1"},
+	assert.Equal(t, []string{"calls_total{function=f,result=failed_at_once,stop_reason=canceled,verb=none} 1"},
 		values(t, c, "attempts_total", "call_attempts", "calls_total"))
 }
 

@@ -11,22 +11,22 @@ import (
 // What is read at each scrape. +Inf stands for no limit: a share of it is 0, and no line
 // of a graph.
 var (
-	budgetRemaining = state("k8sretry_budget_remaining_retries", "Retries that the budget would pay for now.", "budget")
-	budgetTime      = state("k8sretry_budget_retry_time_seconds", "Time spent on retries in the budget's window.", "budget")
-	budgetRetries   = state("k8sretry_budget_retries_total", "Retries that the budget paid for or refused.", "budget", "decision")
+	budgetRemaining = state("k8sretry_budget_remaining_retries", "Retries that the budget would allow now.", "budget")
+	budgetTime      = state("k8sretry_budget_retry_time_seconds", "Time spent on retries within the budget's window.", "budget")
+	budgetRetries   = state("k8sretry_budget_retries_total", "Retries by decision of the budget: paid or refused.", "budget", "decision")
 
-	breakerState = state("k8sretry_breaker_state", "1 for the state that the breaker is in, 0 for the others.", "breaker", "state")
+	breakerState = state("k8sretry_breaker_state", "1 for the current state of the breaker, 0 for the others.", "breaker", "state")
 
 	limiterLimited  = state("k8sretry_limiter_limited", "1 while the limiter limits attempts.", "limiter")
-	limiterLimit    = state("k8sretry_limiter_limit_attempts", "Attempts that may be under way at a time, +Inf without a limit.", "limiter")
-	limiterInFlight = state("k8sretry_limiter_in_flight_attempts", "Attempts that are under way.", "limiter")
-	limiterWaiting  = state("k8sretry_limiter_waiting_calls", "Calls that wait in line.", "limiter")
-	limiterRest     = state("k8sretry_limiter_rest_seconds", "Time for which no attempt will start.", "limiter")
-	limiterPace     = state("k8sretry_limiter_pace_attempts_per_second", "Attempts that may start in a second, +Inf without a limit.", "limiter")
+	limiterLimit    = state("k8sretry_limiter_limit_attempts", "Maximum number of attempts in flight, +Inf without a limit.", "limiter")
+	limiterInFlight = state("k8sretry_limiter_in_flight_attempts", "Attempts in flight.", "limiter")
+	limiterQueued  = state("k8sretry_limiter_queued_calls", "Calls in the queue.", "limiter")
+	limiterPause     = state("k8sretry_limiter_pause_seconds", "Remaining time of the pause during which no attempt starts.", "limiter")
+	limiterRate     = state("k8sretry_limiter_rate_attempts_per_second", "Maximum number of attempts started per second, +Inf without a limit.", "limiter")
 
 	states = []*prometheus.Desc{
 		budgetRemaining, budgetTime, budgetRetries, breakerState,
-		limiterLimited, limiterLimit, limiterInFlight, limiterWaiting, limiterRest, limiterPace,
+		limiterLimited, limiterLimit, limiterInFlight, limiterQueued, limiterPause, limiterRate,
 	}
 )
 
@@ -59,9 +59,9 @@ func (c *Collector) collectLimiters(out chan<- prometheus.Metric) {
 		out <- gauge(limiterLimited, truth(s.Limited), name)
 		out <- gauge(limiterLimit, orUnlimited(float64(s.Limit)), name)
 		out <- gauge(limiterInFlight, float64(s.InFlight), name)
-		out <- gauge(limiterWaiting, float64(s.Waiting), name)
-		out <- gauge(limiterRest, s.Rest.Seconds(), name)
-		out <- gauge(limiterPace, orUnlimited(s.Pace), name)
+		out <- gauge(limiterQueued, float64(s.Waiting), name)
+		out <- gauge(limiterPause, s.Rest.Seconds(), name)
+		out <- gauge(limiterRate, orUnlimited(s.Pace), name)
 	}
 }
 

@@ -62,8 +62,8 @@ func TestLimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := k8sretry.NewLimiter()
 		c := k8sretryprom.New(k8sretryprom.WithLimiter("cluster", g))
-		assert.Equal(t, []string{"limiter_limit_attempts{limiter=cluster} +Inf", "limiter_pace_attempts_per_second{limiter=cluster} +Inf"},
-			values(t, c, "limiter_limited", "limiter_limit_attempts", "limiter_pace_attempts_per_second", "limiter_changes_total"))
+		assert.Equal(t, []string{"limiter_limit_attempts{limiter=cluster} +Inf", "limiter_rate_attempts_per_second{limiter=cluster} +Inf"},
+			values(t, c, "limiter_limited", "limiter_limit_attempts", "limiter_rate_attempts_per_second", "limiter_changes_total"))
 
 		options := k8sretry.NewPolicy(k8sretry.WithName("f"), k8sretry.WithLimiter(g), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 		refused := func(context.Context) error { return k8sretrytest.ConnectionRefused() }
