@@ -19,13 +19,13 @@ import (
 // shown are the panels that answer the questions of the README, in rows of two.
 var shown = []string{
 	"Calls that need a retry (goal: below 10 %)",
-	"Calls that fail after all retries (goal: below 0.1 %)",
-	"Calls that took more attempts than ...",
+	"Calls given up (goal: below 0.1 %)",
+	"Calls with more than 1, 2, 3 and 4 attempts",
 	"Retries by status code and class",
 	"Throttling (429)",
-	"Time lost waiting",
+	"Time spent waiting",
 	"Breakers",
-	"Limiters: who waits",
+	"Limiters: in flight and queued",
 }
 
 func main() {
