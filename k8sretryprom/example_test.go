@@ -16,7 +16,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// One call that is retried once, and what a scrape shows of it.
+// A call is retried once. A scrape reports two attempts and one retry.
 func Example() {
 	retries := k8sretryprom.New()
 	prometheus.MustRegister(retries)
@@ -44,7 +44,8 @@ k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 
 	// Output: one retry, after a 503
 }
 
-// All calls of all clients that are built from a rest.Config, with what limits them.
+// The Collector observes all requests of the clients that are created from a rest.Config,
+// and exports the state of their budget and limiter.
 func ExampleNew() {
 	budget, limiter := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewLimiter()
 	retries := k8sretryprom.New(k8sretryprom.WithBudget("cluster", budget), k8sretryprom.WithLimiter("cluster", limiter))
