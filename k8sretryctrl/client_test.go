@@ -175,10 +175,10 @@ func TestNoCallIsMadeAfterTheContextEnds(t *testing.T) {
 // One create in three fails, and one in three loses its response.
 func TestAClientIsSafeForConcurrentUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		behind := cluster()
+		server := cluster()
 		var mu sync.Mutex
 		n := 0
-		c := k8sretryctrl.NewClient(interceptor.NewClient(behind, interceptor.Funcs{
+		c := k8sretryctrl.NewClient(interceptor.NewClient(server, interceptor.Funcs{
 			Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
 				mu.Lock()
 				n++
@@ -206,7 +206,7 @@ func TestAClientIsSafeForConcurrentUse(t *testing.T) {
 		}
 		wg.Wait()
 		var list corev1.ConfigMapList
-		require.NoError(t, behind.List(t.Context(), &list))
+		require.NoError(t, server.List(t.Context(), &list))
 		assert.Len(t, list.Items, 51)
 		for _, cm := range list.Items {
 			assert.True(t, cm.Name == "x" || cm.Data["n"] == "1")

@@ -171,10 +171,10 @@ func inVirtualTime(t *testing.T, name string, test func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 }
 
-// newClient returns a retrying client with faults, and the fake cluster behind it.
-func newClient(f *faults) (c, behind client.WithWatch) {
-	behind = cluster()
-	return k8sretryctrl.NewClient(f.in(behind)), behind
+// newClient returns a retrying client with faults, and the fake server of its inner client.
+func newClient(f *faults) (c, server client.WithWatch) {
+	server = cluster()
+	return k8sretryctrl.NewClient(f.in(server)), server
 }
 
 func read(t *testing.T, c client.Client, name string) *corev1.ConfigMap {
@@ -191,9 +191,9 @@ func asUnstructured(name string, data map[string]any) *unstructured.Unstructured
 	}}
 }
 
-// interruptFirstUpdate returns a retrying client for behind. Its first update, of an object or a
+// interruptFirstUpdate returns a retrying client for server. Its first update, of an object or a
 // subresource, calls first and fails with an unknown outcome.
-func interruptFirstUpdate(behind client.WithWatch, first func(update func() error)) client.WithWatch {
+func interruptFirstUpdate(server client.WithWatch, first func(update func() error)) client.WithWatch {
 	attempts := 0
 	attempt := func(update func() error) error {
 		if attempts++; attempts > 1 {
@@ -202,7 +202,7 @@ func interruptFirstUpdate(behind client.WithWatch, first func(update func() erro
 		first(update)
 		return unknownOutcome()
 	}
-	return k8sretryctrl.NewClient(interceptor.NewClient(behind, interceptor.Funcs{
+	return k8sretryctrl.NewClient(interceptor.NewClient(server, interceptor.Funcs{
 		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
 			return attempt(func() error { return c.Update(ctx, obj, opts...) })
 		},

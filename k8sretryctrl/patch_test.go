@@ -68,13 +68,13 @@ func TestAJSONPatchIsNotAppliedTwice(t *testing.T) {
 	appends := client.RawPatch("application/json-patch+json", []byte(`[{"op":"add","path":"/metadata/finalizers/-","value":"example.com/a"}]`))
 	inVirtualTime(t, "unknown outcome", func(t *testing.T) {
 		f := &faults{only: "Patch", err: unknownOutcome, lose: 1}
-		retrying, behind := newClient(f)
-		cm := read(t, behind, "x")
+		retrying, server := newClient(f)
+		cm := read(t, server, "x")
 		cm.Finalizers = []string{"example.com/b"}
-		require.NoError(t, behind.Update(t.Context(), cm))
+		require.NoError(t, server.Update(t.Context(), cm))
 		err := retrying.Patch(t.Context(), configMap("x"), appends)
 		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-		assert.Len(t, read(t, behind, "x").Finalizers, 2)
+		assert.Len(t, read(t, server, "x").Finalizers, 2)
 		result, err := k8sretryctrl.Result(err)
 		require.NoError(t, err)
 		assert.NotZero(t, result.RequeueAfter)

@@ -16,11 +16,11 @@ import (
 func TestTheStartOfAWatchIsRetried(t *testing.T) {
 	inVirtualTime(t, "the second attempt succeeds", func(t *testing.T) {
 		f := &faults{only: "Watch", err: unknownOutcome, fail: 1}
-		retrying, behind := newClient(f)
+		retrying, server := newClient(f)
 		w, err := retrying.Watch(t.Context(), &corev1.ConfigMapList{}, client.InNamespace("default"))
 		require.NoError(t, err)
 		defer w.Stop()
-		go func() { _ = behind.Create(t.Context(), configMap("new")) }()
+		go func() { _ = server.Create(t.Context(), configMap("new")) }()
 		event := <-w.ResultChan()
 		assert.Equal(t, watch.Added, event.Type)
 		assert.Equal(t, "new", event.Object.(*corev1.ConfigMap).Name)

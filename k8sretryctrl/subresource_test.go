@@ -25,33 +25,33 @@ func TestAStatusUpdateIsVerifiedByTheStatus(t *testing.T) {
 	}
 	for _, lose := range []int{1, 2, 1000} {
 		inVirtualTime(t, fmt.Sprintf("%d lost responses", lose), func(t *testing.T) {
-			retrying, behind := newClient(&faults{only: "status.Update", err: unknownOutcome, lose: lose})
-			p := get(t, behind)
+			retrying, server := newClient(&faults{only: "status.Update", err: unknownOutcome, lose: lose})
+			p := get(t, server)
 			p.Status.Phase = corev1.PodRunning
 			require.NoError(t, retrying.Status().Update(t.Context(), p))
-			assert.Equal(t, get(t, behind), p)
+			assert.Equal(t, get(t, server), p)
 			assert.Equal(t, corev1.PodRunning, p.Status.Phase)
 		})
 	}
 	inVirtualTime(t, "another client has changed the labels", func(t *testing.T) {
-		behind := cluster()
-		c := interruptFirstUpdate(behind, func(update func() error) {
+		server := cluster()
+		c := interruptFirstUpdate(server, func(update func() error) {
 			require.NoError(t, update())
-			require.NoError(t, behind.Patch(t.Context(), pod(), labelPatch()))
+			require.NoError(t, server.Patch(t.Context(), pod(), labelPatch()))
 		})
-		p := get(t, behind)
+		p := get(t, server)
 		p.Status.Phase = corev1.PodRunning
 		require.NoError(t, c.Status().Update(t.Context(), p))
 		assert.Equal(t, "b", p.Labels["a"])
 	})
 	inVirtualTime(t, "another client has set another status: unknown outcome", func(t *testing.T) {
-		behind := cluster()
-		c := interruptFirstUpdate(behind, func(func() error) {
-			other := get(t, behind)
+		server := cluster()
+		c := interruptFirstUpdate(server, func(func() error) {
+			other := get(t, server)
 			other.Status.Phase = corev1.PodFailed
-			require.NoError(t, behind.Status().Update(t.Context(), other))
+			require.NoError(t, server.Status().Update(t.Context(), other))
 		})
-		p := get(t, behind)
+		p := get(t, server)
 		p.Status.Phase = corev1.PodRunning
 		assert.ErrorIs(t, c.Status().Update(t.Context(), p), k8sretry.ErrOutcomeUnknown)
 	})

@@ -195,33 +195,33 @@ func TestVerificationDoesNotReadTheCache(t *testing.T) {
 		"with a namespace":       func(c client.Client) client.Client { return client.NewNamespacedClient(c, "default") },
 		"with retries inside it": func(c client.Client) client.Client { return k8sretryctrl.NewClient(c) },
 	} {
-		make := func(f *faults, stale ...client.Object) (client.Client, client.WithWatch) {
-			behind := cluster()
-			return k8sretryctrl.NewClient(wrap(newCached(f.in(behind), stale...))), behind
+		setup := func(f *faults, stale ...client.Object) (client.Client, client.WithWatch) {
+			server := cluster()
+			return k8sretryctrl.NewClient(wrap(newCached(f.in(server), stale...))), server
 		}
 		inVirtualTime(t, situation+": create, not yet in the cache", func(t *testing.T) {
-			c, behind := make(&faults{only: "Create", err: unknownOutcome, lose: 1})
+			c, server := setup(&faults{only: "Create", err: unknownOutcome, lose: 1})
 			cm := configMap("new")
 			require.NoError(t, c.Create(t.Context(), cm))
-			assert.Equal(t, read(t, behind, "new").ResourceVersion, cm.ResourceVersion)
+			assert.Equal(t, read(t, server, "new").ResourceVersion, cm.ResourceVersion)
 		})
 		inVirtualTime(t, situation+": create, a deleted object is still in the cache", func(t *testing.T) {
-			c, behind := make(&faults{only: "Create", err: unknownOutcome, lose: 1}, configMap("new", "deleted", "yes"))
+			c, server := setup(&faults{only: "Create", err: unknownOutcome, lose: 1}, configMap("new", "deleted", "yes"))
 			require.NoError(t, c.Create(t.Context(), configMap("new", "a", "b")))
-			assert.Equal(t, "b", read(t, behind, "new").Data["a"])
+			assert.Equal(t, "b", read(t, server, "new").Data["a"])
 		})
 		inVirtualTime(t, situation+": update, not yet in the cache", func(t *testing.T) {
 			f := &faults{only: "Update", err: unknownOutcome, lose: 1}
-			c, behind := make(f, configMap("x", "n", "0"))
-			cm := read(t, behind, "x")
+			c, server := setup(f, configMap("x", "n", "0"))
+			cm := read(t, server, "x")
 			cm.Data["n"] = "1"
 			require.NoError(t, c.Update(t.Context(), cm))
-			assert.Equal(t, read(t, behind, "x"), cm)
+			assert.Equal(t, read(t, server, "x"), cm)
 		})
 		inVirtualTime(t, situation+": delete, denied by the second attempt, and the cache does not have the object", func(t *testing.T) {
-			behind := cluster()
+			server := cluster()
 			n := 0
-			c := k8sretryctrl.NewClient(wrap(newCached(interceptor.NewClient(behind, interceptor.Funcs{
+			c := k8sretryctrl.NewClient(wrap(newCached(interceptor.NewClient(server, interceptor.Funcs{
 				Delete: func(context.Context, client.WithWatch, client.Object, ...client.DeleteOption) error {
 					if n++; n == 1 {
 						return unknownOutcome()
@@ -231,7 +231,7 @@ func TestVerificationDoesNotReadTheCache(t *testing.T) {
 			}))))
 			err := c.Delete(t.Context(), configMap("x"))
 			assert.True(t, apierrors.IsForbidden(err), "%v", err)
-			read(t, behind, "x")
+			read(t, server, "x")
 		})
 	}
 	t.Run("a NotFound from the cache is returned at once", func(t *testing.T) {

@@ -30,9 +30,9 @@ func TestACreateIsVerifiedByItsToken(t *testing.T) {
 	} {
 		inVirtualTime(t, situation, func(t *testing.T) {
 			f := &faults{only: "Create", err: unknownOutcome, lose: c.lose}
-			retrying, behind := newClient(f)
+			retrying, server := newClient(f)
 			require.NoError(t, retrying.Create(t.Context(), c.obj))
-			stored := read(t, behind, "new")
+			stored := read(t, server, "new")
 			assert.Equal(t, stored.ResourceVersion, c.obj.GetResourceVersion(), "the object is updated")
 			assert.NotEmpty(t, c.obj.GetResourceVersion())
 			assert.Equal(t, stored.Annotations, c.obj.GetAnnotations())
@@ -41,12 +41,12 @@ func TestACreateIsVerifiedByItsToken(t *testing.T) {
 		})
 	}
 	inVirtualTime(t, "with a generated name: one object", func(t *testing.T) {
-		retrying, behind := newClient(&faults{only: "Create", err: unknownOutcome, lose: 2})
+		retrying, server := newClient(&faults{only: "Create", err: unknownOutcome, lose: 2})
 		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-", Namespace: "default"}}
 		require.NoError(t, retrying.Create(t.Context(), cm))
 		assert.Regexp(t, "^job-.....$", cm.Name)
 		var list corev1.ConfigMapList
-		require.NoError(t, behind.List(t.Context(), &list))
+		require.NoError(t, server.List(t.Context(), &list))
 		assert.Len(t, list.Items, 2, "x and one more")
 	})
 	inVirtualTime(t, "without a token: unknown outcome, and the object is unchanged", func(t *testing.T) {
@@ -70,34 +70,34 @@ func TestACreateIsVerifiedByItsToken(t *testing.T) {
 func TestAnUpdateIsVerifiedByTheContent(t *testing.T) {
 	for _, lose := range []int{1, 2, 1000} {
 		inVirtualTime(t, fmt.Sprintf("typed, %d lost responses", lose), func(t *testing.T) {
-			retrying, behind := newClient(&faults{only: "Update", err: unknownOutcome, lose: lose})
-			cm := read(t, behind, "x")
+			retrying, server := newClient(&faults{only: "Update", err: unknownOutcome, lose: lose})
+			cm := read(t, server, "x")
 			before := cm.ResourceVersion
 			cm.Data["n"] = "1"
 			require.NoError(t, retrying.Update(t.Context(), cm))
 			assert.NotEqual(t, before, cm.ResourceVersion)
-			assert.Equal(t, read(t, behind, "x"), cm, "the object is updated")
+			assert.Equal(t, read(t, server, "x"), cm, "the object is updated")
 			assert.Empty(t, cm.Annotations)
 		})
 		inVirtualTime(t, fmt.Sprintf("unstructured, %d lost responses", lose), func(t *testing.T) {
-			retrying, behind := newClient(&faults{only: "Update", err: unknownOutcome, lose: lose})
+			retrying, server := newClient(&faults{only: "Update", err: unknownOutcome, lose: lose})
 			u := asUnstructured("x", nil)
-			require.NoError(t, behind.Get(t.Context(), key("x"), u))
+			require.NoError(t, server.Get(t.Context(), key("x"), u))
 			u.Object["data"] = map[string]any{"n": "1"}
 			require.NoError(t, retrying.Update(t.Context(), u))
-			assert.Equal(t, read(t, behind, "x").ResourceVersion, u.GetResourceVersion())
+			assert.Equal(t, read(t, server, "x").ResourceVersion, u.GetResourceVersion())
 			assert.Empty(t, u.GetAnnotations())
 		})
 	}
 	inVirtualTime(t, "another client has updated the object: unknown outcome, and the object is unchanged", func(t *testing.T) {
-		behind := cluster()
-		c := interruptFirstUpdate(behind, func(update func() error) {
+		server := cluster()
+		c := interruptFirstUpdate(server, func(update func() error) {
 			require.NoError(t, update())
-			other := read(t, behind, "x")
+			other := read(t, server, "x")
 			other.Labels = map[string]string{"updated-by": "other"}
-			require.NoError(t, behind.Update(t.Context(), other))
+			require.NoError(t, server.Update(t.Context(), other))
 		})
-		cm := read(t, behind, "x")
+		cm := read(t, server, "x")
 		cm.Data["n"] = "1"
 		before := cm.DeepCopy()
 		err := c.Update(t.Context(), cm)
@@ -109,21 +109,21 @@ func TestAnUpdateIsVerifiedByTheContent(t *testing.T) {
 		assert.NotZero(t, result.RequeueAfter)
 	})
 	inVirtualTime(t, "not executed, and another client has updated the object: unknown outcome", func(t *testing.T) {
-		behind := cluster()
-		c := interruptFirstUpdate(behind, func(func() error) {
-			require.NoError(t, behind.Update(t.Context(), configMap("x", "n", "other")))
+		server := cluster()
+		c := interruptFirstUpdate(server, func(func() error) {
+			require.NoError(t, server.Update(t.Context(), configMap("x", "n", "other")))
 		})
-		cm := read(t, behind, "x")
+		cm := read(t, server, "x")
 		cm.Data["n"] = "1"
 		err := c.Update(t.Context(), cm)
 		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-		assert.Equal(t, "other", read(t, behind, "x").Data["n"])
+		assert.Equal(t, "other", read(t, server, "x").Data["n"])
 	})
 	inVirtualTime(t, "a conflict of the first attempt: returned unchanged", func(t *testing.T) {
 		f := &faults{}
-		retrying, behind := newClient(f)
-		cm := read(t, behind, "x")
-		require.NoError(t, behind.Update(t.Context(), configMap("x", "n", "other")))
+		retrying, server := newClient(f)
+		cm := read(t, server, "x")
+		require.NoError(t, server.Update(t.Context(), configMap("x", "n", "other")))
 		err := retrying.Update(t.Context(), cm)
 		assert.True(t, apierrors.IsConflict(err))
 		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
@@ -137,8 +137,8 @@ func TestAnUpdateSendsNoToken(t *testing.T) {
 	for _, annotations := range []map[string]string{nil, {}, {"a": "b"}} {
 		inVirtualTime(t, fmt.Sprintf("annotations %v", annotations), func(t *testing.T) {
 			var sent []client.Object
-			behind := cluster()
-			c := k8sretryctrl.NewClient(interceptor.NewClient(behind, interceptor.Funcs{
+			server := cluster()
+			c := k8sretryctrl.NewClient(interceptor.NewClient(server, interceptor.Funcs{
 				Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
 					sent = append(sent, obj.DeepCopyObject().(client.Object))
 					if len(sent) == 1 {
@@ -157,7 +157,7 @@ func TestAnUpdateSendsNoToken(t *testing.T) {
 				assert.Len(t, obj.GetAnnotations(), len(annotations))
 			}
 			assert.Len(t, cm.Annotations, len(annotations))
-			assert.Len(t, read(t, behind, "x").Annotations, len(annotations))
+			assert.Len(t, read(t, server, "x").Annotations, len(annotations))
 		})
 	}
 }
@@ -169,9 +169,9 @@ func TestADeleteIsVerifiedByTheUID(t *testing.T) {
 		"metadata only": &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta("x")},
 	} {
 		inVirtualTime(t, situation, func(t *testing.T) {
-			retrying, behind := newClient(&faults{only: "Delete", err: unknownOutcome, lose: 1})
+			retrying, server := newClient(&faults{only: "Delete", err: unknownOutcome, lose: 1})
 			require.NoError(t, retrying.Delete(t.Context(), obj))
-			assert.True(t, apierrors.IsNotFound(behind.Get(t.Context(), key("x"), &corev1.ConfigMap{})))
+			assert.True(t, apierrors.IsNotFound(server.Get(t.Context(), key("x"), &corev1.ConfigMap{})))
 		})
 		inVirtualTime(t, situation+", not executed", func(t *testing.T) {
 			f := &faults{only: "Delete", err: unknownOutcome, fail: 2}
