@@ -16,11 +16,7 @@ const (
 func (v *Verdict) health() health {
 	switch v.Class {
 	case ClassServer, ClassTimeout:
-		switch v.Detail {
-		case meansWebhookFailed.detail, meansConversionFailed.detail, meansAggregatedDown.detail, meansNoEndpoints.detail,
-			meansNoPeer.detail, meansBackendNotReached.detail, meansKindUnknown.detail, meansQuotaRace.detail,
-			meansBudgetRace.detail, meansVersionAhead.detail, meansQuotaTimedOut.detail, meansStreamNotOpened.detail:
-			// The server works, and tells of something beside it: neither good nor bad.
+		if v.flags&besideServer != 0 {
 			return unsaid
 		}
 		if v.Class == ClassServer {

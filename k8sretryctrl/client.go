@@ -26,14 +26,11 @@ import (
 // The client is safe for concurrent use if inner is. If a write fails, it does not change
 // the object.
 func NewClient(inner client.Client, opts ...k8sretry.Option) client.WithWatch {
-	policy := func(presets ...k8sretry.Option) *k8sretry.Policy {
-		return k8sretry.NewPolicy(append(presets, opts...)...)
-	}
+	given := k8sretry.NewPolicy(opts...)
 	return &retryClient{
-		inner:        inner,
-		reads:        policy(k8sretry.ForRead()),
-		writes:       policy(k8sretry.ForWrite()),
-		storeNothing: policy(k8sretry.ForRead(), k8sretry.ForWrite()),
+		inner:  inner,
+		reads:  k8sretry.NewPolicy(k8sretry.ForRead(), given),
+		writes: k8sretry.NewPolicy(k8sretry.ForWrite(), given),
 	}
 }
 

@@ -22,7 +22,7 @@ func (c *retryClient) Patch(ctx context.Context, obj client.Object, patch client
 	})
 }
 
-// patch sends a patch with the policy and verb of its type.
+// patch sends a patch with the verb of its type.
 func (c *retryClient) patch(ctx context.Context, name string, patch client.Patch, o *client.PatchOptions, send func(context.Context, copier) error) error {
 	if isNil(patch) {
 		return errNilPatch
@@ -37,8 +37,8 @@ func (c *retryClient) patch(ctx context.Context, name string, patch client.Patch
 			send = stopOnUnknownOutcome(name, send)
 		}
 	}
-	policy, verb := c.policy(verb, dryRun)
-	return c.write(ctx, policy, verb, name, send)
+	verb = verbOf(verb, dryRun)
+	return c.write(ctx, verb, name, send)
 }
 
 // stopOnUnknownOutcome stops the retries of a JSON patch, which may append to a list, after
@@ -68,8 +68,8 @@ func (c *retryClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 		return err
 	}
 	o := (&client.ApplyOptions{}).ApplyOptions(opts)
-	policy, verb := c.policy(k8sretry.VerbApply, len(o.DryRun) > 0)
-	return c.run(ctx, policy, verb, "apply "+kindOf(obj), func(ctx context.Context) error {
+	verb := verbOf(k8sretry.VerbApply, len(o.DryRun) > 0)
+	return c.run(ctx, c.writes, verb, "apply "+kindOf(obj), func(ctx context.Context) error {
 		return c.inner.Apply(ctx, obj, opts...)
 	})
 }

@@ -13,10 +13,9 @@ import (
 
 // retryClient is the client of NewClient.
 type retryClient struct {
-	inner        client.Client
-	reads        *k8sretry.Policy
-	writes       *k8sretry.Policy
-	storeNothing *k8sretry.Policy // for writes that store nothing: dry runs and reviews
+	inner  client.Client
+	reads  *k8sretry.Policy
+	writes *k8sretry.Policy
 }
 
 var (
@@ -55,16 +54,21 @@ func isNil(v any) bool {
 	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
-// run runs fn with retries. A name in the caller's options takes precedence over name.
+// run runs fn with retries. VerbUnspecified means that the call stores nothing. A name in
+// the caller's options takes precedence over name.
 func (c *retryClient) run(ctx context.Context, policy *k8sretry.Policy, verb k8sretry.Verb, name string, fn func(context.Context) error) error {
-	return k8sretry.Run(ctx, fn, k8sretry.WithName(name), policy, k8sretry.WithVerb(verb))
+	opts := []k8sretry.Option{k8sretry.WithName(name), policy, k8sretry.WithVerb(verb)}
+	if verb == k8sretry.VerbUnspecified {
+		opts = append(opts, k8sretry.ReadOnly())
+	}
+	return k8sretry.Run(ctx, fn, opts...)
 }
 
-// policy returns the policy and the verb of a write. A write that stores nothing is
-// retried whatever its outcome.
-func (c *retryClient) policy(verb k8sretry.Verb, storesNothing bool) (*k8sretry.Policy, k8sretry.Verb) {
+// verbOf returns the verb of a write for run. A write that stores nothing, such as a dry
+// run, is retried whatever its outcome.
+func verbOf(verb k8sretry.Verb, storesNothing bool) k8sretry.Verb {
 	if storesNothing {
-		return c.storeNothing, k8sretry.VerbUnspecified
+		return k8sretry.VerbUnspecified
 	}
-	return c.writes, verb
+	return verb
 }

@@ -55,8 +55,8 @@ func (s *subresource) Create(ctx context.Context, obj, sub client.Object, opts .
 	if eviction {
 		verb = k8sretry.VerbDelete
 	}
-	policy, verb := s.client.policy(verb, len(o.DryRun) > 0 || s.name == "token")
-	err := s.client.write(ctx, policy, verb, s.callName("create", obj), func(ctx context.Context, copied copier) error {
+	verb = verbOf(verb, len(o.DryRun) > 0 || s.name == "token")
+	err := s.client.write(ctx, verb, s.callName("create", obj), func(ctx context.Context, copied copier) error {
 		return s.inner().Create(ctx, copied(obj), copied(sub), opts...)
 	})
 	if eviction && errors.Is(err, k8sretry.ErrOutcomeUnknown) && isGone(err, obj.GetName()) {
@@ -105,8 +105,8 @@ func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...cli
 			send: func(ctx context.Context, obj client.Object) error { return s.inner().Update(ctx, obj, opts...) },
 		})
 	}
-	policy, verb := s.client.policy(k8sretry.VerbUpdate, len(o.DryRun) > 0)
-	return s.client.write(ctx, policy, verb, name, func(ctx context.Context, copied copier) error {
+	verb := verbOf(k8sretry.VerbUpdate, len(o.DryRun) > 0)
+	return s.client.write(ctx, verb, name, func(ctx context.Context, copied copier) error {
 		opts := opts
 		if !isNil(o.SubResourceBody) {
 			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
@@ -134,8 +134,8 @@ func (s *subresource) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 		return err
 	}
 	o := (&client.SubResourceApplyOptions{}).ApplyOpts(opts)
-	policy, verb := s.client.policy(k8sretry.VerbApply, len(o.DryRun) > 0)
-	return s.client.run(ctx, policy, verb, s.callName("apply", obj), func(ctx context.Context) error {
+	verb := verbOf(k8sretry.VerbApply, len(o.DryRun) > 0)
+	return s.client.run(ctx, s.client.writes, verb, s.callName("apply", obj), func(ctx context.Context) error {
 		return s.inner().Apply(ctx, obj, opts...)
 	})
 }

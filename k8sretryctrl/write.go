@@ -34,8 +34,8 @@ func (c *retryClient) Create(ctx context.Context, obj client.Object, opts ...cli
 func (c *retryClient) createUnnamed(ctx context.Context, name string, obj client.Object, dryRun bool, opts []client.CreateOption) error {
 	gvk, _ := c.inner.GroupVersionKindFor(obj) // inner.Create returns the error
 	review := gvk.Group == "authorization.k8s.io" || gvk.Group == "authentication.k8s.io"
-	policy, verb := c.policy(k8sretry.VerbCreate, dryRun || review)
-	return c.write(ctx, policy, verb, name, func(ctx context.Context, copied copier) error {
+	verb := verbOf(k8sretry.VerbCreate, dryRun || review)
+	return c.write(ctx, verb, name, func(ctx context.Context, copied copier) error {
 		return c.inner.Create(ctx, copied(obj), opts...)
 	})
 }
@@ -79,8 +79,8 @@ func (c *retryClient) DeleteAllOf(ctx context.Context, obj client.Object, opts .
 		return err
 	}
 	o := (&client.DeleteAllOfOptions{}).ApplyOptions(opts)
-	policy, verb := c.policy(k8sretry.VerbDeleteCollection, len(o.DryRun) > 0)
-	return c.run(ctx, policy, verb, "deletecollection "+kindOf(obj), func(ctx context.Context) error {
+	verb := verbOf(k8sretry.VerbDeleteCollection, len(o.DryRun) > 0)
+	return c.run(ctx, c.writes, verb, "deletecollection "+kindOf(obj), func(ctx context.Context) error {
 		return c.inner.DeleteAllOf(ctx, obj, opts...)
 	})
 }
@@ -91,8 +91,8 @@ type copier func(client.Object) client.Object
 
 // write runs fn with retries. Clients decode responses into the objects that they get, so
 // fn must pass copies: a retry must not send what a failed attempt has decoded.
-func (c *retryClient) write(ctx context.Context, policy *k8sretry.Policy, verb k8sretry.Verb, name string, fn func(context.Context, copier) error) error {
-	return c.run(ctx, policy, verb, name, func(ctx context.Context) error {
+func (c *retryClient) write(ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context, copier) error) error {
+	return c.run(ctx, c.writes, verb, name, func(ctx context.Context) error {
 		var objects, copies []client.Object
 		err := fn(ctx, func(obj client.Object) client.Object {
 			objects, copies = append(objects, obj), append(copies, copyOf(obj))

@@ -55,7 +55,7 @@ func eventAttributes(e *k8sretry.Event) set {
 	s.number(keyMaxRetries, e.MaxRetries)
 	s.seconds(keyDelay, e.Delay)
 	s.seconds(keyElapsed, e.Elapsed)
-	s.seconds(keyQueued, e.Held)
+	s.seconds(keyQueued, e.Queued)
 	if e.Kind == k8sretry.EventFailure {
 		s.text(keyStopReason, e.StopReason.String())
 	}

@@ -35,7 +35,7 @@ func FuzzErrorTextIsValidUTF8OfLimitedLength(f *testing.F) {
 func TestQueuedTimeIsAnAttribute(t *testing.T) {
 	s := newSDK(t, sdktrace.AlwaysSample())
 	span := s.inSpan(t, func(ctx context.Context) {
-		s.Observe(ctx, k8sretry.Event{Kind: k8sretry.EventLimiter, Limited: true, Held: 3 * time.Second})
+		s.Observe(ctx, k8sretry.Event{Kind: k8sretry.EventLimiter, Limited: true, Queued: 3 * time.Second})
 		s.Observe(ctx, k8sretry.Event{Kind: k8sretry.EventLimiter, Limited: true})
 	})
 	require.Len(t, span.Events, 2)
