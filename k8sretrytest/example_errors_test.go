@@ -120,8 +120,8 @@ func ExampleConnectionReset() {
 	// connection unknown
 }
 
-func ExampleLostReply() {
-	err := k8sretrytest.LostReply()
+func ExampleConnectionClosed() {
+	err := k8sretrytest.ConnectionClosed()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)
@@ -140,8 +140,8 @@ func ExampleGoAway() {
 	// connection unknown
 }
 
-func ExampleCutBody() {
-	err := k8sretrytest.CutBody()
+func ExampleTruncatedBody() {
+	err := k8sretrytest.TruncatedBody()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)
@@ -160,8 +160,8 @@ func ExampleNoSuchHost() {
 	// blocked not_executed
 }
 
-func ExampleNameServerTimeout() {
-	err := k8sretrytest.NameServerTimeout()
+func ExampleDNSTimeout() {
+	err := k8sretrytest.DNSTimeout()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)

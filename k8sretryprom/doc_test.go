@@ -12,66 +12,15 @@ import (
 	"text/tabwriter"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	"github.com/k8sretry/k8sretry"
-	"github.com/k8sretry/k8sretry/k8sretryprom"
 )
 
 var update = flag.Bool("update", false, "write the generated tables into doc.go and README.md")
 
-// full has counted one of everything.
-func full(t testing.TB) *k8sretryprom.Collector {
-	c := k8sretryprom.New(
-		k8sretryprom.WithBudget("default", k8sretry.NewBudget(k8sretry.BudgetConfig{})),
-		k8sretryprom.WithBreaker("default", k8sretry.NewBreaker(k8sretry.BreakerConfig{})),
-		k8sretryprom.WithLimiter("default", k8sretry.NewLimiter()),
-	)
-	success(t, c, "f", k8sretry.VerbGet)
-	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventRetry, Attempt: 1, Function: "f", Class: k8sretry.ClassServer, StatusCode: 503})
-	_, _ = c.CountSends(answers(200)).RoundTrip(request(t))
-	return c
-}
-
-// What Prometheus' own linter asks of names, units, types and help texts.
-func TestConventions(t *testing.T) {
-	problems, err := promlint.NewWithMetricFamilies(gather(t, full(t))).Lint()
-	require.NoError(t, err)
-	assert.Empty(t, problems)
-}
-
-// A registry learns by Describe what may come: it refuses what it was not told of.
-func TestDescribesAllThatItCollects(t *testing.T) {
-	c := full(t)
-	descs := make(chan *prometheus.Desc, 100)
-	c.Describe(descs)
-	assert.Len(t, gather(t, c), len(descs))
-	assert.Error(t, func() error {
-		registry := prometheus.NewRegistry()
-		registry.MustRegister(c)
-		return registry.Register(k8sretryprom.New())
-	}(), "two Collectors in one registry")
-}
-
-// The attempts are a native histogram for a Prometheus that reads such, and have buckets
-// for others.
-func TestAttemptsAreANativeHistogram(t *testing.T) {
-	for _, family := range gather(t, full(t)) {
-		if family.GetName() != "k8sretry_call_attempts" {
-			continue
-		}
-		h := family.GetMetric()[0].GetHistogram()
-		assert.NotEmpty(t, h.GetPositiveSpan())
-		assert.Len(t, h.GetBucket(), 6)
-		return
-	}
-	t.Error("there is no such metric")
-}
-
-// The tables of the metrics in doc.go and README.md:
+// TestMetricTables compares the tables of metrics in doc.go and README.md with the
+// metrics, or updates them:
 //
 //	go test -run TestMetricTables . -update
 func TestMetricTables(t *testing.T) {
@@ -100,7 +49,7 @@ func TestMetricTables(t *testing.T) {
 	generated(t, "README.md", "<!-- metrics:begin -->\n", markdown.String(), "<!-- metrics:end -->\n")
 }
 
-// generated compares what stands between two marks of a file, or writes it there.
+// generated compares the text between two marks of a file, or replaces it.
 func generated(t *testing.T, file, begin, want, end string) {
 	t.Helper()
 	content, err := os.ReadFile(file)
@@ -114,4 +63,19 @@ func generated(t *testing.T, file, begin, want, end string) {
 		return
 	}
 	assert.Equal(t, want, string(got), "%s is out of date: go test -run %s . -update", file, t.Name())
+}
+
+// The Go code of the README is part of example_test.go, which is compiled.
+func TestREADMECodeCompiles(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	examples, err := os.ReadFile("example_test.go")
+	require.NoError(t, err)
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	require.Len(t, blocks, 2)
+	for _, block := range blocks {
+		for line := range strings.Lines(block[1]) {
+			assert.Contains(t, string(examples), strings.TrimSpace(line))
+		}
+	}
 }

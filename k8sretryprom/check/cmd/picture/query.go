@@ -12,7 +12,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretryprom/check"
 )
 
-// graph is a panel with its answers.
+// graph is a panel with the results of its queries.
 type graph struct {
 	title string
 	unit  string
@@ -22,11 +22,11 @@ type graph struct {
 
 type line struct {
 	name   string
-	points []plotter.XYs // without gaps each
+	points []plotter.XYs // parts without gaps
 }
 
-// answer asks the queries of a panel.
-func answer(ctx context.Context, server *check.Server, panels []check.Panel, title string) (graph, error) {
+// queryPanel runs the queries of a panel.
+func queryPanel(ctx context.Context, server *check.Server, panels []check.Panel, title string) (graph, error) {
 	g := graph{title: title}
 	for _, p := range panels {
 		if p.Title != title {
@@ -34,12 +34,12 @@ func answer(ctx context.Context, server *check.Server, panels []check.Panel, tit
 		}
 		g.unit, g.limit = p.FieldConfig.Defaults.Unit, p.Limit()
 		for _, target := range p.Targets {
-			matrix, err := server.Ask(ctx, target.Expr)
+			matrix, err := server.Query(ctx, target.Expr)
 			if err != nil {
 				return g, err
 			}
 			for _, series := range matrix {
-				g.lines = append(g.lines, line{legend(target.LegendFormat, series.Metric), pieces(server, series.Values)})
+				g.lines = append(g.lines, line{legend(target.LegendFormat, series.Metric), parts(server, series.Values)})
 			}
 		}
 		return g, nil
@@ -49,15 +49,15 @@ func answer(ctx context.Context, server *check.Server, panels []check.Panel, tit
 
 var label = regexp.MustCompile(`{{\s*(\w+)\s*}}`)
 
-// legend fills in the labels, as Grafana does.
+// legend replaces the labels in a legend format, as Grafana does.
 func legend(format string, metric model.Metric) string {
 	return label.ReplaceAllStringFunc(format, func(of string) string {
 		return string(metric[model.LabelName(label.FindStringSubmatch(of)[1])])
 	})
 }
 
-// pieces are the values where there are any, in seconds since the story began.
-func pieces(server *check.Server, values []model.SamplePair) (all []plotter.XYs) {
+// parts returns the finite values by seconds since the start of the scenario, split at gaps.
+func parts(server *check.Server, values []model.SamplePair) (all []plotter.XYs) {
 	last := math.Inf(-1)
 	for _, v := range values {
 		x, y := v.Timestamp.Time().Sub(server.From).Seconds(), float64(v.Value)

@@ -13,32 +13,32 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// reader looks what became of a write of obj.
+// reader reads obj from the server to verify the outcome of a write.
 type reader struct {
-	client *retrying
+	client *retryClient
 	obj    client.Object
 }
 
 func (r reader) Get(ctx context.Context, name string, _ metav1.GetOptions) (client.Object, error) {
-	found := fresh(r.obj)
+	found := newOf(r.obj)
 	found.SetNamespace(r.obj.GetNamespace())
 	found.SetName(name)
-	if err := r.client.live(ctx, found); err != nil {
+	if err := r.client.getLive(ctx, found); err != nil {
 		return nil, err
 	}
 	return found, nil
 }
 
-// live reads obj from the server. The Get of a manager's client reads from a cache, which
-// may lag behind or hold a part of the objects only: that something is not in it proves
-// nothing. Subresources are never cached, and the one without a name is the object.
+// getLive reads obj from the server. The Get of a manager's client reads from a cache, which
+// may be stale or contain only some of the objects. Subresources are not cached, and the
+// subresource with an empty name is the object itself.
 //
-// Clients that know no such subresource, as the fake, are asked by Get.
-func (c *retrying) live(ctx context.Context, obj client.Object) error {
+// getLive uses Get if the client does not support that subresource, as the fake.
+func (c *retryClient) getLive(ctx context.Context, obj client.Object) error {
 	key := client.ObjectKeyFromObject(obj)
 	into := obj
 	partial, isPartial := obj.(*metav1.PartialObjectMetadata)
-	if isPartial { // has no subresources
+	if isPartial { // does not support subresources
 		u := &unstructured.Unstructured{}
 		u.SetGroupVersionKind(partial.GroupVersionKind())
 		u.SetNamespace(key.Namespace)
@@ -59,27 +59,29 @@ func (c *retrying) live(ctx context.Context, obj client.Object) error {
 	return runtime.DefaultUnstructuredConverter.FromUnstructured(into.(*unstructured.Unstructured).Object, partial)
 }
 
-// unsent is the annotation in which k8sretry.Update hands its token over. It is never sent.
-const unsent = "k8sretryctrl.k8sretry.dev/unsent"
+// localAnnotation is the annotation in which k8sretry.Update passes its token to updater,
+// which removes it before it sends the object.
+const localAnnotation = "k8sretryctrl.k8sretry.dev/local"
 
-// updater gives the client the shape that k8sretry.Update asks for.
+// updater implements k8sretry.Updater with the client.
 //
-// An annotation that is another one in each update would make a change of an update that
-// changes nothing, and the controller that watches the object would write without end. So
-// the token stays here. It is found on an object that holds what was sent: that this
-// write, and not one just like it, has put it there makes no difference to anybody.
+// It does not send the token. A new token in each update would change the object even if
+// the update changes nothing else, and a controller that watches the object would update
+// it forever. Instead, Get adds the token to an object with the content that was sent. The
+// content may also be that of an identical write by another client, which has the same
+// effect.
 type updater struct {
 	reader
 	send  func(context.Context, client.Object) error
 	same  func(sent, found client.Object) bool
-	sent  client.Object // as k8sretry.Update gave it
+	sent  client.Object // the object passed by k8sretry.Update
 	token string
 }
 
 func (u *updater) Update(ctx context.Context, obj client.Object, _ metav1.UpdateOptions) (client.Object, error) {
-	own := copyOf(obj)
-	u.sent, u.token = obj, takeToken(own)
-	return own, u.send(ctx, own)
+	stored := copyOf(obj)
+	u.sent, u.token = obj, takeToken(stored)
+	return stored, u.send(ctx, stored)
 }
 
 func (u *updater) Get(ctx context.Context, name string, opts metav1.GetOptions) (client.Object, error) {
@@ -91,19 +93,19 @@ func (u *updater) Get(ctx context.Context, name string, opts metav1.GetOptions) 
 	if annotations == nil {
 		annotations = make(map[string]string, 1)
 	}
-	annotations[unsent] = u.token
+	annotations[localAnnotation] = u.token
 	found.SetAnnotations(annotations)
 	return found, nil
 }
 
-// takeToken takes the token off an object.
+// takeToken removes the token from an object and returns it.
 func takeToken(obj client.Object) (token string) {
 	annotations := obj.GetAnnotations()
-	token, ok := annotations[unsent]
+	token, ok := annotations[localAnnotation]
 	if !ok {
 		return ""
 	}
-	delete(annotations, unsent)
+	delete(annotations, localAnnotation)
 	if len(annotations) == 0 {
 		annotations = nil
 	}
@@ -111,42 +113,44 @@ func takeToken(obj client.Object) (token string) {
 	return token
 }
 
-// sameObject reports whether found holds what was sent. It may say no of an object that a
-// webhook or a default has changed on the way.
+// sameObject reports whether found has the content of sent. It reports false if a webhook
+// or a default has changed the object.
 func sameObject(sent, found client.Object) bool {
 	s, f := contentOf(sent), contentOf(found)
-	return s != nil && f != nil && sameMeta(s, f) && reflect.DeepEqual(s, f)
+	return s != nil && f != nil && ignoreUnsent(s, f) && reflect.DeepEqual(s, f)
 }
 
-// sameStatus is sameObject for a status, beside which nothing is stored.
+// sameStatus reports whether found has the status of sent. An update of the status stores
+// nothing else.
 func sameStatus(sent, found client.Object) bool {
 	s, f := contentOf(sent), contentOf(found)
 	return s != nil && f != nil && (sent.GetUID() == "" || sent.GetUID() == found.GetUID()) && reflect.DeepEqual(s["status"], f["status"])
 }
 
-// contentOf is an object without what the server keeps in it about its versions.
+// contentOf returns the fields of an object without those that change with each version.
 func contentOf(obj client.Object) map[string]any {
 	var content map[string]any
 	text, err := json.Marshal(obj)
 	if err != nil || json.Unmarshal(text, &content) != nil {
 		return nil
 	}
-	delete(content, "apiVersion") // typed objects lack both
+	delete(content, "apiVersion") // empty in typed objects, like kind
 	delete(content, "kind")
 	meta, _ := content["metadata"].(map[string]any)
 	for _, key := range []string{"resourceVersion", "generation", "managedFields", "selfLink"} {
 		delete(meta, key)
 	}
 	if annotations, ok := meta["annotations"].(map[string]any); ok {
-		if delete(annotations, unsent); len(annotations) == 0 {
+		if delete(annotations, localAnnotation); len(annotations) == 0 {
 			delete(meta, "annotations")
 		}
 	}
 	return content
 }
 
-// sameMeta takes from found what the server alone can give and sent did not name.
-func sameMeta(sent, found map[string]any) bool {
+// ignoreUnsent removes the UID and creation time from found if sent does not have them. It
+// reports whether both have metadata.
+func ignoreUnsent(sent, found map[string]any) bool {
 	s, _ := sent["metadata"].(map[string]any)
 	f, _ := found["metadata"].(map[string]any)
 	for _, key := range []string{"uid", "creationTimestamp"} {

@@ -12,8 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever imports this package gets the API of OpenTelemetry and k8sretry, no SDK.
-func TestNoSDK(t *testing.T) {
+func TestThePackageDoesNotImportTheSDK(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
 	for _, file := range files {
