@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // IsRetryableK8sError reports whether err contains an API status whose code is 408,
@@ -19,7 +21,7 @@ import (
 // large for etcd), a 409 transient (a conflict on the status of a quota), and after a 504
 // the server may have carried out the request.
 func IsRetryableK8sError(err error) bool {
-	w := walk{left: maxNodes}
+	w := walk{left: errchain.MaxNodes}
 	switch code, _ := w.firstCode(err); code {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -45,9 +47,9 @@ func IsRetryableK8sError(err error) bool {
 // true, because the timeouts of rest.Config and of package net cannot be told from it:
 // check ctx.Err() first, as Do does.
 func IsRetryableConnectionError(err error) bool {
-	w := walk{left: maxNodes}
+	w := walk{left: errchain.MaxNodes}
 	w.visit(err, errorPath{})
-	if w.worst == nil || w.status || w.worst == &meansUnknownHTTP || w.worst == &meansPluginFailed {
+	if w.worst == nil || w.status || w.permanent || w.worst == &meansUnknownHTTP || w.worst == &meansPluginFailed {
 		return false
 	}
 	switch w.worst.class {
@@ -70,6 +72,8 @@ func IsRetryableConnectionError(err error) bool {
 //
 // Some results that may be unexpected:
 //
+//   - An error marked with [Permanent] is [ClassPermanent]; its Outcome, StatusCode and
+//     RetryAfter are those of what was marked.
 //   - 401, a missing namespace, a quota, an API that is not served and a host name that
 //     does not exist are [ClassBlocked]. They are retried only if the caller asks for it.
 //   - AlreadyExists is [ClassPermanent]. In a response that is no Status its outcome is
@@ -98,13 +102,17 @@ func classify(err error, v *Verdict) (inner *Error) {
 	if err == nil {
 		return nil
 	}
-	w := walk{left: maxNodes}
+	w := walk{left: errchain.MaxNodes}
 	w.visit(err, errorPath{})
 	w.verdict(v)
 	if e := w.inner; e != nil && e.Attempts == 0 && (e.StopReason == StopBreakerOpen || e.StopReason == StopQueueTimeout) {
 		// Nothing was sent. The API error in it, if there is one, belongs to another call.
 		v.Outcome, v.RetryAfter = OutcomeNotExecuted, max(v.RetryAfter, e.RetryAfter)
 		v.flags &^= answered
+	}
+	if w.permanent {
+		v.Class, v.Detail = ClassPermanent, "marked permanent"
+		v.flags |= markedPermanent
 	}
 	return w.inner
 }

@@ -17,6 +17,8 @@ import (
 	"golang.org/x/net/http2"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // operation notes the operation of a *net.OpError.
@@ -57,7 +59,7 @@ func networkMeaning(end error, p *errorPath) *meaning {
 	if e, ok := end.(syscall.Errno); ok {
 		return p.errnoMeaning(e)
 	}
-	if end == nil || isNil(end) {
+	if end == nil || errchain.IsNil(end) {
 		return p.unknown()
 	}
 

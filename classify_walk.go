@@ -14,15 +14,16 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// maxNodes bounds a walk: chains can be cyclic, and joins of joins grow fast.
-const maxNodes = 4096
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/errchain"
+)
 
 // walk is the state of one walk through an error, and what it has found so far.
 type walk struct {
 	left          int           // errors that may still be visited
 	inner         *Error        // the first Error of this package
+	permanent     bool          // something was marked with Permanent
 	status        bool          // an API status was found
 	objectsBefore bool          // an API status without beforeObjects was found
 	worst         *meaning      // the least safe meaning, nil if nothing was found
@@ -87,11 +88,14 @@ func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members [
 			if next = e.Err; next == nil && e.StopReason == StopQueueTimeout {
 				next = ErrQueueTimeout
 			}
-		case *shielded: // hides the error from client-go only
+		case *permanentError:
+			w.permanent = true
+			next = e.err
+		case *clientgo.HiddenError: // hides the error from client-go only
 			if e == nil {
 				return nil, nil, nil
 			}
-			next = e.err
+			next = e.Hidden()
 		case nil, syscall.Errno, *net.DNSError, *tls.CertificateVerificationError, x509.SystemRootsError:
 			return nil, nil, err
 
@@ -99,22 +103,22 @@ func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members [
 		case apierrors.APIStatus:
 			return statusOf(e), nil, nil
 		case interface{ WrappedErrors() []error }: // github.com/hashicorp/go-multierror
-			if isNil(err) {
+			if errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			return nil, e.WrappedErrors(), err
 		case interface{ Unwrap() error }:
-			if reflect.TypeOf(err) != wrapError && isNil(err) {
+			if reflect.TypeOf(err) != wrapError && errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			next = e.Unwrap()
 		case interface{ Unwrap() []error }:
-			if isNil(err) {
+			if errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			return nil, e.Unwrap(), err
 		case interface{ Errors() []error }: // an Aggregate
-			if isNil(err) {
+			if errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			return nil, e.Errors(), err
@@ -239,9 +243,3 @@ func statusOf(s apierrors.APIStatus) (status *metav1.Status) {
 // wrapError is the type of an error with a single %w, the most frequent wrapper. It is
 // never a nil pointer.
 var wrapError = reflect.TypeOf(fmt.Errorf("%w", errTooLong))
-
-// isNil reports whether err contains a nil pointer, whose methods may panic.
-func isNil(err error) bool {
-	v := reflect.ValueOf(err)
-	return v.Kind() == reflect.Pointer && v.IsNil()
-}

@@ -28,39 +28,6 @@ import (
 //
 //	go build -gcflags=-m . 2>&1 | grep leaking
 
-// Policy is a set of options that has been checked and made ready once. It is an
-// Option itself and stands for the options it was made of: given after others it overlays
-// them, given before others it is overlaid, setting by setting.
-//
-// A Policy is immutable and holds no state of a call: any number of goroutines may
-// share it. Make it with [NewPolicy]; the zero Policy and a nil *Policy set nothing.
-type Policy struct {
-	config
-	prepared bool // made by NewPolicy: the defaults are filled in
-	direct   bool // a call needs nothing before and after a successful fn
-	simple   bool // direct, and the caller decides nothing and hears nothing of a failure
-}
-
-func (*Policy) option() {}
-
-// NewPolicy returns a Policy of the given options. What they do not set stays open: the
-// default applies unless another option of the call sets it. An invalid option value is
-// reported by the calls that use the Policy.
-func NewPolicy(opts ...Option) *Policy {
-	p := &Policy{config: resolve(opts)}
-	p.prepare()
-	return p
-}
-
-// prepare makes the Policy ready for calls that have no other option.
-func (p *Policy) prepare() {
-	p.setDefaults()
-	p.direct = p.problem == "" && !p.verb().writes() && p.duration(numMaxElapsed) == 0 && p.duration(numAttemptTimeout) == 0 &&
-		p.observe == nil && p.budget == nil && p.breaker == nil && p.limiter == nil
-	p.simple = p.direct && p.given&(hasCondition|hasClassifier|hasLogger) == 0
-	p.prepared = true
-}
-
 // given is a set of the settings that options have set: a bit for each number, by its
 // value, and one for each of these.
 type given uint32
@@ -98,9 +65,9 @@ type config struct {
 	breaker    *Breaker
 	limiter    *Limiter
 	limiterKey uint32
-	token      string // the annotation of the safe writes
-	proof      *proof // nil if the call is not a safe write
-	problem    string // the first invalid setting
+	token      string     // the annotation of the safe writes
+	safeWrite  *safeWrite // nil if the call is not a safe write
+	problem    string     // the first invalid setting
 }
 
 // resolve adds up options, the later ones on top of the earlier ones. See the escape
@@ -110,6 +77,8 @@ func resolve(opts []Option) config {
 	for _, o := range opts {
 		switch o := o.(type) {
 		case setting:
+			c.setNumber(o.number, o.value)
+		case specialSetting:
 			c.setNumber(o.number, o.value)
 		case nameOption:
 			c.given |= hasName
@@ -164,9 +133,9 @@ func resolve(opts []Option) config {
 		case tokenOption:
 			c.given |= hasToken
 			c.token = o.key
-		case proofOption:
+		case safeWriteOption:
 			c.setNumber(numVerb, int64(o.verb))
-			c.proof = o.proof
+			c.safeWrite = o.safeWrite
 		case *Policy:
 			if o == nil {
 				continue
@@ -299,4 +268,27 @@ func orNegative(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
+}
+
+// keyOfLimiter is a number for the calls whose latencies the limiter compares, 0 if it is not
+// known what the call does.
+// The name of a call tells that, and so does a wrapped function; a verb alone does not: a
+// LIST of everything takes longer than one of a few.
+func (c *config) keyOfLimiter() uint32 {
+	switch {
+	case c.name != "":
+		return keyOf(c.name)
+	case c.pc != 0:
+		return max(1, uint32(c.pc)*2654435769)
+	}
+	return 0
+}
+
+// keyOf is a number for a name, never 0.
+func keyOf(name string) uint32 {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return max(h, 1)
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // EventKind says what an [Event] reports.
@@ -181,7 +183,7 @@ func (e *Event) fields() []field {
 		fields = append(fields, field{"delay_seconds", e.Delay.Seconds()})
 	}
 	if e.Err != nil {
-		fields = append(fields, field{"error_type", errorType(e.Err)}, field{"error", shorten(e.Err)})
+		fields = append(fields, field{"error_type", errchain.TypeName(e.Err)}, field{"error", shorten(e.Err)})
 		if e.StatusCode != 0 {
 			fields = append(fields, field{"status_code", e.StatusCode})
 		}

@@ -4,43 +4,30 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
-// firstFailure decides what follows the failed first attempt of a call that went straight
-// to fn. If the call goes on, it returns the config and the progress of the call, with
-// the wait for the next attempt; if not, a nil progress and the error to return.
-//
-//go:noinline // its frame must not be part of a call that waits
-func firstFailure(ctx context.Context, opts []Option, err error) (*config, *progress, error) {
-	policy := onePolicy(opts)
-	if (policy == nil || policy.simple) && permanent(ctx, err) {
-		return nil, nil, err
+// permanent reports whether the failure of a first attempt ends the call as it is: it is
+// permanent, the options ask for no judgement or logger of the caller's, and the default
+// logger is silent.
+func permanent(ctx context.Context, opts []Option, err error) bool {
+	if p := onePolicy(opts); p != nil && !p.simple {
+		return false
 	}
-	var c *config
-	if policy != nil {
-		c = &policy.config
-	} else {
-		c = addUp(opts)
-	}
-	p := progress{attempts: 1}
-	if stopped := p.failed(c, ctx, err); stopped != nil {
-		return nil, nil, stopped
-	}
-	kept := new(progress)
-	*kept = p
-	return c, kept, nil
-}
-
-// permanent reports whether err ends a call as it is, without an event: it is permanent,
-// no outcome of another attempt matters, and the default logger is silent.
-func permanent(ctx context.Context, err error) bool {
 	v := Classify(err)
 	return !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo)
 }
 
-// addUp is resolve for options that are numbers. It returns a config on the heap, which
-// nothing that is read from numbers can make escape.
-func addUp(opts []Option) *config {
+// configOf returns the config of a call that went straight to fn: that of its Policy, or
+// one that is made of numbers. It is on the heap, which nothing that is read from numbers
+// makes escape.
+//
+//go:noinline // its frame must not be part of a call that waits
+func configOf(opts []Option) *config {
+	if p := onePolicy(opts); p != nil {
+		return &p.config
+	}
 	c := new(config)
 	for _, o := range opts {
 		if s, ok := o.(setting); ok {
@@ -51,27 +38,42 @@ func addUp(opts []Option) *config {
 	return c
 }
 
+// firstFailure decides what follows the failed first attempt of a call that went straight
+// to fn. It returns the progress of a call that goes on, or nil and the error of the call.
+//
+//go:noinline // its frame must not be part of a call that waits
+func firstFailure(ctx context.Context, c *config, err error) (*progress, error) {
+	p := progress{attempts: 1}
+	if stopped := p.failed(c, ctx, err); stopped != nil {
+		return nil, stopped
+	}
+	kept := new(progress)
+	*kept = p
+	return kept, nil
+}
+
 // failed decides what follows a failed attempt. It returns the error with which the call
-// ends, or nil if another attempt follows the wait that it has set.
+// ends, or nil if another attempt follows after the delay in p.
 //
 //	verdict > context over? > may this verb repeat it? > retries left? > delay >
 //	fits the deadline? > budget pays > event > (wait > context over?)
 func (p *progress) failed(c *config, ctx context.Context, err error) error {
-	p.count(p.record.repeats())
+	p.count(p.record.repetitions())
 	repeat := p.judge(c, ctx, err)
+	err = withoutMark(err)
 	v := &p.verdict
 	before := p.outcome
-	if c.proof != nil {
-		p.outcome, before = c.proof.outcome, c.proof.outcome
+	if c.safeWrite != nil {
+		p.outcome, before = c.safeWrite.outcome, c.safeWrite.outcome
 	} else if c.readOnly() {
 		v.Outcome = OutcomeNotExecuted
 	} else {
 		p.outcome = max(p.outcome, v.Outcome)
 	}
 
-	retries := int(p.attempts) - c.proof.uncounted(c.maxRetries())
+	retries := int(p.attempts) - c.safeWrite.uncounted(c.maxRetries())
 	switch {
-	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
+	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return p.stop(c, ctx, endOf(ctx), v, err)
 	case !repeat && (v.Class.transient() || c.verb() != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
 		return p.stop(c, ctx, StopOutcomeUnknown, v, err)
@@ -105,7 +107,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error) error {
 		p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, v)
 	}
 	p.last = err
-	p.wait(delay)
+	p.delay = delay
 	return nil
 }
 
@@ -123,13 +125,13 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	if inner != nil {
 		p.inner = max(inner.StopReason, StopNonRetryable) // also of an Error that a caller has made
 	} else {
-		if v.Class == ClassCanceled || v.Class == ClassPermanent {
+		if v.Class == ClassCanceled || v.Class == ClassPermanent && v.flags&markedPermanent == 0 {
 			p.correctTimeout(c, ctx, v)
 		}
 		if p.record != nil {
 			p.record.correct(v)
 		}
-		c.proof.correct(v)
+		c.safeWrite.correct(v)
 	}
 	if p.turn.taken() {
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
@@ -138,12 +140,15 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
 		return false
 	}
+	if v.flags&markedPermanent != 0 {
+		return false
+	}
 	if c.given&(hasClassifier|hasCondition) != 0 {
 		if repeat, judged := p.judgeByCaller(c, err); judged {
 			return repeat
 		}
 	}
-	return c.repeats(v) && (p.record == nil || v.Outcome == OutcomeNotExecuted || !p.record.unsafe())
+	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }
 
 // judgeByCaller asks the caller's own classifier and condition.
@@ -159,7 +164,7 @@ func (p *progress) judgeByCaller(c *config, err error) (repeat, judged bool) {
 			return repeat, true
 		}
 	}
-	if c.condition != nil && !c.proof.halted() && c.condition(err) {
+	if c.condition != nil && !c.safeWrite.stopped() && c.condition(err) {
 		return true, true
 	}
 	return false, false
@@ -183,8 +188,8 @@ func (p *progress) complete(own *Verdict, err error) {
 
 // repeats reports whether the call may be repeated after a failure.
 func (c *config) repeats(v *Verdict) bool {
-	if c.proof != nil {
-		return c.proof.repeats(v)
+	if c.safeWrite != nil {
+		return c.safeWrite.repeats(v)
 	}
 	return v.retryable(c.verb())
 }
@@ -210,8 +215,8 @@ func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
 	switch own := c.ownBackoff(v.Class); {
 	case own != nil:
 		d = max(0, own(retry))
-	case c.proof != nil && c.proof.next == rebuild:
-		d = rebuildDelay.Delay(c.proof.rebuilt)
+	case c.safeWrite != nil && c.safeWrite.next == nextStartOver:
+		d = conflictDelay.Delay(c.safeWrite.conflicts)
 	case v.Class == ClassDisruptionBudget:
 		slow := disruptionDelay
 		slow.Jitter = schedule.Jitter

@@ -53,28 +53,6 @@ func (c *config) guarded() bool { return c.breaker != nil || c.gated() }
 // gated reports whether attempts pass a gate: what is meant to last does not.
 func (c *config) gated() bool { return c.limiter != nil && c.verb() != VerbWatch }
 
-// keyOfLimiter tells apart what takes its own time: 0 if it is not known what the call does.
-// The name of a call tells that, and so does a wrapped function; a verb alone does not: a
-// LIST of everything takes longer than one of a few.
-func (c *config) keyOfLimiter() uint32 {
-	switch {
-	case c.name != "":
-		return keyOf(c.name)
-	case c.pc != 0:
-		return max(1, uint32(c.pc)*2654435769)
-	}
-	return 0
-}
-
-// keyOf is a number for a name, never 0.
-func keyOf(name string) uint32 {
-	h := uint32(2166136261) // FNV-1a
-	for i := range len(name) {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return max(h, 1)
-}
-
 // admit asks breaker and gate for the next attempt, and returns the error that ends the
 // call if there is none. last is the error of the attempt before.
 //
@@ -83,8 +61,8 @@ func (p *progress) admit(c *config, ctx context.Context) error {
 	last := p.last
 	p.last = nil // it is last that a stop reports
 	if p.attempts > 0 {
-		if c.proof != nil && c.proof.queue != nil {
-			c.proof.queue(ctx)
+		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
+			c.safeWrite.waitTurn(ctx)
 		}
 		if ctx.Err() != nil { // it may have ended during the wait
 			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)

@@ -14,6 +14,9 @@ const (
 
 // health tells what the verdict on a failed attempt says about the server.
 func (v *Verdict) health() health {
+	if v.flags&markedPermanent != 0 {
+		return unsaid // the class is not that of the failure
+	}
 	switch v.Class {
 	case ClassServer, ClassTimeout:
 		if v.flags&besideServer != 0 {

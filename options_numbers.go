@@ -6,14 +6,26 @@ import (
 	"time"
 )
 
-// setting is an option that is a number. It costs a successful call next to nothing.
+// setting is an option that is a number. A call whose options are all settings goes
+// straight to fn.
 type setting struct {
-	number  number
-	special bool // invalid, or an attempt needs more than a call of fn
-	value   int64
+	number number
+	value  int64
 }
 
+// specialSetting is a setting that is invalid, or with which an attempt is more than a
+// call of fn.
+type specialSetting struct{ setting }
+
 func (setting) option() {}
+
+// set makes the option for a number.
+func set(n number, value int64, special bool) Option {
+	if special {
+		return specialSetting{setting{n, value}}
+	}
+	return setting{n, value}
+}
 
 // number says which number a setting sets.
 type number uint8
@@ -100,43 +112,43 @@ func bits(f float64) int64 { return int64(math.Float64bits(f)) }
 // For a verb that writes, the context given to fn carries an httptrace, so that a
 // request that never got a connection is known not to have been executed.
 func WithVerb(verb Verb) Option {
-	return setting{numVerb, verb > VerbWatch, int64(verb)}
+	return set(numVerb, int64(verb), verb > VerbWatch)
 }
 
 // ReadOnly says that the call changes nothing on the server, whatever kind of read it
 // is. The outcome of a failed attempt is then never unknown, and the call never has
 // [ErrOutcomeUnknown]. [ForRead] includes it. A verb given by WithVerb decides instead
 // of ReadOnly, and [ForWrite] or a WithVerb given later takes it back.
-func ReadOnly() Option { return setting{numReadOnly, false, 1} }
+func ReadOnly() Option { return set(numReadOnly, 1, false) }
 
 // WithMaxRetries sets how often a failed attempt may be repeated: 3 means at most
 // 4 attempts, 0 no retry. Default: 3. Negative: an error.
-func WithMaxRetries(n int) Option { return setting{numMaxRetries, n < 0, int64(n)} }
+func WithMaxRetries(n int) Option { return set(numMaxRetries, int64(n), n < 0) }
 
 // WithInitialDelay sets the delay before the first retry. Default: 1 s. 0: no
 // delay. Negative: an error. See [Exponential].
-func WithInitialDelay(d time.Duration) Option { return setting{numInitialDelay, d < 0, int64(d)} }
+func WithInitialDelay(d time.Duration) Option { return set(numInitialDelay, int64(d), d < 0) }
 
 // WithMaxDelay sets the longest delay of the schedule, jitter included. A
 // Retry-After of the server may be longer; see [WithMaxRetryAfter]. Default: 30 s. 0:
 // no delays. Negative: an error.
-func WithMaxDelay(d time.Duration) Option { return setting{numMaxDelay, d < 0, int64(d)} }
+func WithMaxDelay(d time.Duration) Option { return set(numMaxDelay, int64(d), d < 0) }
 
 // WithMultiplier sets the growth of the delays from one retry to the next.
 // Default: 2. 1: constant delays. Less than 1, NaN, Inf: an error.
 func WithMultiplier(m float64) Option {
-	return setting{numMultiplier, !(m >= 1 && m <= math.MaxFloat64), bits(m)}
+	return set(numMultiplier, bits(m), !(m >= 1 && m <= math.MaxFloat64))
 }
 
 // WithJitter sets how delays are spread. Default: [JitterProportional]. With
 // [JitterNone] delays are exact, and so is a Retry-After. A value that is none of the
 // constants is an error.
-func WithJitter(j Jitter) Option { return setting{numJitter, j >= jitters, int64(j)} }
+func WithJitter(j Jitter) Option { return set(numJitter, int64(j), j >= jitters) }
 
 // WithMaxElapsed stops retrying once the next attempt would start more than d after
 // the call began. It does not end an attempt that is running; see [WithAttemptTimeout].
 // Default, and 0: no limit but the context's. Negative: an error.
-func WithMaxElapsed(d time.Duration) Option { return setting{numMaxElapsed, d != 0, int64(d)} }
+func WithMaxElapsed(d time.Duration) Option { return set(numMaxElapsed, int64(d), d != 0) }
 
 // WithAttemptTimeout bounds each attempt: its context ends after d. An attempt that
 // the timeout ends without an answer of the API is retried as other timeouts are. The
@@ -152,13 +164,13 @@ func WithMaxElapsed(d time.Duration) Option { return setting{numMaxElapsed, d !=
 // for its end until the next garbage collections after the call. Derive one context
 // from it with context.WithCancel and use that for all calls.
 func WithAttemptTimeout(d time.Duration) Option {
-	return setting{numAttemptTimeout, d != 0, int64(d)}
+	return set(numAttemptTimeout, int64(d), d != 0)
 }
 
 // WithMaxRetryAfter sets the longest Retry-After that a call obeys. If the server asks
 // for more, the call returns at once, with [ErrRetryAfterTooLong] and the requested wait
 // in the Error. Default: 60 s. 0: any Retry-After ends the call. Negative: an error.
-func WithMaxRetryAfter(d time.Duration) Option { return setting{numMaxRetryAfter, d < 0, int64(d)} }
+func WithMaxRetryAfter(d time.Duration) Option { return set(numMaxRetryAfter, int64(d), d < 0) }
 
 // WithMaxQueueTime sets how long a call may queue at its Limiter, all attempts
 // together. 0 returns [ErrQueueTimeout] at once where the call would have to queue.
@@ -166,4 +178,4 @@ func WithMaxRetryAfter(d time.Duration) Option { return setting{numMaxRetryAfter
 // delays of its schedule and, for each attempt, the time of [WithAttemptTimeout] or else
 // 10 s; two minutes for [ForWrite]. The schedule is that of WithInitialDelay and the
 // options beside it, also where a [WithBackoff] replaces it. Negative: an error.
-func WithMaxQueueTime(d time.Duration) Option { return setting{numMaxQueueTime, d < 0, int64(d)} }
+func WithMaxQueueTime(d time.Duration) Option { return set(numMaxQueueTime, int64(d), d < 0) }

@@ -7,7 +7,7 @@ import (
 
 // The presets are made once and shared: a Policy has no state.
 var (
-	write = NewPolicy(setting{numReadOnly, false, 0}, WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
+	write = NewPolicy(setting{numReadOnly, 0}, WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
 	read  = NewPolicy(ReadOnly(), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
 
 	connection = NewPolicy(WithMaxRetries(5), WithInitialDelay(500*time.Millisecond), WithMaxDelay(10*time.Second),

@@ -49,37 +49,55 @@ var (
 )
 
 // call chooses the way of a call. A call whose options need nothing before and after a
-// successful fn goes straight to fn. A call with one Policy uses its config as it is.
-// For all others the options are added up first.
-func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (v T, err error) {
-	if !direct(opts) || fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() {
-		if p := onePolicy(opts); p != nil {
-			return run(ctx, fn, &p.config, nil)
-		}
-		return resolved(ctx, fn, opts)
+// successful fn goes straight to fn; all others go through run.
+func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() || !direct(opts) {
+		return indirect(ctx, fn, opts)
 	}
-	if v, err = fn(ctx); err == nil {
+	v, err := fn(ctx)
+	if err == nil {
 		return v, nil
 	}
-	c, p, err := firstFailure(ctx, opts, err)
+	return failedAtOnce(ctx, fn, opts, v, err)
+}
+
+// direct reports whether a successful attempt of a call with these options is nothing but
+// a call of fn: they are one Policy that says so, or numbers.
+func direct(opts []Option) bool {
+	if len(opts) == 1 {
+		if p, ok := opts[0].(*Policy); ok && p != nil {
+			return p.direct
+		}
+	}
+	for i := range opts {
+		if _, ok := opts[i].(setting); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// failedAtOnce is the rest of a call that went straight to fn, whose first attempt has
+// failed.
+func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
+	if permanent(ctx, opts, err) {
+		return v, withoutMark(err)
+	}
+	c := configOf(opts)
+	p, err := firstFailure(ctx, c, err)
 	if p == nil {
 		return v, err
 	}
 	return loop(ctx, fn, c, p, v)
 }
 
-// direct reports whether a successful attempt of a call with these options is nothing but
-// a call of fn: they are one Policy that says so, or numbers.
-func direct(opts []Option) bool {
+// indirect is a call with other options. A call with one Policy uses its config as it is;
+// for all others the options are added up.
+func indirect[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
 	if p := onePolicy(opts); p != nil {
-		return p.direct
+		return run(ctx, fn, &p.config, nil)
 	}
-	for _, o := range opts {
-		if s, ok := o.(setting); !ok || s.special {
-			return false
-		}
-	}
-	return true
+	return resolved(ctx, fn, opts)
 }
 
 // onePolicy returns the Policy of a call that has no other option, nil for other calls.
@@ -103,7 +121,7 @@ func resolved[T any](ctx context.Context, fn func(context.Context) (T, error), o
 // give nil.
 //
 //go:noinline // its frame must not be part of a call that went straight to fn and waits
-func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *wire) (v T, err error) {
+func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *callRecord) (v T, err error) {
 	p := progress{record: record}
 	if err := p.begin(c, ctx, fn != nil); err != nil {
 		return v, err
@@ -111,15 +129,16 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 	return loop(ctx, fn, c, &p, v)
 }
 
-// loop waits, makes an attempt, and does so again until the call ends. It begins with the
-// wait that p holds, if it holds one. v is what the last attempt returned.
+// loop waits for the delay in p, makes an attempt, and does so again until the call ends.
+// v is what the last attempt returned.
 //
 // Ten thousand calls may wait here at a time, and a goroutine whose stack has grown
 // beyond 2 KiB keeps 4 KiB. So the frames of call and loop are small: what a call
-// remembers is on the heap, and attempts and timers are made in functions of their own.
+// remembers is on the heap, and what has a large frame is not inlined.
 func loop[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (T, error) {
 	for {
-		if p.waiting {
+		if p.delay > 0 {
+			p.startTimer()
 			select {
 			case <-p.timer.C:
 			case <-ctx.Done():
@@ -159,9 +178,9 @@ type progress struct {
 	charged  time.Duration // time that the budget has been charged for
 	last     error         // error of the last attempt
 	verdict  Verdict       // on the last attempt
-	record   *wire         // what net/http and a Transport saw; nil for a read without a Transport
+	record   *callRecord   // what net/http and a Transport saw; nil for a read without a Transport
+	delay    time.Duration // before the next attempt
 	timer    *time.Timer
-	waiting  bool // for the timer
 	turn     turn
 	attempts int32
 	inner    StopReason // of an inner call that gave up in the last attempt, or StopNone
@@ -189,10 +208,10 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	}
 	switch {
 	case p.record != nil: // a Transport's own
-	case c.proof == nil && c.verb().writes():
-		p.record = newWire(c.verb())
+	case c.safeWrite == nil && c.verb().writes():
+		p.record = newRecord(c.verb())
 	case transportBuilt.Load():
-		p.record = newWire(VerbUnspecified)
+		p.record = newRecord(VerbUnspecified)
 	}
 	if p.record != nil {
 		p.record.retries = c.maxRetries()
@@ -201,14 +220,14 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	return nil
 }
 
-// wait sets the timer for the wait before the next attempt.
-func (p *progress) wait(d time.Duration) {
-	switch p.waiting = d > 0; {
-	case !p.waiting:
-	case p.timer == nil:
-		p.timer = time.NewTimer(d)
-	default:
-		p.timer.Reset(d)
+// startTimer starts the timer of the call for the delay.
+//
+//go:noinline // its frame must not be part of a call that waits
+func (p *progress) startTimer() {
+	if p.timer == nil {
+		p.timer = time.NewTimer(p.delay)
+	} else {
+		p.timer.Reset(p.delay)
 	}
 }
 

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // succeeded ends a call that went well.
@@ -26,16 +29,16 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 // as it is or in an *Error.
 func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdict, err error) error {
 	p.record.close()
-	if c.proof != nil && p.attempts > 0 {
-		if c.proof.settle(ctx) {
+	if c.safeWrite != nil && p.attempts > 0 {
+		if c.safeWrite.finalCheck(ctx) {
 			p.succeeded(c, ctx)
-			return errProven
+			return errWriteApplied
 		}
-		p.outcome = c.proof.outcome
+		p.outcome = c.safeWrite.outcome
 	}
 
 	verdict, cause, contextError := *v, err, error(nil)
-	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (holds(err, ended) || holds(err, context.Cause(ctx))) {
+	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (errchain.Is(err, ended) || errchain.Is(err, context.Cause(ctx))) {
 		// The last attempt only says that the context is over. The answer of the API to
 		// the attempt before is worth more.
 		verdict, cause, contextError = Classify(p.last), p.last, err
@@ -105,7 +108,7 @@ func (c *config) function() string {
 	case c.name != "":
 		return c.copyName()
 	case c.pc != 0:
-		return functionName(c.pc)
+		return funcname.Of(c.pc)
 	}
-	return callerName()
+	return funcname.Caller()
 }
