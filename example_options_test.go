@@ -23,7 +23,7 @@ import (
 func ExampleWithVerb() {
 	ctx := context.Background()
 	clientset, faults := exampleCluster()
-	faults.LoseNext(1, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
 
 	create := k8sretry.Wrap2(clientset.CoreV1().ConfigMaps("default").Create,
 		k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))

@@ -24,7 +24,7 @@ import (
 // exampleCluster returns a fake clientset that behaves like a server, and its faults.
 func exampleCluster(objects ...runtime.Object) (kubernetes.Interface, *k8sretrytest.Faults) {
 	clientset := fake.NewClientset(objects...)
-	k8sretrytest.LikeServer(&clientset.Fake)
+	k8sretrytest.EmulateServer(&clientset.Fake)
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
 	return clientset, &faults
@@ -35,7 +35,7 @@ func exampleCluster(objects ...runtime.Object) (kubernetes.Interface, *k8sretryt
 func ExampleCreate() {
 	ctx := context.Background()
 	clientset, faults := exampleCluster()
-	faults.LoseNext(1, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
 	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}
 
 	created, err := k8sretry.Create(ctx, clientset.CoreV1().ConfigMaps("default"), settings,
@@ -53,7 +53,7 @@ func ExampleCreate() {
 func ExampleCreate_generateName() {
 	ctx := context.Background()
 	clientset, faults := exampleCluster()
-	faults.LoseNext(1, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
 	job := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}
 
 	_, err := k8sretry.Create(ctx, clientset.CoreV1().ConfigMaps("default"), job,
@@ -79,7 +79,7 @@ func ExampleUpdate() {
 		ObjectMeta: metav1.ObjectMeta{Name: "settings", Namespace: "default"},
 		Data:       map[string]string{"colour": "blue"},
 	})
-	faults.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 	configMaps := clientset.CoreV1().ConfigMaps("default")
 
 	settings, err := k8sretry.Wrap2(configMaps.Get, k8sretry.ForRead())(ctx, "settings", metav1.GetOptions{})
@@ -104,7 +104,7 @@ func ExampleModify() {
 		ObjectMeta: metav1.ObjectMeta{Name: "totals", Namespace: "default"},
 		Data:       map[string]string{"runs": "41"},
 	})
-	faults.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 
 	totals, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "totals",
 		func(cm *corev1.ConfigMap) error {
@@ -147,7 +147,7 @@ func ExampleStatusSubresource() {
 func ExampleDelete() {
 	ctx := context.Background()
 	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
-	faults.LoseNext(1, "delete", "pods", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "delete", "pods", k8sretrytest.ConnectionClosed())
 	pods := clientset.CoreV1().Pods("default")
 
 	pod, err := k8sretry.Wrap2(pods.Get, k8sretry.ForRead())(ctx, "web-0", metav1.GetOptions{})
@@ -203,7 +203,7 @@ func ExampleDynamic() {
 		map[schema.GroupVersionResource]string{resource: "WidgetList"})
 	var faults k8sretrytest.Faults
 	faults.Install(&client.Fake)
-	faults.LoseNext(1, "create", "widgets", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "widgets", k8sretrytest.ConnectionClosed())
 	widget := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "example.com/v1",
 		"kind":       "Widget",
