@@ -17,7 +17,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"flag"
 	"fmt"
@@ -59,9 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "filegraph: %s: %v\n", dir, err)
 			return 2
 		}
-		out := bufio.NewWriter(stdout)
-		graph.print(out, *names)
-		out.Flush()
+		graph.print(stdout, *names)
 		for _, violation := range graph.violations(*maxFiles, *maxLines) {
 			fmt.Fprintf(stderr, "filegraph: %s: %s\n", dir, violation)
 			status = 1
