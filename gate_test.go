@@ -155,12 +155,12 @@ func TestLimiterSituations(t *testing.T) {
 				assert.Equal(t, c.limited, s.Limited)
 				assert.Equal(t, c.limit, s.Limit)
 				assert.Zero(t, s.InFlight, "each place is given back")
-				assert.Zero(t, s.Waiting)
-				assert.InDelta(t, c.pace, s.Pace, 1)
+				assert.Zero(t, s.Queued)
+				assert.InDelta(t, c.pace, s.Rate, 1)
 				if c.rest == time.Second { // of 2 s, half less or more
-					assert.True(t, time.Second <= s.Rest && s.Rest < 3*time.Second, s.Rest)
+					assert.True(t, time.Second <= s.Pause && s.Pause < 3*time.Second, s.Pause)
 				} else {
-					assert.True(t, c.rest <= s.Rest && s.Rest <= 3*c.rest/2, s.Rest)
+					assert.True(t, c.rest <= s.Pause && s.Pause <= 3*c.rest/2, s.Pause)
 				}
 				began := time.Now()
 				assert.NoError(t, one(t.Context(), g, 0, nil, k8sretry.WithVerb(k8sretry.VerbWatch)))
@@ -188,7 +188,7 @@ func TestLimiterOfManyAtOnce(t *testing.T) {
 		assert.Equal(t, k8sretry.LimiterState{Limited: true, Limit: 5, InFlight: 7}, g.State(), "half of them, once")
 		go func() { _ = one(t.Context(), g, 0, nil) }()
 		synctest.Wait()
-		assert.Equal(t, 1, g.State().Waiting)
+		assert.Equal(t, 1, g.State().Queued)
 		time.Sleep(time.Second)
 		assert.Equal(t, k8sretry.LimiterState{}, g.State())
 	})
@@ -258,7 +258,7 @@ func TestLimiterHoldsBack(t *testing.T) {
 				}
 				assert.Equal(t, c.waits, seen.last(t).Held)
 				assert.Equal(t, k8sretry.EventFailure, seen.last(t).Kind)
-				assert.Zero(t, g.State().Waiting)
+				assert.Zero(t, g.State().Queued)
 				time.Sleep(time.Minute)
 				assert.Equal(t, k8sretry.LimiterState{}, g.State())
 			})
@@ -371,7 +371,7 @@ func TestLimiterSleepsTowardsNoEndThatItCannotMeet(t *testing.T) {
 				assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 				assert.Equal(t, c.stop, asError(t, err).StopReason)
 				assert.Zero(t, fn.attempts())
-				assert.Zero(t, g.State().Waiting)
+				assert.Zero(t, g.State().Queued)
 			})
 		})
 	}
@@ -413,9 +413,9 @@ func TestLimiterIsFirstComeFirstServed(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		assert.Equal(t, 20, g.State().Waiting)
+		assert.Equal(t, 20, g.State().Queued)
 		time.Sleep(900 * time.Millisecond)
-		assert.Equal(t, 16, g.State().Waiting)
+		assert.Equal(t, 16, g.State().Queued)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		groups := []int{1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19}
@@ -439,7 +439,7 @@ func TestLimiterOfTenThousandWhoGiveUp(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		assert.Equal(t, 10000, g.State().Waiting)
+		assert.Equal(t, 10000, g.State().Queued)
 		cancel()
 		synctest.Wait()
 		assert.EqualValues(t, 10000, held.Load())

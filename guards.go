@@ -4,51 +4,36 @@ import (
 	"context"
 	"math"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/breaker"
+	"github.com/k8sretry/k8sretry/internal/delay"
+	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/limiter"
 )
 
-// WithBudget limits the retries of all calls that share the Budget. nil, and the default:
-// none.
-func WithBudget(b *Budget) Option { return budgetOption{b} }
-
-// WithBreaker lets calls fail at once while the Breaker is open. All calls that speak to
-// the same server should share one. nil, and the default: none.
-func WithBreaker(b *Breaker) Option { return breakerOption{b} }
-
-// WithLimiter lets calls wait in line while the server is overloaded. All calls of a process
-// to the same server should share one Limiter; in a Transport it keeps the servers apart by
-// itself.
+// This file is how a call uses its Budget, Breaker and Limiter.
 //
-// A call with a Limiter waits between its attempts by the cause of the failure, unless
-// WithJitter or WithBackoff say otherwise: after timeouts, lost connections, 429 and the
-// fourth 5xx between one and two times the delay of the schedule, up to the WithMaxDelay;
-// after another 5xx between nothing and the delay, a tenth of it for a few retries that
-// successes have paid for. nil, and the default: none.
-func WithLimiter(g *Limiter) Option { return gateOption{g} }
+// The escape rule: nothing that is read from the options of a call may escape, or the compiler
+// puts the options on the heap and each call allocates. What escapes, in its view:
+//
+//   - the receiver of a method that takes a mutex, calls a method of an interface, or returns
+//     a pointer that it holds;
+//   - what is stored through a pointer, and each field of a value of which another field
+//     escapes.
+//
+// What does not: calling a func. So the guards offer their methods as structs of bound funcs
+// (budget.Calls, breaker.Calls, limiter.Calls), made once with the value. The call path uses
+// only those. For the same reason options hold behavior as funcs (options.go), config values are
+// returned rather than filled in, and progress does not hold the config (retry.go).
+// TestNoAllocation verifies it for each option; go build -gcflags=-m shows where it is broken:
+// "leaking param content: opts".
 
-// WithMaxQueueTime sets how long a call may wait in line at the Limiter, all its attempts
-// together. 0 ends it at once with ErrQueueTimeout where it would have to wait. Default: as long
-// as the call could take without a Limiter, which is all delays of its schedule (that of
-// WithInitialDelay and its like, also where a WithBackoff stands in for it), and for each
-// attempt the time of WithAttemptTimeout or else 10 s; two minutes for ForWrite.
-// Negative: an error.
-func WithMaxQueueTime(d time.Duration) Option { return number(setMaxQueueTime, int64(d), d >= 0, true) }
-
-type (
-	budgetOption  struct{ *Budget }
-	breakerOption struct{ *Breaker }
-	gateOption    struct{ *Limiter }
-)
-
-func (budgetOption) option()  {}
-func (breakerOption) option() {}
-func (gateOption) option()    {}
-
-// usualAttempt is how long an attempt may take without a timeout of its own, for
+// usualAttempt is how long an attempt may take without a timeout of its own, for the default of
 // WithMaxQueueTime.
 const usualAttempt = 10 * time.Second
 
-// patience is how long the call may wait in line.
-func (c *config) patience() time.Duration {
+// queueTimeout is how long the call may be queued, all its attempts together.
+func (c *config) queueTimeout() time.Duration {
 	if c.set&setMaxQueueTime != 0 {
 		return c.maxWait
 	}
@@ -58,42 +43,44 @@ func (c *config) patience() time.Duration {
 	}
 	schedule := c.exponential.withDefaults()
 	schedule.Jitter = JitterNone
-	patience := float64(attempt)
-	for retry := 1; retry <= c.maxRetries && patience < math.MaxInt64/2; retry++ {
-		delay := schedule.Delay(retry)
-		if retry > 64 { // it no longer grows
-			return duration(patience+float64(c.maxRetries-retry+1)*(float64(delay)+float64(attempt)), math.MaxInt64)
+	total := float64(attempt)
+	for retry := 1; retry <= c.maxRetries && total < math.MaxInt64/2; retry++ {
+		d := schedule.Delay(retry)
+		if retry > 64 { // the delays no longer grow
+			return delay.Clamp(total+float64(c.maxRetries-retry+1)*(float64(d)+float64(attempt)), math.MaxInt64)
 		}
-		patience += float64(delay) + float64(attempt)
+		total += float64(d) + float64(attempt)
 	}
-	return duration(patience, math.MaxInt64)
+	return delay.Clamp(total, math.MaxInt64)
 }
 
-// turn is what an attempt holds of breaker and gate, and gives back; and how it ended, if
-// that was not by its own doing.
+// turn is what an attempt holds of breaker and limiter and must give back; and how it ended, if
+// fn did not decide that.
 type turn struct {
-	ticket   ticket
+	ticket   limiter.Ticket
 	admitted bool // by the breaker
 	probe    bool
-	heldBack bool   // by the gate, to the end
+	heldBack bool   // the call ends in the queue of the limiter
 	timedOut bool   // by the attempt timeout
-	epoch    uint32 // of the breaker; 0 if it was calm
+	epoch    uint32 // of the breaker
 }
 
-func (t *turn) admission() admission { return admission{ok: true, probe: t.probe, epoch: t.epoch} }
+func (t *turn) admission() breaker.Admission {
+	return breaker.Admission{Admitted: true, Probe: t.probe, Epoch: t.epoch}
+}
 
-func (t *turn) taken() bool { return t.admitted || t.ticket.held }
+func (t *turn) taken() bool { return t.admitted || t.ticket.Valid }
 
-// guarded reports whether attempts have to ask somebody.
-func (c *config) guarded() bool { return c.breaker != nil || c.gated() }
+// guarded reports whether attempts have to be admitted.
+func (c *config) guarded() bool { return c.breaker != nil || c.usesLimiter() }
 
-// gated reports whether attempts pass a gate: what is meant to last does not.
-func (c *config) gated() bool { return c.gate != nil && c.verb != VerbWatch }
+// usesLimiter reports whether attempts pass the limiter: watches do not.
+func (c *config) usesLimiter() bool { return c.limiter != nil && c.verb != VerbWatch }
 
-// gateKey tells apart what takes its own time: 0 if it is not known what the call does.
-// The name of a call tells that, and so does a wrapped function; a verb alone does not: a
-// LIST of everything takes longer than one of a few.
-func (c *config) gateKey() uint32 {
+// limiterKey identifies calls that usually take equally long, 0 if that is not known. The name of
+// a call identifies them, and so does a wrapped function. A verb alone does not: a LIST of
+// everything takes longer than one of a few objects.
+func (c *config) limiterKey() uint32 {
 	switch {
 	case c.name != "":
 		return keyOf(c.name)
@@ -103,7 +90,7 @@ func (c *config) gateKey() uint32 {
 	return 0
 }
 
-// keyOf is a number for a name, never 0.
+// keyOf returns a number for a name, never 0.
 func keyOf(name string) uint32 {
 	h := uint32(2166136261) // FNV-1a
 	for i := range len(name) {
@@ -112,39 +99,40 @@ func keyOf(name string) uint32 {
 	return max(h, 1)
 }
 
-// admit asks breaker and gate for the next attempt, and returns the error that ends the
-// call if there is none. last is the error of the attempt before.
+// admit asks breaker and limiter whether the next attempt may start, and waits in the queue of
+// the limiter if necessary. It returns the error that ends the call if the attempt may not. last
+// is the error of the previous attempt.
 //
 //go:noinline // its frame must not be part of a call that waits between attempts
 func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	if c.breaker != nil {
 		a := c.breaker.enter()
-		if !a.ok {
+		if !a.Admitted {
 			if last == nil {
-				last = c.breaker.last()
+				last = c.breaker.lastError()
 			}
-			return p.refuse(c, ctx, StopBreakerOpen, a.wait, last)
+			return p.refuse(c, ctx, StopBreakerOpen, a.Wait, last)
 		}
-		p.turn.admitted, p.turn.probe, p.turn.epoch = true, a.probe, a.epoch
-		if a.changed {
-			p.probes(c, ctx)
+		p.turn.admitted, p.turn.probe, p.turn.epoch = true, a.Probe, a.Epoch
+		if a.Changed {
+			p.reportHalfOpen(c, ctx)
 		}
 	}
-	if !c.gated() {
+	if !c.usesLimiter() {
 		return nil
 	}
-	patience, why := c.patience()-p.held, StopQueueTimeout
+	timeout, why := c.queueTimeout()-p.held, StopQueueTimeout
 	if c.maxElapsed > 0 {
-		if left := c.maxElapsed - (now() - c.began); left < patience {
-			patience = left
+		if left := c.maxElapsed - (now() - c.began); left < timeout {
+			timeout = left
 			if deadline, ok := ctx.Deadline(); !ok || left < time.Until(deadline) {
 				why = StopMaxElapsed
 			}
 		}
 	}
-	t, held, ok := c.gate.calls.enter(ctx, patience)
+	t, queued, ok := c.limiter.calls.Enter(ctx, timeout)
 	p.turn.ticket = t
-	p.held += held
+	p.held += queued
 	if ok {
 		return nil
 	}
@@ -157,20 +145,20 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	return p.refuse(c, ctx, why, 0, last)
 }
 
-// probes tells that the attempt is the first one of a half-open breaker. Its place is given
-// back if a listener panics.
-func (p *progress) probes(c *config, ctx context.Context) {
-	told := false
+// reportHalfOpen emits the event for the first attempt of a half-open breaker. If an observer
+// panics, the attempt is given back.
+func (p *progress) reportHalfOpen(c *config, ctx context.Context) {
+	returned := false
 	defer func() {
-		if !told {
+		if !returned {
 			p.abandon(c)
 		}
 	}()
 	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen}, nil)
-	told = true
+	returned = true
 }
 
-// refuse ends a call whose attempt was not let through.
+// refuse ends a call whose next attempt was not admitted.
 func (p *progress) refuse(c *config, ctx context.Context, why StopReason, wait time.Duration, last error) error {
 	v := p.verdict
 	if p.attempts == 0 && last != nil {
@@ -178,27 +166,27 @@ func (p *progress) refuse(c *config, ctx context.Context, why StopReason, wait t
 		v.Outcome = OutcomeNotExecuted
 	}
 	if why == StopBreakerOpen {
-		v.RetryAfter = wait // what the server once asked for is in it, and passes
+		v.RetryAfter = wait // it includes the Retry-After of the server
 	}
 	p.turn.heldBack = why != StopBreakerOpen
 	return p.stop(c, ctx, why, &v, last)
 }
 
-// report gives back what the attempt held, and tells how the server was.
-func (p *progress) report(c *config, ctx context.Context, h health, retryAfter time.Duration, err error) {
+// report gives back what the attempt holds, with what its end says about the server.
+func (p *progress) report(c *config, ctx context.Context, h health.Health, retryAfter time.Duration, err error) {
 	var switched, turned, limited bool
 	var state BreakerState
 	if p.turn.admitted {
 		p.turn.admitted = false
 		switched, state = c.breaker.leave(p.turn.admission(), h, retryAfter, err)
 	}
-	if p.turn.ticket.held {
-		p.turn.ticket.held = false
+	if p.turn.ticket.Valid {
+		p.turn.ticket.Valid = false
 		timeout := c.attempt
-		if timeout == 0 && h == unsaid && endOf(ctx) == StopDeadline {
-			timeout = longAnyway // the caller's own has passed
+		if timeout == 0 && h == health.Unknown && endOf(ctx) == StopDeadline {
+			timeout = limiter.NeverLate // the deadline of the caller has passed
 		}
-		turned, limited = c.gate.calls.leave(p.turn.ticket, h, c.key, timeout, retryAfter)
+		turned, limited = c.limiter.calls.Leave(p.turn.ticket, h, c.key, timeout, retryAfter)
 	}
 	if switched {
 		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state}, err)
@@ -208,31 +196,31 @@ func (p *progress) report(c *config, ctx context.Context, h health, retryAfter t
 	}
 }
 
-// abandon gives back what an attempt held that has told nothing.
+// abandon gives back what an attempt holds whose end says nothing about the server.
 func (p *progress) abandon(c *config) {
 	if p.turn.admitted {
 		p.turn.admitted = false
-		c.breaker.leave(p.turn.admission(), unsaid, 0, nil)
+		c.breaker.leave(p.turn.admission(), health.Unknown, 0, nil)
 	}
-	if p.turn.ticket.held {
-		p.turn.ticket.held = false
-		c.gate.calls.leave(p.turn.ticket, unsaid, c.key, 0, 0)
+	if p.turn.ticket.Valid {
+		p.turn.ticket.Valid = false
+		c.limiter.calls.Leave(p.turn.ticket, health.Unknown, c.key, 0, 0)
 	}
 }
 
-// health is what a failed attempt tells about the server.
-func (p *progress) health(ctx context.Context, v *Verdict) health {
+// health returns what a failed attempt says about the server.
+func (p *progress) health(ctx context.Context, v *Verdict) health.Health {
 	if v.StatusCode == 0 && ctx.Err() != nil {
-		return unsaid // the caller has left, for whatever reason
+		return health.Unknown // the caller has canceled or timed out
 	}
 	switch p.inner {
 	case StopBreakerOpen, StopQueueTimeout, StopBudgetExhausted:
-		return unsaid // it did not ask
+		return health.Unknown // nothing was sent
 	}
 	return v.health()
 }
 
-// budget is what the retries of the call are paid from, nil if from none.
+// budget returns what the retries of the call are paid from, nil if from none.
 func (p *progress) budget(c *config) *Budget {
 	if c.budget != nil {
 		return c.budget
@@ -240,7 +228,7 @@ func (p *progress) budget(c *config) *Budget {
 	return p.wire.lent()
 }
 
-// spend counts the time that a call has spent on retrying since it was last asked.
+// spend charges for the time that the call has spent on retries since the last charge.
 func (p *progress) spend(b *Budget) {
 	if p.attempts > 1 {
 		if spent := now() - p.failed - p.charged; spent > 0 {
@@ -250,98 +238,30 @@ func (p *progress) spend(b *Budget) {
 	}
 }
 
-// delayByCause is the delay before a retry of a call with a gate. Where the load is the
-// cause, attempts must outlast it and never come before the delay of the schedule; where
-// chance is, the sooner the better, for as long as most attempts succeed.
+// delayByCause returns the delay before a retry of a call with a limiter. If the cause is load,
+// the retry must not come before the delay of the schedule. If the failure is random, an early
+// retry is better, as long as most attempts succeed.
 func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration {
 	schedule := c.exponential
 	schedule.Jitter = JitterNone
 	d := float64(schedule.Delay(retry))
 	limit := max(0, schedule.withDefaults().Max)
 	if v.Class == ClassServer {
-		if p.failing = min(p.failing+1, byChance+1); p.failing <= byChance {
-			if v.RetryAfter == 0 && c.gate.calls.quick() {
+		if p.failing = min(p.failing+1, randomFailures+1); p.failing <= randomFailures {
+			if v.RetryAfter == 0 && c.limiter.calls.Quick() {
 				d /= quickPart
 			}
-			return duration(between(0, d), limit)
+			return delay.Clamp(delay.Between(0, d), limit)
 		}
 	}
 	high := min(2*d, float64(limit))
-	if d >= high { // the cap goes before the spread, and the spread goes on at the cap
+	if d >= high { // the cap applies before the jitter, which does not end at the cap
 		d = high / 2
 	}
-	return duration(between(d, high), limit)
+	return delay.Clamp(delay.Between(d, high), limit)
 }
 
 const (
-	byChance  = 3  // 5xx of a call may be; the fourth is not
-	quickPart = 10 // of the delay, for a retry that successes have paid for
+	randomFailures = 3  // 5xx of one call; the fourth is not random
+	quickPart      = 10 // of the delay, see limiter.Calls.Quick
 )
-
-// guardedCall is call for what needs more than the plain path.
-func guardedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, n needs) (T, error) {
-	if n&(needsLoop|needsGate) == needsGate {
-		return gatedCall(ctx, fn, opts, n)
-	}
-	return loop(ctx, fn, opts)
-}
-
-// gatedCall is call with a gate: while that limits nothing, a success costs a few atomic
-// operations.
-func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, n needs) (v T, err error) {
-	t := turn{admitted: n&needsBreaker != 0}
-	if t.admitted && !n.breaker(opts).calm() {
-		return loop(ctx, fn, opts)
-	}
-	g, key := n.gate(opts)
-	if g == nil {
-		return loop(ctx, fn, opts)
-	}
-	var ok bool
-	if t.ticket, ok = g.pass(); !ok {
-		return loop(ctx, fn, opts)
-	}
-	v, err = ticketed(ctx, fn, g, t.ticket)
-	switch {
-	case err == nil:
-		if !g.leaveWell(&t.ticket, key) {
-			reportAlone(ctx, opts, t, Verdict{}, nil)
-			n &^= needsBreaker // it has been told
-		}
-		n.succeeded(opts)
-		return v, nil
-	case n&needsWord == 0 && settled(ctx, err):
-		verdict := Classify(err)
-		if verdict.health() != well || !g.leaveWell(&t.ticket, key) {
-			reportAlone(ctx, opts, t, verdict, err)
-		} else if t.admitted {
-			n.settled(opts, err)
-		}
-		return v, err
-	}
-	return resumeHeld(ctx, fn, opts, v, err, t)
-}
-
-// reportAlone tells of an only attempt that concerns the gate, and had this error or none.
-func reportAlone(ctx context.Context, opts []Option, t turn, v Verdict, err error) {
-	c := resolve(opts)
-	c.setDefaults()
-	p, h := progress{attempts: 1, turn: t, verdict: v}, well
-	if err != nil {
-		h = v.health()
-	}
-	p.report(&c, ctx, h, 0, err)
-}
-
-// ticketed calls fn, and gives the ticket back if fn panics.
-func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g *Limiter, t ticket) (T, error) {
-	returned := false
-	defer func() {
-		if !returned {
-			g.calls.leave(t, unsaid, 0, 0, 0)
-		}
-	}()
-	v, err := fn(ctx)
-	returned = true
-	return v, err
-}

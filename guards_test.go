@@ -444,7 +444,7 @@ func TestGuardsProperties(t *testing.T) {
 			assert.Zero(t, open.Load())
 			s := g.State()
 			assert.Zero(t, s.InFlight)
-			assert.Zero(t, s.Waiting)
+			assert.Zero(t, s.Queued)
 			assert.NoError(t, one(t.Context(), g, 0, nil))
 			assert.Equal(t, k8sretry.LimiterState{}, g.State(), "seed %d", seed)
 		})

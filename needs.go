@@ -34,7 +34,7 @@ func (c *config) needs() (n needs) {
 	if c.breaker != nil {
 		n |= needsBreaker
 	}
-	if c.gate != nil {
+	if c.limiter != nil {
 		n |= needsGate
 		if c.verb == VerbWatch {
 			n |= needsLoop
@@ -71,7 +71,7 @@ func survey(i int, opts []Option) (n needs) {
 		if _, ok := opts[i].(setting); ok {
 			continue
 		}
-		if p, ok := opts[i].(*Policy); ok && p != nil && p.set&(setBudget|setBreaker|setGate) == 0 {
+		if p, ok := opts[i].(*Policy); ok && p != nil && p.set&(setBudget|setBreaker|setLimiter) == 0 {
 			n |= p.needs &^ isPrepared
 			continue
 		}
@@ -98,7 +98,7 @@ func (n needs) with(o Option, at needs) needs {
 			return n
 		}
 		n |= o.needs & (needsLoop | needsWord)
-		if o.set&setGate != 0 {
+		if o.set&setLimiter != 0 {
 			n = n&^needsGate | o.needs&needsGate
 		}
 		if o.set&setBreaker != 0 {
@@ -116,11 +116,11 @@ func (n needs) with(o Option, at needs) needs {
 		if o.Breaker == nil || o.problem == "" {
 			return n.placed(needsBreaker, breakerPlaces, at, o.Breaker != nil)
 		}
-	case gateOption:
+	case limiterOption:
 		if o.Limiter == nil {
 			return n &^ needsGate
 		}
-		if o.calls.enter != nil {
+		if o.inner != nil {
 			return n | needsGate
 		}
 	case observerOption:
@@ -172,12 +172,12 @@ func (n needs) budget(opts []Option) *Budget {
 	return o.(budgetOption).Budget
 }
 
-// gate is the one among the options, and the gateKey of the call. It is nil if the call
+// gate is the one among the options, and the limiterKey of the call. It is nil if the call
 // does not pass it because it starts a watch.
 func (n needs) gate(opts []Option) (g *Limiter, key uint32) {
 	if n&isPrepared != 0 {
 		p := opts[0].(*Policy)
-		return p.gate, p.key
+		return p.limiter, p.key
 	}
 	var verb Verb
 	for _, o := range opts {
@@ -186,7 +186,7 @@ func (n needs) gate(opts []Option) (g *Limiter, key uint32) {
 			if o.kind == setVerb {
 				verb = Verb(o.value)
 			}
-		case gateOption:
+		case limiterOption:
 			g = o.Limiter
 		case nameOption:
 			key = keyOf(o.name)
@@ -194,8 +194,8 @@ func (n needs) gate(opts []Option) (g *Limiter, key uint32) {
 			if o == nil {
 				continue
 			}
-			if o.set&setGate != 0 {
-				g = o.gate
+			if o.set&setLimiter != 0 {
+				g = o.limiter
 			}
 			if o.set&setVerb != 0 {
 				verb = o.verb
@@ -211,22 +211,9 @@ func (n needs) gate(opts []Option) (g *Limiter, key uint32) {
 	return g, key
 }
 
-// succeeded tells budget and breaker of a success.
+// succeeded tells the budget of a success.
 func (n needs) succeeded(opts []Option) {
 	if n&needsBudget != 0 {
 		n.budget(opts).earn()
-	}
-	if n&needsBreaker != 0 {
-		if b := n.breaker(opts); !b.calm() { // others have failed meanwhile
-			b.leave(admission{}, well, 0, nil)
-		}
-	}
-}
-
-// settled tells the breaker of a lasting error, if there is something to count.
-func (n needs) settled(opts []Option, err error) {
-	if b := n.breaker(opts); !b.calm() {
-		v := Classify(err)
-		b.leave(admission{}, v.health(), 0, nil)
 	}
 }

@@ -62,17 +62,17 @@ func TestSurveyFindsWhatResolveDoes(t *testing.T) {
 		if len(opts) != 1 {
 			assert.Zero(t, n&isPrepared, "%s: prepared", situation)
 		}
-		if g, _ := n.gate(opts); c.needs()&needsLoop != 0 && !(c.gate != nil && g == nil) {
+		if g, _ := n.gate(opts); c.needs()&needsLoop != 0 && !(c.limiter != nil && g == nil) {
 			assert.NotZero(t, n&needsLoop, "%s: the loop", situation)
 		}
 		if n&needsLoop != 0 {
 			continue
 		}
 		assert.Equal(t, c.needs()&needsWord, n&needsWord, "%s: somebody to ask", situation)
-		assert.Equal(t, c.gate != nil, n&needsGate != 0, "%s: a gate", situation)
-		if g, key := n.gate(opts); c.gated() {
-			assert.Same(t, c.gate, g, "%s: the gate", situation)
-			assert.Equal(t, c.gateKey(), key, "%s: the key", situation)
+		assert.Equal(t, c.limiter != nil, n&needsGate != 0, "%s: a gate", situation)
+		if g, key := n.gate(opts); c.usesLimiter() {
+			assert.Same(t, c.limiter, g, "%s: the gate", situation)
+			assert.Equal(t, c.limiterKey(), key, "%s: the key", situation)
 		} else {
 			assert.Nil(t, g, "%s: the gate", situation)
 		}

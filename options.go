@@ -49,7 +49,7 @@ func NewPolicy(opts ...Option) *Policy {
 // sort decides which path the calls of the Policy take.
 func (p *Policy) sort() {
 	p.needs = p.config.needs() | isPrepared
-	p.key = p.gateKey()
+	p.key = p.limiterKey()
 }
 
 // The defaults of a call. Those of the schedule stand at Exponential.
@@ -208,6 +208,32 @@ func WithObserver(o Observer) Option {
 	return observerOption{observe: o.Observe}
 }
 
+// WithBudget limits the retries of all calls that share the Budget. Default, and for nil: no
+// limit.
+func WithBudget(b *Budget) Option { return budgetOption{b} }
+
+// WithBreaker makes calls fail at once while the Breaker is open. All calls to the same server
+// should share one. Default, and for nil: none.
+func WithBreaker(b *Breaker) Option { return breakerOption{b} }
+
+// WithLimiter queues calls while the server is overloaded. All calls of a process to the same
+// server should share one Limiter. A Transport keeps the servers apart by itself.
+//
+// A call with a Limiter chooses its delays by the cause of the failure, unless WithJitter or
+// WithBackoff is given: after timeouts, lost connections, 429 and the fourth 5xx between one
+// and two times the delay of the schedule, up to WithMaxDelay; after another 5xx between 0 and
+// the delay of the schedule, or a tenth of that for a few retries as long as most calls
+// succeed. Default, and for nil: none.
+func WithLimiter(l *Limiter) Option { return limiterOption{l} }
+
+// WithMaxQueueTime limits how long a call may be queued at the Limiter, all its attempts
+// together. With 0 the call returns ErrQueueTimeout at once if it would have to be queued.
+// Default: as long as the call could take without a Limiter, which is all delays of its
+// schedule (that of WithInitialDelay and the like, also if WithBackoff replaces it), and for each
+// attempt the time of WithAttemptTimeout, or 10 s without it; two minutes for ForWrite.
+// Negative: an error.
+func WithMaxQueueTime(d time.Duration) Option { return number(setMaxQueueTime, int64(d), d >= 0, true) }
+
 // The option types. Those that hold behaviour hold it as a func: calling a func
 // does not make it escape, calling a method of an interface would.
 type (
@@ -235,6 +261,9 @@ type (
 	observerOption struct {
 		observe func(context.Context, Event)
 	}
+	budgetOption  struct{ *Budget }
+	breakerOption struct{ *Breaker }
+	limiterOption struct{ *Limiter }
 )
 
 func (setting) option()           {}
@@ -244,6 +273,9 @@ func (backoffOption) option()     {}
 func (conditionOption) option()   {}
 func (classifierOption) option()  {}
 func (observerOption) option()    {}
+func (budgetOption) option()      {}
+func (breakerOption) option()     {}
+func (limiterOption) option()     {}
 
 // kind is a bit for each setting.
 type kind uint32
@@ -268,7 +300,7 @@ const (
 	setQuery // given by ForRead alone
 	setBudget
 	setBreaker
-	setGate
+	setLimiter
 	setMaxQueueTime
 
 	invalid kind = 1 << 31 // beside the kind of a setting: its value makes no sense
@@ -310,8 +342,8 @@ type config struct {
 	observe       func(context.Context, Event)
 	budget        *Budget
 	breaker       *Breaker
-	gate          *Limiter
-	key           uint32 // see gateKey
+	limiter       *Limiter
+	key           uint32 // see limiterKey
 	maxWait       time.Duration
 	token         string // the annotation of the safe writes
 	proof         *proof // nil if the call is not a safe write
@@ -378,9 +410,9 @@ func resolve(opts []Option) config {
 			if c.breaker = o.Breaker; c.breaker != nil && c.breaker.problem != "" {
 				c.reject(strings.Clone(c.breaker.problem))
 			}
-		case gateOption:
-			c.set |= setGate
-			if c.gate = o.Limiter; c.gate != nil && c.gate.calls.enter == nil {
+		case limiterOption:
+			c.set |= setLimiter
+			if c.limiter = o.Limiter; c.limiter != nil && c.limiter.inner == nil {
 				c.reject("WithLimiter: the Limiter was not made by NewLimiter")
 			}
 		case tokenOption:
@@ -448,8 +480,8 @@ func resolve(opts []Option) config {
 			if p.set&setBreaker != 0 {
 				c.breaker = p.breaker
 			}
-			if p.set&setGate != 0 {
-				c.gate = p.gate
+			if p.set&setLimiter != 0 {
+				c.limiter = p.limiter
 			}
 			if p.set&setMaxQueueTime != 0 {
 				c.maxWait = p.maxWait

@@ -5,6 +5,10 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/delay"
+	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/window"
 )
 
 // Do calls fn until it succeeds, fails for good, or the policy says stop, and
@@ -63,11 +67,11 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 		}
 	}
 	if n&^isPrepared != 0 {
-		if n&(needsLoop|needsGate|needsBreaker) != 0 && (n&(needsLoop|needsGate) != 0 || !n.breaker(opts).calm()) {
-			return guardedCall(ctx, fn, opts, n)
+		if n&(needsLoop|needsGate|needsBreaker) != 0 {
+			return loop(ctx, fn, opts)
 		}
 		if v, err = fn(ctx); err == nil {
-			if n&(needsBudget|needsBreaker) != 0 {
+			if n&needsBudget != 0 {
 				n.succeeded(opts)
 			}
 			return v, nil
@@ -76,13 +80,10 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 		return v, nil
 	}
 	if n&needsWord == 0 && settled(ctx, err) {
-		if n&needsBreaker != 0 {
-			n.settled(opts, err)
-		}
 		return v, err
 	}
 	p := newProgress()
-	p.attempts, p.turn.admitted = 1, n&needsBreaker != 0
+	p.attempts = 1
 	var own *config
 	if n&isPrepared == 0 {
 		if own = newConfig(opts, n); own == nil {
@@ -132,15 +133,6 @@ func resume[T any](ctx context.Context, fn func(context.Context) (T, error), opt
 	c.setDefaults()
 	err := p.last
 	p.last = nil
-	return goOn(ctx, fn, &c, p, v, err)
-}
-
-// resumeHeld is resume with what the attempt holds of breaker and gate.
-func resumeHeld[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
-	c := resolve(opts)
-	c.setDefaults()
-	p := newProgress()
-	p.attempts, p.turn = 1, t
 	return goOn(ctx, fn, &c, p, v, err)
 }
 
@@ -281,7 +273,9 @@ func (p *progress) count(n int) { p.attempts += int32(min(n, math.MaxInt32-int(p
 func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbUnspecified && c.query }
 
 // now is the time by the clock that progress is measured with. It is never 0.
-func now() time.Duration { return sinceBase(origin) }
+func now() time.Duration { return clock.Now() }
+
+var clock = window.NewClock()
 
 // setDefaults fills in what no option has set.
 func (c *config) setDefaults() {
@@ -292,7 +286,7 @@ func (c *config) setDefaults() {
 		c.maxRetryAfter = defaultMaxRetryAfter
 	}
 	c.exponential = c.exponential.withDefaults()
-	c.key = c.gateKey()
+	c.key = c.limiterKey()
 }
 
 // begin prepares a call that the plain path does not serve, or ends it before its
@@ -498,14 +492,14 @@ func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
 		slow.Jitter = c.exponential.Jitter
 		slow.Max = min(slow.Max, c.exponential.withDefaults().Max)
 		d = slow.Delay(retry)
-	case c.gate != nil && c.set&setJitter == 0:
+	case c.limiter != nil && c.set&setJitter == 0:
 		d = c.delayByCause(p, retry, v)
 	case class == ClassThrottled && retryAfter > 0:
 		d = c.exponential.Delay(retry)
 	default:
 		d = c.exponential.scaled(retry, classFactor(class))
 	}
-	return afterServer(d, retryAfter, c.exponential.Jitter == JitterNone)
+	return delay.AtLeast(d, retryAfter, c.exponential.Jitter == JitterNone)
 }
 
 // ownBackoff is the caller's Backoff for a class, nil if the schedule is ours.
@@ -520,7 +514,7 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 func (p *progress) succeeded(c *config, ctx context.Context) {
 	p.wire.close()
 	if p.turn.taken() {
-		p.report(c, ctx, well, 0, nil)
+		p.report(c, ctx, health.Healthy, 0, nil)
 	}
 	if b := p.budget(c); b != nil {
 		p.spend(b)

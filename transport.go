@@ -136,8 +136,8 @@ func (t *transport) repeat(req *http.Request, k request) (*http.Response, error)
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		opts[3] = WithMaxRetries(0)
 	}
-	if t.policy.gate != nil {
-		opts[4] = WithLimiter(t.policy.gate.server(req.URL.Host))
+	if t.policy.limiter != nil {
+		opts[4] = WithLimiter(t.policy.limiter.server(req.URL.Host))
 	}
 	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], &x.record)
 	if x.sends == 0 {

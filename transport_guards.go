@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+
+	"github.com/k8sretry/k8sretry/internal/health"
 )
 
 // guarded sends once for an attempt of a Do above, past the breaker and the gate of the
@@ -16,14 +18,14 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 	}
 	c := *shared
 	c.verb = x.kind.verb
-	if c.gate != nil {
-		c.gate = c.gate.server(x.req.URL.Host)
+	if c.limiter != nil {
+		c.limiter = c.limiter.server(x.req.URL.Host)
 	}
 	if c.name == "" {
 		c.name = x.kind.name()
 		c.told = x.kind.name
 	}
-	c.key = c.gateKey()
+	c.key = c.limiterKey()
 	p := new(progress)
 	c.maxElapsed = 0 // it bounds the Transport's own loop
 	if stopped := p.admit(&c, ctx, nil); stopped != nil {
@@ -39,7 +41,7 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 	p.attempts++
 	resp, err := x.send(ctx, record)
 	returned = true
-	h, v, failure := well, Verdict{}, err
+	h, v, failure := health.Healthy, Verdict{}, err
 	if err != nil {
 		failure = &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
 	} else if resp.StatusCode >= http.StatusBadRequest {

@@ -33,7 +33,7 @@ func (p *progress) arm(d time.Duration) sequel {
 // of bubbles.
 func (p *progress) firstFailed() {
 	now := time.Now()
-	p.failed = now.Sub(origin) + century
+	p.failed = clock.At(now)
 	if p.bubbled = now == now.Round(0); p.bubbled {
 		p.timer = nil
 	}

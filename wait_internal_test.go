@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/k8sretry/k8sretry/internal/limiter"
 )
 
 // failsFirst fails so often, and then succeeds.
@@ -66,6 +68,8 @@ func TestTimersStayInTheirBubbles(t *testing.T) {
 	}
 }
 
+var testsBegan = time.Now()
+
 // A bubble may go on until its year is ours, and long after.
 func TestTimersOfABubbleThatGrowsOld(t *testing.T) {
 	const year = 365 * 24 * time.Hour
@@ -76,7 +80,7 @@ func TestTimersOfABubbleThatGrowsOld(t *testing.T) {
 			require.NoError(t, err, way)
 		}
 		synctest.Test(t, func(t *testing.T) {
-			ours := time.Until(origin) + year
+			ours := time.Until(testsBegan) + year
 			for _, age := range []time.Duration{ours, 60 * year} {
 				time.Sleep(age)
 				for way, call := range retriedCalls(2, time.Minute) {
@@ -123,7 +127,7 @@ func TestPoolsHoldNothing(t *testing.T) {
 			failed: 1, held: 1, charged: 1, last: errors.New("x"), wire: new(wire), timer: time.NewTimer(time.Hour),
 			verdict: Verdict{Class: ClassServer, Outcome: OutcomeUnknown, StatusCode: 500, RetryAfter: 1, Detail: "x"},
 			turn: turn{
-				ticket:   ticket{held: true, shard: 1, beside: true, precise: true, epoch: 1, begun: 1},
+				ticket:   limiter.Ticket{Valid: true},
 				admitted: true, probe: true, heldBack: true, timedOut: true, epoch: 1,
 			},
 			attempts: 1, inner: StopMaxRetries, failing: 1, outcome: OutcomeUnknown,
@@ -212,7 +216,7 @@ func TestAttemptsDoNotOverflow(t *testing.T) {
 	c.setDefaults()
 	for i := range 300 {
 		d := c.delayByCause(&p, 20, &Verdict{Class: ClassServer})
-		if i >= byChance {
+		if i >= randomFailures {
 			require.GreaterOrEqual(t, d, time.Hour/2, "5xx number %d is no chance", i+1)
 		}
 	}

@@ -59,9 +59,9 @@ func (c *Collector) collectLimiters(out chan<- prometheus.Metric) {
 		out <- gauge(limiterLimited, truth(s.Limited), name)
 		out <- gauge(limiterLimit, orUnlimited(float64(s.Limit)), name)
 		out <- gauge(limiterInFlight, float64(s.InFlight), name)
-		out <- gauge(limiterWaiting, float64(s.Waiting), name)
-		out <- gauge(limiterRest, s.Rest.Seconds(), name)
-		out <- gauge(limiterPace, orUnlimited(s.Pace), name)
+		out <- gauge(limiterWaiting, float64(s.Queued), name)
+		out <- gauge(limiterRest, s.Pause.Seconds(), name)
+		out <- gauge(limiterPace, orUnlimited(s.Rate), name)
 	}
 }
 
