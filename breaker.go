@@ -127,7 +127,7 @@ func (b *Breaker) State() BreakerState {
 // once.
 func (b *Breaker) enter() breaker.Admission {
 	if b.calls.Enter == nil {
-		return breaker.Admission{Admitted: true}
+		return breaker.Admission{}
 	}
 	return b.calls.Enter()
 }

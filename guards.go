@@ -66,10 +66,10 @@ type turn struct {
 }
 
 func (t *turn) admission() breaker.Admission {
-	return breaker.Admission{Admitted: true, Probe: t.probe, Epoch: t.epoch}
+	return breaker.Admission{Probe: t.probe, Epoch: t.epoch}
 }
 
-func (t *turn) taken() bool { return t.admitted || t.ticket.Valid }
+func (t *turn) taken() bool { return t.admitted || t.ticket.Valid() }
 
 // guarded reports whether attempts have to be admitted.
 func (c *config) guarded() bool { return c.breaker != nil || c.usesLimiter() }
@@ -107,7 +107,7 @@ func keyOf(name string) uint32 {
 func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	if c.breaker != nil {
 		a := c.breaker.enter()
-		if !a.Admitted {
+		if !a.Admitted() {
 			if last == nil {
 				last = c.breaker.lastError()
 			}
@@ -180,13 +180,13 @@ func (p *progress) report(c *config, ctx context.Context, h health.Health, retry
 		p.turn.admitted = false
 		switched, state = c.breaker.leave(p.turn.admission(), h, retryAfter, err)
 	}
-	if p.turn.ticket.Valid {
-		p.turn.ticket.Valid = false
+	if ticket := p.turn.ticket; ticket.Valid() {
+		p.turn.ticket = limiter.Ticket{}
 		timeout := c.attempt
 		if timeout == 0 && h == health.Unknown && endOf(ctx) == StopDeadline {
 			timeout = limiter.NeverLate // the deadline of the caller has passed
 		}
-		turned, limited = c.limiter.calls.Leave(p.turn.ticket, h, c.key, timeout, retryAfter)
+		turned, limited = c.limiter.calls.Leave(ticket, h, c.key, timeout, retryAfter)
 	}
 	if switched {
 		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state}, err)
@@ -202,9 +202,9 @@ func (p *progress) abandon(c *config) {
 		p.turn.admitted = false
 		c.breaker.leave(p.turn.admission(), health.Unknown, 0, nil)
 	}
-	if p.turn.ticket.Valid {
-		p.turn.ticket.Valid = false
-		c.limiter.calls.Leave(p.turn.ticket, health.Unknown, c.key, 0, 0)
+	if ticket := p.turn.ticket; ticket.Valid() {
+		p.turn.ticket = limiter.Ticket{}
+		c.limiter.calls.Leave(ticket, health.Unknown, c.key, 0, 0)
 	}
 }
 

@@ -120,6 +120,12 @@ func TestNextCallAfterALeftWait(t *testing.T) {
 	assert.Nil(t, p.timer, "what it holds is not certain")
 }
 
+// someTicket is not the zero value.
+func someTicket() limiter.Ticket {
+	t, _, _ := limiter.New().Calls().Enter(context.Background(), 0)
+	return t
+}
+
 // What comes back to a pool is empty, but for a timer that any call may use.
 func TestPoolsHoldNothing(t *testing.T) {
 	used := func() *progress {
@@ -127,7 +133,7 @@ func TestPoolsHoldNothing(t *testing.T) {
 			failed: 1, held: 1, charged: 1, last: errors.New("x"), wire: new(wire), timer: time.NewTimer(time.Hour),
 			verdict: Verdict{Class: ClassServer, Outcome: OutcomeUnknown, StatusCode: 500, RetryAfter: 1, Detail: "x"},
 			turn: turn{
-				ticket:   limiter.Ticket{Valid: true},
+				ticket:   someTicket(),
 				admitted: true, probe: true, heldBack: true, timedOut: true, epoch: 1,
 			},
 			attempts: 1, inner: StopMaxRetries, failing: 1, outcome: OutcomeUnknown,

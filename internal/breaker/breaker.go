@@ -135,14 +135,17 @@ type Calls struct {
 // Calls returns the methods of b, bound.
 func (b *Breaker) Calls() Calls { return Calls{b.enter, b.leave, b.lastError} }
 
-// Admission is the answer of a Breaker to an attempt.
+// Admission is the answer of a Breaker to an attempt. It has no more than four fields, so that
+// the compiler keeps it in registers.
 type Admission struct {
-	Admitted bool
-	Probe    bool          // the attempt decides about the state
-	Changed  bool          // the Breaker has just become half-open
-	Epoch    uint32        // in which the attempt was admitted
-	Wait     time.Duration // if it was not admitted: until the Breaker admits a probe
+	Wait    time.Duration // until the Breaker admits a probe; 0 if the attempt was admitted
+	Epoch   uint32        // in which the attempt was admitted
+	Probe   bool          // the attempt decides about the state
+	Changed bool          // the Breaker has just become half-open
 }
+
+// Admitted reports whether the attempt may be made.
+func (a Admission) Admitted() bool { return a.Wait == 0 }
 
 // State returns the state. An open Breaker stays open until an attempt comes after its open
 // duration.
@@ -161,7 +164,7 @@ func (b *Breaker) idle() bool { return b.word.Load()&(stateBits|counting) == 0 }
 
 func (b *Breaker) enter() Admission {
 	if w := b.word.Load(); State(w&stateBits) == Closed {
-		return Admission{Admitted: true, Epoch: w >> epochShift}
+		return Admission{Epoch: w >> epochShift}
 	}
 	return b.enterOpen()
 }
@@ -170,7 +173,7 @@ func (b *Breaker) enter() Admission {
 func (b *Breaker) enterOpen() Admission {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := Admission{Admitted: true}
+	var a Admission
 	now := b.clock.Now()
 	switch b.State() {
 	case Closed: // since the caller looked

@@ -15,7 +15,7 @@ var errDown = errors.New("503 Service Unavailable")
 
 // try makes one attempt that ends at once, if the breaker admits it.
 func try(b *Breaker, h health.Health, retryAfter time.Duration) {
-	if a := b.enter(); a.Admitted {
+	if a := b.enter(); a.Admitted() {
 		b.leave(a, h, retryAfter, errDown)
 	}
 }
@@ -44,13 +44,13 @@ func trip(t *testing.T, b *Breaker) {
 func untilProbe(t *testing.T, b *Breaker) (Admission, time.Duration) {
 	begin := time.Now()
 	a := b.enter()
-	if assert.False(t, a.Admitted) && assert.Positive(t, a.Wait) {
+	if assert.False(t, a.Admitted()) && assert.Positive(t, a.Wait) {
 		time.Sleep(a.Wait - time.Nanosecond)
-		assert.False(t, b.enter().Admitted, "a nanosecond early")
+		assert.False(t, b.enter().Admitted(), "a nanosecond early")
 		assert.Equal(t, Open, b.State())
 		time.Sleep(time.Nanosecond)
 		a = b.enter()
-		assert.True(t, a.Admitted && a.Probe && a.Changed, "Wait says when: %+v", a)
+		assert.True(t, a.Admitted() && a.Probe && a.Changed, "Wait says when: %+v", a)
 		assert.Equal(t, HalfOpen, b.State())
 	}
 	return a, time.Since(begin)
@@ -126,7 +126,7 @@ func TestReopensAndCloses(t *testing.T) {
 			assert.True(t, changed)
 			assert.Equal(t, Closed, to)
 			assert.NoError(t, b.lastError())
-			assert.Equal(t, Admission{Admitted: true, Epoch: a.Epoch + 1}, b.enter())
+			assert.Equal(t, Admission{Epoch: a.Epoch + 1}, b.enter())
 		}},
 		{"a failed probe opens it again, and LastError is its error", Config{}, func(t *testing.T, b *Breaker) {
 			a, _ := untilProbe(t, b)
@@ -181,7 +181,7 @@ func TestReopensAndCloses(t *testing.T) {
 			assert.LessOrEqual(t, took, 8*time.Minute)
 		}},
 		{"an earlier attempt gets a Retry-After after it has opened", Config{}, func(t *testing.T, b *Breaker) {
-			b.leave(Admission{Admitted: true, Epoch: 1}, health.Throttled, 20*time.Second, errDown)
+			b.leave(Admission{Epoch: 1}, health.Throttled, 20*time.Second, errDown)
 			_, took := untilProbe(t, b)
 			assert.GreaterOrEqual(t, took, 20*time.Second)
 		}},
@@ -196,20 +196,20 @@ func TestReopensAndCloses(t *testing.T) {
 		{"one probe at a time", Config{}, func(t *testing.T, b *Breaker) {
 			a, _ := untilProbe(t, b)
 			refused := b.enter()
-			assert.False(t, refused.Admitted)
+			assert.False(t, refused.Admitted())
 			assert.Equal(t, 2*time.Second, refused.Wait)
 			b.leave(a, health.Unknown, 0, nil)
 			assert.Equal(t, HalfOpen, b.State(), "a canceled probe decides nothing")
 			again := b.enter()
-			assert.True(t, again.Admitted && again.Probe)
+			assert.True(t, again.Admitted() && again.Probe)
 			assert.False(t, again.Changed)
-			assert.False(t, b.enter().Admitted)
+			assert.False(t, b.enter().Admitted())
 		}},
 		{"three probes at a time, three successes close it", Config{HalfOpenProbes: 3}, func(t *testing.T, b *Breaker) {
 			first, _ := untilProbe(t, b)
 			second, third := b.enter(), b.enter()
-			assert.True(t, second.Admitted && second.Probe && third.Admitted && third.Probe)
-			assert.False(t, b.enter().Admitted)
+			assert.True(t, second.Admitted() && second.Probe && third.Admitted() && third.Probe)
+			assert.False(t, b.enter().Admitted())
 			b.leave(first, health.Healthy, 0, nil)
 			b.leave(second, health.Healthy, 0, nil)
 			assert.Equal(t, HalfOpen, b.State())
@@ -224,25 +224,25 @@ func TestReopensAndCloses(t *testing.T) {
 			fourth := b.enter()
 			assert.True(t, fourth.Changed, "the two that are still in flight count only for MaxOpenDuration")
 			for range 2 {
-				assert.True(t, b.enter().Admitted)
+				assert.True(t, b.enter().Admitted())
 			}
-			assert.False(t, b.enter().Admitted)
+			assert.False(t, b.enter().Admitted())
 			for range 3 {
 				b.leave(second, health.Healthy, 0, nil)
 				b.leave(third, health.Failing, 0, errDown)
 			}
 			assert.Equal(t, HalfOpen, b.State(), "probes of an earlier epoch decide nothing")
-			assert.False(t, b.enter().Admitted, "and make no room")
+			assert.False(t, b.enter().Admitted(), "and make no room")
 		}},
 		{"a probe that ends late counts as in flight until then", Config{HalfOpenProbes: 2}, func(t *testing.T, b *Breaker) {
 			first, _ := untilProbe(t, b)
 			second := b.enter()
 			b.leave(first, health.Failing, 0, errDown)
 			_, _ = untilProbe(t, b)
-			assert.False(t, b.enter().Admitted, "two are in flight")
+			assert.False(t, b.enter().Admitted(), "two are in flight")
 			b.leave(second, health.Failing, 0, errDown)
 			assert.Equal(t, HalfOpen, b.State())
-			assert.True(t, b.enter().Admitted)
+			assert.True(t, b.enter().Admitted())
 		}},
 		{"a probe that does not end", Config{}, func(t *testing.T, b *Breaker) {
 			hangs, _ := untilProbe(t, b)
@@ -250,15 +250,15 @@ func TestReopensAndCloses(t *testing.T) {
 			assert.Equal(t, Admission{Wait: 1}, b.enter())
 			time.Sleep(time.Nanosecond)
 			a := b.enter()
-			assert.True(t, a.Admitted && a.Probe)
+			assert.True(t, a.Admitted() && a.Probe)
 			b.leave(hangs, health.Failing, 0, errDown)
 			assert.Equal(t, HalfOpen, b.State())
-			assert.False(t, b.enter().Admitted)
+			assert.False(t, b.enter().Admitted())
 			b.leave(a, health.Healthy, 0, nil)
 			assert.Equal(t, Closed, b.State())
 		}},
 		{"attempts from before it opened neither close it nor open it again", Config{}, func(t *testing.T, b *Breaker) {
-			old := Admission{Admitted: true, Epoch: 1}
+			old := Admission{Epoch: 1}
 			b.leave(old, health.Healthy, 0, nil)
 			assert.Equal(t, Open, b.State())
 			a, _ := untilProbe(t, b)
@@ -338,7 +338,7 @@ func TestBreakerAcrossBubbles(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		a := b.enter()
-		assert.True(t, a.Admitted && a.Probe)
+		assert.True(t, a.Admitted() && a.Probe)
 		b.leave(a, health.Healthy, 0, nil)
 		trip(t, b)
 	})
@@ -348,4 +348,23 @@ func TestBreakerAcrossBubbles(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	b := New(Config{})
 	assert.Zero(t, testing.AllocsPerRun(1000, func() { b.leave(b.enter(), health.Failing, time.Second, errDown) }))
+}
+
+// What an attempt pays while there is nothing to count, and after a failure:
+//
+//	go test -run '^$' -bench . -cpu 1,2 ./internal/breaker
+func BenchmarkBreaker(b *testing.B) {
+	idle, counting := New(Config{}), New(Config{MinFailures: 1 << 30})
+	counting.leave(counting.enter(), health.Failing, 0, errDown)
+	for name, breaker := range map[string]*Breaker{"idle": idle, "counting": counting} {
+		calls := breaker.Calls()
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					calls.Leave(calls.Enter(), health.Healthy, 0, nil)
+				}
+			})
+		})
+	}
 }

@@ -14,6 +14,11 @@ func (b *Breaker) leave(a Admission, h health.Health, retryAfter time.Duration, 
 	if !a.Probe && (h == health.Unknown || h == health.Healthy && b.idle()) {
 		return false, b.State()
 	}
+	return b.learn(a, h, retryAfter, err)
+}
+
+// learn is leave for an attempt that may change the state.
+func (b *Breaker) learn(a Admission, h health.Health, retryAfter time.Duration, err error) (changed bool, state State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now, before := b.clock.Now(), b.State()

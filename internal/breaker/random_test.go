@@ -69,12 +69,12 @@ func checkBreaker(t *testing.T, random *rand.Rand, c Config, failing float64, op
 				assert.Equal(t, Open, state)
 				changeTo(HalfOpen)
 			}
-			assert.Equal(t, state != Closed, a.Probe || !a.Admitted, "all are admitted while it is closed, otherwise only probes")
-			assert.Equal(t, a.Admitted, a.Wait == 0)
-			if a.Admitted && !assert.False(t, time.Now().Before(notBefore), "too early") {
+			assert.Equal(t, state != Closed, a.Probe || !a.Admitted(), "all are admitted while it is closed, otherwise only probes")
+			assert.Equal(t, a.Admitted(), a.Wait == 0)
+			if a.Admitted() && !assert.False(t, time.Now().Before(notBefore), "too early") {
 				return
 			}
-			if a.Admitted {
+			if a.Admitted() {
 				inFlight = append(inFlight, running{a, time.Now()})
 			}
 			probes := 0
@@ -138,10 +138,10 @@ func checkBreaker(t *testing.T, random *rand.Rand, c Config, failing float64, op
 	for _, r := range inFlight {
 		b.leave(r.Admission, health.Unknown, 0, nil)
 	}
-	if a := b.enter(); !a.Admitted {
+	if a := b.enter(); !a.Admitted() {
 		assert.LessOrEqual(t, a.Wait, 60*time.Second)
 		time.Sleep(a.Wait)
-		assert.True(t, b.enter().Admitted, "it admits nothing any more")
+		assert.True(t, b.enter().Admitted(), "it admits nothing any more")
 	}
 }
 
@@ -170,7 +170,7 @@ func TestConcurrentCallers(t *testing.T) {
 						if a.Changed {
 							halfOpened.Add(1)
 						}
-						if !a.Admitted {
+						if !a.Admitted() {
 							continue
 						}
 						if a.Probe {

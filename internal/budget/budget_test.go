@@ -250,3 +250,23 @@ func TestNoAllocation(t *testing.T) {
 		b.spend(time.Second)
 	}))
 }
+
+// What a call pays on success, and beside failures:
+//
+//	go test -run '^$' -bench . -cpu 1,2 ./internal/budget
+func BenchmarkBudget(b *testing.B) {
+	calls := New(Config{}).Calls()
+	for name, f := range map[string]func(){
+		"earn":         calls.Earn,
+		"earn and pay": func() { calls.Earn(); calls.Pay(1, 0) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					f()
+				}
+			})
+		})
+	}
+}

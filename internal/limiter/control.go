@@ -77,7 +77,7 @@ func (c *control) wait(l *Limiter, now time.Time) time.Duration {
 }
 
 // observe updates the limits after the end of an attempt.
-func (c *control) observe(l *Limiter, now time.Time, t *Ticket, h health.Health, took, retryAfter time.Duration, late bool) {
+func (c *control) observe(l *Limiter, now time.Time, t Ticket, h health.Health, took, retryAfter time.Duration, late bool) {
 	if (late || h == health.Unreachable && took > NeverLate) && c.history.overtaken(now, l.successes(), took, t.uncertainty()) {
 		if h == health.Healthy {
 			c.succeeded(l)
@@ -142,7 +142,7 @@ func (c *control) succeeded(l *Limiter) {
 
 // overload lowers the limit or pauses after a sign of overload. answered tells that there was
 // an answer that came too late, or a caller that left after a long time.
-func (c *control) overload(l *Limiter, now time.Time, t *Ticket, took time.Duration, answered bool) {
+func (c *control) overload(l *Limiter, now time.Time, t Ticket, took time.Duration, answered bool) {
 	limited := l.mode.Load() == limiting
 	if limited && t.epoch != c.epoch {
 		return // it began before the last decrease

@@ -31,7 +31,7 @@ func TestOneDecreasePerEpoch(t *testing.T) {
 		l = limitedToOne(t)
 		attempt(t, l, health.Unreachable, 0)
 		pause := l.control.pausedUntil
-		l.leave(Ticket{Valid: true, epoch: 1}, health.Unreachable, 0, 0, 0)
+		l.leave(Ticket{kind: coarse, epoch: 1}, health.Unreachable, 0, 0, 0)
 		assert.Equal(t, pause, l.control.pausedUntil)
 		l.attempts.Add(0, 1)
 	})

@@ -62,15 +62,27 @@ type State struct {
 	Rate     float64       // attempts per second; 0 if there is no such limit
 }
 
-// Ticket is what an admitted attempt holds.
+// Ticket is what an admitted attempt holds. It has no more than four fields, so that the
+// compiler keeps it in registers.
 type Ticket struct {
-	Valid      bool // it must be passed to Leave
-	part       uint8
-	concurrent bool   // others were in flight when it began, as far as is known
-	precise    bool   // began is a time, not a number of ticks
-	epoch      uint32 // of the control
-	began      int64
+	began int64
+	epoch uint32 // of the control
+	part  uint8  // of Limiter.attempts
+	kind  kind
 }
+
+// Valid reports whether Enter has admitted an attempt with t.
+func (t Ticket) Valid() bool { return t.kind != none }
+
+// kind tells what is known about the beginning of an attempt.
+type kind uint8
+
+const (
+	none    kind = iota
+	coarse       // began is a number of ticks
+	precise      // began is a time
+	beside       // began is a time, and others were in flight
+)
 
 // The modes of a Limiter.
 const (
@@ -114,6 +126,10 @@ func (l *Limiter) enter(ctx context.Context, timeout time.Duration) (t Ticket, q
 	if t, ok := l.enterFast(); ok {
 		return t, 0, true
 	}
+	return l.enterSlow(ctx, timeout)
+}
+
+func (l *Limiter) enterSlow(ctx context.Context, timeout time.Duration) (t Ticket, queued time.Duration, ok bool) {
 	l.mu.Lock()
 	now := time.Now()
 	l.startTicks(now)
@@ -144,15 +160,17 @@ func (l *Limiter) enterFast() (Ticket, bool) {
 		l.attempts.Add(part, ^uint64(0))
 		return Ticket{}, false
 	}
-	return Ticket{Valid: true, part: part, began: l.ticks.Load()}, true
+	return Ticket{kind: coarse, part: part, began: l.ticks.Load()}, true
 }
 
 // admit counts an attempt as in flight. l.mu is held.
 func (l *Limiter) admit(now time.Time) Ticket {
-	t := Ticket{Valid: true, part: counter.Part(), began: l.ticks.Load(), epoch: l.control.epoch}
+	t := Ticket{kind: coarse, part: counter.Part(), began: l.ticks.Load(), epoch: l.control.epoch}
 	if l.mode.Load() == limiting {
-		t.began, t.precise = int64(now.Sub(origin)), true
-		t.concurrent = l.inFlight() > 0
+		t.kind, t.began = precise, int64(now.Sub(origin))
+		if l.inFlight() > 0 {
+			t.kind = beside
+		}
 		l.control.lastStart = now
 	}
 	l.attempts.Add(t.part, oneAttempt)
@@ -160,9 +178,13 @@ func (l *Limiter) admit(now time.Time) Ticket {
 }
 
 func (l *Limiter) leave(t Ticket, h health.Health, key uint32, timeout, retryAfter time.Duration) (changed, limited bool) {
-	if h == health.Healthy && l.leaveFast(&t, key) {
+	if h == health.Healthy && l.leaveFast(t, key) {
 		return false, false
 	}
+	return l.leaveSlow(t, h, key, timeout, retryAfter)
+}
+
+func (l *Limiter) leaveSlow(t Ticket, h health.Health, key uint32, timeout, retryAfter time.Duration) (changed, limited bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -174,7 +196,7 @@ func (l *Limiter) leave(t Ticket, h health.Health, key uint32, timeout, retryAft
 		l.attempts.Add(t.part, ^uint64(0))
 		l.failed = true
 	}
-	took := l.age(&t, now)
+	took := l.age(t, now)
 	late := l.latencies.late(key, took, timeout)
 	if h == health.Healthy {
 		l.control.history.answered(now, took, t.uncertainty())
@@ -186,7 +208,7 @@ func (l *Limiter) leave(t Ticket, h health.Health, key uint32, timeout, retryAft
 	default:
 		l.latencies.learn(key, took)
 	}
-	l.control.observe(l, now, &t, h, took, retryAfter, late)
+	l.control.observe(l, now, t, h, took, retryAfter, late)
 	l.queue.wake()
 	after := l.mode.Load()
 	return (before == limiting) != (after == limiting), after == limiting
@@ -194,8 +216,8 @@ func (l *Limiter) leave(t Ticket, h health.Health, key uint32, timeout, retryAft
 
 // leaveFast counts a success without the lock and without a clock, if that is all there is to
 // do.
-func (l *Limiter) leaveFast(t *Ticket, key uint32) bool {
-	if t.precise || l.needsReset.Load() || l.ticks.Load()-t.began > 1 || l.mode.Load() != open {
+func (l *Limiter) leaveFast(t Ticket, key uint32) bool {
+	if t.kind != coarse || l.needsReset.Load() || l.ticks.Load()-t.began > 1 || l.mode.Load() != open {
 		return false
 	}
 	n := l.attempts.Add(t.part, oneSuccess-oneAttempt) / oneSuccess
@@ -207,16 +229,16 @@ func (l *Limiter) leaveFast(t *Ticket, key uint32) bool {
 
 // age returns how long an attempt has taken. In ticks it is known to a quarter of a second:
 // sufficient to detect a late answer, for a tenth of the cost of a clock.
-func (l *Limiter) age(t *Ticket, now time.Time) time.Duration {
-	if t.precise {
+func (l *Limiter) age(t Ticket, now time.Time) time.Duration {
+	if t.kind != coarse {
 		return now.Sub(origin) - time.Duration(t.began)
 	}
 	return time.Duration(l.ticks.Load()-t.began) * tick
 }
 
 // uncertainty is the error that the age of an attempt may have.
-func (t *Ticket) uncertainty() time.Duration {
-	if t.precise {
+func (t Ticket) uncertainty() time.Duration {
+	if t.kind != coarse {
 		return 0
 	}
 	return tick

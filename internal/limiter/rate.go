@@ -41,10 +41,10 @@ const (
 )
 
 // throttled lowers the limits after a 429.
-func (c *control) throttled(l *Limiter, now time.Time, t *Ticket, took, retryAfter time.Duration) {
+func (c *control) throttled(l *Limiter, now time.Time, t Ticket, took, retryAfter time.Duration) {
 	c.throttledAt = now
 	measured, others := c.history.successRate(now, l.successes()), l.inFlight()
-	lone := others == 0 && !t.concurrent
+	lone := others == 0 && t.kind != beside
 	if lone {
 		c.loneRefusals++
 	}
