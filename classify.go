@@ -15,6 +15,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // IsRetryableK8sError reports whether err holds an API status whose code is 408,
@@ -30,7 +33,7 @@ import (
 // failure (an object too large for etcd), a 409 a passing one (a race for a quota's
 // status), and after a 504 the call may have been carried out.
 func IsRetryableK8sError(err error) bool {
-	w := walk{left: maxNodes}
+	w := walk{left: errchain.MaxNodes}
 	switch code, _ := w.firstCode(err); code {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
@@ -59,7 +62,7 @@ func IsRetryableConnectionError(err error) bool {
 	if refused(err) {
 		return true
 	}
-	w := walk{left: maxNodes}
+	w := walk{left: errchain.MaxNodes}
 	w.judge(err, trail{})
 	if w.worst == nil || w.status || w.worst == &meansUnknownWire || w.worst == &meansPluginFailed {
 		return false
@@ -106,7 +109,7 @@ func classifyChain(err error, v *Verdict) (inner *Error) {
 	if err == nil {
 		return nil
 	}
-	w := walk{left: maxNodes}
+	w := walk{left: errchain.MaxNodes}
 	var t trail
 	status, members, end := w.down(err, &t)
 	switch {
@@ -131,9 +134,6 @@ func classifyChain(err error, v *Verdict) (inner *Error) {
 	}
 	return w.inner
 }
-
-// maxNodes bounds a walk: chains can be cyclic, and joins of joins grow fast.
-const maxNodes = 4096
 
 // meaning is what one member of an error can mean. All meanings are variables, and
 // the judges return pointers to them: handing Verdicts up from function to function
@@ -233,11 +233,11 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 			if next = e.Err; next == nil && e.StopReason == StopQueueTimeout {
 				next = ErrQueueTimeout
 			}
-		case *shielded: // by a Transport: what client-go must not see, we may
+		case *clientgo.HiddenError: // hidden from client-go only
 			if e == nil {
 				return nil, nil, nil
 			}
-			next = e.err
+			next = e.Hidden()
 		case nil, syscall.Errno, *net.DNSError, *tls.CertificateVerificationError, x509.SystemRootsError:
 			return nil, nil, err
 
@@ -245,22 +245,22 @@ func (w *walk) down(err error, t *trail) (status *metav1.Status, members []error
 		case apierrors.APIStatus:
 			return statusOf(e), nil, nil
 		case interface{ WrappedErrors() []error }: // github.com/hashicorp/go-multierror
-			if isNil(err) {
+			if errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			return nil, e.WrappedErrors(), err
 		case interface{ Unwrap() error }:
-			if reflect.TypeOf(err) != wrapError && isNil(err) {
+			if reflect.TypeOf(err) != wrapError && errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			next = e.Unwrap()
 		case interface{ Unwrap() []error }:
-			if isNil(err) {
+			if errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			return nil, e.Unwrap(), err
 		case interface{ Errors() []error }: // an Aggregate
-			if isNil(err) {
+			if errchain.IsNil(err) {
 				return nil, nil, nil
 			}
 			return nil, e.Errors(), err
@@ -373,9 +373,3 @@ func statusOf(s apierrors.APIStatus) (status *metav1.Status) {
 // wrapError is the type behind a single %w, the most common wrapper of all. It is
 // never a nil pointer: asking would only cost time.
 var wrapError = reflect.TypeOf(fmt.Errorf("%w", errTooLong))
-
-// isNil reports whether err holds a nil pointer, whose methods may well panic.
-func isNil(err error) bool {
-	v := reflect.ValueOf(err)
-	return v.Kind() == reflect.Pointer && v.IsNil()
-}

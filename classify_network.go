@@ -17,6 +17,8 @@ import (
 	"golang.org/x/net/http2"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // enter notes the operation of a *net.OpError.
@@ -57,7 +59,7 @@ func judgeNetwork(leaf error, t *trail) *meaning {
 	if e, ok := leaf.(syscall.Errno); ok {
 		return t.errno(e)
 	}
-	if leaf == nil || isNil(leaf) {
+	if leaf == nil || errchain.IsNil(leaf) {
 		return t.unknown()
 	}
 

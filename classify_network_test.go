@@ -156,7 +156,7 @@ func TestNoConnection(t *testing.T) {
 func TestSocketErrorsThatNobodyWrapped(t *testing.T) {
 	for _, errno := range []syscall.Errno{
 		syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
-		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH,
+		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH,
 	} {
 		is(errno.Error(), errno, connection, maybe).holds(t)
 	}

@@ -36,21 +36,21 @@ func TestPresetTables(t *testing.T) {
 	} {
 		c := r.policy.config
 		c.setDefaults()
-		e := c.exponential.withDefaults()
+		e := c.schedule()
 		e.Jitter = JitterNone
 		var total, most time.Duration
-		for retry := 1; retry <= c.maxRetries; retry++ {
+		for retry := 1; retry <= c.maxRetries(); retry++ {
 			d := e.Delay(retry)
 			total += d
 			most += min(e.Max, time.Duration(float64(d)*(1+delay.Spread)))
 		}
 		delays := fmt.Sprintf("%v to %v", e.Initial, e.Max)
-		fmt.Fprintf(w, "%s\t%d\t%s\t%v\t%v\n", r.name, c.maxRetries, delays, total, most)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%v\t%v\n", r.name, c.maxRetries(), delays, total, most)
 		name := r.name
-		if r.policy.set != 0 {
+		if r.policy.given != 0 {
 			name = "`" + name + "()`"
 		}
-		fmt.Fprintf(&markdown, "| %s | %d | %s | %v | %v |\n", name, c.maxRetries, delays, total, most)
+		fmt.Fprintf(&markdown, "| %s | %d | %s | %v | %v |\n", name, c.maxRetries(), delays, total, most)
 	}
 	require.NoError(t, w.Flush())
 	comment := "//\n"

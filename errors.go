@@ -3,9 +3,10 @@ package k8sretry
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
 // The reasons for which a call stops. They are in the chain of the [*Error] that
@@ -183,7 +184,7 @@ func (e *Error) reason() string {
 
 // cause is the cause that the caller gave for ending the context, if it gave one.
 func (e *Error) cause() error {
-	if len(e.ended) > 1 && !holds(e.ended[0], e.ended[1]) {
+	if len(e.ended) > 1 && !errchain.Is(e.ended[0], e.ended[1]) {
 		return e.ended[1]
 	}
 	return nil
@@ -213,52 +214,4 @@ func (e *Error) Unwrap() []error {
 		chain = append(chain, ErrOutcomeUnknown)
 	}
 	return append(chain, e.ended...)
-}
-
-// first is the first error in err, depth first, that fits, nil if none does. Unlike
-// errors.As it looks into the Aggregate of apimachinery, asks no nil pointer anything,
-// and visits a bounded number of errors: chains can be cyclic, joins of joins wide.
-func first(err error, left *int, fits func(error) bool) error {
-	for ; err != nil && *left > 0; *left-- {
-		if isNil(err) {
-			return nil
-		}
-		if fits(err) {
-			return err
-		}
-		var members []error
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			err = e.Unwrap()
-			continue
-		case interface{ Unwrap() []error }:
-			members = e.Unwrap()
-		case interface{ Errors() []error }:
-			members = e.Errors()
-		}
-		for _, member := range members {
-			if *left--; *left <= 0 {
-				break
-			}
-			if found := first(member, left, fits); found != nil {
-				return found
-			}
-		}
-		return nil
-	}
-	return nil
-}
-
-// holds is errors.Is for errors of others: it survives nil pointers, circles and
-// values that cannot be compared.
-func holds(err, target error) bool {
-	left := maxNodes
-	comparable := reflect.ValueOf(target).Comparable()
-	return first(err, &left, func(e error) bool {
-		if comparable && reflect.ValueOf(e).Comparable() && e == target {
-			return true
-		}
-		is, ok := e.(interface{ Is(error) bool })
-		return ok && is.Is(target)
-	}) != nil
 }

@@ -11,22 +11,9 @@ import (
 	"github.com/k8sretry/k8sretry/internal/limiter"
 )
 
-// This file is how a call uses its Budget, Breaker and Limiter.
-//
-// The escape rule: nothing that is read from the options of a call may escape, or the compiler
-// puts the options on the heap and each call allocates. What escapes, in its view:
-//
-//   - the receiver of a method that takes a mutex, calls a method of an interface, or returns
-//     a pointer that it holds;
-//   - what is stored through a pointer, and each field of a value of which another field
-//     escapes.
-//
-// What does not: calling a func. So the guards offer their methods as structs of bound funcs
-// (budget.Calls, breaker.Calls, limiter.Calls), made once with the value. The call path uses
-// only those. For the same reason options hold behavior as funcs (options.go), config values are
-// returned rather than filled in, and progress does not hold the config (retry.go).
-// TestNoAllocation verifies it for each option; go build -gcflags=-m shows where it is broken:
-// "leaking param content: opts".
+// This file is how a call uses its Budget, Breaker and Limiter. The call path uses their methods
+// as bound funcs only (budget.Calls, breaker.Calls, limiter.Calls): see the escape rule in
+// config.go.
 
 // usualAttempt is how long an attempt may take without a timeout of its own, for the default of
 // WithMaxQueueTime.
@@ -34,35 +21,35 @@ const usualAttempt = 10 * time.Second
 
 // queueTimeout is how long the call may be queued, all its attempts together.
 func (c *config) queueTimeout() time.Duration {
-	if c.set&setMaxQueueTime != 0 {
-		return c.maxWait
+	if c.given&(1<<numMaxQueueTime) != 0 {
+		return c.duration(numMaxQueueTime)
 	}
-	attempt := c.attempt
+	attempt := c.duration(numAttemptTimeout)
 	if attempt == 0 {
 		attempt = usualAttempt
 	}
-	schedule := c.exponential.withDefaults()
+	schedule := c.schedule().withDefaults()
 	schedule.Jitter = JitterNone
 	total := float64(attempt)
-	for retry := 1; retry <= c.maxRetries && total < math.MaxInt64/2; retry++ {
+	for retry := 1; retry <= c.maxRetries() && total < math.MaxInt64/2; retry++ {
 		d := schedule.Delay(retry)
 		if retry > 64 { // the delays no longer grow
-			return delay.Clamp(total+float64(c.maxRetries-retry+1)*(float64(d)+float64(attempt)), math.MaxInt64)
+			return delay.Clamp(total+float64(c.maxRetries()-retry+1)*(float64(d)+float64(attempt)), math.MaxInt64)
 		}
 		total += float64(d) + float64(attempt)
 	}
 	return delay.Clamp(total, math.MaxInt64)
 }
 
-// turn is what an attempt holds of breaker and limiter and must give back; and how it ended, if
-// fn did not decide that.
+// turn is what an attempt holds of breaker and limiter and must give back; and how it ended, if fn
+// did not decide that.
 type turn struct {
-	ticket   limiter.Ticket
-	admitted bool // by the breaker
-	probe    bool
-	heldBack bool   // the call ends in the queue of the limiter
-	timedOut bool   // by the attempt timeout
-	epoch    uint32 // of the breaker
+	ticket    limiter.Ticket
+	admitted  bool // by the breaker
+	probe     bool
+	leftQueue bool   // the call ends in the queue of the limiter
+	timedOut  bool   // by the attempt timeout
+	epoch     uint32 // of the breaker
 }
 
 func (t *turn) admission() breaker.Admission {
@@ -72,15 +59,15 @@ func (t *turn) admission() breaker.Admission {
 func (t *turn) taken() bool { return t.admitted || t.ticket.Valid() }
 
 // guarded reports whether attempts have to be admitted.
-func (c *config) guarded() bool { return c.breaker != nil || c.usesLimiter() }
+func (c *config) guarded() bool { return c.breaker != nil || c.limited() }
 
-// usesLimiter reports whether attempts pass the limiter: watches do not.
-func (c *config) usesLimiter() bool { return c.limiter != nil && c.verb != VerbWatch }
+// limited reports whether attempts pass the limiter: watches do not.
+func (c *config) limited() bool { return c.limiter != nil && c.verb() != VerbWatch }
 
-// limiterKey identifies calls that usually take equally long, 0 if that is not known. The name of
-// a call identifies them, and so does a wrapped function. A verb alone does not: a LIST of
+// keyOfLimiter identifies calls that usually take equally long, 0 if that is not known. The name
+// of a call identifies them, and so does a wrapped function. A verb alone does not: a LIST of
 // everything takes longer than one of a few objects.
-func (c *config) limiterKey() uint32 {
+func (c *config) keyOfLimiter() uint32 {
 	switch {
 	case c.name != "":
 		return keyOf(c.name)
@@ -99,12 +86,33 @@ func keyOf(name string) uint32 {
 	return max(h, 1)
 }
 
-// admit asks breaker and limiter whether the next attempt may start, and waits in the queue of
-// the limiter if necessary. It returns the error that ends the call if the attempt may not. last
-// is the error of the previous attempt.
+// admit prepares the next attempt. It returns the error that ends the call if the attempt may not
+// start.
 //
 //go:noinline // its frame must not be part of a call that waits between attempts
-func (p *progress) admit(c *config, ctx context.Context, last error) error {
+func (p *progress) admit(c *config, ctx context.Context) error {
+	last := p.last
+	p.last = nil // it is last that a stop reports
+	if p.attempts > 0 {
+		if c.proof != nil && c.proof.queue != nil {
+			c.proof.queue(ctx)
+		}
+		if ctx.Err() != nil { // it may have ended during the wait
+			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)
+		}
+	}
+	if c.guarded() {
+		if stopped := p.passGuards(c, ctx, last); stopped != nil {
+			return stopped
+		}
+	}
+	p.last = last
+	return nil
+}
+
+// passGuards asks breaker and limiter whether the next attempt may start, and waits in the queue
+// of the limiter if necessary. last is the error of the previous attempt.
+func (p *progress) passGuards(c *config, ctx context.Context, last error) error {
 	if c.breaker != nil {
 		a := c.breaker.enter()
 		if !a.Admitted() {
@@ -118,12 +126,12 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 			p.reportHalfOpen(c, ctx)
 		}
 	}
-	if !c.usesLimiter() {
+	if !c.limited() {
 		return nil
 	}
-	timeout, why := c.queueTimeout()-p.held, StopQueueTimeout
-	if c.maxElapsed > 0 {
-		if left := c.maxElapsed - (now() - c.began); left < timeout {
+	timeout, why := c.queueTimeout()-p.queued, StopQueueTimeout
+	if limit := c.duration(numMaxElapsed); limit > 0 {
+		if left := limit - (now() - p.began); left < timeout {
 			timeout = left
 			if deadline, ok := ctx.Deadline(); !ok || left < time.Until(deadline) {
 				why = StopMaxElapsed
@@ -132,7 +140,7 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	}
 	t, queued, ok := c.limiter.calls.Enter(ctx, timeout)
 	p.turn.ticket = t
-	p.held += queued
+	p.queued += queued
 	if ok {
 		return nil
 	}
@@ -154,7 +162,7 @@ func (p *progress) reportHalfOpen(c *config, ctx context.Context) {
 			p.abandon(c)
 		}
 	}()
-	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen}, nil)
+	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen})
 	returned = true
 }
 
@@ -168,13 +176,13 @@ func (p *progress) refuse(c *config, ctx context.Context, why StopReason, wait t
 	if why == StopBreakerOpen {
 		v.RetryAfter = wait // it includes the Retry-After of the server
 	}
-	p.turn.heldBack = why != StopBreakerOpen
+	p.turn.leftQueue = why != StopBreakerOpen
 	return p.stop(c, ctx, why, &v, last)
 }
 
 // report gives back what the attempt holds, with what its end says about the server.
 func (p *progress) report(c *config, ctx context.Context, h health.Health, retryAfter time.Duration, err error) {
-	var switched, turned, limited bool
+	var switched, turned, limiting bool
 	var state BreakerState
 	if p.turn.admitted {
 		p.turn.admitted = false
@@ -182,17 +190,17 @@ func (p *progress) report(c *config, ctx context.Context, h health.Health, retry
 	}
 	if ticket := p.turn.ticket; ticket.Valid() {
 		p.turn.ticket = limiter.Ticket{}
-		timeout := c.attempt
+		timeout := c.duration(numAttemptTimeout)
 		if timeout == 0 && h == health.Unknown && endOf(ctx) == StopDeadline {
 			timeout = limiter.NeverLate // the deadline of the caller has passed
 		}
-		turned, limited = c.limiter.calls.Leave(ticket, h, c.key, timeout, retryAfter)
+		turned, limiting = c.limiter.calls.Leave(ticket, h, c.limiterKey, timeout, retryAfter)
 	}
 	if switched {
-		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state}, err)
+		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state, Err: err})
 	}
 	if turned {
-		p.changed(c, ctx, Event{Kind: EventLimiter, Limited: limited}, err)
+		p.changed(c, ctx, Event{Kind: EventLimiter, Limited: limiting, Err: err})
 	}
 }
 
@@ -204,7 +212,7 @@ func (p *progress) abandon(c *config) {
 	}
 	if ticket := p.turn.ticket; ticket.Valid() {
 		p.turn.ticket = limiter.Ticket{}
-		c.limiter.calls.Leave(ticket, health.Unknown, c.key, 0, 0)
+		c.limiter.calls.Leave(ticket, health.Unknown, c.limiterKey, 0, 0)
 	}
 }
 
@@ -225,13 +233,13 @@ func (p *progress) budget(c *config) *Budget {
 	if c.budget != nil {
 		return c.budget
 	}
-	return p.wire.lent()
+	return p.record.lent()
 }
 
 // spend charges for the time that the call has spent on retries since the last charge.
 func (p *progress) spend(b *Budget) {
 	if p.attempts > 1 {
-		if spent := now() - p.failed - p.charged; spent > 0 {
+		if spent := now() - p.failedAt - p.charged; spent > 0 {
 			b.spend(spent)
 			p.charged += spent
 		}
@@ -242,7 +250,7 @@ func (p *progress) spend(b *Budget) {
 // the retry must not come before the delay of the schedule. If the failure is random, an early
 // retry is better, as long as most attempts succeed.
 func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration {
-	schedule := c.exponential
+	schedule := c.schedule()
 	schedule.Jitter = JitterNone
 	d := float64(schedule.Delay(retry))
 	limit := max(0, schedule.withDefaults().Max)

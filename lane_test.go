@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
 // Calls of one process that begin together and collide take turns: each of them collides
@@ -78,7 +79,7 @@ func TestNobodyWaitsForATurnThatDoesNotEnd(t *testing.T) {
 		assert.InDelta(t, 1+2, time.Since(begun).Seconds(), 0.1, "it has waited for two seconds")
 		cancel()
 		all.Wait()
-		assert.Zero(t, k8sretry.Lanes())
+		assert.Zero(t, turns.Objects())
 	})
 }
 

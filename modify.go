@@ -6,6 +6,8 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
 // Modify reads an object, lets mutate change it and stores it, again and again until
@@ -42,7 +44,7 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		name:        name, mutate: mutate,
 	}
 	m.queue = m.takeTurn
-	defer func() { m.turn.leave() }()
+	defer func() { m.turn.Leave() }()
 	return proven(ctx, &m.proof, m.step, m.find, options)
 }
 
@@ -50,7 +52,7 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 // other. It is called between steps, where the call holds no place at a gate.
 func (m *modification[T]) takeTurn(ctx context.Context) {
 	if m.conflict != nil && m.turn == nil && m.uid != "" {
-		m.turn = takeTurn(ctx, m.uid)
+		m.turn = turns.Take(ctx, m.uid)
 	}
 }
 
@@ -62,9 +64,9 @@ type modification[T Object] struct {
 	mutate   func(T) error
 	base     T // what was read
 	ready    bool
-	uid      types.UID // of the object read first
-	conflict error     // the last one
-	turn     *laneTurn // since the first one
+	uid      types.UID   // of the object read first
+	conflict error       // the last one
+	turn     *turns.Turn // since the first one
 }
 
 func (m *modification[T]) step(ctx context.Context) (T, error) {

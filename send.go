@@ -9,6 +9,8 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"sync/atomic"
+
+	"github.com/k8sretry/k8sretry/internal/attemptctx"
 )
 
 // send is one send: what the copy of the request that goes down is made of, and how
@@ -38,14 +40,14 @@ var errNoResponse = errors.New("k8sretry: the wrapped RoundTripper returned neit
 // send sends the request once, and notes in the record what became of it.
 func (x *exchange) send(ctx context.Context, record *wire) (*http.Response, error) {
 	s := &x.first
-	if _, bounded := ctx.(*attemptContext); bounded || x.sends > 0 {
+	if _, bounded := ctx.(*attemptctx.Context); bounded || x.sends > 0 {
 		// Goroutines of the send before may still read theirs. And the caller's context,
 		// which may live for ever, holds the record, and with it the exchange: a send in
 		// it would hold the attempt's context, which is then never collected.
 		s = new(send)
 	}
-	s.Context, s.record, s.hooked, s.url = ctx, record, record.trace != nil || x.kind.verb.reads(), *x.req.URL
-	s.reads, s.opaque, s.t = x.kind.verb.reads(), x.req.URL.Opaque, x.t
+	s.Context, s.record, s.hooked, s.url = ctx, record, record.trace != nil || x.kind.Verb.Reads(), *x.req.URL
+	s.reads, s.opaque, s.t = x.kind.Verb.Reads(), x.req.URL.Opaque, x.t
 	if s.before = httptrace.ContextClientTrace(ctx); s.before != nil {
 		s.trace = *s.before
 	}

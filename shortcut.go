@@ -1,7 +1,6 @@
 package k8sretry
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,26 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
-
-// settled reports whether a first failure that nobody was asked to judge or to log
-// otherwise ends the call without another word: it is a lasting one, and nobody listens.
-// It may well say no: the loop serves every call.
-func settled(ctx context.Context, err error) bool {
-	if e, ok := err.(*apierrors.StatusError); ok && e != nil {
-		switch s := &e.ErrStatus; {
-		case s.Code >= http.StatusInternalServerError: // most pass
-			return false
-		case s.Code == http.StatusNotFound && s.Reason == metav1.StatusReasonNotFound && (s.Details == nil || len(s.Details.Causes) == 0):
-			return defaultLoggerSilent() // a Get that finds nothing is the commonest by far
-		}
-	}
-	return settledOtherwise(ctx, err)
-}
-
-func settledOtherwise(ctx context.Context, err error) bool {
-	v := Classify(err)
-	return !v.Class.transient() && ctx.Err() == nil && defaultLoggerSilent()
-}
 
 // classify is Classify, into a Verdict. It returns the Error of an inner call of this
 // package in err, nil if there is none.

@@ -5,6 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/attemptctx"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
 // Transport gives every call of every client built from a rest.Config (typed,
@@ -93,28 +97,29 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if t.policy.problem != "" {
 		closeBody(req)
-		return nil, t.policy.complaint()
+		return nil, t.policy.invalid()
 	}
 	if req.Context().Value(sendKey{}) != nil {
 		return t.next.RoundTrip(req) // another Transport, above this one, sees to it
 	}
-	k := describe(req)
+	k := apirequest.Read(req)
 	var resp *http.Response
 	var err error
 	if record := recordIn(req.Context()); record != nil {
 		x := &exchange{t: t, req: req, kind: k}
 		resp, err = x.guarded(req.Context(), record)
-	} else if k.single {
+	} else if k.Once {
 		resp, err = t.once(req)
 	} else {
 		resp, err = t.repeat(req, k)
 	}
-	return hide(resp), shield(err, &k, req.Method)
+	clientgo.HideRetryAfter(resp)
+	return resp, clientgo.HideError(err, &k, req.Method)
 }
 
 // once sends without a loop.
 func (t *transport) once(req *http.Request) (*http.Response, error) {
-	if t.policy.attempt == 0 {
+	if t.policy.duration(numAttemptTimeout) == 0 {
 		return t.next.RoundTrip(req)
 	}
 	return attempt(req.Context(), func(ctx context.Context) (*http.Response, error) {
@@ -127,11 +132,11 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 }
 
 // repeat sends in the loop of all calls.
-func (t *transport) repeat(req *http.Request, k request) (*http.Response, error) {
+func (t *transport) repeat(req *http.Request, k apirequest.Request) (*http.Response, error) {
 	x := &exchange{t: t, req: req, kind: k}
-	opts := [...]Option{nil, t.policy, WithVerb(k.verb), nil, nil}
+	opts := [...]Option{nil, t.policy, WithVerb(Verb(k.Verb)), nil, nil}
 	if t.policy.name == "" {
-		opts[0] = WithName(k.name())
+		opts[0] = WithName(k.Name())
 	}
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		opts[3] = WithMaxRetries(0)
@@ -139,7 +144,9 @@ func (t *transport) repeat(req *http.Request, k request) (*http.Response, error)
 	if t.policy.limiter != nil {
 		opts[4] = WithLimiter(t.policy.limiter.server(req.URL.Host))
 	}
-	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], &x.record)
+	c := resolve(opts[:])
+	c.setDefaults()
+	resp, err := run(req.Context(), x.attempt, &c, &x.record)
 	if x.sends == 0 {
 		closeBody(req) // the context was over
 	}
@@ -153,13 +160,13 @@ func (t *transport) repeat(req *http.Request, k request) (*http.Response, error)
 type exchange struct {
 	t       *transport
 	req     *http.Request
-	kind    request
+	kind    apirequest.Request
 	record  wire // if the loop is the Transport's own
 	first   send
 	sends   int
-	failure *http.Response  // the answer of the last attempt, if it was one that failed
-	judged  error           // what that answer is as an error
-	bounded *attemptContext // on which that answer is read, nil without an attempt timeout
+	failure *http.Response      // the answer of the last attempt, if it was one that failed
+	judged  error               // what that answer is as an error
+	bounded *attemptctx.Context // on which that answer is read, nil without an attempt timeout
 }
 
 // attempt is the function that the loop calls.
@@ -174,8 +181,8 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 		return resp, nil
 	}
 	x.record.keepContext()
-	x.bounded, _ = ctx.(*attemptContext)
-	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.set&(setCondition|setClassifier) != 0)
+	x.bounded, _ = ctx.(*attemptctx.Context)
+	x.failure, x.judged = resp, clientgo.ResponseError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.given&(hasCondition|hasClassifier) != 0)
 	return resp, x.judged
 }
 
@@ -205,11 +212,10 @@ func (x *exchange) last(err error) (*http.Response, error) {
 // attempt.
 func (x *exchange) discard() {
 	if c := x.bounded; c != nil {
-		end := func() { c.finish(context.Canceled, context.Canceled, false) }
-		timer := time.AfterFunc(x.t.policy.attempt, end)
-		defer func() { timer.Stop(); c.unlink(); end() }()
+		timer := time.AfterFunc(x.t.policy.duration(numAttemptTimeout), c.Cancel)
+		defer func() { timer.Stop(); c.Cancel() }()
 	}
-	discard(x.failure)
+	clientgo.Discard(x.failure)
 	x.failure, x.judged, x.bounded = nil, nil, nil
 }
 

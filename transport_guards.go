@@ -5,30 +5,31 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 	"github.com/k8sretry/k8sretry/internal/health"
 )
 
-// guarded sends once for an attempt of a Do above, past the breaker and the gate of the
-// Transport. A Do with a breaker or a gate of its own has already asked those.
+// guarded sends once for an attempt of a Do above, past the breaker and the limiter of the
+// Transport. A Do with a breaker or a limiter of its own has already asked those.
 func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, error) {
 	shared := &x.t.policy.config
 	record.lend(shared.budget)
-	if x.kind.single || record.guarded || !shared.guarded() {
+	if x.kind.Once || record.guarded || !shared.guarded() {
 		return x.send(ctx, record)
 	}
 	c := *shared
-	c.verb = x.kind.verb
+	c.setNumber(numVerb, int64(x.kind.Verb))
 	if c.limiter != nil {
 		c.limiter = c.limiter.server(x.req.URL.Host)
 	}
 	if c.name == "" {
-		c.name = x.kind.name()
-		c.told = x.kind.name
+		c.name = x.kind.Name()
+		c.copyName = x.kind.Name
 	}
-	c.key = c.limiterKey()
+	c.limiterKey = c.keyOfLimiter()
 	p := new(progress)
-	c.maxElapsed = 0 // it bounds the Transport's own loop
-	if stopped := p.admit(&c, ctx, nil); stopped != nil {
+	c.numbers[numMaxElapsed] = 0 // it bounds the Transport's own loop
+	if stopped := p.admit(&c, ctx); stopped != nil {
 		closeBody(x.req)
 		return nil, stopped
 	}
@@ -45,7 +46,7 @@ func (x *exchange) guarded(ctx context.Context, record *wire) (*http.Response, e
 	if err != nil {
 		failure = &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
 	} else if resp.StatusCode >= http.StatusBadRequest {
-		failure = answerError(resp, &x.kind, x.req.Method, false)
+		failure = clientgo.ResponseError(resp, &x.kind, x.req.Method, false)
 	}
 	if failure != nil {
 		v = Classify(failure)

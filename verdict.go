@@ -38,6 +38,9 @@ func (v Verb) String() string {
 // reads reports whether the verb changes nothing on the server.
 func (v Verb) reads() bool { return v == VerbGet || v == VerbList || v == VerbWatch }
 
+// writes reports whether the verb is known to change something on the server.
+func (v Verb) writes() bool { return v != VerbUnspecified && !v.reads() }
+
 // Class says what a failure means, and with it how long a retry should wait.
 type Class uint8
 

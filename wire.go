@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
 // transportBuilt is set by the first Transport of the process. Calls that read carry
@@ -62,7 +65,7 @@ type sent struct {
 
 type suspect struct {
 	req *http.Request
-	why suspicion
+	why apirequest.RepeatRisk
 }
 
 // wireKey finds the record of the innermost call that is still running.
@@ -123,7 +126,7 @@ func (w *wire) getConn(string)                { w.asked.Add(1) }
 func (w *wire) gotConn(httptrace.GotConnInfo) { w.connected.Add(1) }
 func (w *wire) wroteHeaderField(key string, values []string) {
 	// RFC 6902, section 6. A JSON patch may append to a list: twice is not once.
-	if strings.EqualFold(key, "Content-Type") && len(values) > 0 && isJSONPatch(values[0]) {
+	if strings.EqualFold(key, "Content-Type") && len(values) > 0 && apirequest.IsJSONPatch(values[0]) {
 		w.jsonPatch.Store(true)
 	}
 }
@@ -179,7 +182,7 @@ func (w *wire) unshield(err error) error {
 	if w == nil || err == nil {
 		return err
 	}
-	return unshield(err)
+	return clientgo.RevealError(err)
 }
 
 // repeats is how often net/http has repeated a request of the attempt by itself.
@@ -191,19 +194,19 @@ func (w *wire) repeats() int {
 }
 
 // note adds what a Transport saw of one request.
-func (w *wire) note(k *request, req *http.Request, resp *http.Response, err error) {
+func (w *wire) note(k *apirequest.Request, req *http.Request, resp *http.Response, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := &w.seen
 	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
-		k.pure = k.pure || k.dryRunInBody(req)
+		k.StoresNothing = k.StoresNothing || k.DryRunInBody(req)
 	}
-	writes := !k.verb.reads() && !k.pure
-	s.pure = k.pure && (s.pure || s.requests == 0)
+	writes := !k.Verb.Reads() && !k.StoresNothing
+	s.pure = k.StoresNothing && (s.pure || s.requests == 0)
 	s.doubt = s.doubt || s.lastDoubt
 	s.requests++
 	s.lastDoubt, s.retryAfter, s.notTaken = false, 0, false
-	s.many = k.verb == VerbDeleteCollection
+	s.many = k.Verb == apirequest.DeleteCollection
 	switch {
 	case err != nil:
 		s.notTaken = err == errNotTaken
@@ -215,11 +218,11 @@ func (w *wire) note(k *request, req *http.Request, resp *http.Response, err erro
 		s.diverted = s.diverted || writes && resp.StatusCode <= http.StatusSeeOther
 	default:
 		s.lastDoubt = writes && (resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusRequestTimeout)
-		s.retryAfter = retryAfterIn(resp.Header)
+		s.retryAfter = clientgo.RetryAfter(resp.Header)
 	}
-	if k.suspicion != harmless {
+	if k.Risk != apirequest.RiskNone {
 		if s.suspected < len(s.suspects) {
-			s.suspects[s.suspected] = suspect{req, k.suspicion}
+			s.suspects[s.suspected] = suspect{req, k.Risk}
 		}
 		s.suspected++
 	}
@@ -271,7 +274,7 @@ func (w *wire) unsafe() bool {
 		return w.jsonPatch.Load()
 	}
 	for _, suspect := range s.suspects[:min(s.suspected, len(s.suspects))] {
-		if suspect.why.confirmed(suspect.req) {
+		if suspect.why.Confirmed(suspect.req) {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"strings"
 
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -155,4 +156,13 @@ func statusIn(err error) metav1.Status {
 		return s.Status()
 	}
 	return metav1.Status{}
+}
+
+// tokenKey is the key that the options ask for.
+func tokenKey(opts []Option) string {
+	c := resolve(opts)
+	if c.given&hasToken == 0 {
+		return TokenAnnotation
+	}
+	return strings.Clone(c.token)
 }

@@ -114,7 +114,7 @@ func proven[T any](
 		}
 		return err == nil && what == applied
 	}
-	v, err := loop(ctx, func(ctx context.Context) (T, error) {
+	v, err := resolved(ctx, func(ctx context.Context) (T, error) {
 		p.next, p.detail, p.answer = asJudged, asClassified, nil
 		p.class, p.retryAfter = ClassNone, 0
 		return step(ctx)

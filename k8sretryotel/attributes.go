@@ -54,7 +54,7 @@ func eventAttributes(e *k8sretry.Event) set {
 	s.number(keyMaxRetries, e.MaxRetries)
 	s.seconds(keyDelay, e.Delay)
 	s.seconds(keyElapsed, e.Elapsed)
-	s.seconds(keyHeld, e.Held)
+	s.seconds(keyHeld, e.Queued)
 	if e.Kind == k8sretry.EventFailure {
 		s.text(keyStop, e.StopReason.String())
 	}

@@ -30,7 +30,7 @@ func FuzzText(f *testing.F) {
 
 // What a Limiter does is seen in traces, too.
 func TestHeldCallsSayForHowLong(t *testing.T) {
-	held := eventAttributes(&k8sretry.Event{Kind: k8sretry.EventLimiter, Limited: true, Held: 3 * time.Second})
+	held := eventAttributes(&k8sretry.Event{Kind: k8sretry.EventLimiter, Limited: true, Queued: 3 * time.Second})
 	assert.Contains(t, held, keyHeld.Float64(3))
 	assert.NotContains(t, eventAttributes(&k8sretry.Event{}), keyHeld.Float64(0))
 }

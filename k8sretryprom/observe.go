@@ -47,8 +47,8 @@ func (c *Collector) ended(e *k8sretry.Event, result, stop string) {
 		s.attempts.Add(float64(e.Attempt))
 		s.perCall.Observe(float64(e.Attempt))
 	}
-	if e.Held > 0 {
-		c.waited(s, "limiter", e.Held.Seconds())
+	if e.Queued > 0 {
+		c.waited(s, "limiter", e.Queued.Seconds())
 	}
 }
 

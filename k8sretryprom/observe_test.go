@@ -168,7 +168,7 @@ func TestStrangeEvents(t *testing.T) {
 	c := k8sretryprom.New()
 	for kind := range k8sretry.EventKind(8) {
 		c.Observe(t.Context(), k8sretry.Event{
-			Kind: kind, Function: "\xff", Verb: 99, Attempt: -1, Delay: -time.Hour, Held: -1, Class: 99, StatusCode: -7, StopReason: 99,
+			Kind: kind, Function: "\xff", Verb: 99, Attempt: -1, Delay: -time.Hour, Queued: -1, Class: 99, StatusCode: -7, StopReason: 99,
 			Breaker: 99, Err: errors.New("odd"),
 		})
 	}
@@ -192,7 +192,7 @@ func FuzzObserve(f *testing.F) {
 		c := k8sretryprom.New()
 		c.Observe(t.Context(), k8sretry.Event{
 			Kind: k8sretry.EventKind(kind), Function: function, Verb: k8sretry.Verb(verb), Attempt: attempt, Delay: time.Duration(delay),
-			Held: time.Duration(held), Class: k8sretry.Class(class), StatusCode: code, StopReason: k8sretry.StopReason(stop), Breaker: k8sretry.BreakerState(stop),
+			Queued: time.Duration(held), Class: k8sretry.Class(class), StatusCode: code, StopReason: k8sretry.StopReason(stop), Breaker: k8sretry.BreakerState(stop),
 		})
 		gather(t, c)
 	})

@@ -21,9 +21,9 @@ const Spread = 0.2
 
 // The defaults of an Exponential.
 const (
-	defaultInitial    = time.Second
-	defaultMax        = 30 * time.Second
-	defaultMultiplier = 2.0
+	DefaultInitial    = time.Second
+	DefaultMax        = 30 * time.Second
+	DefaultMultiplier = 2.0
 )
 
 // Exponential is a capped exponential schedule. A field that is 0 stands for its default,
@@ -80,13 +80,13 @@ func (e Exponential) scaledToCap(retry int, factor float64) time.Duration {
 // WithDefaults returns e with its defaults filled in.
 func (e Exponential) WithDefaults() Exponential {
 	if e.Initial == 0 {
-		e.Initial = defaultInitial
+		e.Initial = DefaultInitial
 	}
 	if e.Max == 0 {
-		e.Max = defaultMax
+		e.Max = DefaultMax
 	}
 	if e.Multiplier == 0 {
-		e.Multiplier = defaultMultiplier
+		e.Multiplier = DefaultMultiplier
 	}
 	if !(e.Multiplier >= 1) { // also true for NaN
 		e.Multiplier = 1

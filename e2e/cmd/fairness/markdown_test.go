@@ -19,7 +19,7 @@ func example() []row {
 
 func TestMarkdown(t *testing.T) {
 	text := markdown(example())
-	assert.Contains(t, text, "| peer, client-go's own repetitions off | 25 % | 950 | 900 | 4.0 s |\n")
+	assert.Contains(t, text, "| peer, client-go's own retries off | 25 % | 950 | 900 | 4.0 s |\n")
 	assert.Contains(t, text, "| k8sretry | **100 %** | 450 | **250** | 0.0 s |\n")
 }
 

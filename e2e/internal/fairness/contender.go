@@ -44,7 +44,7 @@ const (
 // Contenders returns everybody who takes part, the peers first. Each is made for one
 // run: the limiters are new.
 func Contenders() []Contender {
-	list := []Contender{{Name: "plain client-go (repeats 10 times)", repeat: once}}
+	list := []Contender{{Name: "plain client-go (10 retries)", repeat: once}}
 	for _, bare := range []bool{false, true} {
 		list = append(list,
 			Contender{Name: "retry.OnError, jitter", Bare: bare, repeat: onError},

@@ -1,4 +1,4 @@
-package k8sretry
+package clientgo
 
 import (
 	"context"
@@ -17,18 +17,27 @@ import (
 	"github.com/stretchr/testify/require"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
 )
 
 func ofSocket(op string, errno syscall.Errno) error {
 	return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, errno)}
 }
 
-// fromClient is an error as client-go sees it.
+// joined is an error that wraps several, as *k8sretry.Error does.
+type joined struct{ errs []error }
+
+func (j *joined) Error() string   { return errors.Join(j.errs...).Error() }
+func (j *joined) Unwrap() []error { return j.errs }
+
+// fromClient returns err as client-go sees it.
 func fromClient(err error) error {
 	return &url.Error{Op: "Get", URL: "https://server/api/v1/pods", Err: err}
 }
 
-// repeatedByClientGo is what client-go asks (k8s.io/client-go/rest/request.go).
+// repeatedByClientGo reports whether client-go repeats a GET after err
+// (k8s.io/client-go/rest/request.go).
 func repeatedByClientGo(err error, watch bool) bool {
 	if watch {
 		return utilnet.IsProbableEOF(err) || utilnet.IsTimeout(err)
@@ -36,11 +45,11 @@ func repeatedByClientGo(err error, watch bool) bool {
 	return utilnet.IsConnectionReset(err) || utilnet.IsProbableEOF(err) || utilnet.IsHTTP2ConnectionLost(err)
 }
 
-// Under the shield, client-go recognises none of the errors that it would repeat a
-// GET after; everybody else does, and once it is off, client-go's helpers, too.
-func TestShield(t *testing.T) {
+// client-go recognizes none of the errors after which it would repeat a GET. errors.Is and
+// errors.As still find them, and so do client-go's helpers after RevealError.
+func TestHiddenErrorsAreNotRecognizedByClientGo(t *testing.T) {
 	reset := ofSocket("read", syscall.ECONNRESET)
-	gaveUp := &Error{Function: "get pods", Attempts: 4, StopReason: StopMaxRetries, Err: reset}
+	gaveUp := &joined{errs: []error{reset, errors.New("max retries reached")}}
 	for _, c := range []struct {
 		situation string
 		err       error
@@ -59,12 +68,12 @@ func TestShield(t *testing.T) {
 		for _, watch := range []bool{false, true} {
 			t.Run(fmt.Sprint(c.situation, ", watch ", watch), func(t *testing.T) {
 				if c.watchOnly && !watch {
-					assert.Same(t, gaveUp, shield(gaveUp, &request{}, http.MethodPost))
-					assert.Equal(t, c.err, shield(c.err, &request{}, http.MethodGet))
+					assert.Same(t, gaveUp, HideError(gaveUp, &apirequest.Request{}, http.MethodPost))
+					assert.Equal(t, c.err, HideError(c.err, &apirequest.Request{}, http.MethodGet))
 					return
 				}
 				plain := fromClient(c.err)
-				err := fromClient(shield(c.err, &request{watch: watch}, http.MethodGet))
+				err := fromClient(HideError(c.err, &apirequest.Request{Watch: watch}, http.MethodGet))
 				assert.False(t, repeatedByClientGo(err, watch))
 				assert.ErrorIs(t, err, c.err)
 				assert.Equal(t, errors.Is(plain, syscall.ECONNRESET), errors.Is(err, syscall.ECONNRESET))
@@ -73,38 +82,37 @@ func TestShield(t *testing.T) {
 				assert.Equal(t, errors.As(plain, &wantOp), errors.As(err, &op))
 				assert.Equal(t, wantOp, op)
 
-				for name, bare := range map[string]error{
-					"as it is":  unshield(err),
-					"wrapped":   unshield(fmt.Errorf("getting: %w", err)),
-					"joined":    unshield(errors.Join(io.ErrNoProgress, err)),
-					"aggregate": unshield(utilerrors.NewAggregate([]error{err})),
+				for name, revealed := range map[string]error{
+					"as it is":  RevealError(err),
+					"wrapped":   RevealError(fmt.Errorf("getting: %w", err)),
+					"joined":    RevealError(errors.Join(io.ErrNoProgress, err)),
+					"aggregate": RevealError(utilerrors.NewAggregate([]error{err})),
 				} {
-					if name != "aggregate" { // into which nobody looks
-						assert.Equal(t, utilnet.IsConnectionReset(plain), utilnet.IsConnectionReset(bare), name)
-						assert.Equal(t, utilnet.IsTimeout(plain), utilnet.IsTimeout(bare), name)
+					if name != "aggregate" { // which errors.As does not look into
+						assert.Equal(t, utilnet.IsConnectionReset(plain), utilnet.IsConnectionReset(revealed), name)
+						assert.Equal(t, utilnet.IsTimeout(plain), utilnet.IsTimeout(revealed), name)
 					}
 				}
-				assert.EqualError(t, unshield(err), plain.Error())
-				assert.Equal(t, repeatedByClientGo(plain, watch), repeatedByClientGo(unshield(fromClient(shield(c.err, &request{watch: watch}, http.MethodGet))), watch))
-				assert.Equal(t, Classify(plain), Classify(unshield(err)))
+				assert.EqualError(t, RevealError(err), plain.Error())
+				assert.Equal(t, repeatedByClientGo(plain, watch), repeatedByClientGo(RevealError(fromClient(HideError(c.err, &apirequest.Request{Watch: watch}, http.MethodGet))), watch))
 			})
 		}
 	}
 }
 
-// What client-go does not repeat stays as it is, above all what reflectors ask for.
-func TestWithoutShield(t *testing.T) {
+// Reflectors look for a refused connection.
+func TestErrorsThatClientGoDoesNotRepeatAreNotHidden(t *testing.T) {
 	for _, err := range []error{
 		ofSocket("dial", syscall.ECONNREFUSED), context.Canceled, errors.New("tls: bad certificate"), nil,
 	} {
-		assert.Equal(t, err, shield(err, &request{}, http.MethodGet))
-		assert.Equal(t, err, shield(err, &request{watch: true}, http.MethodGet))
+		assert.Equal(t, err, HideError(err, &apirequest.Request{}, http.MethodGet))
+		assert.Equal(t, err, HideError(err, &apirequest.Request{Watch: true}, http.MethodGet))
 	}
-	assert.Equal(t, io.EOF, shield(io.EOF, &request{}, http.MethodPost), "client-go repeats only GETs")
+	assert.Equal(t, io.EOF, HideError(io.EOF, &apirequest.Request{}, http.MethodPost), "client-go repeats only GETs")
 }
 
-func TestShieldLetsOtherErrnosThrough(t *testing.T) {
-	err := fromClient(shield(&Error{Err: errors.Join(ofSocket("dial", syscall.ECONNREFUSED), io.EOF, errors.New("connection reset by peer"))}, &request{}, http.MethodGet))
+func TestHiddenErrorsShowOtherErrorNumbers(t *testing.T) {
+	err := fromClient(HideError(errors.Join(ofSocket("dial", syscall.ECONNREFUSED), io.EOF, errors.New("connection reset by peer")), &apirequest.Request{}, http.MethodGet))
 	assert.False(t, repeatedByClientGo(err, false))
 	assert.True(t, utilnet.IsConnectionRefused(err))
 	var temporary interface{ Temporary() bool }
@@ -112,7 +120,7 @@ func TestShieldLetsOtherErrnosThrough(t *testing.T) {
 	assert.False(t, temporary.Temporary())
 }
 
-func TestRetryAfterIsRead(t *testing.T) {
+func TestRetryAfterReadsSecondsAndDates(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"": 0, "0": 0, "-1": 0, "1": time.Second, "30": 30 * time.Second, "1.5": 0, "soon": 0,
 		"9223372036854775807":           9223372036 * time.Second,
@@ -120,17 +128,8 @@ func TestRetryAfterIsRead(t *testing.T) {
 		"-99999999999999999999":         0,
 		"Wed, 21 Oct 2015 07:28:00 GMT": 0,
 	} {
-		assert.Equal(t, want, retryAfterIn(http.Header{"Retry-After": {text}}), text)
+		assert.Equal(t, want, RetryAfter(http.Header{"Retry-After": {text}}), text)
 	}
 	date := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
-	assert.InDelta(t, time.Minute, retryAfterIn(http.Header{"Retry-After": {date}}), float64(2*time.Second))
-}
-
-// Who looks at a Transport's error outside of a Do gets the same verdict as without one.
-func TestClassifyLooksBehindTheShield(t *testing.T) {
-	reset := ofSocket("read", syscall.ECONNRESET)
-	shielded := shield(reset, &request{verb: VerbGet}, http.MethodGet)
-	require.NotEqual(t, reset, shielded, "a reset GET is shielded")
-	assert.True(t, IsRetryableConnectionError(fromClient(shielded)))
-	assert.Equal(t, Classify(fromClient(reset)), Classify(fromClient(shielded)))
+	assert.InDelta(t, time.Minute, RetryAfter(http.Header{"Retry-After": {date}}), float64(2*time.Second))
 }

@@ -4,27 +4,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-)
 
-func TestShortName(t *testing.T) {
-	for full, want := range map[string]string{
-		"k8s.io/client-go/kubernetes/typed/core/v1.PodInterface.Get-fm":                            "PodInterface.Get",
-		"k8s.io/client-go/kubernetes/typed/core/v1/fake.(*fakePods).Get-fm":                        "fakePods.Get",
-		"k8s.io/client-go/gentype.(*Client[go.shape.*uint8]).Get-fm":                               "Client.Get",
-		"k8s.io/client-go/gentype.(*Client[go.shape.*k8s.io/api/core/v1.Pod,a.b/c[d.e/f]]).Get-fm": "Client.Get",
-		"example.com/svc.(*Service).Sync.func1":                                                    "Service.Sync.func1",
-		"example.com/svc.Load[...]":                                                                "Load",
-		"example.com/svc.Load[...].func2":                                                          "Load.func2",
-		"main.main":                                                                                "main",
-		"gopkg.in/yaml%2ev3.Unmarshal":                                                             "Unmarshal",
-		"odd":                                                                                      "odd",
-		"half[open":                                                                                "half",
-		"":                                                                                         "",
-	} {
-		assert.Equal(t, want, shortName(full), full)
-	}
-	assert.Empty(t, functionName(1), "no function begins there")
-}
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+)
 
 func TestVerbClassOutcomeNames(t *testing.T) {
 	seen := map[string]bool{}
@@ -60,4 +42,13 @@ func TestRetryable(t *testing.T) {
 		}
 	}
 	assert.False(t, Verdict{Class: 99}.Retryable(VerbGet))
+}
+
+// internal/apirequest has verbs of its own, because it cannot import this package.
+// Transports convert them.
+func TestVerbsOfRequestsConvert(t *testing.T) {
+	for v := range Verb(len(verbNames) + 1) {
+		assert.Equal(t, v.String(), apirequest.Verb(v).String())
+		assert.Equal(t, v.reads(), apirequest.Verb(v).Reads())
+	}
 }

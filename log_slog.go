@@ -9,19 +9,18 @@ import (
 // names, levels and fields as on the lines of [WithLogger]. The handler gets the
 // caller's context. nil writes nothing. It is safe for concurrent use.
 //
-// It does not take the place of the zap logger, which is silent only as long as the
-// service has not set the global one. WithLogger(nil) keeps each event from being
-// logged twice:
+// It does not replace the zap logger, which is silent only as long as the service has not
+// set the global one. WithLogger(nil) keeps each event from being logged twice:
 //
 //	policy := k8sretry.NewPolicy(k8sretry.WithObserver(k8sretry.SlogObserver(logger)), k8sretry.WithLogger(nil))
 func SlogObserver(l *slog.Logger) Observer {
 	return slogObserver(func(context.Context) *slog.Logger { return l })
 }
 
-// ContextSlogObserver is [SlogObserver] for the logger that from finds in the context
+// ContextSlogObserver is [SlogObserver] for the logger that from returns for the context
 // of the call, such as logr.FromContextAsSlogLogger, which finds that of a reconcile.
-// Where from finds none it returns nil, and slog.Default() is used. nil: as a from that
-// finds none.
+// If from returns nil, slog.Default() is used. A nil from behaves like one that returns
+// nil.
 //
 // from is called in the goroutine of the call, once for each event but a success at
 // once. It must be safe for concurrent use.
@@ -44,9 +43,15 @@ func (o slogObserver) Observe(ctx context.Context, e Event) {
 	if name == "" {
 		return
 	}
-	// The levels of slog are those of zap, but four apart.
 	severity := slog.Level(4 * e.level())
-	if l := o(ctx); l != nil && l.Enabled(ctx, severity) {
-		l.LogAttrs(ctx, severity, name, e.attrs()...)
+	l := o(ctx)
+	if l == nil || !l.Enabled(ctx, severity) {
+		return
 	}
+	fields := e.fields()
+	attrs := make([]slog.Attr, len(fields))
+	for i, f := range fields {
+		attrs[i] = slog.Any(f.key, f.value)
+	}
+	l.LogAttrs(ctx, severity, name, attrs...)
 }

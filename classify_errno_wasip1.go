@@ -2,5 +2,5 @@ package k8sretry
 
 import "syscall"
 
-// hostDown is an error that WASI does not know.
+// hostDown is no error number of WASI, which has no EHOSTDOWN.
 const hostDown = ^syscall.Errno(0)
