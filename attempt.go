@@ -26,7 +26,7 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		}
 	}()
 	if p.record != nil {
-		p.record.begin(int(p.attempts))
+		p.record.attempt(int(p.attempts))
 		ctx = p.record.context(ctx)
 	}
 	if timeout > 0 {
@@ -34,6 +34,6 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		ctx = bounded
 	}
 	v, err := fn(ctx)
-	returned, ok = true, err == nil || p.record.kept()
-	return v, p.record.unshield(err)
+	returned, ok = true, err == nil || p.record.contextKept()
+	return v, p.record.reveal(err)
 }

@@ -98,9 +98,9 @@ type config struct {
 	breaker    *Breaker
 	limiter    *Limiter
 	limiterKey uint32
-	token      string // the annotation of the safe writes
-	proof      *proof // nil if the call is not a safe write
-	problem    string // the first invalid setting
+	token      string     // the annotation of the safe writes
+	safeWrite  *safeWrite // nil if the call is not a safe write
+	problem    string     // the first invalid setting
 }
 
 // resolve adds up options, the later ones on top of the earlier ones. See the escape
@@ -166,9 +166,9 @@ func resolve(opts []Option) config {
 		case tokenOption:
 			c.given |= hasToken
 			c.token = o.key
-		case proofOption:
+		case safeWriteOption:
 			c.setNumber(numVerb, int64(o.verb))
-			c.proof = o.proof
+			c.safeWrite = o.safeWrite
 		case *Policy:
 			if o == nil {
 				continue

@@ -59,9 +59,9 @@ func ExampleClassify() {
 	}
 	// Output:
 	// 429 throttled, not_executed, 7s: too many requests (repeat a create: true)
-	// 504 timeout, unknown, 0s: timeout in the server (repeat a create: false)
+	// 504 timeout, unknown, 0s: server timed out (repeat a create: false)
 	// 409 conflict, not_executed, 0s: conflict (repeat a create: false)
-	// 409 server, not_executed, 0s: race for the quota's status (repeat a create: true)
+	// 409 server, not_executed, 0s: conflict on the status of a quota (repeat a create: true)
 	// 500 server, not_executed, 0s: failed calling webhook (repeat a create: true)
 	// 500 permanent, not_executed, 0s: object too large for etcd (repeat a create: false)
 }

@@ -59,19 +59,19 @@ func firstFailure(ctx context.Context, c *config, err error) (*progress, error) 
 //	verdict > context over? > may this verb repeat it? > retries left? > delay >
 //	fits the deadline? > budget pays > event > (wait > context over?)
 func (p *progress) failed(c *config, ctx context.Context, err error) error {
-	p.count(p.record.repeats())
+	p.count(p.record.repetitions())
 	repeat := p.judge(c, ctx, err)
 	v := &p.verdict
 	before := p.outcome
-	if c.proof != nil {
-		p.outcome, before = c.proof.outcome, c.proof.outcome
+	if c.safeWrite != nil {
+		p.outcome, before = c.safeWrite.outcome, c.safeWrite.outcome
 	} else if c.readOnly() {
 		v.Outcome = OutcomeNotExecuted
 	} else {
 		p.outcome = max(p.outcome, v.Outcome)
 	}
 
-	retries := int(p.attempts) - c.proof.uncounted(c.maxRetries())
+	retries := int(p.attempts) - c.safeWrite.uncounted(c.maxRetries())
 	switch {
 	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return p.stop(c, ctx, endOf(ctx), v, err)
@@ -131,7 +131,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 		if p.record != nil {
 			p.record.correct(v)
 		}
-		c.proof.correct(v)
+		c.safeWrite.correct(v)
 	}
 	if p.turn.taken() {
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
@@ -145,7 +145,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 			return repeat
 		}
 	}
-	return c.repeats(v) && (p.record == nil || v.Outcome == OutcomeNotExecuted || !p.record.unsafe())
+	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }
 
 // judgeByCaller asks the caller's own classifier and condition.
@@ -161,7 +161,7 @@ func (p *progress) judgeByCaller(c *config, err error) (repeat, judged bool) {
 			return repeat, true
 		}
 	}
-	if c.condition != nil && !c.proof.halted() && c.condition(err) {
+	if c.condition != nil && !c.safeWrite.stopped() && c.condition(err) {
 		return true, true
 	}
 	return false, false
@@ -185,8 +185,8 @@ func (p *progress) complete(own *Verdict, err error) {
 
 // repeats reports whether the call may be repeated after a failure.
 func (c *config) repeats(v *Verdict) bool {
-	if c.proof != nil {
-		return c.proof.repeats(v)
+	if c.safeWrite != nil {
+		return c.safeWrite.repeats(v)
 	}
 	return v.retryable(c.verb())
 }
@@ -212,8 +212,8 @@ func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
 	switch own := c.ownBackoff(v.Class); {
 	case own != nil:
 		d = max(0, own(retry))
-	case c.proof != nil && c.proof.next == rebuild:
-		d = rebuildDelay.Delay(c.proof.rebuilt)
+	case c.safeWrite != nil && c.safeWrite.next == nextStartOver:
+		d = conflictDelay.Delay(c.safeWrite.conflicts)
 	case v.Class == ClassDisruptionBudget:
 		slow := disruptionDelay
 		slow.Jitter = schedule.Jitter

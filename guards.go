@@ -94,8 +94,8 @@ func (p *progress) admit(c *config, ctx context.Context) error {
 	last := p.last
 	p.last = nil // it is last that a stop reports
 	if p.attempts > 0 {
-		if c.proof != nil && c.proof.queue != nil {
-			c.proof.queue(ctx)
+		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
+			c.safeWrite.waitTurn(ctx)
 		}
 		if ctx.Err() != nil { // it may have ended during the wait
 			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)

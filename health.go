@@ -2,15 +2,12 @@ package k8sretry
 
 import "github.com/k8sretry/k8sretry/internal/health"
 
-// health tells what the verdict on a failed attempt says about the server.
+// health returns what a failed attempt with this verdict says about the server. A failure of
+// something beside the server, such as a webhook, says nothing.
 func (v *Verdict) health() health.Health {
 	switch v.Class {
 	case ClassServer, ClassTimeout:
-		switch v.Detail {
-		case meansWebhookFailed.detail, meansConversionFailed.detail, meansAggregatedDown.detail, meansNoEndpoints.detail,
-			meansNoPeer.detail, meansBackendNotReached.detail, meansKindUnknown.detail, meansQuotaRace.detail,
-			meansBudgetRace.detail, meansVersionAhead.detail, meansQuotaTimedOut.detail, meansStreamNotOpened.detail:
-			// The server works, and tells of something beside it: neither good nor bad.
+		if v.flags&besideServer != 0 {
 			return health.Unknown
 		}
 		if v.Class == ClassServer {

@@ -132,10 +132,11 @@ func WithBreaker(b *Breaker) Option { return breakerOption{b} }
 // successes pay for, wait a tenth of that.
 func WithLimiter(l *Limiter) Option { return limiterOption{l} }
 
-// WithTokenAnnotation sets the key of the annotation in which a safe write leaves the
-// token of the call. Default: [TokenAnnotation]. "": no token; the safe writes then
-// still repeat what is safe to repeat, and return [ErrOutcomeUnknown] where only the
-// token could show whose write it was. Other calls ignore it.
+// WithTokenAnnotation sets the key of the annotation in which [Create], [Update] and
+// [Modify] store a random token of the call. The default is [TokenAnnotation]. With an
+// empty key, no token is stored: the call still retries after an ambiguous failure, but
+// returns [ErrOutcomeUnknown] where only the token could show which client wrote the
+// object. All other calls ignore the option.
 func WithTokenAnnotation(key string) Option { return tokenOption{key} }
 
 // The option types. Those that hold behaviour hold it as a func; see config.go.
@@ -157,12 +158,12 @@ type (
 	observerOption struct {
 		observe func(context.Context, Event)
 	}
-	loggerOption  struct{ logger }
-	budgetOption  struct{ *Budget }
-	breakerOption struct{ *Breaker }
-	limiterOption struct{ *Limiter }
-	tokenOption   struct{ key string }
-	proofOption   struct{ *proof } // makes a call a safe write
+	loggerOption    struct{ logger }
+	budgetOption    struct{ *Budget }
+	breakerOption   struct{ *Breaker }
+	limiterOption   struct{ *Limiter }
+	tokenOption     struct{ key string }
+	safeWriteOption struct{ *safeWrite } // makes a call a safe write
 )
 
 func (nameOption) option()        {}
@@ -176,4 +177,4 @@ func (budgetOption) option()      {}
 func (breakerOption) option()     {}
 func (limiterOption) option()     {}
 func (tokenOption) option()       {}
-func (proofOption) option()       {}
+func (safeWriteOption) option()   {}

@@ -123,7 +123,7 @@ func resolved[T any](ctx context.Context, fn func(context.Context) (T, error), o
 // give nil.
 //
 //go:noinline // its frame must not be part of a call that went straight to fn and waits
-func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *wire) (v T, err error) {
+func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *callRecord) (v T, err error) {
 	p := progress{record: record}
 	if err := p.begin(c, ctx, fn != nil); err != nil {
 		return v, err
@@ -180,7 +180,7 @@ type progress struct {
 	charged  time.Duration // time that the budget has been charged for
 	last     error         // error of the last attempt
 	verdict  Verdict       // on the last attempt
-	record   *wire         // what net/http and a Transport saw; nil for a read without a Transport
+	record   *callRecord   // what net/http and a Transport saw; nil for a read without a Transport
 	delay    time.Duration // before the next attempt
 	timer    *time.Timer
 	turn     turn
@@ -210,10 +210,10 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	}
 	switch {
 	case p.record != nil: // a Transport's own
-	case c.proof == nil && c.verb().writes():
-		p.record = newWire(c.verb())
+	case c.safeWrite == nil && c.verb().writes():
+		p.record = newRecord(c.verb())
 	case transportBuilt.Load():
-		p.record = newWire(VerbUnspecified)
+		p.record = newRecord(VerbUnspecified)
 	}
 	if p.record != nil {
 		p.record.retries = c.maxRetries()

@@ -30,12 +30,12 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 // as it is or in an *Error.
 func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdict, err error) error {
 	p.record.close()
-	if c.proof != nil && p.attempts > 0 {
-		if c.proof.settle(ctx) {
+	if c.safeWrite != nil && p.attempts > 0 {
+		if c.safeWrite.finalCheck(ctx) {
 			p.succeeded(c, ctx)
-			return errProven
+			return errWriteApplied
 		}
-		p.outcome = c.proof.outcome
+		p.outcome = c.safeWrite.outcome
 	}
 
 	verdict, cause, contextError := *v, err, error(nil)

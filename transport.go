@@ -3,11 +3,8 @@ package k8sretry
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"time"
 
 	"github.com/k8sretry/k8sretry/internal/apirequest"
-	"github.com/k8sretry/k8sretry/internal/attemptctx"
 	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
@@ -102,19 +99,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Context().Value(sendKey{}) != nil {
 		return t.next.RoundTrip(req) // another Transport, above this one, sees to it
 	}
-	k := apirequest.Read(req)
+	x := &exchange{t: t, req: req, request: apirequest.Read(req)}
 	var resp *http.Response
 	var err error
 	if record := recordIn(req.Context()); record != nil {
-		x := &exchange{t: t, req: req, kind: k}
 		resp, err = x.guarded(req.Context(), record)
-	} else if k.Once {
+	} else if x.request.Once {
 		resp, err = t.once(req)
 	} else {
-		resp, err = t.repeat(req, k)
+		resp, err = x.repeat()
 	}
 	clientgo.HideRetryAfter(resp)
-	return resp, clientgo.HideError(err, &k, req.Method)
+	return resp, clientgo.HideError(err, &x.request, req.Method)
 }
 
 // once sends without a loop.
@@ -129,101 +125,6 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 		}
 		return resp, err
 	}, &t.policy.config, new(progress))
-}
-
-// repeat sends in the loop of all calls.
-func (t *transport) repeat(req *http.Request, k apirequest.Request) (*http.Response, error) {
-	x := &exchange{t: t, req: req, kind: k}
-	opts := [...]Option{nil, t.policy, WithVerb(Verb(k.Verb)), nil, nil}
-	if t.policy.name == "" {
-		opts[0] = WithName(k.Name())
-	}
-	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-		opts[3] = WithMaxRetries(0)
-	}
-	if t.policy.limiter != nil {
-		opts[4] = WithLimiter(t.policy.limiter.server(req.URL.Host))
-	}
-	c := resolve(opts[:])
-	c.setDefaults()
-	resp, err := run(req.Context(), x.attempt, &c, &x.record)
-	if x.sends == 0 {
-		closeBody(req) // the context was over
-	}
-	if err != nil {
-		return x.last(err)
-	}
-	return resp, nil
-}
-
-// exchange is one request on its way through a Transport.
-type exchange struct {
-	t       *transport
-	req     *http.Request
-	kind    apirequest.Request
-	record  wire // if the loop is the Transport's own
-	first   send
-	sends   int
-	failure *http.Response      // the answer of the last attempt, if it was one that failed
-	judged  error               // what that answer is as an error
-	bounded *attemptctx.Context // on which that answer is read, nil without an attempt timeout
-}
-
-// attempt is the function that the loop calls.
-func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
-	x.discard()
-	resp, err := x.send(ctx, &x.record)
-	if err != nil {
-		// As net/http will hand it on: by this an error is known to be of the wire.
-		return nil, &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
-	}
-	if resp.StatusCode < http.StatusBadRequest {
-		return resp, nil
-	}
-	x.record.keepContext()
-	x.bounded, _ = ctx.(*attemptctx.Context)
-	x.failure, x.judged = resp, clientgo.ResponseError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.given&(hasCondition|hasClassifier) != 0)
-	return resp, x.judged
-}
-
-// last turns the end of the loop into what the client gets.
-func (x *exchange) last(err error) (*http.Response, error) {
-	e, _ := err.(*Error)
-	if x.failure != nil {
-		// The answer itself, unless the error knows more than it.
-		if e == nil || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
-			resp := x.failure
-			x.failure, x.bounded = nil, nil // see send
-			return resp, nil
-		}
-		x.discard()
-	}
-	if e == nil {
-		return nil, withoutURL(err)
-	}
-	e.Err = withoutURL(e.Err)
-	for i := range e.ended {
-		e.ended[i] = withoutURL(e.ended[i])
-	}
-	return nil, e
-}
-
-// discard gives up the answer that failed. What remains of it may take as long as an
-// attempt.
-func (x *exchange) discard() {
-	if c := x.bounded; c != nil {
-		timer := time.AfterFunc(x.t.policy.duration(numAttemptTimeout), c.Cancel)
-		defer func() { timer.Stop(); c.Cancel() }()
-	}
-	clientgo.Discard(x.failure)
-	x.failure, x.judged, x.bounded = nil, nil, nil
-}
-
-func withoutURL(err error) error {
-	if u, ok := err.(*url.Error); ok {
-		return u.Err
-	}
-	return err
 }
 
 func closeBody(req *http.Request) {

@@ -10,7 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// DynamicResource is what [Dynamic] needs of the dynamic client's ResourceInterface.
+// DynamicResource is the part of the dynamic client's ResourceInterface that [Dynamic]
+// needs.
 type DynamicResource interface {
 	Create(ctx context.Context, obj *unstructured.Unstructured, opts metav1.CreateOptions, subresources ...string) (*unstructured.Unstructured, error)
 	Update(ctx context.Context, obj *unstructured.Unstructured, opts metav1.UpdateOptions, subresources ...string) (*unstructured.Unstructured, error)
@@ -20,22 +21,24 @@ type DynamicResource interface {
 	Apply(ctx context.Context, name string, obj *unstructured.Unstructured, opts metav1.ApplyOptions, subresources ...string) (*unstructured.Unstructured, error)
 }
 
-// DynamicClient gives the dynamic client the shape of a typed one. Make it with
-// [Dynamic].
+// DynamicClient adapts a resource of the dynamic client to the safe writes, with the
+// methods of a typed client. [Dynamic] makes one. It is as safe for concurrent use as the
+// resource.
 type DynamicClient struct {
 	resource     DynamicResource
 	subresources []string
 }
 
-// Dynamic adapts a resource of the dynamic client to the safe writes:
+// Dynamic returns a client for the safe writes that uses a resource of the dynamic client:
 //
 //	widgets := k8sretry.Dynamic(client.Resource(gvr).Namespace("default"))
 //	widget, err := k8sretry.Create(ctx, widgets, widget, metav1.CreateOptions{})
 //
-// With subresources ("status", "scale"), all requests but Watch go there. A nil
-// resource gives a nil client, which the safe writes refuse.
+// With subresources, such as "status" or "scale", all requests except those of Watch and
+// EvictV1 go there. For a nil resource, Dynamic returns nil; the safe writes return an
+// error for a nil client.
 func Dynamic(resource DynamicResource, subresources ...string) *DynamicClient {
-	if missing(resource) {
+	if isNilValue(resource) {
 		return nil
 	}
 	return &DynamicClient{resource, subresources}
@@ -66,7 +69,7 @@ func (c *DynamicClient) Delete(ctx context.Context, name string, opts metav1.Del
 	return c.resource.Delete(ctx, name, opts, c.subresources...)
 }
 
-// EvictV1 evicts a pod, whatever the subresources.
+// EvictV1 evicts a pod. It ignores the subresources of the client.
 func (c *DynamicClient) EvictV1(ctx context.Context, eviction *policyv1.Eviction) error {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(eviction)
 	if err != nil {
@@ -78,7 +81,7 @@ func (c *DynamicClient) EvictV1(ctx context.Context, eviction *policyv1.Eviction
 	return err
 }
 
-// Apply applies an object under the name that it has.
+// Apply applies an object under its own name.
 func (c *DynamicClient) Apply(ctx context.Context, obj *unstructured.Unstructured, opts metav1.ApplyOptions) (*unstructured.Unstructured, error) {
 	if obj == nil {
 		return nil, errNilObject
@@ -86,15 +89,53 @@ func (c *DynamicClient) Apply(ctx context.Context, obj *unstructured.Unstructure
 	return c.resource.Apply(ctx, obj.GetName(), obj, opts, c.subresources...)
 }
 
-// Watch watches the resource itself, whatever the subresources.
+// Watch watches the resource. It ignores the subresources of the client.
 func (c *DynamicClient) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 	return c.resource.Watch(ctx, opts)
 }
 
-// watcher is the client itself where a watch shows the objects that it writes: what
-// scale and other subresources store has a shape of its own.
+// watcher returns the client, unless it writes objects that a watch does not report: scale
+// and other subresources have types of their own.
 func (c *DynamicClient) watcher() (Watcher, bool) {
 	return c, len(c.subresources) == 0 || len(c.subresources) == 1 && c.subresources[0] == "status"
 }
 
 func (c *DynamicClient) keepsAnnotations() bool { return len(c.subresources) == 0 }
+
+// StatusUpdater is the client that [StatusSubresource] needs.
+type StatusUpdater[T Object] interface {
+	Getter[T]
+	UpdateStatus(ctx context.Context, obj T, opts metav1.UpdateOptions) (T, error)
+}
+
+// StatusSubresource returns a client with which [Update] and [Modify] write the status
+// subresource:
+//
+//	pod, err := k8sretry.Modify(ctx, k8sretry.StatusSubresource(clientset.CoreV1().Pods("default")), "web-0", mutate)
+//
+// The server stores the status of pods, nodes, deployments and some other kinds together
+// with the annotations of the request, and Update determines the outcome by its token. Of
+// most kinds, including custom resources, the server stores the status without the
+// annotations. For these, the error after an ambiguous failure and a Conflict matches
+// [ErrOutcomeUnknown], unless the first change since was clearly made by another client.
+//
+// For a nil client, StatusSubresource returns nil; the safe writes return an error for it.
+func StatusSubresource[T Object](client StatusUpdater[T]) Updater[T] {
+	if isNilValue(client) {
+		return nil
+	}
+	return statusClient[T]{client}
+}
+
+type statusClient[T Object] struct{ client StatusUpdater[T] }
+
+func (c statusClient[T]) Get(ctx context.Context, name string, opts metav1.GetOptions) (T, error) {
+	return c.client.Get(ctx, name, opts)
+}
+
+func (c statusClient[T]) Update(ctx context.Context, obj T, opts metav1.UpdateOptions) (T, error) {
+	return c.client.UpdateStatus(ctx, obj, opts)
+}
+
+func (c statusClient[T]) watcher() (Watcher, bool) { return watcherOf(c.client) }
+func (c statusClient[T]) keepsAnnotations() bool   { return false }
