@@ -7,7 +7,7 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// What budget, breaker and gate add to a call that succeeds at once:
+// What Budget, Breaker and Limiter add to a call that succeeds at once:
 //
 //	go test -run '^$' -bench BenchmarkGuards -cpu 1,2 .
 func BenchmarkGuards(b *testing.B) {
@@ -16,7 +16,7 @@ func BenchmarkGuards(b *testing.B) {
 	get := func(context.Context) (*int, error) { return &value, nil }
 	budget := k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{}))
 	breaker := k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))
-	gate := k8sretry.WithLimiter(k8sretry.NewLimiter())
+	limiter := k8sretry.WithLimiter(k8sretry.NewLimiter())
 	name := k8sretry.WithName("get")
 	for _, c := range []struct {
 		name string
@@ -26,9 +26,9 @@ func BenchmarkGuards(b *testing.B) {
 		{"another option", []k8sretry.Option{k8sretry.WithMaxRetries(5)}},
 		{"Budget", []k8sretry.Option{budget}},
 		{"Breaker", []k8sretry.Option{breaker}},
-		{"Limiter", []k8sretry.Option{gate}},
-		{"Limiter with a name", []k8sretry.Option{gate, name}},
-		{"all", []k8sretry.Option{budget, breaker, gate}},
+		{"Limiter", []k8sretry.Option{limiter}},
+		{"Limiter with a name", []k8sretry.Option{limiter, name}},
+		{"all", []k8sretry.Option{budget, breaker, limiter}},
 	} {
 		policy := k8sretry.NewPolicy(append([]k8sretry.Option{k8sretry.ForRead()}, c.opts...)...)
 		inCall := append([]k8sretry.Option{k8sretry.ForRead()}, c.opts...)
