@@ -1,9 +1,9 @@
 package k8sretry
 
 import (
-	"math"
-	"math/rand/v2"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/delay"
 )
 
 // Backoff says how long to wait before a retry. Implementations must be safe
@@ -45,16 +45,6 @@ const (
 	jitters
 )
 
-// The defaults of [Exponential] and of the options named alike.
-const (
-	defaultInitial    = time.Second
-	defaultMax        = 30 * time.Second
-	defaultMultiplier = 2.0
-)
-
-// spread is the share of a delay that JitterProportional adds or, at the cap, takes.
-const spread = 0.2
-
 // Exponential is a capped exponential backoff: Initial, Initial × Multiplier,
 // Initial × Multiplier², ... up to Max, then Max for ever, each spread by Jitter.
 //
@@ -79,87 +69,24 @@ type Exponential struct {
 	Jitter Jitter
 }
 
-// Delay returns the wait before the given retry, counted from 1, and 0 for
-// retry 0 and less. It is the same for every call but for the jitter.
+// Delay returns the delay before the given retry, counted from 1. It is 0 if retry is less than
+// 1, and in [0, Max] otherwise.
 func (e Exponential) Delay(retry int) time.Duration { return e.scaled(retry, 1) }
 
-// scaled is Delay with the schedule multiplied by factor below the cap. The
-// factor comes before cap and jitter, so that both hold for what is waited.
+// scaled is Delay with the schedule multiplied by factor. The factor applies before cap and
+// jitter, so both hold for the result.
 func (e Exponential) scaled(retry int, factor float64) time.Duration {
-	// The commonest case, all fields given, the default jitter, and the cap not yet near,
-	// takes a fraction of the time.
-	if e.Jitter == JitterProportional && e.Initial > 0 && e.Multiplier >= 1 && 1 <= retry && retry <= 16 {
-		d := float64(e.Initial) * factor
-		for range retry - 1 {
-			d *= e.Multiplier
-		}
-		if (1+spread)*d < float64(e.Max) {
-			return time.Duration(d + spread*d*rand.Float64())
-		}
-	}
-	return e.scaledToCap(retry, factor)
+	return e.schedule().Scaled(retry, factor)
 }
 
-func (e Exponential) scaledToCap(retry int, factor float64) time.Duration {
-	e = e.withDefaults()
-	if retry < 1 || e.Initial < 0 || e.Max <= 0 {
-		return 0
-	}
-	limit := float64(e.Max)
-	d := min(min(e.nominal(retry), limit)*factor, limit)
-	switch {
-	case e.Jitter == JitterNone:
-	case e.Jitter == JitterFull:
-		d = between(0, d)
-	case e.Jitter == JitterEqual:
-		d = between(d/2, d)
-	case d < limit:
-		d = between(d, min((1+spread)*d, limit))
-	default:
-		d = between((1-spread)*limit, limit)
-	}
-	return duration(d, e.Max)
+func (e Exponential) schedule() delay.Exponential {
+	return delay.Exponential{Initial: e.Initial, Max: e.Max, Multiplier: e.Multiplier, Jitter: delay.Jitter(e.Jitter)}
 }
 
-// withDefaults replaces what stands for something else.
+// withDefaults returns e with its defaults filled in.
 func (e Exponential) withDefaults() Exponential {
-	if e.Initial == 0 {
-		e.Initial = defaultInitial
-	}
-	if e.Max == 0 {
-		e.Max = defaultMax
-	}
-	if e.Multiplier == 0 {
-		e.Multiplier = defaultMultiplier
-	}
-	if !(e.Multiplier >= 1) { // true for NaN, too
-		e.Multiplier = 1
-	}
-	return e
-}
-
-// nominal is the delay before cap and jitter, possibly +Inf. A short product is
-// cheaper than math.Pow; past the cap its value no longer matters.
-func (e Exponential) nominal(retry int) float64 {
-	d, limit := float64(e.Initial), float64(e.Max)
-	if retry > 16 {
-		return d * math.Pow(e.Multiplier, float64(retry-1))
-	}
-	for ; retry > 1 && d < limit; retry-- {
-		d *= e.Multiplier
-	}
-	return d
-}
-
-func between(low, high float64) float64 { return low + rand.Float64()*(high-low) }
-
-// duration is d nanoseconds, at most limit: a float64 holds no more than 53 bits
-// of a duration, and rounding up must neither pass the limit nor overflow.
-func duration(d float64, limit time.Duration) time.Duration {
-	if d >= float64(limit) {
-		return limit
-	}
-	return time.Duration(d)
+	d := e.schedule().WithDefaults()
+	return Exponential{Initial: d.Initial, Max: d.Max, Multiplier: d.Multiplier, Jitter: Jitter(d.Jitter)}
 }
 
 // The cause decides how much of the schedule a retry waits: who was never
@@ -178,17 +105,3 @@ func classFactor(c Class) float64 {
 // disruptionDelay polls a PodDisruptionBudget: what it waits for, pods becoming
 // ready elsewhere, takes tens of seconds, and nothing is overloaded meanwhile.
 var disruptionDelay = Exponential{Initial: 5 * time.Second, Max: 20 * time.Second, Multiplier: 1.5}
-
-// afterServer raises a delay to what the server asked for. All clients that were
-// turned away in one second are told the same whole number of seconds, so the
-// wait is spread upwards, never downwards. An exact schedule stays exact.
-func afterServer(delay, retryAfter time.Duration, exact bool) time.Duration {
-	if retryAfter <= 0 {
-		return delay
-	}
-	if !exact {
-		room := min(retryAfter/2, math.MaxInt64-retryAfter)
-		retryAfter += duration(between(0, float64(room)), room)
-	}
-	return max(delay, retryAfter)
-}

@@ -127,7 +127,7 @@ func resolve(opts []Option) config {
 			}
 		case limiterOption:
 			c.given |= hasLimiter
-			if c.limiter = o.Limiter; c.limiter != nil && c.limiter.calls.enter == nil {
+			if c.limiter = o.Limiter; c.limiter != nil && c.limiter.inner == nil {
 				c.reject("WithLimiter: the Limiter was not made by NewLimiter")
 			}
 		case tokenOption:
@@ -270,10 +270,9 @@ func orNegative(d time.Duration) time.Duration {
 	return d
 }
 
-// keyOfLimiter is a number for the calls whose latencies the limiter compares, 0 if it is not
-// known what the call does.
-// The name of a call tells that, and so does a wrapped function; a verb alone does not: a
-// LIST of everything takes longer than one of a few.
+// keyOfLimiter identifies calls that usually take equally long, 0 if that is not known.
+// The name of a call identifies them, and so does a wrapped function. A verb alone does not: a
+// LIST of everything takes longer than one of a few objects.
 func (c *config) keyOfLimiter() uint32 {
 	switch {
 	case c.name != "":
@@ -284,7 +283,7 @@ func (c *config) keyOfLimiter() uint32 {
 	return 0
 }
 
-// keyOf is a number for a name, never 0.
+// keyOf returns a number for a name, never 0.
 func keyOf(name string) uint32 {
 	h := uint32(2166136261) // FNV-1a
 	for i := range len(name) {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/k8sretry/k8sretry/internal/delay"
 )
 
 var update = flag.Bool("update", false, "write the generated tables into doc.go and README.md")
@@ -40,7 +42,7 @@ func TestPresetTables(t *testing.T) {
 		for retry := 1; retry <= c.maxRetries(); retry++ {
 			d := e.Delay(retry)
 			total += d
-			most += min(e.Max, time.Duration(float64(d)*(1+spread)))
+			most += min(e.Max, time.Duration(float64(d)*(1+delay.Spread)))
 		}
 		delays := fmt.Sprintf("%v to %v", e.Initial, e.Max)
 		fmt.Fprintf(w, "%s\t%d\t%s\t%v\t%v\n", r.name, c.maxRetries(), delays, total, most)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/delay"
 	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
@@ -229,7 +230,7 @@ func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
 	default:
 		d = schedule.scaled(retry, classFactor(v.Class))
 	}
-	return afterServer(d, v.RetryAfter, schedule.Jitter == JitterNone)
+	return delay.AtLeast(d, v.RetryAfter, schedule.Jitter == JitterNone)
 }
 
 // ownBackoff is the caller's Backoff for a class, nil if there is none.
@@ -239,3 +240,31 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 	}
 	return c.backoff
 }
+
+// delayByCause returns the delay before a retry of a call with a limiter. If the cause is load,
+// the retry must not come before the delay of the schedule. If the failure is random, an early
+// retry is better, as long as most attempts succeed.
+func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration {
+	schedule := c.schedule()
+	schedule.Jitter = JitterNone
+	d := float64(schedule.Delay(retry))
+	limit := max(0, schedule.withDefaults().Max)
+	if v.Class == ClassServer {
+		if p.failing = min(p.failing+1, randomFailures+1); p.failing <= randomFailures {
+			if v.RetryAfter == 0 && c.limiter.calls.Quick() {
+				d /= quickPart
+			}
+			return delay.Clamp(delay.Between(0, d), limit)
+		}
+	}
+	high := min(2*d, float64(limit))
+	if d >= high { // the cap applies before the jitter, which does not end at the cap
+		d = high / 2
+	}
+	return delay.Clamp(delay.Between(d, high), limit)
+}
+
+const (
+	randomFailures = 3  // 5xx of one call; the fourth is not random
+	quickPart      = 10 // of the delay, see limiter.Calls.Quick
+)

@@ -1,52 +1,66 @@
-package k8sretry
+package k8sretry_test
 
 import (
-	"errors"
+	"context"
 	"testing"
+
+	"github.com/k8sretry/k8sretry"
 )
 
-// What a call pays on success for the Budget and the Breaker that it shares with
-// others, and what it pays beside failures:
+// What Budget, Breaker and Limiter add to a call that succeeds at once:
 //
-//	go test -run '^$' -bench 'BenchmarkBudget|BenchmarkBreaker' -cpu 1,2 .
-func BenchmarkBudget(b *testing.B) {
-	budget := NewBudget(BudgetConfig{})
-	each(b, "earn", budget.earn)
-	each(b, "earn and pay", func() { budget.earn(); budget.pay(ClassServer, 0) })
-}
-
-func BenchmarkBreaker(b *testing.B) {
-	breaker := NewBreaker(BreakerConfig{})
-	busy := NewBreaker(BreakerConfig{MinFailures: 1 << 30})
-	err := errors.New("down")
-	each(b, "calm", func() {
-		if !breaker.calm() {
-			b.Error("not calm")
-		}
-		if !breaker.calm() {
-			b.Error("not calm")
-		}
-	})
-	busy.leave(admission{epoch: busy.epoch()}, failing, 0, err)
-	each(b, "busy", func() {
-		busy.enter()
-		busy.leave(admission{epoch: busy.epoch()}, well, 0, nil)
-	})
-}
-
-func each(b *testing.B, name string, f func()) {
-	b.Run(name, func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			f()
-		}
-	})
-	b.Run(name+", in parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		b.RunParallel(func(pb *testing.PB) {
-			for pb.Next() {
-				f()
+//	go test -run '^$' -bench BenchmarkGuards -cpu 1,2 .
+func BenchmarkGuards(b *testing.B) {
+	k8sretry.ForgetTransports()
+	value := 42
+	get := func(context.Context) (*int, error) { return &value, nil }
+	budget := k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{}))
+	breaker := k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))
+	limiter := k8sretry.WithLimiter(k8sretry.NewLimiter())
+	name := k8sretry.WithName("get")
+	for _, c := range []struct {
+		name string
+		opts []k8sretry.Option
+	}{
+		{"without", nil},
+		{"another option", []k8sretry.Option{k8sretry.WithMaxRetries(5)}},
+		{"Budget", []k8sretry.Option{budget}},
+		{"Breaker", []k8sretry.Option{breaker}},
+		{"Limiter", []k8sretry.Option{limiter}},
+		{"Limiter with a name", []k8sretry.Option{limiter, name}},
+		{"all", []k8sretry.Option{budget, breaker, limiter}},
+	} {
+		policy := k8sretry.NewPolicy(append([]k8sretry.Option{k8sretry.ForRead()}, c.opts...)...)
+		inCall := append([]k8sretry.Option{k8sretry.ForRead()}, c.opts...)
+		ctx := context.Background()
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = k8sretry.Do(ctx, get, policy)
 			}
 		})
-	})
+		b.Run(c.name+", in the call", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = k8sretry.Do(ctx, get, inCall...)
+			}
+		})
+		b.Run(c.name+", in parallel", func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					_, _ = k8sretry.Do(ctx, get, policy)
+				}
+			})
+		})
+		b.Run(c.name+", 1000 goroutines", func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(1000)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					_, _ = k8sretry.Do(ctx, get, policy)
+				}
+			})
+		})
+	}
 }

@@ -3,9 +3,9 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
+	"math"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -16,11 +16,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry"
 )
 
-// forms are the ways to give a call its options. All do the same.
+// forms are the ways to pass options to a call. They are equivalent.
 var forms = map[string]func(ctx context.Context, fn func(context.Context) (string, error), opts ...k8sretry.Option) error{
 	"a prepared Policy": func(ctx context.Context, fn func(context.Context) (string, error), opts ...k8sretry.Option) error {
 		_, err := k8sretry.Do(ctx, fn, k8sretry.NewPolicy(opts...))
@@ -57,13 +58,13 @@ var forms = map[string]func(ctx context.Context, fn func(context.Context) (strin
 	},
 }
 
-// Each situation ends in the same way, and leaves the same behind, in all forms.
+// A call has the same result and the same effect on the guards in all forms.
 func TestGuardsInAllForms(t *testing.T) {
 	k8sretry.ForgetTransports()
 	type shared struct {
 		budget  *k8sretry.Budget
 		breaker *k8sretry.Breaker
-		gate    *k8sretry.Limiter
+		limiter *k8sretry.Limiter
 	}
 	for _, c := range []struct {
 		situation string
@@ -95,7 +96,7 @@ func TestGuardsInAllForms(t *testing.T) {
 					attempts, err := 0, error(nil)
 					for range c.calls {
 						fn := fails(c.fails...)
-						err = form(t.Context(), fn.get, k8sretry.WithBudget(s.budget), k8sretry.WithBreaker(s.breaker), k8sretry.WithLimiter(s.gate), k8sretry.WithMaxQueueTime(time.Hour))
+						err = form(t.Context(), fn.get, k8sretry.WithBudget(s.budget), k8sretry.WithBreaker(s.breaker), k8sretry.WithLimiter(s.limiter), k8sretry.WithMaxQueueTime(time.Hour))
 						attempts += fn.attempts()
 					}
 					assert.Equal(t, c.attempts, attempts)
@@ -109,45 +110,25 @@ func TestGuardsInAllForms(t *testing.T) {
 					}
 					assert.Equal(t, c.paid, s.budget.State().Paid)
 					assert.Equal(t, c.breaker, s.breaker.State())
-					assert.Equal(t, c.limited, s.gate.State().Limited)
-					assert.Zero(t, s.gate.State().InFlight)
+					assert.Equal(t, c.limited, s.limiter.State().Limited)
+					assert.Zero(t, s.limiter.State().InFlight)
 				})
 			})
 		}
 	}
 }
 
-// Each success earns retries for all, in all forms, also beside the other guards.
-func TestSuccessesEarnInAllForms(t *testing.T) {
-	k8sretry.ForgetTransports()
-	for beside, others := range map[string][]k8sretry.Option{
-		"a budget":                           nil,
-		"a budget and a breaker":             {k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))},
-		"a budget, and options of all kinds": {exact, k8sretry.WithName("pods"), k8sretry.WithRetryOn(io.EOF)},
-	} {
-		for name, form := range forms {
-			t.Run(beside+", "+name, func(t *testing.T) {
-				b := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1, Ratio: 1, Window: time.Hour})
-				for range 5 {
-					assert.NoError(t, form(t.Context(), fails().get, append([]k8sretry.Option{k8sretry.WithBudget(b)}, others...)...))
-				}
-				assert.Equal(t, 5, b.State().Remaining)
-			})
-		}
-	}
-}
-
-// A panic gives back what the attempt held, in all forms.
+// If fn panics, the attempt is given back, in all forms.
 func TestGuardsWhenFnPanics(t *testing.T) {
 	k8sretry.ForgetTransports()
 	for name, form := range forms {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				breaker, gate := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
-				opts := []k8sretry.Option{k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(time.Hour)}
+				breaker, limiter := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
+				opts := []k8sretry.Option{k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(time.Hour)}
 				boom := func(context.Context) (string, error) { panic("fn") }
 				assert.PanicsWithValue(t, "fn", func() { _ = form(t.Context(), boom, opts...) })
-				assert.Zero(t, gate.State().InFlight)
+				assert.Zero(t, limiter.State().InFlight)
 				for breaker.State() != k8sretry.BreakerOpen {
 					_ = form(t.Context(), fails(noConnection()).get, opts...)
 					time.Sleep(200 * time.Millisecond)
@@ -155,143 +136,77 @@ func TestGuardsWhenFnPanics(t *testing.T) {
 				time.Sleep(time.Minute)
 				assert.PanicsWithValue(t, "fn", func() { _ = form(t.Context(), boom, opts...) })
 				assert.Equal(t, k8sretry.BreakerHalfOpen, breaker.State())
-				assert.NoError(t, form(t.Context(), fails().get, opts...), "the place of the probe is free again")
+				assert.NoError(t, form(t.Context(), fails().get, opts...), "the probe was given back")
 				assert.Equal(t, k8sretry.BreakerClosed, breaker.State())
-				assert.Equal(t, k8sretry.LimiterState{}, gate.State())
+				assert.Equal(t, k8sretry.LimiterState{}, limiter.State())
 			})
 		})
 	}
 }
 
-// The budget is asked before the wait, and the error of the API is kept.
-func TestBudgetThroughDo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1, Ratio: -1})
-		opts := []k8sretry.Option{k8sretry.WithBudget(b), exact}
-		began := time.Now()
-		_, err := k8sretry.Do(t.Context(), fails(times(9, unavailable())...).get, opts...)
-		assert.Equal(t, time.Second, time.Since(began), "one retry is paid for")
-		assert.ErrorIs(t, err, k8sretry.ErrBudgetExhausted)
-		assert.True(t, apierrors.IsServiceUnavailable(err))
-		assert.Equal(t, 2, asError(t, err).Attempts)
-		assert.Equal(t, k8sretry.StopBudgetExhausted, asError(t, err).StopReason)
+// An attempt in which an inner call gave up is given back, and its error counts for the outer call.
+func TestGuardsOfAnOuterCall(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		inner     []k8sretry.Option
+		fail      error
+		limited   bool
+	}{
+		{"503", nil, unavailable(), false},
+		{"refused", nil, noConnection(), true},
+		{"out of budget", []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1}))}, noConnection(), false},
+	} {
+		for name, form := range forms {
+			t.Run(c.situation+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l := k8sretry.NewLimiter()
+					err := form(t.Context(), func(ctx context.Context) (string, error) {
+						return k8sretry.Do(ctx, fails(times(9, c.fail)...).get, c.inner...)
+					}, k8sretry.WithLimiter(l))
+					assert.Error(t, err)
+					assert.Zero(t, l.State().InFlight)
+					assert.Equal(t, c.limited, l.State().Limited)
+					time.Sleep(time.Minute)
+					assert.NoError(t, one(t.Context(), l, 0, nil))
+					assert.Equal(t, k8sretry.LimiterState{}, l.State())
+				})
+			})
+		}
+	}
+}
 
-		began = time.Now()
-		_, err = k8sretry.Do(t.Context(), fails(times(9, unavailable())...).get, opts...)
-		assert.Zero(t, time.Since(began), "at once")
-		assert.ErrorIs(t, err, k8sretry.ErrBudgetExhausted)
-
-		_, err = k8sretry.Do(t.Context(), fails().get, opts...)
-		assert.NoError(t, err, "a first attempt is never refused")
-		time.Sleep(11 * time.Second)
-		_, err = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
-		assert.NoError(t, err, "a window later")
-	})
+// If the Unwrap of an error panics, the attempt is given back.
+func TestGuardsAfterAnErrorThatPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MaxRetryTime: 5 * time.Second})
-		began := time.Now()
-		_, err := k8sretry.Do(t.Context(), fails(times(9, unavailable())...).get, k8sretry.WithBudget(b), exact, k8sretry.WithMaxRetries(9))
-		assert.ErrorIs(t, err, k8sretry.ErrBudgetExhausted)
-		assert.Equal(t, 3*time.Second, time.Since(began), "1 s and 2 s; 4 s more would be too much")
-		assert.Equal(t, 3*time.Second, b.State().RetryTime)
+		limiter := k8sretry.NewLimiter()
+		assert.Panics(t, func() {
+			_ = k8sretry.Run(t.Context(), func(context.Context) error { return &single{panicking{}} }, k8sretry.WithLimiter(limiter), k8sretry.WithMaxElapsed(time.Minute))
+		})
+		assert.Zero(t, limiter.State().InFlight)
 	})
 }
 
-func TestBreakerThroughDo(t *testing.T) {
+// If the Limiter does not admit the probe of a half-open Breaker, the probe is given back.
+func TestGuardsProbeThatTimesOutInTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 5, Window: time.Second})
-		var seen recorder
-		logger, written := logs()
-		opts := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0), k8sretry.WithObserver(&seen), logger, k8sretry.WithName("get")}
-		for range 5 {
-			_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
-			require.Error(t, err)
-			time.Sleep(100 * time.Millisecond)
-		}
-		require.Equal(t, k8sretry.BreakerOpen, b.State())
-
-		fn := fails()
-		_, err := k8sretry.Do(t.Context(), fn.get, opts...)
-		assert.Zero(t, fn.attempts())
-		assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
-		assert.True(t, apierrors.IsServiceUnavailable(err), "the last error of the API")
-		e := asError(t, err)
-		assert.Zero(t, e.Attempts)
-		assert.Positive(t, e.RetryAfter)
-		assert.LessOrEqual(t, e.RetryAfter, 2400*time.Millisecond)
-		assert.ErrorContains(t, err, fmt.Sprintf("get: circuit breaker open after 0 attempts (for %v)", e.RetryAfter.Round(time.Millisecond)))
-
-		time.Sleep(e.RetryAfter)
-		_, err = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
-		assert.True(t, apierrors.IsServiceUnavailable(err), "the probe failed")
-		assert.NotErrorIs(t, err, k8sretry.ErrBreakerOpen)
-		_, err = k8sretry.Do(t.Context(), fails().get, opts...)
-		assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
-		time.Sleep(asError(t, err).RetryAfter)
-		_, err = k8sretry.Do(t.Context(), fails(notFound()).get, opts...)
-		assert.True(t, apierrors.IsNotFound(err))
-		assert.Equal(t, k8sretry.BreakerClosed, b.State(), "a 404 is the answer of a server that works")
-
-		var states []k8sretry.BreakerState
-		for _, e := range seen.events {
-			if e.Kind == k8sretry.EventBreaker {
-				states = append(states, e.Breaker)
-			}
-		}
-		const open, half, closed = k8sretry.BreakerOpen, k8sretry.BreakerHalfOpen, k8sretry.BreakerClosed
-		assert.Equal(t, []k8sretry.BreakerState{open, half, open, half, closed}, states)
-		assert.Equal(t, 2, written.FilterMessage("k8s_api_breaker_open").Len())
-		assert.Equal(t, 2, written.FilterMessage("k8s_api_breaker_half_open").Len())
-		assert.Equal(t, 1, written.FilterMessage("k8s_api_breaker_closed").Len())
-	})
-}
-
-// The error is that of another call, of which nobody knows what became; the call itself was
-// never sent.
-func TestBreakerRefusesWithoutADoubt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second})
-		var seen recorder
-		opts := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0), k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithObserver(&seen)}
-		for b.State() != k8sretry.BreakerOpen {
-			_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
-			require.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-			time.Sleep(200 * time.Millisecond)
-		}
-		_, err := k8sretry.Do(t.Context(), fails().get, opts...)
-		assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
-		assert.True(t, apierrors.IsServiceUnavailable(err), "the error of the API")
-		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-		assert.Equal(t, k8sretry.OutcomeNotExecuted, asError(t, err).Outcome)
-		e := seen.last(t)
-		assert.Equal(t, k8sretry.StopBreakerOpen, e.StopReason)
-		assert.Zero(t, e.Attempt)
-		assert.Equal(t, k8sretry.ClassServer, e.Class)
-		assert.Equal(t, k8sretry.OutcomeNotExecuted, e.Outcome)
-	})
-}
-
-// The probe of a half-open Breaker that the Limiter holds back is given back.
-func TestBreakerWhoseProbeIsHeldBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
+		b, l := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
 		for b.State() != k8sretry.BreakerOpen {
 			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
 			time.Sleep(200 * time.Millisecond)
 		}
-		_ = one(t.Context(), g, 0, tooMany(299)) // a rest for all
+		_ = one(t.Context(), l, 0, tooMany(299)) // a pause
 		time.Sleep(10 * time.Second)
-		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(g), k8sretry.WithMaxQueueTime(0))
+		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), k8sretry.WithMaxQueueTime(0))
 		assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		assert.Equal(t, k8sretry.BreakerHalfOpen, b.State())
 		_, err = k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b))
-		assert.NoError(t, err, "the place of the probe is free")
+		assert.NoError(t, err, "the probe was given back")
 		assert.Equal(t, k8sretry.BreakerClosed, b.State())
 	})
 }
 
-// What a working server answers opens no breaker, and limits nothing.
-func TestGuardsAndLastingAnswers(t *testing.T) {
+// Permanent errors do not open a Breaker and are no signs of overload.
+func TestGuardsAfterPermanentErrors(t *testing.T) {
 	for situation, err := range map[string]error{
 		"404":            notFound(),
 		"409":            apierrors.NewConflict(podResource, "web-0", errors.New("changed")),
@@ -303,42 +218,41 @@ func TestGuardsAndLastingAnswers(t *testing.T) {
 	} {
 		t.Run(situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
+				b, l := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
 				for range 100 {
-					_, got := k8sretry.Do(t.Context(), fails(err).get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(g), k8sretry.WithMaxRetries(0))
+					_, got := k8sretry.Do(t.Context(), fails(err).get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), k8sretry.WithMaxRetries(0))
 					require.ErrorIs(t, got, err)
 					time.Sleep(100 * time.Millisecond)
 				}
 				assert.Equal(t, k8sretry.BreakerClosed, b.State())
-				assert.Equal(t, k8sretry.LimiterState{}, g.State())
+				assert.Equal(t, k8sretry.LimiterState{}, l.State())
 			})
 		})
 	}
 }
 
-// How an attempt fails whose caller has left tells nothing about the server, unless it is an
-// answer.
-func TestGuardsAndCallersWhoLeave(t *testing.T) {
+// If the caller has canceled, a failure counts only if it is an answer of the API.
+func TestGuardsOfCanceledCalls(t *testing.T) {
 	for _, c := range []struct {
 		situation string
 		fail      error
-		leaves    bool
+		cancels   bool
 		counts    bool
 	}{
-		{"no connection, the caller is still there", noConnection(), false, true},
-		{"no connection, the caller has left", noConnection(), true, false},
-		{"a lost connection, the caller has left", network("read", syscall.ECONNRESET), true, false},
-		{"503, the caller has left", unavailable(), true, true},
+		{"no connection, not canceled", noConnection(), false, true},
+		{"no connection, canceled", noConnection(), true, false},
+		{"a lost connection, canceled", network("read", syscall.ECONNRESET), true, false},
+		{"503, canceled", unavailable(), true, true},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, g := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
-				guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithLimiter(g)}
+				b, l := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
+				guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithLimiter(l)}
 				for range 10 {
-					for _, guard := range guards { // each alone: neither keeps calls from the other
+					for _, guard := range guards { // in calls of its own, so that neither refuses attempts for the other
 						ctx, cancel := context.WithCancel(t.Context())
 						err := k8sretry.Run(ctx, func(context.Context) error {
-							if c.leaves {
+							if c.cancels {
 								cancel()
 							}
 							return c.fail
@@ -349,14 +263,120 @@ func TestGuardsAndCallersWhoLeave(t *testing.T) {
 					time.Sleep(100 * time.Millisecond)
 				}
 				assert.Equal(t, c.counts, b.State() == k8sretry.BreakerOpen, b.State())
-				assert.Equal(t, c.counts, g.State().Limited)
+				assert.Equal(t, c.counts, l.State().Limited)
 			})
 		})
 	}
 }
 
-// A fault that hits 30 % of all attempts at random is what retries are for.
-func TestGuardsLeaveARandomFaultToTheRetries(t *testing.T) {
+// ErrQueueTimeout is in the error once if the call ends in the queue, and never otherwise.
+func TestErrQueueTimeoutIsReportedOnce(t *testing.T) {
+	queueTimeouts := func(err error) (n int) {
+		var e *k8sretry.Error
+		if errors.As(err, &e) {
+			for _, one := range e.Unwrap() {
+				if one == k8sretry.ErrQueueTimeout {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	down := func(context.Context) error { return noConnection() }
+	t.Run("the breaker refuses while the caller cancels", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
+			for breaker.State() != k8sretry.BreakerOpen {
+				_ = k8sretry.Run(t.Context(), down, k8sretry.WithBreaker(breaker))
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancels := k8sretry.WithObserver(observerFunc(func(context.Context, k8sretry.Event) { cancel() }))
+			err := k8sretry.Run(ctx, down, k8sretry.WithBreaker(breaker), cancels)
+			assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.Zero(t, queueTimeouts(err))
+		})
+	})
+	t.Run("the caller cancels in the queue", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			limiter := k8sretry.NewLimiter()
+			for range 3 {
+				_ = k8sretry.Run(t.Context(), down, k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0))
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(100*time.Millisecond, cancel)
+			err := k8sretry.Run(ctx, down, k8sretry.WithLimiter(limiter))
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.Equal(t, 1, queueTimeouts(err))
+		})
+	})
+}
+
+// The events of a new state have the error that caused it, if there is one.
+func TestStateChangesHaveTheirCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger, lines := jsonLogs()
+		b, l := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1}), k8sretry.NewLimiter()
+		guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), logger, k8sretry.WithName("f"), k8sretry.WithMaxRetries(0)}
+		for range 10 {
+			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, guards...)
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Minute)
+		for range 3 {
+			_, err := k8sretry.Do(t.Context(), fails().get, guards...)
+			require.NoError(t, err)
+		}
+		logged := map[any]bool{}
+		for _, line := range lines(t) {
+			switch event := line["event"]; event {
+			case "k8s_api_breaker_open", "k8s_api_limiter_limiting":
+				logged[event] = true
+				assert.Equal(t, "the server said so", line["error"], event)
+				assert.Equal(t, 503.0, line["status_code"], event)
+				assert.Equal(t, "server", line["class"], event)
+			case "k8s_api_breaker_half_open", "k8s_api_breaker_closed", "k8s_api_limiter_open":
+				logged[event] = true
+				assert.NotContains(t, line, "error", event)
+			}
+		}
+		assert.Len(t, logged, 5)
+	})
+}
+
+// So have those of a Transport with its own guards below a Do.
+func TestStateChangesOfATransportHaveTheirCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen recorder
+		client := over(t, func(req *http.Request) (*http.Response, error) {
+			return answer(req, 504, "application/json", statusJSON(504, metav1.StatusReasonTimeout, "too late")), nil
+		}, wrapper(t, k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen)))
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithMaxRetries(0))
+		require.Error(t, err)
+		e := seen.events[0]
+		assert.Equal(t, "k8s_api_limiter_limiting", e.Name())
+		assert.Equal(t, k8sretry.ClassTimeout, e.Class)
+		assert.Equal(t, 504, e.StatusCode)
+		time.Sleep(time.Minute)
+	})
+}
+
+// The outcome of a call that only reads is never ambiguous.
+func TestStateChangesOfReadsAreNotAmbiguous(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen recorder
+		_, err := k8sretry.Do(t.Context(), fails(gatewayTimeout()).get, k8sretry.ForRead(), k8sretry.WithMaxRetries(0),
+			k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen))
+		require.Error(t, err)
+		require.Len(t, seen.events, 2)
+		assert.Equal(t, k8sretry.EventLimiter, seen.events[0].Kind)
+		assert.Equal(t, k8sretry.OutcomeNotExecuted, seen.events[0].Outcome)
+		time.Sleep(time.Minute)
+	})
+}
+
+// If 30 % of all attempts fail at random, the guards do not refuse the retries that are necessary.
+func TestGuardsDuringARandomFault(t *testing.T) {
 	for situation, guard := range map[string]k8sretry.Option{
 		"Breaker": k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})),
 		"Limiter": k8sretry.WithLimiter(k8sretry.NewLimiter()),
@@ -381,20 +401,59 @@ func TestGuardsLeaveARandomFaultToTheRetries(t *testing.T) {
 					time.Sleep(20 * time.Millisecond)
 				}
 				time.Sleep(10 * time.Minute)
-				assert.LessOrEqual(t, failed.Load(), int32(calls/1000+7), "99.9 %, and 0.3^6 of chance")
+				assert.LessOrEqual(t, failed.Load(), int32(calls/1000+7), "99.9 % succeed; six random failures in a row are unavoidable")
 			})
 		})
 	}
 }
 
-// Of any server and any calls: nobody comes before its Retry-After, nobody more often
-// than it may, every call ends, and nothing stays behind.
+// Nor do a Budget and a Breaker together, however many calls are made: of attempts of which 30 % fail,
+// six in a row fail for 0.07 % of the calls.
+func TestGuardsDuringARandomFaultAtAnyRate(t *testing.T) {
+	const calls = 20_000
+	var all, failed, overBudget, breakerOpen atomic.Int64
+	for _, perSecond := range []float64{0.01, 0.1, 0.3, 1, 2, 5, 10, 20, 50, 100, 300, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, math.Float64bits(perSecond)))
+			policy := k8sretry.NewPolicy(k8sretry.WithMaxRetries(5), k8sretry.WithInitialDelay(2*time.Second), k8sretry.WithLogger(nil),
+				k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{})), k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})))
+			overBudget.Store(0)
+			for range calls {
+				failures := 0
+				for random.Float64() < 0.3 {
+					failures++
+				}
+				go func() {
+					_, err := k8sretry.Do(t.Context(), fails(times(failures, unavailable())...).get, policy)
+					switch {
+					case err == nil:
+						return
+					case errors.Is(err, k8sretry.ErrBudgetExhausted):
+						overBudget.Add(1)
+					case errors.Is(err, k8sretry.ErrBreakerOpen):
+						breakerOpen.Add(1)
+					}
+					failed.Add(1)
+				}()
+				time.Sleep(time.Duration(random.ExpFloat64() / perSecond * float64(time.Second)))
+			}
+			time.Sleep(10 * time.Minute)
+			all.Add(calls)
+			assert.Zero(t, breakerOpen.Load(), "refused by the breaker, of 20,000 at %v per second", perSecond)
+			assert.LessOrEqual(t, overBudget.Load(), int64(2), "refused by the budget, of 20,000 at %v per second", perSecond)
+		})
+	}
+	assert.GreaterOrEqual(t, 1-float64(failed.Load())/float64(all.Load()), 0.999, "of all calls")
+}
+
+// For any server and any calls: no attempt starts before its Retry-After, no call makes more
+// attempts than it may, every call ends, and nothing leaks.
 func TestGuardsProperties(t *testing.T) {
 	for seed := range uint64(60) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 3))
-			g := k8sretry.NewLimiter()
-			guards := []k8sretry.Option{k8sretry.WithLimiter(g)}
+			l := k8sretry.NewLimiter()
+			guards := []k8sretry.Option{k8sretry.WithLimiter(l)}
 			if seed%2 == 0 {
 				guards = append(guards, k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})))
 			}
@@ -403,28 +462,28 @@ func TestGuardsProperties(t *testing.T) {
 			}
 			answers := []error{nil, nil, nil, noConnection(), unavailable(), tooMany(1), tooMany(30), notFound(), gatewayTimeout(), context.Canceled}
 			phase := 0
-			var open atomic.Int32
+			var running atomic.Int32
 			for i := range 200 {
 				if i%40 == 0 {
 					phase = random.IntN(len(answers))
 				}
 				retries := random.IntN(6)
 				r := rand.New(rand.NewPCG(seed, uint64(i)))
-				weather, patience, leaves := phase, time.Duration(r.IntN(200))*time.Second, time.Duration(r.IntN(400))*time.Second
-				open.Add(1)
+				usual, queueTime, timeout := phase, time.Duration(r.IntN(200))*time.Second, time.Duration(r.IntN(400))*time.Second
+				running.Add(1)
 				go func() {
-					defer open.Add(-1)
+					defer running.Add(-1)
 					defer func() { _ = recover() }()
-					ctx, cancel := context.WithTimeout(t.Context(), leaves)
+					ctx, cancel := context.WithTimeout(t.Context(), timeout)
 					defer cancel()
 					attempts, began := 0, time.Now()
 					var notBefore time.Time
 					_, _ = k8sretry.Do(ctx, func(context.Context) (int, error) {
 						attempts++
-						assert.False(t, time.Now().Before(notBefore), "before its Retry-After")
+						assert.False(t, time.Now().Before(notBefore), "not before its Retry-After")
 						assert.LessOrEqual(t, attempts, 1+retries)
 						time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
-						err := answers[weather]
+						err := answers[usual]
 						if r.IntN(3) == 0 {
 							err = answers[r.IntN(len(answers))]
 						}
@@ -435,18 +494,18 @@ func TestGuardsProperties(t *testing.T) {
 							panic("fn")
 						}
 						return 0, err
-					}, append(slices.Clone(guards), k8sretry.WithMaxRetries(retries), k8sretry.WithMaxQueueTime(patience))...)
-					assert.LessOrEqual(t, time.Since(began), leaves+3*time.Second, "it ends with its context")
+					}, append(slices.Clone(guards), k8sretry.WithMaxRetries(retries), k8sretry.WithMaxQueueTime(queueTime))...)
+					assert.LessOrEqual(t, time.Since(began), timeout+3*time.Second, "it ends with its context")
 				}()
 				time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
 			}
 			time.Sleep(time.Hour)
-			assert.Zero(t, open.Load())
-			s := g.State()
+			assert.Zero(t, running.Load())
+			s := l.State()
 			assert.Zero(t, s.InFlight)
-			assert.Zero(t, s.Waiting)
-			assert.NoError(t, one(t.Context(), g, 0, nil))
-			assert.Equal(t, k8sretry.LimiterState{}, g.State(), "seed %d", seed)
+			assert.Zero(t, s.Queued)
+			assert.NoError(t, one(t.Context(), l, 0, nil))
+			assert.Equal(t, k8sretry.LimiterState{}, l.State(), "seed %d", seed)
 		})
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/delay"
 )
 
 // setting is an option that is a number. A call whose options are all settings goes
@@ -54,9 +56,9 @@ var numbers = [...]struct {
 	numVerb:           {"WithVerb", int64(VerbUnspecified), anyVerb},
 	numReadOnly:       {"ReadOnly", 0, anyCount},
 	numMaxRetries:     {"WithMaxRetries", 3, anyCount},
-	numInitialDelay:   {"WithInitialDelay", int64(defaultInitial), anyDuration},
-	numMaxDelay:       {"WithMaxDelay", int64(defaultMax), anyDuration},
-	numMultiplier:     {"WithMultiplier", bits(defaultMultiplier), anyMultiplier},
+	numInitialDelay:   {"WithInitialDelay", int64(delay.DefaultInitial), anyDuration},
+	numMaxDelay:       {"WithMaxDelay", int64(delay.DefaultMax), anyDuration},
+	numMultiplier:     {"WithMultiplier", bits(delay.DefaultMultiplier), anyMultiplier},
 	numJitter:         {"WithJitter", int64(JitterProportional), anyJitter},
 	numMaxElapsed:     {"WithMaxElapsed", 0, anyDuration},
 	numAttemptTimeout: {"WithAttemptTimeout", 0, anyDuration},

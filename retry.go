@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/window"
 )
 
 // Do calls fn until it succeeds, returns a non-retryable error, or the policy gives up,
@@ -232,4 +234,6 @@ func (p *progress) startTimer() {
 }
 
 // now is the time by the clock that progress is measured with. It is never 0.
-func now() time.Duration { return sinceBase(origin) }
+func now() time.Duration { return clock.Now() }
+
+var clock = window.NewClock()

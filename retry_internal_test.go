@@ -104,7 +104,7 @@ func TestAttemptsDoNotOverflow(t *testing.T) {
 	c.setDefaults()
 	for i := range 300 {
 		d := c.delayByCause(&p, 20, &Verdict{Class: ClassServer})
-		if i >= byChance {
+		if i >= randomFailures {
 			require.GreaterOrEqual(t, d, time.Hour/2, "5xx number %d is no chance", i+1)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/attemptctx"
 	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/health"
 	"github.com/k8sretry/k8sretry/internal/record"
 )
 
@@ -152,7 +153,7 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 	} else if resp.StatusCode >= http.StatusBadRequest {
 		failure = clientgo.ResponseError(resp, &x.request, x.req.Method, false)
 	}
-	h := well
+	h := health.Healthy
 	if failure != nil {
 		p.verdict = Classify(failure)
 		h = p.health(ctx, &p.verdict)

@@ -7,13 +7,14 @@ import (
 
 	"github.com/k8sretry/k8sretry/internal/errchain"
 	"github.com/k8sretry/k8sretry/internal/funcname"
+	"github.com/k8sretry/k8sretry/internal/health"
 )
 
 // succeeded ends a call that went well.
 func (p *progress) succeeded(c *config, ctx context.Context) {
 	p.record.close()
 	if p.turn.taken() {
-		p.report(c, ctx, well, 0, nil)
+		p.report(c, ctx, health.Healthy, 0, nil)
 	}
 	if b := p.budget(c); b != nil {
 		p.spend(b)
@@ -46,13 +47,13 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 	verdict.Outcome = max(p.outcome, v.Outcome)
 	if c.hears(ctx, EventFailure, why) {
 		e := Event{Kind: EventFailure, StopReason: why, Err: cause}
-		if e.Err == nil && p.turn.heldBack {
+		if e.Err == nil && p.turn.leftQueue {
 			e.Err = ErrQueueTimeout
 		}
 		p.emit(c, ctx, e, &verdict)
 	}
 
-	refused := p.turn.heldBack || why == StopBreakerOpen
+	refused := p.turn.leftQueue || why == StopBreakerOpen
 	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.reportedOutcome() {
 		return err
 	}
@@ -72,7 +73,7 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 			e.ended = append(e.ended, contextError)
 		}
 	}
-	if p.turn.heldBack && why != StopQueueTimeout {
+	if p.turn.leftQueue && why != StopQueueTimeout {
 		e.ended = append(e.ended, ErrQueueTimeout) // both are true
 	}
 	return e

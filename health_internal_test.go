@@ -1,0 +1,37 @@
+package k8sretry
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/k8sretry/k8sretry/internal/health"
+)
+
+func TestVerdictHealth(t *testing.T) {
+	for _, c := range []struct {
+		v    Verdict
+		want health.Health
+	}{
+		{Verdict{Class: ClassServer, StatusCode: 503}, health.Failing},
+		{Verdict{Class: ClassServer, StatusCode: 500, flags: besideServer}, health.Unknown},
+		{Verdict{Class: ClassTimeout, StatusCode: 504, flags: besideServer}, health.Unknown},
+		{Verdict{Class: ClassServer, StatusCode: 503, flags: besideServer | answered}, health.Unknown},
+		{Verdict{Class: ClassTimeout}, health.Unreachable},
+		{Verdict{Class: ClassTimeout, StatusCode: 504}, health.Unreachable},
+		{Verdict{Class: ClassRefused}, health.Unreachable},
+		{Verdict{Class: ClassConnection}, health.Unreachable},
+		{Verdict{Class: ClassThrottled, StatusCode: 429}, health.Throttled},
+		{Verdict{Class: ClassBadResponse}, health.Healthy},
+		{Verdict{Class: ClassConflict, StatusCode: 409}, health.Healthy},
+		{Verdict{Class: ClassBlocked, StatusCode: 403}, health.Healthy},
+		{Verdict{Class: ClassDisruptionBudget, StatusCode: 429}, health.Healthy},
+		{Verdict{Class: ClassPermanent, StatusCode: 404}, health.Healthy},
+		{Verdict{Class: ClassPermanent}, health.Unknown},
+		{Verdict{Class: ClassConflict}, health.Unknown},
+		{Verdict{Class: ClassCanceled}, health.Unknown},
+		{Verdict{}, health.Unknown},
+	} {
+		assert.Equal(t, c.want, c.v.health(), "%+v", c.v)
+	}
+}
