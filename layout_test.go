@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"internal/turns":      {"k8s.io/apimachinery/pkg/types"},
 	"internal/errchain":   {"k8s.io/apimachinery/pkg/api/errors"},
 	"internal/apirequest": {apimachinery, policy},
-	"internal/clientgo":   {"internal/apirequest", "internal/errchain"},
+	"internal/clientgo":   {"internal/apirequest", "internal/errchain", apimachinery},
 	"internal/record":     {"internal/apirequest"},
 	"internal/funcname":   {},
 
