@@ -16,8 +16,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 
@@ -130,67 +128,6 @@ func TestErrIsStable(t *testing.T) {
 		time.Sleep(time.Minute)
 		assert.Equal(t, before, first.Err())
 	})
-}
-
-func TestNestedJoinsLoop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := 0
-		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
-			n++
-			errs := k8sretry.Run(ctx, func(context.Context) error { return unavailable() }, k8sretry.WithMaxRetries(0))
-			for range 7 {
-				errs = errors.Join(errs, unavailable())
-			}
-			return errs
-		})
-		assert.Equal(t, 1, n, "inner gave up")
-	})
-}
-
-type wideLoop struct{ n int }
-
-func (*wideLoop) Error() string { return "wide" }
-func (w *wideLoop) Unwrap() []error {
-	all := make([]error, w.n)
-	for i := range all {
-		all[i] = w
-	}
-	return all
-}
-
-func TestWideCycle(t *testing.T) {
-	logger, _ := logs()
-	done := make(chan struct{})
-	go func() {
-		_ = k8sretry.Run(context.Background(), func(context.Context) error { return &wideLoop{12} }, logger)
-		close(done)
-	}()
-	start := time.Now()
-	<-done
-	assert.Less(t, time.Since(start), time.Second)
-}
-
-func TestTypedNilErrors(t *testing.T) {
-	for name, err := range nils() {
-		t.Run("observer "+name, func(t *testing.T) {
-			assert.NotPanics(t, func() {
-				_ = k8sretry.Run(t.Context(), func(context.Context) error { return err }, k8sretry.WithObserver(new(recorder)))
-			})
-		})
-		t.Run("logger "+name, func(t *testing.T) {
-			assert.NotPanics(t, func() {
-				core, _ := observer.New(zap.DebugLevel)
-				_ = k8sretry.Run(t.Context(), func(context.Context) error { return err }, k8sretry.WithLogger(zap.New(core)))
-			})
-		})
-		t.Run("cancelled "+name, func(t *testing.T) {
-			assert.NotPanics(t, func() {
-				ctx, cancel := context.WithCancel(t.Context())
-				err := k8sretry.Run(ctx, func(context.Context) error { cancel(); return err })
-				_ = err.Error()
-			})
-		})
-	}
 }
 
 func TestPointerExponential(t *testing.T) {
@@ -330,20 +267,6 @@ func TestUncomparable2(t *testing.T) {
 			})
 		})
 	})
-}
-
-func TestLoopWithLogger(t *testing.T) {
-	logger, _ := logs()
-	done := make(chan struct{})
-	go func() {
-		_ = k8sretry.Run(context.Background(), func(context.Context) error { return &loop{} }, logger)
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(2 * time.Second):
-		t.Error("hangs")
-	}
 }
 
 func TestTraceRace(t *testing.T) {

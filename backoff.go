@@ -15,6 +15,14 @@ type Backoff interface {
 	Delay(retry int) time.Duration
 }
 
+// BackoffFunc is a func as a [Backoff]:
+//
+//	k8sretry.WithBackoff(k8sretry.BackoffFunc(func(retry int) time.Duration { return time.Second }))
+type BackoffFunc func(retry int) time.Duration
+
+// Delay calls f.
+func (f BackoffFunc) Delay(retry int) time.Duration { return f(retry) }
+
 // Jitter says how delays are spread, so that clients that failed together do not
 // come back together. Whatever the jitter, a delay is never above
 // [Exponential.Max], and the spread goes on once the schedule has reached it.

@@ -18,28 +18,28 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// A classifier that says no more than a class leaves the rest as it was.
-func TestClassifierLeavesOutWhatItDoesNotSay(t *testing.T) {
-	says := func(v k8sretry.Verdict) k8sretry.Option {
+// What a classifier leaves zero is filled in from Classify.
+func TestClassifierMaySetNothingButAClass(t *testing.T) {
+	returns := func(v k8sretry.Verdict) k8sretry.Option {
 		return k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return v, true })
 	}
 	for _, c := range []struct {
 		situation string
-		opinion   k8sretry.Verdict
+		verdict   k8sretry.Verdict
 		fail      error
 		code      any
 		waits     time.Duration // 0 if it is not repeated
 	}{
-		{"a class alone: the server's wait stays", k8sretry.Verdict{Class: k8sretry.ClassThrottled}, tooMany(7), 429.0, 7 * time.Second},
-		{"a wait of its own", k8sretry.Verdict{Class: k8sretry.ClassThrottled, RetryAfter: 3 * time.Second}, tooMany(7), 429.0, 3 * time.Second},
+		{"a class alone, with the Retry-After of the server", k8sretry.Verdict{Class: k8sretry.ClassThrottled}, tooMany(7), 429.0, 7 * time.Second},
+		{"a Retry-After of its own", k8sretry.Verdict{Class: k8sretry.ClassThrottled, RetryAfter: 3 * time.Second}, tooMany(7), 429.0, 3 * time.Second},
 		{"a code of its own", k8sretry.Verdict{Class: k8sretry.ClassServer, StatusCode: 418}, unavailable(), 418.0, time.Second},
-		{"a 503 that is forbidden", k8sretry.Verdict{Class: k8sretry.ClassPermanent}, unavailable(), 503.0, 0},
+		{"a 503 as permanent", k8sretry.Verdict{Class: k8sretry.ClassPermanent}, unavailable(), 503.0, 0},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				logger, lines := jsonLogs()
 				began := time.Now()
-				_, err := k8sretry.Do(t.Context(), fails(c.fail).get, logger, exact, says(c.opinion))
+				_, err := k8sretry.Do(t.Context(), fails(c.fail).get, logger, exact, returns(c.verdict))
 				assert.Equal(t, c.waits == 0, err != nil)
 				assert.Equal(t, c.waits, time.Since(began))
 				assert.Equal(t, c.code, lines(t)[0]["status_code"])
@@ -48,12 +48,12 @@ func TestClassifierLeavesOutWhatItDoesNotSay(t *testing.T) {
 	}
 }
 
-// What no error shows is known of the attempt, whoever judges: the pattern that begins with
-// the Verdict of Classify takes nothing back.
-func TestClassifierThatBeginsWithClassify(t *testing.T) {
+// A classifier that starts from the Verdict of Classify keeps what is known beyond the
+// error: that an attempt timed out, or that it had no connection.
+func TestClassifierThatStartsFromClassify(t *testing.T) {
 	own := k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) {
 		v := k8sretry.Classify(err)
-		v.Detail = "mine"
+		v.Detail = "own"
 		return v, true
 	})
 	t.Run("a create that got no connection", func(t *testing.T) {
@@ -77,11 +77,11 @@ func TestClassifierThatBeginsWithClassify(t *testing.T) {
 		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 	})
 	for situation, fail := range map[string]func(context.Context) error{
-		"says canceled": func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("get: %w", context.Canceled) },
-		"is of client-go's limiter": func(context.Context) error {
+		"returns context.Canceled": func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("get: %w", context.Canceled) },
+		"returns an error of the client's rate limiter": func(context.Context) error {
 			return fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline"))
 		},
-		"says that the time has come": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"returns context.DeadlineExceeded": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	} {
 		for name, opts := range map[string][]k8sretry.Option{
 			"a classifier":    {k8sretry.ForRead(), own},
@@ -102,9 +102,9 @@ func TestClassifierThatBeginsWithClassify(t *testing.T) {
 	}
 }
 
-// The last line tells what the call returns: an attempt that the deadline cuts has nothing
-// to say beside the answer before it.
-func TestLastLineTellsTheErrorThatIsReturned(t *testing.T) {
+// An attempt that ends with the deadline of the call does not replace the API error before
+// it, neither in the returned error nor in the log.
+func TestLastLineHasTheErrorThatIsReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
@@ -128,22 +128,22 @@ func TestLastLineTellsTheErrorThatIsReturned(t *testing.T) {
 	})
 }
 
-// What a classifier says beside Classify is its opinion, and stays.
-func TestClassifierHasTheLastWord(t *testing.T) {
-	mine := errors.New("mine")
+// What a classifier sets to another value than Classify remains.
+func TestClassifierOverridesClassify(t *testing.T) {
+	own := errors.New("own")
 	for _, c := range []struct {
 		situation string
-		opinion   k8sretry.Verdict
+		verdict   k8sretry.Verdict
 		fail      error
-		late      bool // the attempt ends by its timeout
+		late      bool // the attempt ends with its timeout
 		verb      k8sretry.Verb
 		attempts  int
 	}{
-		{"canceled, it says", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, mine, false, k8sretry.VerbGet, 1},
-		{"canceled, it says of an attempt that came too late", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, mine, true, k8sretry.VerbGet, 1},
-		{"lasting, it says of an attempt that came too late", k8sretry.Verdict{Class: k8sretry.ClassPermanent}, mine, true, k8sretry.VerbGet, 1},
-		{"no wait, it says", k8sretry.Verdict{Class: k8sretry.ClassThrottled, RetryAfter: -1}, tooMany(3600), false, k8sretry.VerbGet, 4},
-		{"before any object, it says", k8sretry.Verdict{Class: k8sretry.ClassServer, Detail: "our proxy"}, status(500, ""), false, k8sretry.VerbDeleteCollection, 4},
+		{"canceled", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, own, false, k8sretry.VerbGet, 1},
+		{"canceled, for an attempt that timed out", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, own, true, k8sretry.VerbGet, 1},
+		{"permanent, for an attempt that timed out", k8sretry.Verdict{Class: k8sretry.ClassPermanent}, own, true, k8sretry.VerbGet, 1},
+		{"no Retry-After", k8sretry.Verdict{Class: k8sretry.ClassThrottled, RetryAfter: -1}, tooMany(3600), false, k8sretry.VerbGet, 4},
+		{"not executed, for a deletecollection", k8sretry.Verdict{Class: k8sretry.ClassServer, Detail: "our proxy"}, status(500, ""), false, k8sretry.VerbDeleteCollection, 4},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -155,7 +155,7 @@ func TestClassifierHasTheLastWord(t *testing.T) {
 					}
 					return c.fail
 				}, k8sretry.WithVerb(c.verb), k8sretry.WithAttemptTimeout(time.Minute),
-					k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return c.opinion, true }))
+					k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return c.verdict, true }))
 				assert.ErrorIs(t, err, c.fail)
 				assert.Equal(t, c.attempts, attempts)
 			})
@@ -163,9 +163,9 @@ func TestClassifierHasTheLastWord(t *testing.T) {
 	}
 }
 
-// A doubt that only the wire knows of is not taken back by a classifier that repeats
-// Classify: a create whose first request got lost is not made again.
-func TestClassifierKeepsTheDoubtOfTheWire(t *testing.T) {
+// A create is not repeated after a request whose response was lost, although the last
+// request of the attempt was refused and the classifier says no more than Classify.
+func TestClassifierKeepsAnUnknownOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sends := 0
 		client := over(t, func(*http.Request) (*http.Response, error) {

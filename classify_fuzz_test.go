@@ -20,20 +20,21 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// sound fails if a verdict is none, or the three functions contradict each other.
-func sound(t *testing.T, err error) k8sretry.Verdict {
+// consistent fails if a Verdict is invalid, or if the three functions contradict each
+// other.
+func consistent(t *testing.T, err error) k8sretry.Verdict {
 	t.Helper()
 	v := k8sretry.Classify(err)
 	if v.Class == k8sretry.ClassNone || v.Class > k8sretry.ClassCanceled || v.Outcome > k8sretry.OutcomeExecuted ||
 		v.RetryAfter < 0 || v.RetryAfter%time.Second != 0 || v.Detail == "" {
-		t.Errorf("no verdict: %+v of %v", v, err)
+		t.Errorf("invalid verdict: %+v of %v", v, err)
 	}
 	if v.Class.String() == "invalid" || v.Outcome.String() == "invalid" {
 		t.Errorf("verdict without a name: %+v", v)
 	}
 	if k8sretry.IsRetryableConnectionError(err) {
 		if !v.Retryable(k8sretry.VerbGet) || v.StatusCode != 0 {
-			t.Errorf("a connection error that Classify does not retry: %+v of %v", v, err)
+			t.Errorf("a connection error that is not retryable: %+v of %v", v, err)
 		}
 		if k8sretry.IsRetryableK8sError(err) {
 			t.Errorf("a connection error with a status: %v", err)
@@ -54,7 +55,7 @@ func FuzzClassifyStatus(f *testing.F) {
 	f.Add(int32(400), "", `admission webhook "x" denied the request: no`, "resourcequotas", "NamespaceTerminating", "", int32(0))
 	f.Add(int32(500), "InternalError", "Internal error occurred: failed calling webhook", "", "FieldManagerConflict", "", int32(0))
 	f.Add(int32(0), "", "", "", "", "", int32(0))
-	// Beside what the shortcut knows.
+	// A little beside the most frequent statuses.
 	f.Add(int32(503), "ServiceUnavailable", "the server is currently unable to handle the request", "", "", "", int32(0))
 	f.Add(int32(503), "ServiceUnavailable", "the request has been made before all known HTTP paths have been installed", "", "", "", int32(0))
 	f.Add(int32(503), "", "the server is currently unable to handle the request", "", "", "", int32(0))
@@ -79,7 +80,7 @@ func FuzzClassifyStatus(f *testing.F) {
 			status.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseType(cause), Message: causeMessage}}
 		}
 		err := &apierrors.StatusError{ErrStatus: status}
-		v := sound(t, err)
+		v := consistent(t, err)
 		if v.StatusCode != int(code) {
 			t.Errorf("code %d became %d", code, v.StatusCode)
 		}
@@ -87,7 +88,7 @@ func FuzzClassifyStatus(f *testing.F) {
 			t.Errorf("delay %v instead of %v", v.RetryAfter, want)
 		}
 		if k8sretry.IsRetryableK8sError(err) != retryableCode(code) {
-			t.Errorf("IsRetryableK8sError does not go by the code %d", code)
+			t.Errorf("IsRetryableK8sError does not depend on the code %d", code)
 		}
 		if k8sretry.IsRetryableConnectionError(err) {
 			t.Error("a status is no connection error")
@@ -101,10 +102,9 @@ func FuzzClassifyStatus(f *testing.F) {
 	})
 }
 
-// grow builds an error from bytes: one byte chooses a leaf or a wrapper, the rest
-// builds what it wraps. It returns the code of its first status as well, -1 if there
-// is none.
-func grow(b []byte) (code int32, rest []byte, err error) {
+// build makes an error from bytes: one byte selects an error or a wrapper, the rest makes
+// what it wraps. It also returns the code of the first status, -1 if there is none.
+func build(b []byte) (code int32, rest []byte, err error) {
 	if len(b) == 0 {
 		return -1, nil, io.EOF
 	}
@@ -119,12 +119,12 @@ func grow(b []byte) (code int32, rest []byte, err error) {
 		return n
 	}
 	wrap := func(w func(error) error) (int32, []byte, error) {
-		code, rest, inner := grow(b)
+		code, rest, inner := build(b)
 		return code, rest, w(inner)
 	}
 	join := func(j func(...error) error) (int32, []byte, error) {
-		first, rest, x := grow(b)
-		second, rest, y := grow(rest)
+		first, rest, x := build(b)
+		second, rest, y := build(rest)
 		if first == -1 {
 			first = second
 		}
@@ -211,11 +211,11 @@ func FuzzClassifyChain(f *testing.F) {
 		if len(b) > 1000 {
 			return
 		}
-		code, _, err := grow(b)
-		v := sound(t, err)
+		code, _, err := build(b)
+		v := consistent(t, err)
 		endless := v.Detail == "error chain too long" || slices.ContainsFunc(b, func(c byte) bool { return c%32 == 13 })
 		if !endless && k8sretry.IsRetryableK8sError(err) != retryableCode(code) {
-			t.Errorf("IsRetryableK8sError does not go by the first code, %d, of %v", code, v)
+			t.Errorf("IsRetryableK8sError does not depend on the first code, %d, of %v", code, v)
 		}
 		if !endless && (code == -1) != (v.StatusCode == 0) {
 			t.Errorf("the first code is %d, the code of the verdict %d", code, v.StatusCode)

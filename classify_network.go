@@ -17,174 +17,177 @@ import (
 	"golang.org/x/net/http2"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
-// enter notes the operation of a *net.OpError.
-func (t *trail) enter(op string) {
+// operation notes the operation of a *net.OpError.
+func (p *errorPath) operation(op string) {
 	switch op {
 	case "dial", "proxyconnect", "socks connect":
-		t.setup = true
+		p.setup = true
 	case "remote error":
-		t.alert = true
+		p.alert = true
 	case "local error":
-		t.alert, t.local = true, true
+		p.alert, p.local = true, true
 	default: // read, write, readfrom, ...
-		t.stream = true
+		p.stream = true
 	}
 }
 
-// limit lowers an outcome to what can have become of the request on this way.
-func (t *trail) limit(o Outcome) Outcome {
-	if t.setup {
+// outcome is o, unless nothing can have been sent.
+func (p *errorPath) outcome(o Outcome) Outcome {
+	if p.setup {
 		return OutcomeNotExecuted
 	}
 	return o
 }
 
-// judgeNetwork says what the end of a chain without an API status means. It is nil
-// for an error that says nothing: a sentinel of the caller, a nil pointer. Types go
-// before texts, because texts are quoted.
-func judgeNetwork(leaf error, t *trail) *meaning {
-	if t.badURL {
+// networkMeaning returns the meaning of the end of a chain without an API status, nil if
+// it has none: a nil pointer, or an error of the caller. Types decide before texts,
+// because an error can quote the text of another.
+func networkMeaning(end error, p *errorPath) *meaning {
+	if p.badURL {
 		return &meansBadURL
 	}
-	if t.alert {
-		if t.local {
+	if p.alert {
+		if p.local {
 			return &meansAlertSent
 		}
 		return &meansAlertReceived
 	}
-	if e, ok := leaf.(syscall.Errno); ok {
-		return t.errno(e)
+	if e, ok := end.(syscall.Errno); ok {
+		return p.errnoMeaning(e)
 	}
-	if leaf == nil || isNil(leaf) {
-		return t.unknown()
+	if end == nil || errchain.IsNil(end) {
+		return p.unknown()
 	}
 
-	switch e := leaf.(type) {
+	switch e := end.(type) {
 	case *net.DNSError:
-		return judgeDNS(e)
+		return dnsMeaning(e)
 	case *tls.CertificateVerificationError, x509.SystemRootsError: // the others begin with "tls: " or "x509: "
-		return &meansTLSRefused
+		return &meansTLSFailed
 	case http2.StreamError:
-		return judgeStream(e)
+		return streamMeaning(e)
 	case http2.ConnectionError:
 		return &meansHTTP2Closed
 	case net.UnknownNetworkError, net.InvalidAddrError, *net.AddrError, *net.ParseError:
 		return &meansBadAddress
 	case *meta.NoKindMatchError, *meta.NoResourceMatchError:
 		return &meansNotServed
-	case *json.UnmarshalTypeError: // sigs.k8s.io/json, which client-go decodes with, has the same type
+	case *json.UnmarshalTypeError: // also that of sigs.k8s.io/json, with which client-go decodes
 		return &meansUndecodable
-	case *json.SyntaxError: // and another type than this one: it is the caller's
-		return t.unknown()
+	case *json.SyntaxError: // the caller's: that of sigs.k8s.io/json is another type
+		return p.unknown()
 	}
 
-	switch leaf {
+	switch end {
 	case io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, io.ErrClosedPipe:
-		return t.lost()
+		return p.connectionLost()
 	case context.Canceled:
 		return &meansCanceled
 	case context.DeadlineExceeded:
 		return &meansDeadlineExceeded
 	case ErrQueueTimeout:
-		return &meansHeldBack
+		return &meansQueueTimeout
 	case errTooLong:
 		return &meansTooLong
 	case http.ErrSchemeMismatch:
-		return &meansNoTLS
+		return &meansServerWithoutTLS
 	}
 
-	if m := t.traits(leaf); m != nil {
+	if m := p.methodMeaning(end); m != nil {
 		return m
 	}
-	if m := discovery(leaf); m != nil {
+	if m := discoveryMeaning(end); m != nil {
 		return m
 	}
-	if m := t.texts(leaf.Error()); m != nil {
+	if m := p.networkTextMeaning(end.Error()); m != nil {
 		return m
 	}
-	return t.unknown()
+	return p.unknown()
 }
 
-// unknown judges by the way alone. It is nil if that says nothing either.
-func (t *trail) unknown() *meaning {
+// unknown returns the meaning of an unknown error by the path alone, nil if that says
+// nothing.
+func (p *errorPath) unknown() *meaning {
 	switch {
-	case t.setup || t.stream:
-		return t.lost()
-	case t.wire:
-		return &meansUnknownWire
+	case p.setup || p.stream:
+		return p.connectionLost()
+	case p.client:
+		return &meansUnknownHTTP
 	}
 	return nil
 }
 
-// lost is a connection that did not come about, or that broke.
-func (t *trail) lost() *meaning {
-	if t.setup {
+// connectionLost is a connection that broke, or that was not established.
+func (p *errorPath) connectionLost() *meaning {
+	if p.setup {
 		return &meansNoConnection
 	}
 	return &meansConnectionLost
 }
 
-func (t *trail) errno(e syscall.Errno) *meaning {
+func (p *errorPath) errnoMeaning(e syscall.Errno) *meaning {
 	switch e {
 	case syscall.ETIMEDOUT:
-		return &meansConnectTimedOut
+		return &meansConnectionTimedOut
 	case syscall.ECONNREFUSED:
 		return &meansConnectionRefused
 	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
 		syscall.ENETDOWN, syscall.ENETUNREACH, hostDown, syscall.EHOSTUNREACH:
-		return t.lost()
+		return p.connectionLost()
 	}
-	return t.unknown()
+	return p.unknown()
 }
 
-func judgeDNS(e *net.DNSError) *meaning {
+func dnsMeaning(e *net.DNSError) *meaning {
 	switch {
 	case errors.Is(e.UnwrapErr, context.Canceled):
 		return &meansCanceled
 	case e.IsTimeout:
-		return &meansNameTimedOut
+		return &meansDNSTimedOut
 	case e.IsNotFound && !e.IsTemporary:
 		return &meansNoSuchHost
 	}
-	return &meansNameServerFailed
+	return &meansDNSFailed
 }
 
-func judgeStream(e http2.StreamError) *meaning {
+func streamMeaning(e http2.StreamError) *meaning {
 	if e.Code == http2.ErrCodeRefusedStream {
 		return &meansStreamRefused
 	}
 	return &meansStreamReset
 }
 
-// traits asks an error of a type that cannot be named, most of them unexported
-// ones of net and net/http, for what it says of itself.
-func (t *trail) traits(leaf error) *meaning {
-	if is, ok := leaf.(interface{ Is(error) bool }); ok && is.Is(context.Canceled) {
+// methodMeaning asks the methods of an error whose type cannot be named here, such as the
+// unexported types of net and net/http.
+func (p *errorPath) methodMeaning(end error) *meaning {
+	if is, ok := end.(interface{ Is(error) bool }); ok && is.Is(context.Canceled) {
 		return &meansCanceled
 	}
-	if isTimeout(leaf) || t.parent != nil && isTimeout(t.parent) {
-		if leaf.Error() == "net/http: TLS handshake timeout" {
+	if isTimeout(end) || p.parent != nil && isTimeout(p.parent) {
+		if end.Error() == "net/http: TLS handshake timeout" {
 			return &meansHandshakeTimedOut
 		}
 		return &meansTimedOut
 	}
-	if as, ok := leaf.(interface{ As(any) bool }); ok {
-		// The twin of StreamError in net/http answers as the one of x/net.
+	if as, ok := end.(interface{ As(any) bool }); ok {
+		// The stream error of net/http converts itself to that of x/net.
 		var stream http2.StreamError
 		if as.As(&stream) {
-			return judgeStream(stream)
+			return streamMeaning(stream)
 		}
 	}
-	if exit, ok := leaf.(interface {
+	if exit, ok := end.(interface {
 		Exited() bool
 		ExitStatus() int
 	}); ok && exit.Exited() { // k8s.io/client-go/util/exec.CodeExitError
 		return &meansCommandFailed
 	}
-	if runtime.IsNotRegisteredError(leaf) || runtime.IsMissingKind(leaf) || runtime.IsMissingVersion(leaf) {
-		// A failed decoding is an error of client-go only after a code of 2xx.
+	if runtime.IsNotRegisteredError(end) || runtime.IsMissingKind(end) || runtime.IsMissingVersion(end) {
+		// client-go decodes the body of a 2xx response only.
 		return &meansUndecodable
 	}
 	return nil
@@ -198,10 +201,10 @@ func isTimeout(err error) bool {
 	return ok && is.Is(context.DeadlineExceeded)
 }
 
-// discovery recognises a failed discovery by the name of its type: the target call
-// was not sent, whatever the errors inside say. The types are of client-go and
+// discoveryMeaning recognises a failed discovery by the name of its type: the request of
+// the call was not sent, whatever errors it contains. The types belong to client-go and
 // controller-runtime, which this package does not import.
-func discovery(err error) *meaning {
+func discoveryMeaning(err error) *meaning {
 	switch name := reflect.TypeOf(err).String(); {
 	case strings.HasSuffix(name, ".ErrGroupDiscoveryFailed"), strings.HasSuffix(name, ".ErrResourceDiscoveryFailed"):
 		return &meansDiscoveryFailed
@@ -209,146 +212,43 @@ func discovery(err error) *meaning {
 	return nil
 }
 
-// texts looks for the texts of errors that have no type of their own. Each is read
-// at the end of the chain only, where nobody can quote another.
-func (t *trail) texts(text string) *meaning {
-	if m := begun(networkTexts, text); m != nil {
+// networkTextMeaning returns the meaning of a text at the end of a chain, where it is no
+// quotation of another error, nil if there is none.
+func (p *errorPath) networkTextMeaning(text string) *meaning {
+	if m := findPrefix(networkTexts, text); m != nil {
 		return m
 	}
 	switch {
 	case strings.HasPrefix(text, "rate: Wait(n=") && strings.HasSuffix(text, "would exceed context deadline"):
-		return &meansLimiterDeadline
+		return &meansRateLimiterDeadline
 	case strings.HasPrefix(text, "getting credentials: "):
-		return credentials(text)
+		return pluginMeaning(text)
 	case strings.HasPrefix(text, "serializer for ") && strings.HasSuffix(text, " doesn't exist"):
 		return &meansUnknownType
 	}
-	if t.parent == nil {
+	if p.parent == nil {
 		return nil
 	}
-	if _, ok := t.parent.(*url.Error); ok {
-		return proxyRefusals[text]
+	if _, ok := p.parent.(*url.Error); ok {
+		return connectTexts[text]
 	}
-	switch wrapper := t.parent.Error(); {
-	case strings.HasPrefix(wrapper, "client rate limiter Wait returned an error: "):
-		return &meansLimiterRefused
-	case strings.HasPrefix(wrapper, "unexpected error when reading response body."),
-		strings.HasPrefix(wrapper, "stream error when reading response body,"):
+	switch parent := p.parent.Error(); {
+	case strings.HasPrefix(parent, "client rate limiter Wait returned an error: "):
+		return &meansRateLimiterFailed
+	case strings.HasPrefix(parent, "unexpected error when reading response body."),
+		strings.HasPrefix(parent, "stream error when reading response body,"):
 		return &meansBodyCut
 	}
 	return nil
 }
 
-// credentials judges a failed credential plugin
-// (k8s.io/client-go/plugin/pkg/client/auth/exec). It is run again by the next call.
-func credentials(text string) *meaning {
-	for _, lasting := range [...]string{" not found", "no such file or directory", " not allowed", " not permitted"} {
-		if strings.Contains(text, lasting) {
+// pluginMeaning returns the meaning of a failed credential plugin
+// (k8s.io/client-go/plugin/pkg/client/auth/exec). The next call runs it again.
+func pluginMeaning(text string) *meaning {
+	for _, part := range pluginMissingTexts {
+		if strings.Contains(text, part) {
 			return &meansPluginMissing
 		}
 	}
 	return &meansPluginFailed
 }
-
-// networkTexts begin the texts of errors without a type of their own. The first
-// that fits decides.
-var networkTexts = []quote{
-	// golang.org/x/net/http2 and its twin in net/http, which share texts but not types
-	{"http2: client connection lost", &meansPingLost},
-	{"http2: client connection force closed", &meansHTTP2Closed},
-	{"http2: client conn is closed", &meansHTTP2Closed},
-	{"http2: server sent GOAWAY and closed the connection", &meansHTTP2Closed},
-	{"http2: Transport received GOAWAY from server", &meansGoAwayRefused},
-	{"http2: Transport received Server's graceful shutdown GOAWAY", &meansGracefulGoAway},
-	{"http2: Transport: cannot retry err [", &meansStreamRefused},
-	{"http2: client conn could not be established", &meansNoConnection},
-	{"http2: client conn not usable", &meansNoConnection},
-	// net/http/transport.go
-	{"http: server closed idle connection", &meansConnectionLost},
-	{"net/http: cannot rewind body after connection loss", &meansConnectionLost},
-	{"http: unexpected EOF reading trailer", &meansBodyCut},
-	{"net/http: request canceled while waiting for connection", &meansCanceledWaiting},
-	{"net/http: request canceled", &meansRequestCanceled},
-	{"net/http: invalid ", &meansBadRequest},
-	{"http: no Host in request URL", &meansBadRequest},
-	{"unsupported protocol scheme", &meansBadRequest},
-	{"stopped after 10 redirects", &meansRedirects},
-	// A TLS alert, read as if it were HTTP.
-	{`malformed HTTP response "\x15\x03`, &meansSpeaksTLS},
-	// crypto/tls, crypto/x509
-	{"tls: use of closed connection", &meansConnectionLost},
-	{"tls: protocol is shutdown", &meansConnectionLost},
-	{"tls: ", &meansTLSRefused},
-	{"x509: ", &meansTLSRefused},
-	// client-go's exec, attach and port-forward, before the stream is open
-	{"unable to upgrade connection: ", &meansStreamNotOpened},
-	{"unable to upgrade streaming request: ", &meansStreamNotOpened},
-	// Decoding of an answer with a code of 2xx: apimachinery's serializers, client-go/rest/request.go
-	{"couldn't get version/kind; json parse error: ", &meansUndecodable},
-	{"provided data does not appear to be a protobuf message", &meansUndecodable},
-	{"invalid character ", &meansUndecodable},
-	{"unexpected end of JSON input", &meansUndecodable},
-	{"0-length response with status code: 2", &meansEmptyAnswer},
-}
-
-// proxyRefusals are the texts, and all there is, of a proxy that answers CONNECT
-// with another code than 200 (net/http/transport.go).
-var proxyRefusals = map[string]*meaning{
-	"Proxy Authentication Required": &meansProxyRefuses,
-	"Bad Request":                   &meansProxyRefuses,
-	"Unauthorized":                  &meansProxyRefuses,
-	"Forbidden":                     &meansProxyRefuses,
-	"Not Found":                     &meansProxyRefuses,
-	"Method Not Allowed":            &meansProxyRefuses,
-	"Too Many Requests":             &meansProxyBusy,
-	"Internal Server Error":         &meansProxyBusy,
-	"Bad Gateway":                   &meansProxyBusy,
-	"Service Unavailable":           &meansProxyBusy,
-	"Gateway Timeout":               &meansProxyBusy,
-}
-
-// What an error without an API status can mean.
-var (
-	meansAlertSent         = meaning{ClassPermanent, OutcomeUnknown, "TLS alert sent"}
-	meansAlertReceived     = meaning{ClassPermanent, OutcomeNotExecuted, "TLS alert received"}
-	meansTLSRefused        = meaning{ClassPermanent, OutcomeNotExecuted, "TLS refused"}
-	meansHTTP2Closed       = meaning{ClassConnection, OutcomeUnknown, "HTTP/2 connection closed"}
-	meansBadAddress        = meaning{ClassPermanent, OutcomeNotExecuted, "malformed address"}
-	meansCanceled          = meaning{ClassCanceled, OutcomeUnknown, "context canceled"}
-	meansDeadlineExceeded  = meaning{ClassTimeout, OutcomeUnknown, "deadline exceeded"}
-	meansNoTLS             = meaning{ClassPermanent, OutcomeNotExecuted, "server does not speak TLS"}
-	meansUnknownWire       = meaning{ClassConnection, OutcomeUnknown, "unknown error of the HTTP client"}
-	meansNoConnection      = meaning{ClassRefused, OutcomeNotExecuted, "no connection"}
-	meansConnectionLost    = meaning{ClassConnection, OutcomeUnknown, "connection lost"}
-	meansConnectTimedOut   = meaning{ClassTimeout, OutcomeUnknown, "connection timed out"}
-	meansConnectionRefused = meaning{ClassRefused, OutcomeNotExecuted, "connection refused"}
-	meansNameTimedOut      = meaning{ClassTimeout, OutcomeNotExecuted, "name server timed out"}
-	meansNoSuchHost        = meaning{ClassBlocked, OutcomeNotExecuted, "no such host"}
-	meansNameServerFailed  = meaning{ClassRefused, OutcomeNotExecuted, "name server failed"}
-	meansStreamRefused     = meaning{ClassConnection, OutcomeNotExecuted, "HTTP/2 stream refused"}
-	meansStreamReset       = meaning{ClassConnection, OutcomeUnknown, "HTTP/2 stream reset"}
-	meansHandshakeTimedOut = meaning{ClassTimeout, OutcomeNotExecuted, "TLS handshake timed out"}
-	meansTimedOut          = meaning{ClassTimeout, OutcomeUnknown, "timeout of the connection"}
-	meansCommandFailed     = meaning{ClassPermanent, OutcomeExecuted, "the command ran and failed"}
-	meansUndecodable       = meaning{ClassBadResponse, OutcomeExecuted, "answer cannot be decoded"}
-	meansDiscoveryFailed   = meaning{ClassBlocked, OutcomeNotExecuted, "API discovery failed"}
-	meansLimiterDeadline   = meaning{ClassCanceled, OutcomeNotExecuted, "no time left for the client's rate limiter"}
-	meansUnknownType       = meaning{ClassServer, OutcomeUnknown, "answer of an unknown type"}
-	meansHeldBack          = meaning{ClassThrottled, OutcomeNotExecuted, "held back, not sent"}
-	meansLimiterRefused    = meaning{ClassCanceled, OutcomeNotExecuted, "the client's rate limiter refused"}
-	meansBodyCut           = meaning{ClassConnection, OutcomeUnknown, "response body cut"}
-	meansPluginMissing     = meaning{ClassPermanent, OutcomeNotExecuted, "credential plugin missing"}
-	meansPluginFailed      = meaning{ClassRefused, OutcomeNotExecuted, "credential plugin failed"}
-	meansPingLost          = meaning{ClassConnection, OutcomeUnknown, "HTTP/2 ping unanswered"}
-	meansGoAwayRefused     = meaning{ClassConnection, OutcomeNotExecuted, "HTTP/2 connection refused"}
-	meansGracefulGoAway    = meaning{ClassConnection, OutcomeNotExecuted, "server is shutting down"}
-	meansCanceledWaiting   = meaning{ClassCanceled, OutcomeNotExecuted, "request canceled"}
-	meansRequestCanceled   = meaning{ClassCanceled, OutcomeUnknown, "request canceled"}
-	meansBadRequest        = meaning{ClassPermanent, OutcomeNotExecuted, "malformed request"}
-	meansRedirects         = meaning{ClassPermanent, OutcomeNotExecuted, "too many redirects"}
-	meansSpeaksTLS         = meaning{ClassPermanent, OutcomeNotExecuted, "server speaks TLS"}
-	meansStreamNotOpened   = meaning{ClassServer, OutcomeNotExecuted, "stream not opened"}
-	meansEmptyAnswer       = meaning{ClassBadResponse, OutcomeExecuted, "answer is empty"}
-	meansProxyRefuses      = meaning{ClassPermanent, OutcomeNotExecuted, "proxy refuses"}
-	meansProxyBusy         = meaning{ClassRefused, OutcomeNotExecuted, "proxy refuses for now"}
-)

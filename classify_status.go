@@ -8,17 +8,25 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Causes that k8s.io/api defines, which this file does not import.
+// Causes defined in k8s.io/api/core/v1 and k8s.io/api/policy/v1, which are not imported
+// for two strings.
 const (
 	causeNamespaceTerminating metav1.CauseType = "NamespaceTerminating"
 	causeDisruptionBudget     metav1.CauseType = "DisruptionBudget"
 )
 
-// judgeStatus says what a status of the API means. The order of the questions
-// matters: a webhook may deny with any code, reason and cause it likes, causes are
-// more exact than reasons, reasons more exact than codes. Message texts are read
-// only where nothing else tells two meanings apart.
-func judgeStatus(s *metav1.Status) *meaning {
+// setStatus stores the verdict on an API status in v.
+func (v *Verdict) setStatus(s *metav1.Status) {
+	m := statusMeaning(s)
+	v.Class, v.Outcome, v.flags, v.Detail = m.class, m.outcome, m.flags|answered, m.detail
+	v.StatusCode, v.RetryAfter = int(s.Code), retryAfter(s)
+}
+
+// statusMeaning returns the meaning of an API status, never nil. The order of the tests
+// matters: a webhook can deny a request with any code, reason and cause, causes are more
+// precise than reasons, and reasons more precise than codes. Messages decide only where
+// nothing else does.
+func statusMeaning(s *metav1.Status) *meaning {
 	if deniedByWebhook(s.Message) {
 		if (s.Code == http.StatusTooManyRequests || s.Code == http.StatusServiceUnavailable) && retryAfter(s) > 0 {
 			return &meansDeniedWithDelay
@@ -33,43 +41,42 @@ func judgeStatus(s *metav1.Status) *meaning {
 			case metav1.CauseTypeUnexpectedServerResponse:
 				generic = c
 			case causeNamespaceTerminating:
-				return &meansNamespaceEnds
+				return &meansNamespaceTerminating
 			case causeDisruptionBudget:
-				return judgeEviction(s)
+				return evictionMeaning(s)
 			case metav1.CauseTypeFieldManagerConflict:
 				return &meansFieldOwned
 			case metav1.CauseTypeResourceVersionTooLarge:
-				return &meansVersionAhead
+				return &meansVersionTooLarge
 			}
 		}
 	}
 
-	// apierrors.IsTooManyRequests and IsRequestEntityTooLargeError accept the code
-	// whatever the reason.
+	// apierrors.IsTooManyRequests and IsRequestEntityTooLargeError accept these codes with
+	// any reason.
 	switch s.Code {
 	case http.StatusTooManyRequests:
 		return &meansTooManyRequests
 	case http.StatusRequestEntityTooLarge:
 		return &meansTooLarge
 	}
-	if m := judgeReason(s.Reason, s, generic); m != nil {
+	if m := reasonMeaning(s.Reason, s, generic); m != nil {
 		return m
 	}
-	if m := judgeReason(reasonOf(s.Code), s, generic); m != nil {
+	if m := reasonMeaning(reasonOf(s.Code), s, generic); m != nil {
 		return m
 	}
-	return judgeCode(s.Code)
+	return codeMeaning(s.Code)
 }
 
-// deniedByWebhook recognises the beginning that kube-apiserver gives to the message
-// of every denial (k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go).
+// deniedByWebhook recognises the text with which kube-apiserver begins the message of
+// every denial (k8s.io/apiserver/pkg/admission/plugin/webhook/errors/statuserror.go).
 func deniedByWebhook(message string) bool {
-	const begin, then = `admission webhook "`, `denied the request`
-	return len(message) > len(begin) && message[0] == begin[0] && message[:len(begin)] == begin && strings.Contains(message, then)
+	return strings.HasPrefix(message, `admission webhook "`) && strings.Contains(message, "denied the request")
 }
 
-// retryAfter is the delay in the details. An int32 of seconds, 68 years, always
-// fits a Duration.
+// retryAfter returns the delay in the details of s. An int32 of seconds always fits a
+// Duration.
 func retryAfter(s *metav1.Status) time.Duration {
 	if s.Details == nil || s.Details.RetryAfterSeconds <= 0 {
 		return 0
@@ -77,21 +84,65 @@ func retryAfter(s *metav1.Status) time.Duration {
 	return time.Duration(s.Details.RetryAfterSeconds) * time.Second
 }
 
-// judgeEviction judges an eviction that a PodDisruptionBudget refused
-// (k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go).
-func judgeEviction(s *metav1.Status) *meaning {
+// evictionMeaning returns the meaning of an eviction rejected because of a
+// PodDisruptionBudget (k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go).
+func evictionMeaning(s *metav1.Status) *meaning {
 	switch {
 	case s.Code != http.StatusTooManyRequests:
-		return &meansBudgetUnusable
+		return &meansDisruptionInvalid
 	case retryAfter(s) > 0:
-		return &meansBudgetPending
+		return &meansDisruptionPending
 	default:
-		return &meansBudgetSpent
+		return &meansDisruptionNotAllowed
 	}
 }
 
-// reasonOf is the reason that the predicates of apierrors assume for a code whose
-// own reason they do not know.
+// reasonMeaning returns the meaning of a reason, nil if it is not known. generic is the
+// cause that client-go adds to a status of its own making, for a response that was no
+// Status; it contains the body. It is nil in a status of the server.
+func reasonMeaning(r metav1.StatusReason, s *metav1.Status, generic *metav1.StatusCause) *meaning {
+	switch r {
+	case metav1.StatusReasonNotFound:
+		return notFoundMeaning(s, generic)
+	case metav1.StatusReasonConflict:
+		return conflictMeaning(s, generic)
+	case metav1.StatusReasonAlreadyExists:
+		if generic != nil {
+			return &meansPlainTextExists
+		}
+		return &meansAlreadyExists
+	case metav1.StatusReasonForbidden:
+		return forbiddenMeaning(s, generic)
+	case metav1.StatusReasonUnauthorized:
+		if strings.Contains(s.Message, "ValidatingAdmissionPolicy '") {
+			return &meansDeniedByPolicy
+		}
+		return &meansUnauthorized
+	case metav1.StatusReasonServiceUnavailable:
+		return unavailableMeaning(s, generic)
+	case metav1.StatusReasonTimeout:
+		return &meansServerTimedOut
+	case metav1.StatusReasonServerTimeout:
+		return &meansNotCompleted
+	case metav1.StatusReasonTooManyRequests:
+		return &meansTooManyRequests
+	case metav1.StatusReasonInternalError:
+		return internalMeaning(s, generic)
+	case metav1.StatusReasonInvalid:
+		return &meansInvalid
+	case metav1.StatusReasonGone, metav1.StatusReasonExpired:
+		return &meansExpired
+	case metav1.StatusReasonStoreReadError:
+		return &meansStoredUnreadable
+	case metav1.StatusReasonBadRequest, metav1.StatusReasonMethodNotAllowed, metav1.StatusReasonNotAcceptable,
+		metav1.StatusReasonRequestEntityTooLarge, metav1.StatusReasonUnsupportedMediaType:
+		return &meansNotAccepted
+	}
+	return nil
+}
+
+// reasonOf returns the reason that the predicates of apierrors assume for a code whose
+// status has a reason they do not know.
 func reasonOf(code int32) metav1.StatusReason {
 	switch code {
 	case http.StatusBadRequest:
@@ -124,58 +175,11 @@ func reasonOf(code int32) metav1.StatusReason {
 	return metav1.StatusReasonUnknown
 }
 
-// judgeReason judges by the reason, and is nil for one it does not know. A
-// generic status is one that client-go made of an answer that held none; its cause
-// has the body.
-func judgeReason(r metav1.StatusReason, s *metav1.Status, generic *metav1.StatusCause) *meaning {
-	switch r {
-	case metav1.StatusReasonNotFound:
-		return judgeNotFound(s, generic)
-	case metav1.StatusReasonConflict:
-		return judgeConflict(s, generic)
-	case metav1.StatusReasonAlreadyExists:
-		if generic != nil {
-			return &meansForeignExists
-		}
-		return &meansAlreadyExists
-	case metav1.StatusReasonForbidden:
-		if generic != nil {
-			return &meansForbidden
-		}
-		return judgeForbidden(s.Message)
-	case metav1.StatusReasonUnauthorized:
-		if strings.Contains(s.Message, "ValidatingAdmissionPolicy '") {
-			return &meansDeniedByPolicy
-		}
-		return &meansUnauthorized
-	case metav1.StatusReasonServiceUnavailable:
-		return judgeUnavailable(s, generic)
-	case metav1.StatusReasonTimeout:
-		return &meansServerTimedOut
-	case metav1.StatusReasonServerTimeout:
-		return &meansNotCompleted
-	case metav1.StatusReasonTooManyRequests:
-		return &meansTooManyRequests
-	case metav1.StatusReasonInternalError:
-		return judgeInternal(s, generic)
-	case metav1.StatusReasonInvalid:
-		return &meansInvalid
-	case metav1.StatusReasonGone, metav1.StatusReasonExpired:
-		return &meansExpired
-	case metav1.StatusReasonStoreReadError:
-		return &meansStoreUnreadable
-	case metav1.StatusReasonBadRequest, metav1.StatusReasonMethodNotAllowed, metav1.StatusReasonNotAcceptable,
-		metav1.StatusReasonRequestEntityTooLarge, metav1.StatusReasonUnsupportedMediaType:
-		return &meansNotAccepted
-	}
-	return nil
-}
-
-// judgeCode judges a code that no reason stands for.
-func judgeCode(code int32) *meaning {
+// codeMeaning returns the meaning of a code for which reasonOf has no reason.
+func codeMeaning(code int32) *meaning {
 	switch code {
 	case http.StatusRequestTimeout:
-		// Some proxies answer it for a request that they have passed on.
+		// Some proxies send it for a request that they have already forwarded.
 		return &meansRequestTimeout
 	case http.StatusTooEarly:
 		return &meansTooEarly
@@ -187,14 +191,14 @@ func judgeCode(code int32) *meaning {
 	case code >= 500:
 		return &meansServerError
 	case code >= 300:
-		return &meansRequestRefused
+		return &meansRequestRejected
 	default:
-		// No code at all, or one of success that is no success to client-go.
-		return &meansNothing
+		// No code at all, or a failure with a code of success.
+		return &meansNoReason
 	}
 }
 
-func judgeNotFound(s *metav1.Status, generic *metav1.StatusCause) *meaning {
+func notFoundMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	switch {
 	case generic != nil && strings.HasPrefix(generic.Message, "404 page not found"):
 		return &meansNotServed
@@ -206,218 +210,82 @@ func judgeNotFound(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	return &meansNotFound
 }
 
-// judgeConflict tells a conflict about the object of the call from those in which
-// the server lost a race of its own.
-func judgeConflict(s *metav1.Status, generic *metav1.StatusCause) *meaning {
+// conflictMeaning tells conflicts about the object of the call from conflicts of the
+// server about an object of its own.
+func conflictMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	if generic != nil {
-		return &meansForeignConflict
+		return &meansPlainTextConflict
 	}
 	if s.Details != nil {
 		switch s.Details.Kind {
 		case "resourcequotas", "clusterresourcequotas":
-			return &meansQuotaRace
+			return &meansQuotaConflict
 		case "poddisruptionbudgets":
-			return &meansBudgetRace
+			return &meansDisruptionConflict
 		case "pods/binding":
-			// Whatever fails in a binding becomes a conflict, faults of the storage too.
-			if _, cause, ok := strings.Cut(s.Message, `": `); ok && isStorageFault(cause) {
-				return &meansBindingFault
+			// Every failure of a binding becomes a conflict, also one of the storage.
+			if _, cause, ok := strings.Cut(s.Message, `": `); ok && hasPrefix(storagePrefixes, cause) {
+				return &meansBindingFailed
 			}
 		}
 	}
 	return &meansConflict
 }
 
-// judgeForbidden reads the message that admission.NewForbidden and
-// apierrors.NewForbidden write: the object, "is forbidden: ", then the cause.
-func judgeForbidden(message string) *meaning {
-	_, cause, _ := strings.Cut(message, "forbidden: ")
-	if m := begun(forbiddenTexts, cause); m != nil {
-		return m
+// forbiddenMeaning looks at the cause in the message. admission.NewForbidden and
+// apierrors.NewForbidden write it after the object and "is forbidden: ".
+func forbiddenMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
+	if generic == nil {
+		_, cause, _ := strings.Cut(s.Message, "forbidden: ")
+		if m := findPrefix(forbiddenTexts, cause); m != nil {
+			return m
+		}
 	}
 	return &meansForbidden
 }
 
-// judgeUnavailable tells from the text whether a 503 was written before the
-// request reached the server that would carry it out.
-func judgeUnavailable(s *metav1.Status, generic *metav1.StatusCause) *meaning {
+// unavailableMeaning looks at the text to find out whether a 503 was sent before the
+// request reached the server that would have executed it.
+func unavailableMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	text := s.Message
 	if generic != nil {
 		text = generic.Message
 	}
-	if m := begun(unavailableTexts, text); m != nil {
+	if m := findPrefix(unavailableTexts, text); m != nil {
 		return m
 	}
 	switch {
-	case generic != nil && text == "service unavailable": // kube-aggregator, before it proxies
-		return &meansAggregatedDown
+	case generic != nil && text == "service unavailable": // kube-aggregator, before it forwards the request
+		return &meansAggregatedUnavailable
 	case strings.HasPrefix(text, "Resource kind ") && strings.Contains(text, "delay between when CustomResourceDefinitions are created"):
 		return &meansKindUnknown
 	}
-	if cause, ok := strings.CutPrefix(text, "error trying to reach service: "); ok && isDialText(cause) {
-		return &meansBackendNotReached
+	if cause, ok := strings.CutPrefix(text, "error trying to reach service: "); ok && isDialError(cause) {
+		return &meansBackendUnreachable
 	}
 	return &meansUnavailable
 }
 
-// isDialText reports whether the text of an error between two servers says that no
-// connection came about. The second form is of an egress proxy.
-func isDialText(text string) bool {
-	return strings.HasPrefix(text, "dial ") || strings.HasPrefix(text, "proxyconnect ") ||
-		strings.HasPrefix(text, "proxy error from ") && strings.Contains(text, " while dialing ")
-}
-
-// judgeInternal reads the message: everything that the server could not convert to
-// a status of its own is a 500, from a webhook that could not be called to a write
-// that etcd may yet apply.
-func judgeInternal(s *metav1.Status, generic *metav1.StatusCause) *meaning {
+// internalMeaning looks at the message: every error that the server could not convert to
+// a status is a 500, from a webhook that could not be called to a write that etcd may
+// still execute.
+func internalMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	if s.Code > http.StatusInternalServerError {
 		if generic != nil && strings.Contains(generic.Message, "the backend attempted to redirect this request") {
 			return &meansBackendRedirects
 		}
-		return judgeCode(s.Code)
+		return codeMeaning(s.Code)
 	}
 	if generic == nil {
 		text := strings.TrimPrefix(s.Message, "Internal error occurred: ")
-		if m := begun(internalTexts, text); m != nil {
+		if m := findPrefix(internalTexts, text); m != nil {
 			return m
 		}
 		for i := range storageTexts {
-			if q := &storageTexts[i]; strings.Contains(text, q.text) {
-				return q.means
+			if e := &storageTexts[i]; strings.Contains(text, e.text) {
+				return e.means
 			}
 		}
 	}
 	return &meansInternalError
 }
-
-// isStorageFault reports whether a text comes from etcd or the way to it.
-func isStorageFault(text string) bool {
-	for _, s := range [...]string{"etcdserver: ", "rpc error: ", "raft proposal dropped", "context deadline exceeded", "context canceled"} {
-		if strings.HasPrefix(text, s) {
-			return true
-		}
-	}
-	return false
-}
-
-// forbiddenTexts begin the cause of a 403.
-var forbiddenTexts = []quote{
-	{"exceeded quota", &meansQuotaExceeded},
-	{"insufficient quota", &meansQuotaInsufficient},
-	{"status unknown for quota", &meansQuotaUnknown},
-	{"error looking up service account", &meansNoServiceAccount},
-	{`User "`, &meansNotAuthorized},
-	{"not yet ready to handle request", &meansAdmissionStarting},
-	{"create not allowed while custom resource definition is terminating",
-		&meansDefinitionEnds},
-}
-
-// unavailableTexts begin the text of a 503 that was written before anything ran.
-var unavailableTexts = []quote{
-	{"apiserver is shutting down", &meansShuttingDown},
-	{"the request has been made before all known HTTP paths have been installed",
-		&meansServerStarting},
-	{"wait for storage version registration", &meansServerStarting},
-	{"no endpoints available for service", &meansNoEndpoints},
-	{"Error getting ip and port info of the remote server", &meansNoPeer},
-}
-
-// internalTexts begin the message of a 500. They go before storageTexts, which
-// their second half may quote.
-var internalTexts = []quote{
-	{"failed calling webhook", &meansWebhookFailed},
-	{"conversion webhook for", &meansConversionFailed},
-	{"resource quota evaluation timed out", &meansQuotaTimedOut},
-	{"insufficient quota to match these scopes", &meansQuotaInsufficient},
-	{"error dialing backend", &meansBackendNotReached},
-	{"resourceVersion should not be set on objects to be created",
-		&meansVersionOnCreate},
-	{"This pod has more than one PodDisruptionBudget",
-		&meansTwoBudgets},
-}
-
-// storageTexts stand somewhere in the message of a 500, most of them those of etcd.
-// What is not listed may have been applied, or may yet be: with its quorum lost,
-// etcd stores some writes after their timeout was answered.
-var storageTexts = []quote{
-	{"etcdserver: request is too large", &meansTooLargeForEtcd},
-	{"trying to send message larger than max", &meansTooLargeForEtcd},
-	{"etcdserver: too many requests", &meansEtcdBusy},
-	{"mvcc: database space exceeded", &meansEtcdFull},
-	{"etcdserver: request timed out", &meansEtcdTimedOut},
-	{"etcdserver: leader changed", &meansEtcdNewLeader},
-	{"etcdserver: no leader", &meansEtcdNoLeader},
-	{"rpc error: code = Unavailable", &meansEtcdLost},
-	{"request declared a Content-Length of", &meansRequestCut}, // net/http's server, HTTP/2
-}
-
-// What an API status can mean.
-var (
-	meansDeniedWithDelay   = meaning{ClassBlocked, OutcomeNotExecuted, "denied by a webhook, which names a delay"}
-	meansDeniedByWebhook   = meaning{ClassPermanent, OutcomeNotExecuted, "denied by a webhook"}
-	meansNamespaceEnds     = meaning{ClassPermanent, OutcomeNotExecuted, "namespace is being terminated"}
-	meansFieldOwned        = meaning{ClassPermanent, OutcomeNotExecuted, "field owned by another manager"}
-	meansVersionAhead      = meaning{ClassTimeout, OutcomeNotExecuted, "resource version ahead of the server"}
-	meansTooManyRequests   = meaning{ClassThrottled, OutcomeNotExecuted, "too many requests"}
-	meansTooLarge          = meaning{ClassPermanent, OutcomeNotExecuted, "request too large"}
-	meansBudgetUnusable    = meaning{ClassBlocked, OutcomeNotExecuted, "disruption budget cannot be used"}
-	meansBudgetPending     = meaning{ClassThrottled, OutcomeNotExecuted, "disruption budget still being processed"}
-	meansBudgetSpent       = meaning{ClassDisruptionBudget, OutcomeNotExecuted, "disruption budget allows no eviction"}
-	meansForeignExists     = meaning{ClassPermanent, OutcomeUnknown, "conflict of unknown origin"}
-	meansAlreadyExists     = meaning{ClassPermanent, OutcomeNotExecuted, "already exists"}
-	meansForbidden         = meaning{ClassPermanent, OutcomeNotExecuted, "forbidden"}
-	meansNotAuthorized     = meaning{ClassPermanent, OutcomeNotExecuted, "not authorized"}
-	meansDeniedByPolicy    = meaning{ClassPermanent, OutcomeNotExecuted, "denied by an admission policy"}
-	meansUnauthorized      = meaning{ClassBlocked, OutcomeNotExecuted, "credentials not accepted"}
-	meansServerTimedOut    = meaning{ClassTimeout, OutcomeUnknown, "timeout in the server"}
-	meansNotCompleted      = meaning{ClassServer, OutcomeUnknown, "not completed by the server"}
-	meansInvalid           = meaning{ClassPermanent, OutcomeNotExecuted, "invalid"}
-	meansExpired           = meaning{ClassPermanent, OutcomeNotExecuted, "expired: start the list or watch again"}
-	meansStoreUnreadable   = meaning{ClassPermanent, OutcomeNotExecuted, "stored object cannot be read"}
-	meansNotAccepted       = meaning{ClassPermanent, OutcomeNotExecuted, "request not accepted"}
-	meansRequestTimeout    = meaning{ClassServer, OutcomeUnknown, "request timeout"}
-	meansTooEarly          = meaning{ClassServer, OutcomeNotExecuted, "too early"}
-	meansNotSupported      = meaning{ClassPermanent, OutcomeNotExecuted, "request not supported"}
-	meansServerError       = meaning{ClassServer, OutcomeUnknown, "server error"}
-	meansRequestRefused    = meaning{ClassPermanent, OutcomeNotExecuted, "request refused"}
-	meansNothing           = meaning{ClassPermanent, OutcomeUnknown, "status without a meaning"}
-	meansNotServed         = meaning{ClassBlocked, OutcomeNotExecuted, "API not served"}
-	meansPathNotFound      = meaning{ClassPermanent, OutcomeNotExecuted, "path not found"}
-	meansNamespaceNotFound = meaning{ClassBlocked, OutcomeNotExecuted, "namespace not found"}
-	meansNotFound          = meaning{ClassPermanent, OutcomeNotExecuted, "not found"}
-	meansForeignConflict   = meaning{ClassConflict, OutcomeUnknown, "conflict of unknown origin"}
-	meansQuotaRace         = meaning{ClassServer, OutcomeNotExecuted, "race for the quota's status"}
-	meansBudgetRace        = meaning{ClassServer, OutcomeNotExecuted, "race for the disruption budget's status"}
-	meansBindingFault      = meaning{ClassServer, OutcomeUnknown, "storage fault during a binding"}
-	meansConflict          = meaning{ClassConflict, OutcomeNotExecuted, "conflict"}
-	meansAggregatedDown    = meaning{ClassServer, OutcomeNotExecuted, "aggregated server not available"}
-	meansKindUnknown       = meaning{ClassBlocked, OutcomeNotExecuted, "kind unknown to a mutating policy"}
-	meansBackendNotReached = meaning{ClassServer, OutcomeNotExecuted, "backend not reached"}
-	meansUnavailable       = meaning{ClassServer, OutcomeUnknown, "service unavailable"}
-	meansBackendRedirects  = meaning{ClassPermanent, OutcomeNotExecuted, "backend redirects"}
-	meansInternalError     = meaning{ClassServer, OutcomeUnknown, "internal error"}
-	meansQuotaExceeded     = meaning{ClassBlocked, OutcomeNotExecuted, "exceeded quota"}
-	meansQuotaInsufficient = meaning{ClassBlocked, OutcomeNotExecuted, "insufficient quota"}
-	meansQuotaUnknown      = meaning{ClassBlocked, OutcomeNotExecuted, "status unknown for quota"}
-	meansNoServiceAccount  = meaning{ClassBlocked, OutcomeNotExecuted, "service account not found"}
-	meansAdmissionStarting = meaning{ClassServer, OutcomeNotExecuted, "admission not yet ready"}
-	meansDefinitionEnds    = meaning{ClassPermanent, OutcomeNotExecuted, "custom resource definition is being terminated"}
-	meansShuttingDown      = meaning{ClassServer, OutcomeNotExecuted, "server is shutting down"}
-	meansServerStarting    = meaning{ClassServer, OutcomeNotExecuted, "server is starting"}
-	meansNoEndpoints       = meaning{ClassServer, OutcomeNotExecuted, "service without endpoints"}
-	meansNoPeer            = meaning{ClassServer, OutcomeNotExecuted, "peer server not found"}
-	meansWebhookFailed     = meaning{ClassServer, OutcomeNotExecuted, "failed calling webhook"}
-	meansConversionFailed  = meaning{ClassServer, OutcomeUnknown, "conversion webhook failed"}
-	meansQuotaTimedOut     = meaning{ClassServer, OutcomeNotExecuted, "quota evaluation timed out"}
-	meansRequestCut        = meaning{ClassServer, OutcomeNotExecuted, "request body cut"}
-	meansVersionOnCreate   = meaning{ClassPermanent, OutcomeNotExecuted, "resourceVersion set on create"}
-	meansTwoBudgets        = meaning{ClassPermanent, OutcomeNotExecuted, "more than one disruption budget"}
-	meansTooLargeForEtcd   = meaning{ClassPermanent, OutcomeNotExecuted, "object too large for etcd"}
-	meansEtcdBusy          = meaning{ClassServer, OutcomeNotExecuted, "too many requests for etcd"}
-	meansEtcdFull          = meaning{ClassBlocked, OutcomeUnknown, "etcd is full"}
-	meansEtcdTimedOut      = meaning{ClassServer, OutcomeUnknown, "etcd timed out"}
-	meansEtcdNewLeader     = meaning{ClassServer, OutcomeUnknown, "etcd changed its leader"}
-	meansEtcdNoLeader      = meaning{ClassServer, OutcomeUnknown, "etcd has no leader"}
-	meansEtcdLost          = meaning{ClassServer, OutcomeUnknown, "connection to etcd lost"}
-)

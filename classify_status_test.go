@@ -20,7 +20,7 @@ var (
 	errRemodeled = errors.New("the object has been modified; please apply your changes to the latest version and try again")
 )
 
-// situation is a row of the tables: what a caller gets, and what it means.
+// situation is a row of the tables: an error and what it means.
 type situation struct {
 	name    string
 	err     error
@@ -29,15 +29,15 @@ type situation struct {
 	after   time.Duration
 }
 
-// holds asserts that err, bare and in every wrapping, means what the row says.
+// holds asserts that the error, bare and wrapped, means what the row says.
 func (s situation) holds(t *testing.T) {
 	t.Helper()
 	for name, err := range map[string]error{
 		"bare":        s.err,
 		"wrapped":     fmt.Errorf("reconciling web: %w", s.err),
-		"two %w":      fmt.Errorf("%w: %w", errors.New("sentinel of the caller"), s.err),
-		"joined":      errors.Join(errors.New("sentinel of the caller"), s.err),
-		"joined last": errors.Join(s.err, errors.New("sentinel of the caller")),
+		"two %w":      fmt.Errorf("%w: %w", errors.New("error of the caller"), s.err),
+		"joined":      errors.Join(errors.New("error of the caller"), s.err),
+		"joined last": errors.Join(s.err, errors.New("error of the caller")),
 		"aggregate":   aggregate(s.err),
 	} {
 		v := k8sretry.Classify(err)
@@ -55,7 +55,7 @@ func run(t *testing.T, situations []situation) {
 	}
 }
 
-// failure is a status as the server sends it: the body decides alone.
+// failure is a status as the server sends it. client-go takes it from the body.
 func failure(code int32, reason metav1.StatusReason, message string) *apierrors.StatusError {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: code, Reason: reason, Message: message}}
 }
@@ -84,7 +84,7 @@ func caused(err *apierrors.StatusError, cause metav1.CauseType, message string) 
 	return err
 }
 
-// generic is what client-go makes of an answer whose body is no Status.
+// generic is the status that client-go makes of a response whose body is no Status.
 func generic(code int, method, body string, seconds int) *apierrors.StatusError {
 	return apierrors.NewGenericServerResponse(code, method, pods, "web-0", body, seconds, true)
 }
@@ -107,8 +107,8 @@ const (
 	did   = k8sretry.OutcomeExecuted
 )
 
-// Every code that a proxy can answer with a page of its own.
-func TestGenericReplies(t *testing.T) {
+// A proxy can send every code with a page of its own.
+func TestResponseThatIsNoStatusIsClassifiedByItsCode(t *testing.T) {
 	type meaning struct {
 		class   k8sretry.Class
 		outcome k8sretry.Outcome
@@ -145,7 +145,7 @@ func TestGenericReplies(t *testing.T) {
 				}
 				err := generic(code, method, body, 7)
 				v := k8sretry.Classify(err)
-				assert.Equal(t, want, meaning{v.Class, v.Outcome}, "%s answered with %d %q", method, code, body)
+				assert.Equal(t, want, meaning{v.Class, v.Outcome}, "%s, response %d %q", method, code, body)
 				assert.Equal(t, code, v.StatusCode)
 				assert.Equal(t, 7*time.Second, v.RetryAfter)
 				assert.False(t, k8sretry.IsRetryableConnectionError(err))
@@ -154,15 +154,15 @@ func TestGenericReplies(t *testing.T) {
 	}
 }
 
-func TestGenericRepliesWithAMeaning(t *testing.T) {
+func TestResponseThatIsNoStatusIsRecognisedByItsBody(t *testing.T) {
 	run(t, []situation{
 		{"404 of a CRD that is not yet served", generic(404, "GET", "404 page not found", 0), blocked, never, 0},
 		{"404 of a proxy", generic(404, "GET", "<html>nothing here</html>", 0), permanent, never, 0},
 		{"429 of an overloaded server", generic(429, "POST", "Too many requests, please try again later.", 1), throttled, never, time.Second},
 		{"502 of a backend that redirects", generic(502, "GET", "the backend attempted to redirect this request, which is not permitted", 0), permanent, never, 0},
-		{"502 of a balancer", generic(502, "POST", "Bad Gateway", 0), server, maybe, 0},
+		{"502 of a load balancer", generic(502, "POST", "Bad Gateway", 0), server, maybe, 0},
 		{"503 of the aggregator", generic(503, "POST", "service unavailable", 0), server, never, 0},
-		{"503 of a balancer", generic(503, "POST", "Service Unavailable", 3), server, maybe, 3 * time.Second},
+		{"503 of a load balancer", generic(503, "POST", "Service Unavailable", 3), server, maybe, 3 * time.Second},
 		{"503, backend refused the aggregator", generic(503, "POST", "error trying to reach service: dial tcp 10.0.0.7:443: connect: connection refused", 0), server, never, 0},
 		{"503, backend dropped the aggregator", generic(503, "POST", "error trying to reach service: EOF", 0), server, maybe, 0},
 		{"503, egress proxy could not dial", generic(503, "POST", "error trying to reach service: proxy error from 127.0.0.1:8090 while dialing 10.0.0.7:443, code 503: 503 Service Unavailable", 0), server, never, 0},
@@ -171,13 +171,13 @@ func TestGenericRepliesWithAMeaning(t *testing.T) {
 		{"503, proxy of the aggregator refused", generic(503, "POST", "error trying to reach service: proxyconnect tcp: dial tcp 10.0.0.7:3128: connect: connection refused", 0), server, never, 0},
 		{"504 in text", generic(504, "POST", "Timeout: request did not complete within the allotted timeout", 0), timeout, maybe, 0},
 		{"400 to HTTP on a TLS port", generic(400, "GET", "Client sent an HTTP request to an HTTPS server.", 0), permanent, never, 0},
-		{"403 of a firewall that speaks of quotas", generic(403, "GET", "forbidden: exceeded quota", 0), permanent, never, 0},
-		{"500 of a proxy that speaks of webhooks", generic(500, "POST", "failed calling webhook", 0), server, maybe, 0},
-		{"500 of a proxy that speaks of etcd", generic(500, "POST", "etcdserver: request is too large", 0), server, maybe, 0},
+		{"403 of a firewall that mentions quotas", generic(403, "GET", "forbidden: exceeded quota", 0), permanent, never, 0},
+		{"500 of a proxy that mentions webhooks", generic(500, "POST", "failed calling webhook", 0), server, maybe, 0},
+		{"500 of a proxy that mentions etcd", generic(500, "POST", "etcdserver: request is too large", 0), server, maybe, 0},
 	})
 }
 
-func TestReasons(t *testing.T) {
+func TestReasonDecides(t *testing.T) {
 	run(t, []situation{
 		{"unauthorized", apierrors.NewUnauthorized("token expired"), blocked, never, 0},
 		{"forbidden by RBAC", apierrors.NewForbidden(pods, "web-0", errors.New(`User "bob" cannot get resource "pods"`)), permanent, never, 0},
@@ -212,8 +212,8 @@ func TestReasons(t *testing.T) {
 	})
 }
 
-// A reason that apierrors does not know leaves the decision to the code.
-func TestForeignReasons(t *testing.T) {
+// As for the predicates of apierrors.
+func TestCodeDecidesWithoutAKnownReason(t *testing.T) {
 	for _, reason := range []metav1.StatusReason{"", "TeapotShortAndStout"} {
 		for code, want := range map[int32]situation{
 			400: {class: permanent}, 401: {class: blocked}, 403: {class: permanent}, 404: {class: permanent},
@@ -230,16 +230,15 @@ func TestForeignReasons(t *testing.T) {
 	}
 	details := map[int32]string{
 		400: "request not accepted", 405: "request not accepted", 406: "request not accepted", 415: "request not accepted",
-		410: "expired: start the list or watch again", 422: "invalid", 403: "forbidden", 404: "not found", 413: "request too large",
+		410: "resource version or continue token expired", 422: "invalid", 403: "forbidden", 404: "not found", 413: "request too large",
 	}
 	for code, detail := range details {
 		assert.Equal(t, detail, k8sretry.Classify(failure(code, "", "")).Detail, "%d", code)
 	}
 }
 
-// What the predicates of apierrors say of a status and what Classify makes of it
-// must not contradict each other where code and reason do.
-func TestCodeAgainstReason(t *testing.T) {
+// Where code and reason contradict each other, Classify follows the predicates of apierrors.
+func TestContradictionOfCodeAndReason(t *testing.T) {
 	run(t, []situation{
 		{"500 that is a timeout", failure(500, metav1.StatusReasonTimeout, "x"), timeout, maybe, 0},
 		{"429 with the reason of a conflict", failure(429, metav1.StatusReasonConflict, "x"), throttled, never, 0},
@@ -252,7 +251,7 @@ func TestCodeAgainstReason(t *testing.T) {
 	})
 }
 
-func TestStartAndStopOfTheServer(t *testing.T) {
+func TestServerThatStartsOrStops(t *testing.T) {
 	run(t, []situation{
 		{"shutting down", apierrors.NewServiceUnavailable("apiserver is shutting down"), server, never, 0},
 		{"paths not yet installed", delayed(apierrors.NewServiceUnavailable("the request has been made before all known HTTP paths have been installed, please try again"), 5), server, never, 5 * time.Second},
@@ -269,7 +268,7 @@ func TestStartAndStopOfTheServer(t *testing.T) {
 	})
 }
 
-func TestWebhooks(t *testing.T) {
+func TestDenialOfAWebhookIsRecognisedBeforeItsReason(t *testing.T) {
 	const denied = `admission webhook "guard.example.com" denied the request`
 	run(t, []situation{
 		{"denied", failure(400, "", denied+": no"), permanent, never, 0},
@@ -295,7 +294,7 @@ func TestWebhooks(t *testing.T) {
 	})
 }
 
-func TestAdmissionQuotasNamespaces(t *testing.T) {
+func TestAdmissionQuotasAndNamespaces(t *testing.T) {
 	forbidden := func(cause string) *apierrors.StatusError {
 		return apierrors.NewForbidden(pods, "web-0", errors.New(cause))
 	}
@@ -307,17 +306,17 @@ func TestAdmissionQuotasNamespaces(t *testing.T) {
 		{"insufficient quota for the scopes", failure(500, "", "insufficient quota to match these scopes: [...]"), blocked, never, 0},
 		{"status unknown for quota", forbidden("status unknown for quota: q, resources: pods"), blocked, never, 0},
 		{"a denial that mentions quotas", forbidden(`User "exceeded quota" cannot create resource "pods"`), permanent, never, 0},
-		{"race for the quota's status", apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "q", errRemodeled), server, never, 0},
-		{"race for the quota's status, OpenShift", apierrors.NewConflict(schema.GroupResource{Group: "quota.openshift.io", Resource: "clusterresourcequotas"}, "q", errRemodeled), server, never, 0},
+		{"conflict on the status of a quota", apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "q", errRemodeled), server, never, 0},
+		{"conflict on the status of a quota, OpenShift", apierrors.NewConflict(schema.GroupResource{Group: "quota.openshift.io", Resource: "clusterresourcequotas"}, "q", errRemodeled), server, never, 0},
 		{"quota evaluation timed out", apierrors.NewInternalError(errors.New("resource quota evaluation timed out")), server, never, 0},
-		{"admission not yet ready", forbidden("not yet ready to handle request"), server, never, 0},
-		{"no such service account", forbidden(`error looking up service account a/default: serviceaccount "default" not found`), blocked, never, 0},
-		{"no such namespace", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a"), blocked, never, 0},
+		{"admission not ready", forbidden("not yet ready to handle request"), server, never, 0},
+		{"service account not found", forbidden(`error looking up service account a/default: serviceaccount "default" not found`), blocked, never, 0},
+		{"namespace not found", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a"), blocked, never, 0},
 		{"field owned by another manager", caused(apierrors.NewConflict(pods, "web-0", errors.New("conflict with kubectl")), metav1.CauseTypeFieldManagerConflict, "x"), permanent, never, 0},
 	})
 }
 
-func TestStorageFaults(t *testing.T) {
+func TestStorageErrors(t *testing.T) {
 	etcd := func(message string) error { return failure(500, "", message) }
 	run(t, []situation{
 		{"timed out", etcd("etcdserver: request timed out"), server, maybe, 0},
@@ -339,17 +338,17 @@ func TestStorageFaults(t *testing.T) {
 		{"two disruption budgets", etcd("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."), permanent, never, 0},
 		{"conversion webhook", etcd("conversion webhook for example.com/v1, Kind=Web failed: EOF"), server, maybe, 0},
 		{"conversion webhook, quoting etcd", etcd("conversion webhook for example.com/v1, Kind=Web failed: etcdserver: request is too large"), server, maybe, 0},
-		{"request body cut", etcd("request declared a Content-Length of 512 but only wrote 0 bytes"), server, never, 0},
+		{"request body truncated", etcd("request declared a Content-Length of 512 but only wrote 0 bytes"), server, never, 0},
 		{"kubelet not reached", etcd("error dialing backend: dial tcp 10.0.0.3:10250: connect: connection refused"), server, never, 0},
 		{"anything else", etcd("no kind \"Web\" is registered"), server, maybe, 0},
 	})
 	for message, detail := range map[string]string{
 		"etcdserver: request timed out":                       "etcd timed out",
-		"etcdserver: leader changed":                          "etcd changed its leader",
+		"etcdserver: leader changed":                          "etcd leader changed",
 		"etcdserver: no leader":                               "etcd has no leader",
 		"rpc error: code = Unavailable desc = EOF":            "connection to etcd lost",
 		"conversion webhook for example.com/v1 failed":        "conversion webhook failed",
-		"error dialing backend: EOF":                          "backend not reached",
+		"error dialing backend: EOF":                          "backend unreachable",
 		"Internal error occurred: unable to transform key":    "internal error",
 		"Internal error occurred: etcdserver: request is too": "internal error",
 	} {
@@ -357,7 +356,7 @@ func TestStorageFaults(t *testing.T) {
 	}
 }
 
-func TestSubresources(t *testing.T) {
+func TestEvictionsAndBindings(t *testing.T) {
 	evict := func(code int32, reason metav1.StatusReason, seconds int32) error {
 		return caused(delayed(failure(code, reason, "Cannot evict pod as it would violate the pod's disruption budget."), seconds), "DisruptionBudget", "x")
 	}
@@ -365,10 +364,10 @@ func TestSubresources(t *testing.T) {
 		return apierrors.NewConflict(schema.GroupResource{Resource: "pods/binding"}, "web-0", errors.New(cause))
 	}
 	run(t, []situation{
-		{"eviction, budget spent", evict(429, metav1.StatusReasonTooManyRequests, 0), disruption, never, 0},
+		{"eviction, none allowed", evict(429, metav1.StatusReasonTooManyRequests, 0), disruption, never, 0},
 		{"eviction, budget not yet observed", evict(429, metav1.StatusReasonTooManyRequests, 10), throttled, never, 10 * time.Second},
 		{"eviction, budget negative", evict(403, metav1.StatusReasonForbidden, 0), blocked, never, 0},
-		{"eviction, race for the budget", apierrors.NewConflict(schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, "web", errRemodeled), server, never, 0},
+		{"eviction, conflict on the status of the budget", apierrors.NewConflict(schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, "web", errRemodeled), server, never, 0},
 		{"eviction, pod replaced", apierrors.NewConflict(schema.GroupResource{Resource: "Pod"}, "web-0", errors.New("the UID in the precondition does not match")), conflict, never, 0},
 		{"binding, already assigned", bind(`pod web-0 is already assigned to node "a"`), conflict, never, 0},
 		{"binding, pod being deleted", bind("pod web-0 is being deleted, cannot be assigned to a host"), conflict, never, 0},
@@ -382,43 +381,43 @@ func TestSubresources(t *testing.T) {
 	})
 }
 
-// The details are no API, but a person who reads a log lives on them.
-func TestDetailsOfStatuses(t *testing.T) {
+// Texts may change, but people who read logs depend on them.
+func TestDetailNamesTheStatus(t *testing.T) {
 	forbidden := func(cause string) error { return apierrors.NewForbidden(pods, "web-0", errors.New(cause)) }
 	for detail, err := range map[string]error{
-		"not authorized":                                 forbidden(`User "bob" cannot get resource "pods"`),
-		"forbidden":                                      generic(403, "GET", "no", 0),
-		"path not found":                                 generic(404, "GET", "<html>", 0),
-		"API not served":                                 generic(404, "GET", "404 page not found", 0),
-		"conflict of unknown origin":                     generic(409, "POST", "x", 0),
-		"backend redirects":                              generic(502, "GET", "the backend attempted to redirect this request", 0),
-		"server error":                                   generic(502, "GET", "x", 0),
-		"request not supported":                          generic(501, "GET", "x", 0),
-		"request refused":                                generic(418, "GET", "x", 0),
-		"request timeout":                                generic(408, "GET", "x", 0),
-		"too early":                                      generic(425, "GET", "x", 0),
-		"status without a meaning":                       failure(0, "", ""),
-		"aggregated server not available":                generic(503, "GET", "service unavailable", 0),
-		"backend not reached":                            generic(503, "GET", "error trying to reach service: dial tcp", 0),
-		"service unavailable":                            apierrors.NewServiceUnavailable("x"),
-		"server is shutting down":                        apierrors.NewServiceUnavailable("apiserver is shutting down"),
-		"server is starting":                             apierrors.NewServiceUnavailable("wait for storage version registration"),
-		"service without endpoints":                      apierrors.NewServiceUnavailable("no endpoints available for service"),
-		"peer server not found":                          apierrors.NewServiceUnavailable("Error getting ip and port info of the remote server"),
-		"kind unknown to a mutating policy":              apierrors.NewServiceUnavailable("Resource kind x not found. There can be a delay between when CustomResourceDefinitions are created and when"),
-		"stored object cannot be read":                   failure(500, metav1.StatusReasonStoreReadError, ""),
-		"not completed by the server":                    failure(500, metav1.StatusReasonServerTimeout, ""),
-		"timeout in the server":                          failure(504, metav1.StatusReasonTimeout, ""),
-		"resource version ahead of the server":           caused(failure(504, metav1.StatusReasonTimeout, ""), metav1.CauseTypeResourceVersionTooLarge, ""),
-		"expired: start the list or watch again":         apierrors.NewResourceExpired(""),
-		"invalid":                                        failure(422, metav1.StatusReasonInvalid, ""),
-		"request not accepted":                           apierrors.NewBadRequest(""),
-		"request too large":                              failure(413, "", ""),
-		"already exists":                                 apierrors.NewAlreadyExists(pods, "web-0"),
-		"conflict":                                       apierrors.NewConflict(pods, "web-0", errRemodeled),
-		"race for the quota's status":                    about(failure(409, metav1.StatusReasonConflict, ""), "", "resourcequotas", "q"),
-		"race for the disruption budget's status":        about(failure(409, metav1.StatusReasonConflict, ""), "", "poddisruptionbudgets", "q"),
-		"storage fault during a binding":                 about(failure(409, metav1.StatusReasonConflict, `x": etcdserver: x`), "", "pods/binding", "q"),
+		"not authorized": forbidden(`User "bob" cannot get resource "pods"`),
+		"forbidden":      generic(403, "GET", "no", 0),
+		"path not found": generic(404, "GET", "<html>", 0),
+		"API not served": generic(404, "GET", "404 page not found", 0),
+		"conflict in a response that is no Status":   generic(409, "POST", "x", 0),
+		"backend attempted to redirect":              generic(502, "GET", "the backend attempted to redirect this request", 0),
+		"server error":                               generic(502, "GET", "x", 0),
+		"request not supported":                      generic(501, "GET", "x", 0),
+		"request rejected":                           generic(418, "GET", "x", 0),
+		"request timeout":                            generic(408, "GET", "x", 0),
+		"too early":                                  generic(425, "GET", "x", 0),
+		"status without a known code or reason":      failure(0, "", ""),
+		"aggregated API server unavailable":          generic(503, "GET", "service unavailable", 0),
+		"backend unreachable":                        generic(503, "GET", "error trying to reach service: dial tcp", 0),
+		"service unavailable":                        apierrors.NewServiceUnavailable("x"),
+		"server is shutting down":                    apierrors.NewServiceUnavailable("apiserver is shutting down"),
+		"server is starting":                         apierrors.NewServiceUnavailable("wait for storage version registration"),
+		"service has no endpoints":                   apierrors.NewServiceUnavailable("no endpoints available for service"),
+		"peer server not found":                      apierrors.NewServiceUnavailable("Error getting ip and port info of the remote server"),
+		"kind unknown to a mutating policy":          apierrors.NewServiceUnavailable("Resource kind x not found. There can be a delay between when CustomResourceDefinitions are created and when"),
+		"stored object cannot be read":               failure(500, metav1.StatusReasonStoreReadError, ""),
+		"not completed by the server":                failure(500, metav1.StatusReasonServerTimeout, ""),
+		"server timed out":                           failure(504, metav1.StatusReasonTimeout, ""),
+		"resource version too large":                 caused(failure(504, metav1.StatusReasonTimeout, ""), metav1.CauseTypeResourceVersionTooLarge, ""),
+		"resource version or continue token expired": apierrors.NewResourceExpired(""),
+		"invalid":                           failure(422, metav1.StatusReasonInvalid, ""),
+		"request not accepted":              apierrors.NewBadRequest(""),
+		"request too large":                 failure(413, "", ""),
+		"already exists":                    apierrors.NewAlreadyExists(pods, "web-0"),
+		"conflict":                          apierrors.NewConflict(pods, "web-0", errRemodeled),
+		"conflict on the status of a quota": about(failure(409, metav1.StatusReasonConflict, ""), "", "resourcequotas", "q"),
+		"conflict on the status of a disruption budget":  about(failure(409, metav1.StatusReasonConflict, ""), "", "poddisruptionbudgets", "q"),
+		"storage failed during a binding":                about(failure(409, metav1.StatusReasonConflict, `x": etcdserver: x`), "", "pods/binding", "q"),
 		"field owned by another manager":                 caused(failure(409, metav1.StatusReasonConflict, ""), metav1.CauseTypeFieldManagerConflict, ""),
 		"namespace is being terminated":                  caused(failure(403, metav1.StatusReasonForbidden, ""), "NamespaceTerminating", ""),
 		"namespace not found":                            about(failure(404, metav1.StatusReasonNotFound, ""), "", "namespaces", "a"),
@@ -426,32 +425,32 @@ func TestDetailsOfStatuses(t *testing.T) {
 		"credentials not accepted":                       apierrors.NewUnauthorized(""),
 		"denied by an admission policy":                  failure(401, metav1.StatusReasonUnauthorized, "ValidatingAdmissionPolicy '"),
 		"denied by a webhook":                            failure(400, "", `admission webhook "x" denied the request`),
-		"denied by a webhook, which names a delay":       delayed(failure(429, "", `admission webhook "x" denied the request`), 1),
+		"denied by a webhook, with a Retry-After":        delayed(failure(429, "", `admission webhook "x" denied the request`), 1),
 		"exceeded quota":                                 forbidden("exceeded quota"),
 		"insufficient quota":                             forbidden("insufficient quota"),
 		"status unknown for quota":                       forbidden("status unknown for quota"),
 		"service account not found":                      forbidden("error looking up service account"),
-		"admission not yet ready":                        forbidden("not yet ready to handle request"),
+		"admission not ready":                            forbidden("not yet ready to handle request"),
 		"custom resource definition is being terminated": forbidden("create not allowed while custom resource definition is terminating"),
 		"too many requests":                              failure(429, "", ""),
-		"disruption budget cannot be used":               caused(failure(403, "", ""), "DisruptionBudget", ""),
+		"disruption budget has an invalid status":        caused(failure(403, "", ""), "DisruptionBudget", ""),
 		"disruption budget allows no eviction":           caused(failure(429, "", ""), "DisruptionBudget", ""),
 		"disruption budget still being processed":        caused(delayed(failure(429, "", ""), 1), "DisruptionBudget", ""),
 		"failed calling webhook":                         failure(500, "", "failed calling webhook"),
 		"quota evaluation timed out":                     failure(500, "", "resource quota evaluation timed out"),
-		"resourceVersion set on create":                  failure(500, "", "resourceVersion should not be set on objects to be created"),
+		"resourceVersion set on a create":                failure(500, "", "resourceVersion should not be set on objects to be created"),
 		"more than one disruption budget":                failure(500, "", "This pod has more than one PodDisruptionBudget"),
 		"object too large for etcd":                      failure(500, "", "etcdserver: request is too large"),
-		"too many requests for etcd":                     failure(500, "", "etcdserver: too many requests"),
+		"too many requests to etcd":                      failure(500, "", "etcdserver: too many requests"),
 		"etcd is full":                                   failure(500, "", "etcdserver: mvcc: database space exceeded"),
-		"request body cut":                               failure(500, "", "request declared a Content-Length of 5 but only wrote 0 bytes"),
+		"request body truncated":                         failure(500, "", "request declared a Content-Length of 5 but only wrote 0 bytes"),
 	} {
 		assert.Equal(t, detail, k8sretry.Classify(err).Detail)
 	}
-	assert.Equal(t, "conflict of unknown origin", k8sretry.Classify(generic(409, "PUT", "x", 0)).Detail)
+	assert.Equal(t, "conflict in a response that is no Status", k8sretry.Classify(generic(409, "PUT", "x", 0)).Detail)
 }
 
-func TestRetryAfterOfAStatus(t *testing.T) {
+func TestRetryAfterOfAStatusIsInItsDetails(t *testing.T) {
 	for seconds, want := range map[int32]time.Duration{
 		0: 0, -1: 0, -1 << 31: 0, 1: time.Second, 7: 7 * time.Second, 86400: 24 * time.Hour, 1<<31 - 1: (1<<31 - 1) * time.Second,
 	} {
@@ -464,7 +463,7 @@ func TestRetryAfterOfAStatus(t *testing.T) {
 	assert.Zero(t, k8sretry.Classify(failure(429, "", "")).RetryAfter, "no details")
 }
 
-func TestStatusMessagesOfTheNetworkAreNoConnectionErrors(t *testing.T) {
+func TestStatusThatQuotesANetworkErrorIsNoConnectionError(t *testing.T) {
 	for _, message := range []string{
 		"read tcp 10.0.0.7:443: connection reset by peer", "EOF", "http2: client connection lost",
 		"http2: server sent GOAWAY and closed the connection", "use of closed network connection", "context canceled",

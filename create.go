@@ -9,160 +9,163 @@ import (
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 )
 
-// Create stores a new object, once. client is one of client-go's, or of the same
-// shape; see [Dynamic] for the dynamic client.
+// Create creates an object exactly once. client is a typed client of client-go or has the
+// same methods; see [Dynamic] for the dynamic client.
 //
 //	cm, err := k8sretry.Create(ctx, clientset.CoreV1().ConfigMaps("default"), cm, metav1.CreateOptions{})
 //
-// The object is sent with a token (see [WithTokenAnnotation]), and sent again when its
-// fate is unknown. If a repetition is refused, because the name exists, the quota is
-// full or for any other reason, the object is read: with the token on it Create has
-// succeeded. If somebody else holds the name, the refusal is returned as it came.
-// Otherwise the error has [ErrOutcomeUnknown] in its chain: an object that is not there
-// right after a timeout may yet appear.
+// Create stores a random token in an annotation of the object (see [WithTokenAnnotation])
+// and retries even if an earlier request may have been carried out. If the server rejects
+// a retry, because the name exists, a quota is exceeded, or for any other reason, Create
+// reads the object. If the object carries the token, Create returns it with a nil error.
+// If another client owns the name, Create returns the server's error unchanged. Otherwise
+// the error matches [ErrOutcomeUnknown]: an object that does not exist shortly after a
+// timeout may still be created.
 //
-// A name to be generated (GenerateName) is drawn here, as the server would draw it, so
-// that a repetition cannot make a second object; it is drawn anew when a foreign object
-// has the name. An object without any name (a SubjectAccessReview, say) cannot be looked
-// up; Do is for these.
+// If the outcome is still ambiguous when the retries or the context end, Create checks it
+// once more. The check takes at most 5 s.
 //
-// On failure the zero value of T is returned. obj is never changed.
+// For an object with a GenerateName, Create generates the name as the server does, so that
+// a retry cannot create a second object. It generates another name if an object of another
+// client has the name. An object without Name and GenerateName, such as a
+// SubjectAccessReview, cannot be read; use [Do] for it.
+//
+// If it fails, Create returns the zero value of T. It does not change obj.
 func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1.CreateOptions, options ...Option) (T, error) {
 	var none T
 	switch {
-	case missing(client):
+	case isNilValue(client):
 		return none, errNilClient
-	case missing(obj):
+	case isNilValue(obj):
 		return none, errNilObject
 	}
-	c := &creation[T]{
-		proof:  proof{verb: VerbCreate, dryRun: len(opts.DryRun) > 0},
-		client: client, obj: sendable(obj), opts: opts, stamp: newStamp(tokenKey(options)),
+	c := &createCall[T]{
+		safeWrite: safeWrite{verb: VerbCreate, dryRun: len(opts.DryRun) > 0},
+		client:    client, obj: copyToSend(obj), opts: opts, token: newToken(tokenKey(options)),
 	}
 	if !c.dryRun {
-		c.stamp.put(c.obj)
+		c.token.addTo(c.obj)
 		if obj.GetName() == "" && obj.GetGenerateName() != "" {
-			c.drawn = true
-			c.draw()
+			c.generated = true
+			c.generateName()
 		}
 	}
-	return proven(ctx, &c.proof, c.step, c.find, options)
+	return runWrite(ctx, &c.safeWrite, c.step, c.check, options)
 }
 
-// creation is one Create under way.
-type creation[T Object] struct {
-	proof
-	client  Creator[T]
-	obj     T // what is sent
-	opts    metav1.CreateOptions
-	stamp   stamp
-	drawn   bool  // the name is drawn here
-	pending error // an answer that an earlier request of the call may have caused
-	done    bool  // the server has said that it did it, but not what
+// createCall is the state of one Create.
+type createCall[T Object] struct {
+	safeWrite
+	client    Creator[T]
+	obj       T // to send
+	opts      metav1.CreateOptions
+	token     writeToken
+	generated bool // obj has a generated name
 }
 
-// mostDraws is how many names are tried without a wait; the server does the same
+// maxGeneratedNames limits how many names a step tries, as the server does
 // (k8s.io/apiserver/pkg/registry/generic/registry/store.go).
-const mostDraws = 8
+const maxGeneratedNames = 8
 
-// draw gives the object a name as k8s.io/apiserver/pkg/storage/names does.
-func (c *creation[T]) draw() {
-	const length, random = 63, 5
+// generateName names the object as k8s.io/apiserver/pkg/storage/names does.
+func (c *createCall[T]) generateName() {
+	const maxLength, randomLength = 63, 5
 	base := c.obj.GetGenerateName()
-	c.obj.SetName(base[:min(len(base), length-random)] + utilrand.String(random))
+	c.obj.SetName(base[:min(len(base), maxLength-randomLength)] + utilrand.String(randomLength))
 }
 
-// step sends the object, and looks what an answer means that may be about an earlier
-// request. It begins with the look if that is all that is left to do.
-func (c *creation[T]) step(ctx context.Context) (T, error) {
-	var none T
-	for draws := 1; ; draws++ {
-		if c.pending == nil {
-			made, v, err := c.create(ctx)
-			switch {
-			case err == nil:
-				return made, nil
-			case v.Outcome == OutcomeExecuted:
-				c.done = true
-			case err == errNoObject && !c.dryRun:
-			case !lasting(ctx, v):
-				return none, err
-			case c.inDoubt():
-			case exists(err) && c.drawn && draws < mostDraws:
-				c.draw()
-				continue
-			default:
-				return none, err
-			}
-			c.pending = err
+// step tries to create the object, under further names if another client has the
+// generated one.
+func (c *createCall[T]) step(ctx context.Context) (T, error) {
+	for names := 1; ; names++ {
+		created, err := c.create(ctx)
+		if err == nil || !c.generated || c.isAmbiguous() || !isNameTaken(err) || names == maxGeneratedNames {
+			return created, err
 		}
-		found, what, err := c.find(ctx)
-		if err != nil {
-			return none, c.looking(err, c.pending)
-		}
-		answer := c.pending
-		switch {
-		case what == applied:
-			return found, nil
-		case c.done || what == undecided:
-			c.pending = nil
-			return none, c.stop(answer, notTellable)
-		case what == notApplied:
-			c.pending, c.outcome = nil, OutcomeNotExecuted
-			switch {
-			case answer == errNoObject:
-				return none, c.repeat(answer, nameTaken)
-			case exists(answer) && c.drawn && draws < mostDraws:
-				c.draw()
-				continue
-			}
-			return none, answer
-		case exists(answer):
-			// Something had the name a moment ago. To create it again could be twice.
-			return none, c.repeat(answer, notVisible)
-		}
-		c.pending = nil
-		if answer == errNoObject || takenByItself(answer) {
-			return none, c.repeat(answer, mayAppear)
-		}
-		return none, c.stop(answer, mayAppear)
+		c.generateName()
 	}
 }
 
-func (c *creation[T]) create(ctx context.Context) (made T, v Verdict, err error) {
+// create sends the object, and explains the answer if an earlier request may have caused
+// it. If the last step has left an answer unverified, it sends nothing.
+func (c *createCall[T]) create(ctx context.Context) (T, error) {
+	var none T
+	if c.unverified == nil {
+		created, v, err := c.request(ctx)
+		switch {
+		case err == nil:
+			return created, nil
+		case c.mustCheck(ctx, v), err == errNoObject && !c.dryRun:
+			c.unverified = err
+		default:
+			return none, err
+		}
+	}
+	found, result, err := c.check(ctx)
+	if err != nil {
+		return none, c.checkFailed(err)
+	}
+	answer := c.unverified
+	switch {
+	case result == applied:
+		return found, nil
+	case c.outcome == OutcomeExecuted, result == undetermined:
+		return none, c.stop(answer, detailUndetermined)
+	case result == notAppliedYet && isNameTaken(answer):
+		// The name was taken a moment ago. Another request could create a second object,
+		// so the next step checks again.
+		return none, c.repeat(answer, detailNotVisible)
+	}
+	c.unverified = nil
+	switch {
+	case result == notApplied && answer == errNoObject:
+		c.outcome = OutcomeNotExecuted
+		return none, c.repeat(answer, detailNameTaken)
+	case result == notApplied:
+		c.outcome = OutcomeNotExecuted
+		return none, answer
+	case answer == errNoObject, isBlockedByItself(answer):
+		return none, c.repeat(answer, detailNotVisibleYet)
+	}
+	return none, c.stop(answer, detailNotVisibleYet)
+}
+
+// request sends the object.
+func (c *createCall[T]) request(ctx context.Context) (created T, v Verdict, err error) {
 	v, err = c.send(ctx, func(ctx context.Context) (err error) {
-		made, err = c.client.Create(ctx, c.obj, c.opts)
-		if err == nil && c.obj.GetName() != "" && empty(made) {
+		created, err = c.client.Create(ctx, c.obj, c.opts)
+		if err == nil && c.obj.GetName() != "" && isEmpty(created) {
 			err = errNoObject
 		}
 		return err
 	})
-	return made, v, err
+	return created, v, err
 }
 
-// find looks for the object. A GET without a resource version is a consistent read.
-func (c *creation[T]) find(ctx context.Context) (T, finding, error) {
-	if c.stamp.key == "" || c.obj.GetName() == "" {
+// check reads the object and compares the token. A GET without a resource version is a
+// consistent read.
+func (c *createCall[T]) check(ctx context.Context) (T, checkResult, error) {
+	if c.token.key == "" || c.obj.GetName() == "" {
 		var none T
-		return none, undecided, nil
+		return none, undetermined, nil
 	}
-	found, what, err := look(ctx, Getter[T](c.client), c.obj.GetName())
-	if what == applied && !c.stamp.on(found) {
-		what = notApplied
+	found, result, err := readObject(ctx, Getter[T](c.client), c.obj.GetName())
+	if result == applied && !c.token.isOn(found) {
+		result = notApplied
 	}
-	return found, what, err
+	return found, result, err
 }
 
-// exists reports whether the server says that the name is taken. A webhook may say so
-// of something else.
-func exists(err error) bool {
+// isNameTaken reports whether the server says that the name exists. A webhook may use the
+// same reason for something else.
+func isNameTaken(err error) bool {
 	return apierrors.IsAlreadyExists(err) && !deniedByWebhook(statusIn(err).Message)
 }
 
-// takenByItself reports whether the object may stand in its own way: the quota is
-// charged, and the ports and addresses of a Service are allocated, before the server
-// finds that the name exists.
-func takenByItself(err error) bool {
+// isBlockedByItself reports whether an earlier request of the same call may have caused
+// the error: the server charges the quota, and allocates the ports and addresses of a
+// Service, before it finds that the name exists.
+func isBlockedByItself(err error) bool {
 	text := statusIn(err).Message
 	switch {
 	case deniedByWebhook(text):

@@ -8,145 +8,138 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Delete deletes the object given, and never another one that has taken its name: the
-// UID of obj is sent as a precondition, unless opts has one. Of obj only name and UID
-// are used.
+// Delete deletes the given object, and never another object that has taken its name: it
+// sends the UID of obj as a precondition, unless opts has one. It uses only the name and
+// the UID of obj.
 //
 //	err := k8sretry.Delete(ctx, clientset.CoreV1().Pods("default"), pod, metav1.DeleteOptions{})
 //
-// After a request whose outcome is unknown, NotFound means done, and so does a conflict
-// about the UID or an object that is being deleted (finalizers). As the first answer,
-// NotFound and Conflict are returned as they came.
+// If the first answer is NotFound or Conflict, Delete returns it unchanged. After a request
+// that may have been carried out, Delete returns nil if the server answers NotFound or a
+// conflict about the UID, or if the object is being deleted (it has finalizers).
 //
-// An object without a UID, and no UID in opts, stands for whatever has the name. Then
-// nothing can tell the object meant from one created since, and Delete does not delete
-// what it finds after a request of unknown outcome: it returns [ErrOutcomeUnknown]. Fakes,
-// which give no UIDs, are asked again. Give the object as it was read.
+// If neither obj nor opts has a UID, Delete cannot distinguish the object from one that was
+// created since with the same name. If an object with that name exists after an ambiguous
+// failure, Delete does not delete it, and the error matches [ErrOutcomeUnknown]. The
+// objects of fake clients, which have no UIDs, are deleted again. Pass the object as read
+// from the server.
+//
+// If the outcome is still ambiguous when the retries or the context end, Delete checks it
+// once more. The check takes at most 5 s.
 func Delete[T Object](ctx context.Context, client Deleter[T], obj T, opts metav1.DeleteOptions, options ...Option) error {
 	switch {
-	case missing(client):
+	case isNilValue(client):
 		return errNilClient
-	case missing(obj):
+	case isNilValue(obj):
 		return errNilObject
 	}
-	d := deletionOf(VerbDelete, Getter[T](client), obj, opts)
+	d := newDeleteCall(VerbDelete, Getter[T](client), obj, opts)
 	d.request = func(ctx context.Context) error { return client.Delete(ctx, d.name, d.opts) }
-	_, err := proven(ctx, &d.proof, d.step, d.find, options)
+	_, err := runWrite(ctx, &d.safeWrite, d.step, d.check, options)
 	return err
 }
 
-// deletion is one Delete or Evict under way.
-type deletion[T Object] struct {
-	proof
-	client  Getter[T]
-	request func(context.Context) error
-	raced   func(error, Verdict) bool // whether the server has lost a race of its own; nil: never
-	anyEnd  bool                      // that it is gone is enough, whoever has done it
-	name    string
-	uid     types.UID // of the object meant, "" if any will do
-	version *string   // the resource version that the caller insists on
-	opts    metav1.DeleteOptions
-	pending error // an answer that an earlier request of the call may have caused
+// deleteCall is the state of one Delete or Evict.
+type deleteCall[T Object] struct {
+	safeWrite
+	client   Getter[T]
+	request  func(context.Context) error
+	lostRace func(error, Verdict) bool // reports an error after which the server would accept the request; may be nil
+	goneIsOK bool                      // the call succeeds if the object is gone, even at its first request
+	name     string
+	uid      types.UID // of the object to delete; "" for any object of the name
+	version  *string   // the resource version that the caller requires; nil for any
+	opts     metav1.DeleteOptions
 }
 
-// deletionOf prepares the deletion of an object, with its UID as a precondition.
-func deletionOf[T Object](verb Verb, client Getter[T], obj T, opts metav1.DeleteOptions) *deletion[T] {
-	d := &deletion[T]{
-		proof:  proof{verb: verb, dryRun: len(opts.DryRun) > 0},
-		client: client, name: obj.GetName(), uid: obj.GetUID(), opts: opts,
+// newDeleteCall prepares the deletion of an object, with its UID as a precondition.
+func newDeleteCall[T Object](verb Verb, client Getter[T], obj T, opts metav1.DeleteOptions) *deleteCall[T] {
+	d := &deleteCall[T]{
+		safeWrite: safeWrite{verb: verb, dryRun: len(opts.DryRun) > 0},
+		client:    client, name: obj.GetName(), uid: obj.GetUID(), opts: opts,
 	}
-	var given metav1.Preconditions
+	var preconditions metav1.Preconditions
 	if opts.Preconditions != nil {
-		given = *opts.Preconditions
+		preconditions = *opts.Preconditions
 	}
-	if given.UID != nil {
-		d.uid = *given.UID
+	if preconditions.UID != nil {
+		d.uid = *preconditions.UID
 	} else if d.uid != "" {
-		given.UID = &d.uid
-		d.opts.Preconditions = &given
+		preconditions.UID = &d.uid
+		d.opts.Preconditions = &preconditions
 	}
-	d.version = given.ResourceVersion
+	d.version = preconditions.ResourceVersion
 	return d
 }
 
 type nothing = struct{}
 
-// step sends the deletion, and looks what an answer means that may be about an earlier
-// request. Without a UID it looks before it sends again.
-func (d *deletion[T]) step(ctx context.Context) (nothing, error) {
-	if d.pending == nil && d.uid == "" && d.version == nil && d.inDoubt() {
-		switch _, what, err := d.find(ctx); {
+// step sends the request, and explains the answer if an earlier request may have caused
+// it. If the last step has left an answer unverified, it sends nothing.
+func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
+	if d.unverified != nil {
+		return explain(ctx, &d.safeWrite, d.check)
+	}
+	if d.isAmbiguous() && d.uid == "" && d.version == nil {
+		// Without a precondition, the server would also delete an object created since. So
+		// the object is checked before the request is sent again.
+		switch _, result, err := d.check(ctx); {
 		case err != nil:
-			return nothing{}, d.looking(err, d.lost)
-		case what == applied:
+			return nothing{}, d.checkFailed(err)
+		case result == applied:
 			return nothing{}, nil
-		case what == undecided:
-			return nothing{}, d.stop(d.lost, noUID)
+		case result == undetermined:
+			return nothing{}, d.stop(d.ambiguousErr, detailNoUID)
 		}
 	}
-	if d.pending == nil {
-		v, err := d.send(ctx, d.request)
-		switch {
-		case err == nil, v.Outcome == OutcomeExecuted:
-			return nothing{}, nil
-		case d.raced != nil && d.raced(err, v):
-			return nothing{}, d.repeat(err, lostRace)
-		case !lasting(ctx, v):
-			return nothing{}, err
-		case (d.anyEnd || d.inDoubt()) && (isAbsent(err, d.name) || d.uid != "" && isOfAnother(err, v)):
-			return nothing{}, nil
-		case !d.inDoubt():
-			return nothing{}, err
-		}
-		d.pending = err
-	}
-	_, what, err := d.find(ctx)
-	if err != nil {
-		return nothing{}, d.looking(err, d.pending)
-	}
-	answer := d.pending
-	d.pending = nil
+	v, err := d.send(ctx, d.request)
 	switch {
-	case what == applied:
+	case err == nil, v.Outcome == OutcomeExecuted:
 		return nothing{}, nil
-	case what == notApplied:
-		d.outcome = OutcomeNotExecuted
-		return nothing{}, answer
+	case d.lostRace != nil && d.lostRace(err, v):
+		return nothing{}, d.repeat(err, detailServerRace)
+	case !isPermanent(ctx, v):
+		return nothing{}, err
+	case (d.goneIsOK || d.isAmbiguous()) && (isAbsent(err, d.name) || d.uid != "" && isUIDConflict(err, v)):
+		return nothing{}, nil
+	case !d.isAmbiguous():
+		return nothing{}, err
 	}
-	return nothing{}, d.stop(answer, notTellable)
+	d.unverified = err
+	return explain(ctx, &d.safeWrite, d.check)
 }
 
-// find looks whether the object meant is gone, or going.
-func (d *deletion[T]) find(ctx context.Context) (nothing, finding, error) {
-	found, what, err := look(ctx, d.client, d.name)
-	switch what {
+// check finds out whether the object is gone or being deleted.
+func (d *deleteCall[T]) check(ctx context.Context) (nothing, checkResult, error) {
+	found, result, err := readObject(ctx, d.client, d.name)
+	switch result {
 	case applied:
-		return nothing{}, d.stateOf(found), nil
-	case notSeen:
-		return nothing{}, applied, nil // it is gone
+		return nothing{}, d.compare(found), nil
+	case notAppliedYet:
+		return nothing{}, applied, nil // it does not exist
 	}
-	return nothing{}, what, err
+	return nothing{}, result, err
 }
 
-// stateOf says what an object that has the name tells about the one meant.
-func (d *deletion[T]) stateOf(found T) finding {
-	other := d.uid != "" && found.GetUID() != "" && found.GetUID() != d.uid
-	same := d.uid == found.GetUID()
-	changed := d.version != nil && found.GetResourceVersion() != *d.version
+// compare says what an existing object of the name means for the deletion.
+func (d *deleteCall[T]) compare(found T) checkResult {
+	isOther := d.uid != "" && found.GetUID() != "" && found.GetUID() != d.uid
+	isSame := d.uid == found.GetUID()
+	isChanged := d.version != nil && found.GetResourceVersion() != *d.version
 	switch {
-	case other, found.GetDeletionTimestamp() != nil:
+	case isOther, found.GetDeletionTimestamp() != nil:
 		return applied
-	case changed && same:
-		return notApplied // and never will be: the caller insists on the version
-	case !same && (changed || d.version == nil):
-		return undecided // it may have been created since
+	case isSame && isChanged:
+		return notApplied // the precondition can no longer be met
+	case !isSame && (isChanged || d.version == nil):
+		return undetermined // it may have been created since
 	}
-	return notSeen // it is still there; a request may be under way
+	return notAppliedYet
 }
 
-// isOfAnother reports whether a conflict says that the name belongs to another object
-// by now (k8s.io/apiserver/pkg/registry/rest/delete.go and pkg/storage/interfaces.go).
-func isOfAnother(err error, v Verdict) bool {
+// isUIDConflict reports whether a conflict says that another object has the name now
+// (k8s.io/apiserver/pkg/registry/rest/delete.go and pkg/storage/interfaces.go).
+func isUIDConflict(err error, v Verdict) bool {
 	if v.Class != ClassConflict {
 		return false
 	}

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -18,7 +17,7 @@ import (
 )
 
 func TestDelete(t *testing.T) {
-	recreate := func(c *cluster) func() { return func() { c.put(configMap("x", "by", "somebody")) } }
+	recreate := func(c *cluster) func() { return func() { c.put(configMap("x", "by", "another client")) } }
 	noNamespace := func() error {
 		return apierrors.NewNotFound(corev1.SchemeGroupVersion.WithResource("namespaces").GroupResource(), "default")
 	}
@@ -32,96 +31,116 @@ func TestDelete(t *testing.T) {
 		requests string
 		stays    bool // an object of the name is there at the end
 	}{
-		"no mishap": {requests: "delete"},
-		"not there at the first attempt": {
+		"success": {requests: "delete"},
+		"NotFound at the first attempt": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) { c.remove("x") },
-			fails:   asItCame, is: apierrors.IsNotFound, requests: "delete",
+			fails:   requireUnchanged, is: apierrors.IsNotFound, requests: "delete",
 		},
-		"another object at the first attempt": {
+		"another object has the name at the first attempt": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) { c.remove("x"); recreate(c)() },
-			fails:   asItCame, is: apierrors.IsConflict, requests: "delete", stays: true,
+			fails:   requireUnchanged, is: apierrors.IsConflict, requests: "delete", stays: true,
 		},
-		"answer lost, then NotFound": {
+		"response lost, then NotFound": {
 			prepare:  func(c *cluster, _ *corev1.ConfigMap) { c.on("delete", lost(lostReply())) },
 			requests: "delete delete",
 		},
-		"answer lost and recreated at once: the new one stays": {
+		"response lost, created again at once: the new object is kept": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
-				c.on("delete", &mishap{after: lostReply(), then: recreate(c)})
+				c.on("delete", &fault{after: lostReply(), then: recreate(c)})
 			},
 			requests: "delete delete", stays: true,
 		},
-		"answer lost, finalizers: accepted": {
+		"response lost, finalizers: the deletion is accepted again": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
 				c.change("x", func(o *corev1.ConfigMap) { o.Finalizers = []string{"example.com/wait"} })
 				c.on("delete", lost(gatewayTimeout()))
 			},
 			requests: "delete delete", stays: true,
 		},
-		"all answers lost, finalizers: the last check sees it": {
+		"all responses lost, finalizers: the final check sees the deletion": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
 				c.change("x", func(o *corev1.ConfigMap) { o.Finalizers = []string{"example.com/wait"} })
 				c.on("delete", repeated(4, lost(gatewayTimeout()))...)
 			},
 			requests: "delete delete delete delete get", stays: true,
 		},
-		"all lost before the server: unknown": {
+		"all requests lost: unknown": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) { c.on("delete", repeated(4, failed(unavailable()))...) },
-			fails:   outcomeUnknown, is: apierrors.IsServiceUnavailable, requests: "delete delete delete delete get", stays: true,
+			fails:   requireUnknown, is: apierrors.IsServiceUnavailable, requests: "delete delete delete delete get", stays: true,
 		},
-		"lost before the server": {
+		"request lost": {
 			prepare:  func(c *cluster, _ *corev1.ConfigMap) { c.on("delete", failed(lostReply())) },
 			requests: "delete delete",
 		},
-		"the namespace is not there, after an unknown attempt: looked for": {
+		"request lost, then NotFound for the namespace: unknown": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
 				c.on("delete", failed(unavailable()), failed(noNamespace())).on("get", failed(noNamespace()))
 			},
-			fails: outcomeUnknown, is: apierrors.IsNotFound, requests: "delete delete get", stays: true,
+			fails: requireUnknown, is: apierrors.IsNotFound, requests: "delete delete get", stays: true,
 		},
-		"a webhook denies after an unknown attempt, and it is gone": {
+		"response lost, then denied by a webhook: the object is gone": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
 				c.on("delete", lost(unavailable()), failed(denied(403, "Forbidden")))
 			},
 			requests: "delete delete get",
 		},
-		"a webhook denies after an unknown attempt, and it is there": {
+		"request lost, then denied by a webhook: unknown while the object exists": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
 				c.on("delete", failed(etcdTimeout()), failed(denied(403, "Forbidden")))
 			},
-			fails: outcomeUnknown, is: apierrors.IsForbidden, requests: "delete delete get", stays: true,
+			fails: requireUnknown, is: apierrors.IsForbidden, requests: "delete delete get", stays: true,
 		},
-		"a webhook denies with Conflict": {
+		"denied by a webhook with Conflict": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) { c.on("delete", failed(denied(409, "Conflict"))) },
-			fails:   asItCame, is: apierrors.IsConflict, requests: "delete", stays: true,
+			fails:   requireUnchanged, is: apierrors.IsConflict, requests: "delete", stays: true,
 		},
-		"the caller's resource version, changed in between": {
+		"required resource version, changed after an ambiguous failure: Conflict is returned": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
-				c.on("delete", &mishap{before: gatewayTimeout(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["a"] = "b" }) }})
+				c.on("delete", &fault{before: gatewayTimeout(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["a"] = "b" }) }})
 			},
 			opts: func(obj *corev1.ConfigMap) metav1.DeleteOptions {
 				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &obj.ResourceVersion}}
 			},
-			fails: asItCame, is: apierrors.IsConflict, requests: "delete delete get", stays: true,
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "delete delete get", stays: true,
 		},
-		"the caller's UID goes before the object's": {
+		"the UID in opts overrides that of the object": {
 			opts: func(*corev1.ConfigMap) metav1.DeleteOptions {
 				other := types.UID("another")
 				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &other}}
 			},
-			fails: asItCame, is: apierrors.IsConflict, requests: "delete", stays: true,
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "delete", stays: true,
 		},
-		"without a UID, answer lost: NotFound is done": {
+		"no UID, response lost: the object is gone": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) { c.on("delete", lost(lostReply())) },
 			noUID:   true, requests: "delete get",
 		},
-		"without a UID, answer lost, recreated: never deleted": {
+		"no UID, response lost, created again: the new object is kept": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
-				c.on("delete", &mishap{after: unavailable(), then: recreate(c)})
+				c.on("delete", &fault{after: unavailable(), then: recreate(c)})
 			},
-			noUID: true, fails: outcomeUnknown, is: apierrors.IsServiceUnavailable, requests: "delete get", stays: true,
+			noUID: true, fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "delete get", stays: true,
 		},
-		"without a UID, not executed: repeated": {
+		"response lost, then denied by a webhook, the check fails for a while": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", lost(unavailable()), failed(denied(403, "Forbidden"))).on("get", failed(unavailable()))
+			},
+			requests: "delete delete get get",
+		},
+		"no UID, response lost, the check fails for a while": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", lost(lostReply())).on("get", failed(unavailable()))
+			},
+			noUID: true, requests: "delete get get",
+		},
+		"no UID, response lost, the check always fails: unknown, with the error of the delete": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", lost(gatewayTimeout()))
+				c.always = func(string) *fault { return failed(unavailable()) }
+			},
+			options: []k8sretry.Option{k8sretry.WithMaxRetries(1)},
+			noUID:   true, fails: requireUnknown, is: apierrors.IsTimeout,
+		},
+		"no UID, 429: retried": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) { c.on("delete", failed(tooMany(0))) },
 			noUID:   true, requests: "delete delete",
 		},
@@ -161,21 +180,19 @@ func TestDelete(t *testing.T) {
 				if tt.is != nil {
 					assert.True(t, tt.is(err), "%v", err)
 				}
-				c.expectRequests(t, strings.Fields(tt.requests)...)
+				if tt.requests != "" {
+					c.expectRequests(t, strings.Fields(tt.requests)...)
+				}
 				assert.Equal(t, tt.stays, c.objects["x"] != nil)
 			})
 		})
 	}
 }
 
-func TestDeleteWhenTheContextEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		c := newCluster()
-		obj := c.put(configMap("x"))
-		c.on("delete", &mishap{after: context.DeadlineExceeded, then: func() { <-ctx.Done() }})
-		require.NoError(t, k8sretry.Delete(ctx, c, obj, metav1.DeleteOptions{}))
-		c.expectRequests(t, "delete", "get")
-	})
+// A NotFound for a PodDisruptionBudget is special for Evict only.
+func TestDeleteReturnsNotFoundOfABudget(t *testing.T) {
+	c := newCluster()
+	c.on("delete", failed(budgetGone()))
+	requireUnchanged(t, k8sretry.Delete(t.Context(), c, configMap("x"), metav1.DeleteOptions{}))
+	c.expectRequests(t, "delete")
 }

@@ -1,50 +1,44 @@
-// Package k8sretry makes calls to the Kubernetes API survive what is transient,
-// stop at what is not, and never do a write twice.
-//
-// # The idea
-//
-// One line wraps a call of client-go:
-//
-//	pod, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
-//		return clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
-//	}, k8sretry.ForRead())
-//
-// or makes a function that retries by itself, without a closure:
+// Package k8sretry retries calls to the Kubernetes API. It retries transient failures,
+// returns permanent errors at once, and keeps writes from being carried out twice.
 //
 //	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
 //	pod, err := get(ctx, "web-0", metav1.GetOptions{})
 //
-// [Do] and [Wrap] are for a value and an error, [Run] and [WrapRun] for an error
-// alone; Wrap1, Wrap2, WrapRun1 and WrapRun2 are for functions with arguments. They
-// work with real and fake clientsets alike. What decides is a [Policy], made of
-// options by [NewPolicy]; presets such as [ForWrite] are Policies, too.
+// [Do] calls a function that returns a value and an error, [Run] one that returns an
+// error. [Wrap], [Wrap1] and [Wrap2] return a function that retries, for functions with
+// zero, one or two arguments after the context; [WrapRun], [WrapRun1] and [WrapRun2] do
+// so for functions that return only an error. All of them work with real and fake
+// clientsets. Options configure a call; a [Policy], made by [NewPolicy], is a reusable
+// set of options. Presets such as [ForWrite] are Policies.
 //
-// # Words
+// # Terms
 //
-// A call is one invocation of Do or of a wrapped function. An attempt is one
-// invocation of the caller's function; attempt 1 is the first. A retry is attempt 2
-// and later: with 3 retries there are at most 4 attempts. The [Class] of a failure
-// says what it means, its [Outcome] what the server did, and a [StopReason] why a call
-// ended without success. The [Verb] says what the call does: with a verb, a failure
-// that may hide a success is repeated only where that can do no harm. Without a verb
-// the caller vouches that the call may be repeated.
+// A call is one invocation of Do or of a wrapped function. An attempt is one invocation
+// of the caller's function. Attempts are counted from 1; a retry is any attempt after the
+// first, so 3 retries are at most 4 attempts.
 //
-// # One call, in order
+// The [Class] of a failure is its kind, and its [Outcome] is what the server did. A
+// [StopReason] is the reason why a call ended without success. The [Verb] is what the call
+// does: with a verb, k8sretry does not repeat a write that must not be carried out twice
+// while its outcome is unknown. Without a verb, k8sretry assumes that the call is safe to
+// repeat.
 //
-//	options > context over? > breaker > gate > attempt > ok: an event if it was retried, return
-//	                                             | failed
-//	          verdict > context over? > may this verb repeat it? > retries left? >
-//	          delay > fits the deadline? > budget > event > sleep > context over? > breaker ...
+// # Order of a call
 //
-// A call waits in the caller's goroutine and starts no other. It never sleeps
-// towards a deadline that it cannot meet. A Retry-After of the server is a floor for
-// the delay. What an inner call of this package has given up on is not repeated by
-// an outer one.
+//	options > context done? > breaker > limiter > attempt > success: event if it was retried, return
+//	                                                | failure
+//	          classification > context done? > may the verb be repeated? > retries left? >
+//	          delay > within the deadline? > budget > event > sleep > context done? > breaker ...
+//
+// A call waits in the caller's goroutine and starts no other goroutine. It does not start
+// a wait that would end after the deadline of the context. The server's Retry-After is a
+// lower bound for the delay. If an inner call of this package gave up on an error, an
+// outer call does not retry it.
 //
 // # Presets
 //
-// The longest waits in all, when every attempt is answered by 503. The first figure
-// is the schedule, the second the most that jitter makes of it.
+// The longest total waits, when every attempt is answered by 503: according to the
+// schedule, and with the largest jitter.
 //
 // presets:begin
 //
@@ -58,12 +52,12 @@
 //
 // presets:end
 //
-// [ForEviction] goes on until the context ends.
+// [ForEviction] retries until the context ends.
 //
 // # Logs
 //
-// Each decision is one line with a fixed name as its message, written to the logger
-// of [WithLogger], by default zap.L(), which is silent until a service calls
+// Each decision is one line, whose message is the name of the event. It is written to the
+// logger of [WithLogger], by default zap.L(), which is silent until the program calls
 // zap.ReplaceGlobals:
 //
 //	k8s_api_call_failed_retrying        warn   function, attempt, max_retries, delay_seconds, error_type, error, status_code
@@ -71,86 +65,73 @@
 //	k8s_api_call_failed_max_retries     error  function, attempt, max_retries, error_type, error, status_code
 //	k8s_api_call_failed_non_retryable   info   function, attempt, error_type, error, status_code
 //
-// Other stops are k8s_api_call_failed_ and one of deadline, max_elapsed,
-// retry_after_too_long, budget_exhausted, breaker_open, queue_timeout, outcome_unknown
-// (error) and canceled (info), with function, attempt and error. Further fields may
-// be there (verb, class, outcome, detail, retry_after_seconds, elapsed_seconds) and
-// more may come; these names and types stay.
+// The other events of failed calls are k8s_api_call_failed_ followed by deadline,
+// max_elapsed, retry_after_too_long, budget_exhausted, breaker_open, queue_timeout or
+// outcome_unknown (level error) or by canceled (level info). They have function, attempt
+// and error. A line may also have verb, class, outcome, detail, retry_after_seconds,
+// elapsed_seconds and, if the call waited in the queue of a Limiter, queued_seconds. New
+// fields may be added; these names and types do not change.
 //
-// attempt is the attempt that has just ended, delay_seconds a number with a
-// fraction. status_code is absent if there was no answer of the API. error_type is
-// the Go type of the API or network error, whatever wraps it. The text of an error
-// is cut at 1024 bytes.
+// attempt is the attempt that has just ended. delay_seconds is a number with a fraction.
+// status_code is missing if the API did not answer. error_type is the Go type of the API
+// or network error without its wrappers. error is truncated to 1024 bytes.
 //
-// With zap's MessageKey set to "event", this counts the status codes that were
-// retried:
+// If the program sets zap's MessageKey to "event", this command counts the status codes
+// that were retried:
 //
 //	grep k8s_api_call_failed_retrying app.log | jq .status_code | sort | uniq -c | sort -rn
 //
-// [WithContextLogger] takes the logger out of the context of the call. [SlogObserver] and
-// [ContextSlogObserver] write the same lines with log/slog, and by it with logr.
-//
-// For metrics and traces there is [Observer]. For tests of a service's retries there is
-// package k8sretrytest.
+// [WithContextLogger] takes the logger from the context of the call. [SlogObserver] and
+// [ContextSlogObserver] write the same lines with log/slog. An [Observer] receives the
+// events for metrics and traces. Package k8sretrytest is for tests of code that retries.
 //
 // # Safe writes
 //
-// [Create], [Update], [Modify] and [Delete] tell the truth about a write whose answer
-// was lost; [Apply] has no need to, but never repeats a conflict about ownership. All
-// of them work in the same way:
+// [Create], [Update], [Modify], [Delete], [Evict] and [Apply] repeat a write whose outcome
+// is unknown and then determine whether an earlier attempt was carried out:
 //
-//   - They repeat what a Do with the same options repeats, and also what it must not: a
-//     write whose outcome is unknown. It can be repeated because the answer to the
-//     repetition is checked before it is believed.
-//   - A token of the call, drawn at random, travels with the object as an annotation
-//     (see [TokenAnnotation]). When a repetition is answered by AlreadyExists, Conflict
-//     or another lasting error, the object is read: if it carries the token, the write
-//     was carried out, and the call succeeds.
-//   - What was proven not to be carried out ends with the error as it came. What can be
-//     proven neither way has [ErrOutcomeUnknown] in its chain.
-//   - When retries, deadline or the caller's patience end while the outcome is in doubt,
-//     one last check decides. It has 5 s of its own, also if the context is
-//     over: so long after its end a call may return.
-//   - Without a failure exactly one request is sent (Modify: one read, one write). A dry
-//     run stores nothing and needs no proof.
-//   - A write that a redirect of 301, 302 or 303 has turned into a GET is noticed where a
-//     Transport sees it (Create notices it always).
-//   - The caller's object is never changed. The object returned after a proof is the one
-//     found, which others may have changed since.
+//   - Create, Update and Modify store a random token of the call in an annotation of the
+//     object (see [TokenAnnotation]). If a repetition is answered by AlreadyExists,
+//     Conflict or another permanent error, they read the object. If it carries the token,
+//     the write was carried out and the call succeeds.
+//   - If the write was not carried out, the error is returned unchanged. If the outcome
+//     cannot be determined, the error is [ErrOutcomeUnknown].
+//   - If the retries, the deadline or the context end while the outcome is unknown, one
+//     last check of at most 5 s runs, even after the context has ended.
+//   - Without a failure exactly one request is sent (Modify: one read and one write). A dry
+//     run is not checked.
+//   - A write that a 301, 302 or 303 redirect has turned into a GET is detected by Create,
+//     and by the others if there is a [Transport].
+//   - The caller's object is never changed. After a check the returned object is the
+//     stored one, which may have been changed since.
 //
-// Their options are those of Do, and [WithTokenAnnotation]; WithVerb means nothing
-// there. They are safe for concurrent use if the client is; two calls at a time may
-// share an object. Dynamic clients come in by [Dynamic], the status by [StatusSubresource].
+// They take the options of Do, of which WithVerb has no effect, and [WithTokenAnnotation].
+// They are safe for concurrent use if the client is, and concurrent calls may share an
+// object. [Dynamic] adapts the dynamic client, [StatusSubresource] the status subresource.
 //
 // # Overload
 //
-// Retries are what keeps an overloaded server overloaded. Three things that calls share
-// keep them from it; each is off unless it is given:
+// Three types limit the load that retries put on a server. Calls share them:
 //
-//   - A [Limiter] lets calls wait in line, first attempts included, while the server is
-//     overloaded, and lets as many through as it answers. Begin with it: calls come late
-//     instead of failing.
-//   - A [Budget] bounds the retries of all calls together, and with MaxRetryTime the time
-//     spent on them.
-//   - A [Breaker] lets calls fail at once while nearly everything fails: for callers that
-//     have something better to do than to wait.
+//   - A [Limiter] makes calls wait in a queue, first attempts included, while the server is
+//     overloaded. Start with this one.
+//   - A [Budget] bounds the retries of all calls and, with MaxRetryTime, the time spent on
+//     them.
+//   - A [Breaker] makes calls fail at once while nearly every attempt fails.
 //
-// One value serves all calls of a process to one server. With a prepared [Policy] a
-// Budget and a Breaker cost a success three to five nanoseconds each, a Limiter twenty to
-// forty (go test -bench Guards); written in the call they cost more:
+// Use one value for all calls of a process to one server, preferably in a Policy:
 //
 //	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))
 //
-// Their changes of state are events, logged as k8s_api_limiter_limiting and
-// k8s_api_limiter_open, k8s_api_breaker_open, k8s_api_breaker_half_open and
-// k8s_api_breaker_closed, with the function, attempt and error that brought them
-// about. Calls that have waited at a gate have queued_seconds in their lines.
+// Changes of state are the events k8s_api_limiter_limiting, k8s_api_limiter_open,
+// k8s_api_breaker_open, k8s_api_breaker_half_open and k8s_api_breaker_closed, with the
+// function, attempt and error that caused the change.
 //
-// # Below client-go
+// # Transport
 //
-// client-go itself repeats every request, writes included, up to 10 times when a 429
-// or 5xx carries a Retry-After, and a read whose connection was reset up to 10 times
-// (k8s.io/client-go/rest/with_retry.go). It does so inside one attempt, unseen. A
-// [Transport] in the rest.Config takes its place: inside a Do it sends once and tells
-// what it saw, elsewhere it has the loop of Do.
+// client-go itself repeats any request, writes included, up to 10 times if a 429 or 5xx has
+// a Retry-After, and a read whose connection was reset up to 10 times
+// (k8s.io/client-go/rest/with_retry.go). It does so inside one attempt. A [Transport] in the
+// rest.Config replaces these retries: inside a Do it sends once per attempt and passes what
+// it observed to the Do; otherwise it retries as Do does.
 package k8sretry

@@ -34,33 +34,34 @@ func TestPresetTables(t *testing.T) {
 	} {
 		c := r.policy.config
 		c.setDefaults()
-		e := c.exponential.withDefaults()
+		e := c.schedule()
 		e.Jitter = JitterNone
 		var total, most time.Duration
-		for retry := 1; retry <= c.maxRetries; retry++ {
+		for retry := 1; retry <= c.maxRetries(); retry++ {
 			d := e.Delay(retry)
 			total += d
 			most += min(e.Max, time.Duration(float64(d)*(1+spread)))
 		}
 		delays := fmt.Sprintf("%v to %v", e.Initial, e.Max)
-		fmt.Fprintf(w, "%s\t%d\t%s\t%v\t%v\n", r.name, c.maxRetries, delays, total, most)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%v\t%v\n", r.name, c.maxRetries(), delays, total, most)
 		name := r.name
-		if r.policy.set != 0 {
+		if r.policy.given != 0 {
 			name = "`" + name + "()`"
 		}
-		fmt.Fprintf(&markdown, "| %s | %d | %s | %v | %v |\n", name, c.maxRetries, delays, total, most)
+		fmt.Fprintf(&markdown, "| %s | %d | %s | %v | %v |\n", name, c.maxRetries(), delays, total, most)
 	}
 	require.NoError(t, w.Flush())
 	comment := "//\n"
 	for line := range strings.Lines(text.String()) {
 		comment += "//\t" + line
 	}
-	generated(t, "doc.go", "// presets:begin\n", comment+"//\n", "// presets:end\n")
-	generated(t, "README.md", "<!-- presets:begin -->\n", markdown.String(), "<!-- presets:end -->\n")
+	Generated(t, "doc.go", "// presets:begin\n", comment+"//\n", "// presets:end\n")
+	Generated(t, "README.md", "<!-- presets:begin -->\n", markdown.String(), "<!-- presets:end -->\n")
 }
 
-// generated compares what stands between two marks of a file, or writes it there.
-func generated(t *testing.T, file, begin, want, end string) {
+// Generated compares what is between two marks of a file with want, or writes it there. It
+// is exported for the tests of package k8sretry_test.
+func Generated(t *testing.T, file, begin, want, end string) {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)

@@ -8,40 +8,43 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Evict asks the server to evict the pod given, and never another one that has taken
-// its name: the UID of obj is sent as a precondition, unless opts has one. Of obj only
-// name, namespace and UID are used.
+// Evict evicts the given pod, and never another pod that has taken its name: it sends the
+// UID of obj as a precondition, unless opts has one. It uses only the name, the namespace
+// and the UID of obj.
 //
 //	err := k8sretry.Evict(ctx, clientset.CoreV1().Pods(pod.Namespace), pod, metav1.DeleteOptions{})
 //
-// It keeps the pace of [ForEviction], unless options say otherwise: while a
-// PodDisruptionBudget allows no eviction, it asks again slowly until ctx ends, and then
-// the refusal itself is in the error: apierrors.IsTooManyRequests is true for it. Give
-// ctx a deadline.
+// The options default to [ForEviction]: while a PodDisruptionBudget allows no eviction,
+// Evict asks again after 5 s to 20 s until ctx ends, and then returns an error that
+// contains the server's refusal, so that apierrors.IsTooManyRequests reports true for it.
+// Use a context with a deadline.
 //
-// Nil means that the eviction was accepted, and the pod may still be terminating; or
-// that the pod is gone (NotFound, or a conflict about the UID), whoever has removed it:
-// a lost answer looks the same, and so does a pod that has ended during the wait. A race
-// that the server has lost against others, about the budget or the pod, is repeated.
+// Evict returns nil if the server has accepted the eviction; the pod may still be
+// terminating. It also returns nil if the pod is gone (NotFound, or a conflict about the
+// UID), even if another client has deleted it. If the server reports a conflict of its own,
+// about the budget or the resource version of the pod, Evict retries, unless opts requires a
+// resource version.
 //
-// A pod without a UID, and no UID in opts, is treated as by [Delete]. Each request may
-// use up one of the disruptions that the budget allows, until its controller has counted
-// again.
+// If neither obj nor opts has a UID, an ambiguous failure is handled as by [Delete]. The
+// final check, after the retries or the context have ended, takes at most 5 s. Each request
+// may use up one of the disruptions that the budget allows, until the disruption controller
+// counts again.
 func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.DeleteOptions, options ...Option) error {
 	switch {
-	case missing(client):
+	case isNilValue(client):
 		return errNilClient
-	case missing(obj):
+	case isNilValue(obj):
 		return errNilObject
 	}
-	d := deletionOf(VerbCreate, Getter[T](client), obj, opts)
-	insists := d.version != nil
-	// The server changes the pod before it deletes it: a new version is no sign that
-	// nothing will come of a request.
+	d := newDeleteCall(VerbCreate, Getter[T](client), obj, opts)
+	needsVersion := d.version != nil
+	// The server changes the pod before it deletes it, so a new resource version does not
+	// mean that the eviction has failed.
 	d.version = nil
-	d.anyEnd = d.uid != ""
-	d.raced = func(err error, v Verdict) bool {
-		return isAboutBudget(err) || !insists && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && !isOfAnother(err, v)
+	d.goneIsOK = d.uid != ""
+	d.lostRace = func(err error, v Verdict) bool {
+		return isBudgetNotFound(err) ||
+			!needsVersion && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && !isUIDConflict(err, v)
 	}
 	namespace := obj.GetNamespace()
 	d.request = func(ctx context.Context) error {
@@ -50,13 +53,14 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 			DeleteOptions: d.opts.DeepCopy(),
 		})
 	}
-	_, err := proven(ctx, &d.proof, d.step, d.find, append([]Option{ForEviction()}, options...))
+	_, err := runWrite(ctx, &d.safeWrite, d.step, d.check, append([]Option{ForEviction()}, options...))
 	return err
 }
 
-// isAboutBudget reports whether a NotFound is one of the disruption budget, which may
-// have the name of its pod. It was there a moment ago; without it nothing refuses.
-func isAboutBudget(err error) bool {
+// isBudgetNotFound reports whether a NotFound is about a PodDisruptionBudget, which may
+// have the name of its pod. The budget was deleted during the request, so that the next
+// request will not be refused because of it.
+func isBudgetNotFound(err error) bool {
 	if !apierrors.IsNotFound(err) {
 		return false
 	}

@@ -31,22 +31,14 @@ var (
 	_ evictor[*unstructured.Unstructured] = (*k8sretry.DynamicClient)(nil)
 )
 
-// evictor is what Evict needs of a client.
+// evictor is the client that Evict needs.
 type evictor[T k8sretry.Object] interface {
 	k8sretry.Getter[T]
 	EvictV1(ctx context.Context, eviction *policyv1.Eviction) error
 }
 
-// Answers to an eviction, as k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go
-// and k8s.io/apiserver/pkg/registry/rest/delete.go give them.
-
-func anotherUID(name string) error {
-	return apierrors.NewConflict(corev1.Resource("Pod"), name, errors.New("the UID in the precondition (1) does not match the UID in record (2). The object might have been deleted and then recreated"))
-}
-
-func podChanged(name string) error {
-	return apierrors.NewConflict(corev1.Resource("Pod"), name, errors.New("the ResourceVersion in the precondition (1) does not match the ResourceVersion in record (2). The object might have been modified"))
-}
+// The errors of an eviction are those of
+// k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go.
 
 func budgetRace() error {
 	return apierrors.NewConflict(policyv1.Resource("poddisruptionbudgets"), "x", errors.New("the object has been modified"))
@@ -56,7 +48,7 @@ func budgetGone() error {
 	return apierrors.NewNotFound(policyv1.Resource("poddisruptionbudgets"), "x")
 }
 
-// budgetPending is a budget that its controller has yet to see.
+// budgetPending is the refusal for a budget that its controller has not yet seen.
 func budgetPending() error {
 	err := budgetSpent().(*apierrors.StatusError)
 	err.ErrStatus.Details.RetryAfterSeconds = 10
@@ -79,7 +71,7 @@ func TestEvict(t *testing.T) {
 	recreate := func(c *cluster) func() {
 		return func() { c.remove("x"); c.put(configMap("x", "by", "the StatefulSet")) }
 	}
-	slowly := func(c *cluster) {
+	terminateSlowly := func(c *cluster) {
 		c.change("x", func(o *corev1.ConfigMap) { o.Finalizers = []string{"example.com/grace"} })
 	}
 	for name, tt := range map[string]struct {
@@ -93,59 +85,59 @@ func TestEvict(t *testing.T) {
 		stays    bool // an object of the name is there at the end
 		took     time.Duration
 	}{
-		"no mishap": {requests: "evict"},
-		"answer lost, then NotFound": {
+		"success": {requests: "evict"},
+		"response lost, then NotFound": {
 			prepare:  func(c *cluster) { c.on("evict", lost(lostReply())) },
 			requests: "evict evict", took: time.Second,
 		},
-		"answer lost, and the StatefulSet was quick: the new pod stays": {
+		"response lost, the StatefulSet has created the pod again: the new pod is kept": {
 			prepare: func(c *cluster) {
-				c.on("evict", &mishap{after: lostReply(), then: recreate(c)})
+				c.on("evict", &fault{after: lostReply(), then: recreate(c)})
 			},
 			requests: "evict evict", stays: true, took: time.Second,
 		},
-		"answer lost, the pod terminates: accepted again": {
-			prepare:  func(c *cluster) { slowly(c); c.on("evict", lost(gatewayTimeout())) },
+		"response lost, the pod terminates: the eviction is accepted again": {
+			prepare:  func(c *cluster) { terminateSlowly(c); c.on("evict", lost(gatewayTimeout())) },
 			requests: "evict evict", stays: true, took: 500 * time.Millisecond,
 		},
-		"lost before the server": {
+		"request lost": {
 			prepare:  func(c *cluster) { c.on("evict", failed(lostReply())) },
 			requests: "evict evict", took: time.Second,
 		},
-		"all answers lost, the pod terminates: the last check sees it": {
-			prepare:  func(c *cluster) { slowly(c); c.on("evict", repeated(3, lost(gatewayTimeout()))...) },
+		"all responses lost, the pod terminates: the final check sees it": {
+			prepare:  func(c *cluster) { terminateSlowly(c); c.on("evict", repeated(3, lost(gatewayTimeout()))...) },
 			options:  []k8sretry.Option{k8sretry.WithMaxRetries(2)},
 			requests: "evict evict evict get", stays: true, took: 1500 * time.Millisecond,
 		},
-		"all lost before the server: unknown": {
+		"all requests lost: unknown": {
 			prepare: func(c *cluster) { c.on("evict", repeated(3, failed(unavailable()))...) },
 			options: []k8sretry.Option{k8sretry.WithMaxRetries(2)},
-			fails:   outcomeUnknown, is: apierrors.IsServiceUnavailable, requests: "evict evict evict get", stays: true, took: 3 * time.Second,
+			fails:   requireUnknown, is: apierrors.IsServiceUnavailable, requests: "evict evict evict get", stays: true, took: 3 * time.Second,
 		},
 		"the pod has ended before": {
 			prepare:  func(c *cluster) { c.remove("x") },
 			requests: "evict",
 		},
-		"another pod has its name": {
+		"another pod has the name": {
 			prepare:  func(c *cluster) { recreate(c)() },
 			requests: "evict", stays: true,
 		},
-		"the budget allows it in the end": {
+		"refused by the budget twice, then allowed": {
 			prepare:  func(c *cluster) { c.on("evict", repeated(2, failed(budgetSpent()))...) },
 			requests: "evict evict evict", took: 12500 * time.Millisecond,
 		},
-		"the pod ends while the budget allows nothing": {
+		"the pod ends while the budget refuses": {
 			prepare: func(c *cluster) {
-				c.on("evict", &mishap{before: budgetSpent(), then: func() { c.remove("x") }})
+				c.on("evict", &fault{before: budgetSpent(), then: func() { c.remove("x") }})
 			},
 			requests: "evict evict", took: 5 * time.Second,
 		},
-		"the budget is new to its controller": {
+		"the controller has not yet seen the budget": {
 			prepare:  func(c *cluster) { c.on("evict", failed(budgetPending())) },
 			requests: "evict evict", took: 10 * time.Second,
 		},
-		"the budget never allows it: the refusal at the end": {
-			prepare: func(c *cluster) { c.always = func(string) *mishap { return failed(budgetSpent()) } },
+		"refused by the budget until the deadline: the refusal is returned": {
+			prepare: func(c *cluster) { c.always = func(string) *fault { return failed(budgetSpent()) } },
 			fails: func(t *testing.T, err error) {
 				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
 				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
@@ -153,94 +145,94 @@ func TestEvict(t *testing.T) {
 			},
 			is: apierrors.IsTooManyRequests, requests: "evict evict evict evict evict", stays: true, took: 40625 * time.Millisecond,
 		},
-		"an answer lost before the server, then refusals to the end: in doubt, and the refusal": {
+		"request lost, then refused until the deadline: unknown, with the refusal": {
 			prepare: func(c *cluster) {
 				c.on("evict", failed(lostReply()))
-				c.always = func(verb string) *mishap {
+				c.always = func(verb string) *fault {
 					if verb == "evict" {
 						return failed(budgetSpent())
 					}
 					return nil
 				}
 			},
-			fails: outcomeUnknown, is: apierrors.IsTooManyRequests, requests: "evict evict evict evict evict evict get", stays: true, took: 56625 * time.Millisecond,
+			fails: requireUnknown, is: apierrors.IsTooManyRequests, requests: "evict evict evict evict evict evict get", stays: true, took: 56625 * time.Millisecond,
 		},
-		"a pace of the caller's": {
+		"the caller's options override the preset": {
 			prepare: func(c *cluster) { c.on("evict", repeated(9, failed(budgetSpent()))...) },
 			options: []k8sretry.Option{k8sretry.WithMaxRetries(1)},
 			fails:   func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrMaxRetries) },
 			is:      apierrors.IsTooManyRequests, requests: "evict evict", stays: true, took: 5 * time.Second,
 		},
-		"the server loses a race for the budget": {
+		"conflict about the budget: retried": {
 			prepare:  func(c *cluster) { c.on("evict", failed(budgetRace())) },
 			requests: "evict evict", took: time.Second,
 		},
-		"the budget goes meanwhile, which has the pod's name": {
+		"the budget, which has the pod's name, is deleted during the request": {
 			prepare:  func(c *cluster) { c.on("evict", failed(budgetGone())) },
 			requests: "evict evict", took: time.Second,
 		},
-		"the budget goes meanwhile, after an unknown attempt": {
+		"request lost, then the budget is deleted during the request": {
 			prepare:  func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(budgetGone())) },
 			requests: "evict evict evict", took: 3 * time.Second,
 		},
-		"the server loses a race for the pod, at a version of its own": {
+		"conflict about the pod's resource version: retried": {
 			prepare:  func(c *cluster) { c.on("evict", failed(podChanged("x"))) },
 			requests: "evict evict", took: time.Second,
 		},
-		"two budgets": {
+		"two budgets: 500 is returned": {
 			prepare: func(c *cluster) { c.on("evict", failed(twoBudgets())) },
-			fails:   asItCame, is: apierrors.IsInternalError, requests: "evict", stays: true,
+			fails:   requireUnchanged, is: apierrors.IsInternalError, requests: "evict", stays: true,
 		},
-		"two budgets, after an unknown attempt that was carried out": {
+		"response lost, then two budgets: the pod is gone": {
 			prepare:  func(c *cluster) { c.on("evict", lost(etcdTimeout()), failed(twoBudgets())) },
 			requests: "evict evict get", took: time.Second,
 		},
-		"the namespace ends": {
+		"the namespace is terminating": {
 			prepare: func(c *cluster) { c.on("evict", failed(namespaceEnds())) },
-			fails:   asItCame, is: apierrors.IsForbidden, requests: "evict", stays: true,
+			fails:   requireUnchanged, is: apierrors.IsForbidden, requests: "evict", stays: true,
 		},
-		"the namespace ends, after an unknown attempt": {
+		"request lost, then the namespace is terminating: unknown": {
 			prepare: func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(namespaceEnds())) },
-			fails:   outcomeUnknown, is: apierrors.IsForbidden, requests: "evict evict get", stays: true, took: time.Second,
+			fails:   requireUnknown, is: apierrors.IsForbidden, requests: "evict evict get", stays: true, took: time.Second,
 		},
-		"a webhook denies with Conflict": {
+		"denied by a webhook with Conflict": {
 			prepare: func(c *cluster) { c.on("evict", failed(denied(409, "Conflict"))) },
-			fails:   asItCame, is: apierrors.IsConflict, requests: "evict", stays: true,
+			fails:   requireUnchanged, is: apierrors.IsConflict, requests: "evict", stays: true,
 		},
-		"a version of the caller's, changed before": {
-			prepare: func(c *cluster) { slowly(c) },
+		"required resource version, changed before": {
+			prepare: func(c *cluster) { terminateSlowly(c) },
 			opts: func(obj *corev1.ConfigMap) metav1.DeleteOptions {
 				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &obj.ResourceVersion}}
 			},
-			fails: asItCame, is: apierrors.IsConflict, requests: "evict", stays: true,
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "evict", stays: true,
 		},
-		"a version of the caller's, changed after an unknown attempt: it may be the eviction that has changed it": {
+		"required resource version, changed after an ambiguous failure: unknown, the eviction itself may have changed it": {
 			prepare: func(c *cluster) {
-				c.on("evict", &mishap{before: etcdTimeout(), then: func() { slowly(c) }})
+				c.on("evict", &fault{before: etcdTimeout(), then: func() { terminateSlowly(c) }})
 			},
 			opts: func(obj *corev1.ConfigMap) metav1.DeleteOptions {
 				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &obj.ResourceVersion}}
 			},
-			fails: outcomeUnknown, is: apierrors.IsConflict, requests: "evict evict get", stays: true, took: time.Second,
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "evict evict get", stays: true, took: time.Second,
 		},
-		"the caller's UID goes before the object's": {
+		"the UID in opts overrides that of the object": {
 			opts: func(*corev1.ConfigMap) metav1.DeleteOptions {
 				other := types.UID("another")
 				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &other}}
 			},
 			requests: "evict", stays: true,
 		},
-		"without a UID, not there": {
+		"no UID, NotFound": {
 			prepare: func(c *cluster) { c.remove("x") },
-			noUID:   true, fails: asItCame, is: apierrors.IsNotFound, requests: "evict",
+			noUID:   true, fails: requireUnchanged, is: apierrors.IsNotFound, requests: "evict",
 		},
-		"without a UID, answer lost: NotFound is done": {
+		"no UID, response lost: the object is gone": {
 			prepare: func(c *cluster) { c.on("evict", lost(lostReply())) },
 			noUID:   true, requests: "evict get", took: time.Second,
 		},
-		"without a UID, answer lost, the StatefulSet was quick: never evicted": {
-			prepare: func(c *cluster) { c.on("evict", &mishap{after: unavailable(), then: recreate(c)}) },
-			noUID:   true, fails: outcomeUnknown, is: apierrors.IsServiceUnavailable, requests: "evict get", stays: true, took: time.Second,
+		"no UID, response lost, created again: the new pod is kept": {
+			prepare: func(c *cluster) { c.on("evict", &fault{after: unavailable(), then: recreate(c)}) },
+			noUID:   true, fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "evict get", stays: true, took: time.Second,
 		},
 		"dry run": {
 			prepare: func(c *cluster) { c.on("evict", failed(gatewayTimeout())) },
@@ -289,35 +281,9 @@ func TestEvict(t *testing.T) {
 	}
 }
 
-// A NotFound about a budget is nothing special to who deletes a budget.
-func TestDeleteOfABudgetThatIsGone(t *testing.T) {
-	c := newCluster()
-	c.on("delete", failed(budgetGone()))
-	asItCame(t, k8sretry.Delete(t.Context(), c, configMap("x"), metav1.DeleteOptions{}))
-	c.expectRequests(t, "delete")
-}
-
-func TestEvictTakesNoNil(t *testing.T) {
-	assert.ErrorContains(t, k8sretry.Evict(t.Context(), nil, configMap("x"), metav1.DeleteOptions{}), "client is nil")
-	assert.ErrorContains(t, k8sretry.Evict(t.Context(), k8sretry.Dynamic(nil), new(unstructured.Unstructured), metav1.DeleteOptions{}), "client is nil")
-	assert.ErrorContains(t, k8sretry.Evict(t.Context(), newCluster(), nil, metav1.DeleteOptions{}), "object is nil")
-}
-
-func TestEvictWhenTheContextEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		c := newCluster()
-		obj := c.put(configMap("x"))
-		c.on("evict", &mishap{after: context.DeadlineExceeded, then: func() { <-ctx.Done() }})
-		require.NoError(t, k8sretry.Evict(ctx, c, obj, metav1.DeleteOptions{}))
-		c.expectRequests(t, "evict", "get")
-	})
-}
-
-// What is sent: an eviction with the pod's UID, through a typed client and through a
-// dynamic one.
-func TestEvictionAsItIsSent(t *testing.T) {
+// Evict sends an Eviction with the options and the UID of the pod, with a typed client and
+// with a dynamic one.
+func TestEvictSendsAnEviction(t *testing.T) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "shop", UID: "1"}}
 	grace := int64(7)
 	opts := metav1.DeleteOptions{GracePeriodSeconds: &grace}
@@ -346,7 +312,7 @@ func TestEvictionAsItIsSent(t *testing.T) {
 	})
 }
 
-// evictions keeps what was created last.
+// evictions keeps the last object that was created.
 type evictions struct {
 	k8sretry.DynamicResource
 	obj          *unstructured.Unstructured

@@ -342,9 +342,9 @@ func TestHealth(t *testing.T) {
 		want health
 	}{
 		{Verdict{Class: ClassServer, StatusCode: 503}, failing},
-		{Verdict{Class: ClassServer, StatusCode: 500, Detail: meansWebhookFailed.detail}, unsaid},
-		{Verdict{Class: ClassTimeout, StatusCode: 504, Detail: meansWebhookFailed.detail}, unsaid},
-		{Verdict{Class: ClassServer, StatusCode: 503, Detail: meansAggregatedDown.detail}, unsaid},
+		{Verdict{Class: ClassServer, StatusCode: 500, flags: besideServer}, unsaid},
+		{Verdict{Class: ClassTimeout, StatusCode: 504, flags: besideServer}, unsaid},
+		{Verdict{Class: ClassServer, StatusCode: 503, flags: besideServer | answered}, unsaid},
 		{Verdict{Class: ClassTimeout}, lost},
 		{Verdict{Class: ClassTimeout, StatusCode: 504}, lost},
 		{Verdict{Class: ClassRefused}, lost},
@@ -589,7 +589,7 @@ func TestDelayByCause(t *testing.T) {
 		cfg = resolve([]Option{WithLimiter(NewLimiter())})
 		cfg.setDefaults()
 		cfg.delay(new(progress), 1, &Verdict{Class: ClassServer, RetryAfter: time.Second})
-		assert.Zero(t, cfg.gate.law.credit, "a Retry-After takes none")
+		assert.Zero(t, cfg.limiter.law.credit, "a Retry-After takes none")
 	})
 }
 

@@ -256,7 +256,7 @@ func TestLimiterHoldsBack(t *testing.T) {
 				if c.text != "" {
 					assert.EqualError(t, err, c.text)
 				}
-				assert.Equal(t, c.waits, seen.last(t).Held)
+				assert.Equal(t, c.waits, seen.last(t).Queued)
 				assert.Equal(t, k8sretry.EventFailure, seen.last(t).Kind)
 				assert.Zero(t, g.State().Waiting)
 				time.Sleep(time.Minute)
@@ -311,7 +311,7 @@ func TestLimiterHoldsBackARetryAfterAWait(t *testing.T) {
 		assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		assert.Equal(t, 1, fn.attempts())
 		assert.Equal(t, 6*time.Second, time.Since(began), "3 s in line, 1 s between the attempts, and the 2 s that are left")
-		assert.Equal(t, 5*time.Second, seen.last(t).Held)
+		assert.Equal(t, 5*time.Second, seen.last(t).Queued)
 		time.Sleep(time.Minute)
 	})
 }

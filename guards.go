@@ -6,63 +6,26 @@ import (
 	"time"
 )
 
-// WithBudget limits the retries of all calls that share the Budget. nil, and the default:
-// none.
-func WithBudget(b *Budget) Option { return budgetOption{b} }
-
-// WithBreaker lets calls fail at once while the Breaker is open. All calls that speak to
-// the same server should share one. nil, and the default: none.
-func WithBreaker(b *Breaker) Option { return breakerOption{b} }
-
-// WithLimiter lets calls wait in line while the server is overloaded. All calls of a process
-// to the same server should share one Limiter; in a Transport it keeps the servers apart by
-// itself.
-//
-// A call with a Limiter waits between its attempts by the cause of the failure, unless
-// WithJitter or WithBackoff say otherwise: after timeouts, lost connections, 429 and the
-// fourth 5xx between one and two times the delay of the schedule, up to the WithMaxDelay;
-// after another 5xx between nothing and the delay, a tenth of it for a few retries that
-// successes have paid for. nil, and the default: none.
-func WithLimiter(g *Limiter) Option { return gateOption{g} }
-
-// WithMaxQueueTime sets how long a call may wait in line at the Limiter, all its attempts
-// together. 0 ends it at once with ErrQueueTimeout where it would have to wait. Default: as long
-// as the call could take without a Limiter, which is all delays of its schedule (that of
-// WithInitialDelay and its like, also where a WithBackoff stands in for it), and for each
-// attempt the time of WithAttemptTimeout or else 10 s; two minutes for ForWrite.
-// Negative: an error.
-func WithMaxQueueTime(d time.Duration) Option { return number(setMaxQueueTime, int64(d), d >= 0, true) }
-
-type (
-	budgetOption  struct{ *Budget }
-	breakerOption struct{ *Breaker }
-	gateOption    struct{ *Limiter }
-)
-
-func (budgetOption) option()  {}
-func (breakerOption) option() {}
-func (gateOption) option()    {}
-
 // usualAttempt is how long an attempt may take without a timeout of its own, for
 // WithMaxQueueTime.
 const usualAttempt = 10 * time.Second
 
 // patience is how long the call may wait in line.
 func (c *config) patience() time.Duration {
-	if c.set&setMaxQueueTime != 0 {
-		return c.maxWait
+	if c.given&(1<<numMaxQueueTime) != 0 {
+		return c.duration(numMaxQueueTime)
 	}
-	attempt := c.attempt
+	attempt := c.duration(numAttemptTimeout)
 	if attempt == 0 {
 		attempt = usualAttempt
 	}
-	schedule := c.exponential.withDefaults()
+	schedule := c.schedule().withDefaults()
 	schedule.Jitter = JitterNone
 	patience := float64(attempt)
-	for retry := 1; retry <= c.maxRetries && patience < math.MaxInt64/2; retry++ {
+	for retry := 1; retry <= c.maxRetries() && patience < math.MaxInt64/2; retry++ {
 		delay := schedule.Delay(retry)
 		if retry > 64 { // it no longer grows
-			return duration(patience+float64(c.maxRetries-retry+1)*(float64(delay)+float64(attempt)), math.MaxInt64)
+			return duration(patience+float64(c.maxRetries()-retry+1)*(float64(delay)+float64(attempt)), math.MaxInt64)
 		}
 		patience += float64(delay) + float64(attempt)
 	}
@@ -88,35 +51,34 @@ func (t *turn) taken() bool { return t.admitted || t.ticket.held }
 func (c *config) guarded() bool { return c.breaker != nil || c.gated() }
 
 // gated reports whether attempts pass a gate: what is meant to last does not.
-func (c *config) gated() bool { return c.gate != nil && c.verb != VerbWatch }
-
-// gateKey tells apart what takes its own time: 0 if it is not known what the call does.
-// The name of a call tells that, and so does a wrapped function; a verb alone does not: a
-// LIST of everything takes longer than one of a few.
-func (c *config) gateKey() uint32 {
-	switch {
-	case c.name != "":
-		return keyOf(c.name)
-	case c.pc != 0:
-		return max(1, uint32(c.pc)*2654435769)
-	}
-	return 0
-}
-
-// keyOf is a number for a name, never 0.
-func keyOf(name string) uint32 {
-	h := uint32(2166136261) // FNV-1a
-	for i := range len(name) {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return max(h, 1)
-}
+func (c *config) gated() bool { return c.limiter != nil && c.verb() != VerbWatch }
 
 // admit asks breaker and gate for the next attempt, and returns the error that ends the
 // call if there is none. last is the error of the attempt before.
 //
 //go:noinline // its frame must not be part of a call that waits between attempts
-func (p *progress) admit(c *config, ctx context.Context, last error) error {
+func (p *progress) admit(c *config, ctx context.Context) error {
+	last := p.last
+	p.last = nil // it is last that a stop reports
+	if p.attempts > 0 {
+		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
+			c.safeWrite.waitTurn(ctx)
+		}
+		if ctx.Err() != nil { // it may have ended during the wait
+			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)
+		}
+	}
+	if c.guarded() {
+		if stopped := p.passGuards(c, ctx, last); stopped != nil {
+			return stopped
+		}
+	}
+	p.last = last
+	return nil
+}
+
+// passGuards asks breaker and limiter for the next attempt.
+func (p *progress) passGuards(c *config, ctx context.Context, last error) error {
 	if c.breaker != nil {
 		a := c.breaker.enter()
 		if !a.ok {
@@ -133,18 +95,18 @@ func (p *progress) admit(c *config, ctx context.Context, last error) error {
 	if !c.gated() {
 		return nil
 	}
-	patience, why := c.patience()-p.held, StopQueueTimeout
-	if c.maxElapsed > 0 {
-		if left := c.maxElapsed - (now() - c.began); left < patience {
+	patience, why := c.patience()-p.queued, StopQueueTimeout
+	if limit := c.duration(numMaxElapsed); limit > 0 {
+		if left := limit - (now() - p.began); left < patience {
 			patience = left
 			if deadline, ok := ctx.Deadline(); !ok || left < time.Until(deadline) {
 				why = StopMaxElapsed
 			}
 		}
 	}
-	t, held, ok := c.gate.calls.enter(ctx, patience)
+	t, held, ok := c.limiter.calls.enter(ctx, patience)
 	p.turn.ticket = t
-	p.held += held
+	p.queued += held
 	if ok {
 		return nil
 	}
@@ -166,7 +128,7 @@ func (p *progress) probes(c *config, ctx context.Context) {
 			p.abandon(c)
 		}
 	}()
-	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen}, nil)
+	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen})
 	told = true
 }
 
@@ -194,17 +156,17 @@ func (p *progress) report(c *config, ctx context.Context, h health, retryAfter t
 	}
 	if p.turn.ticket.held {
 		p.turn.ticket.held = false
-		timeout := c.attempt
+		timeout := c.duration(numAttemptTimeout)
 		if timeout == 0 && h == unsaid && endOf(ctx) == StopDeadline {
 			timeout = longAnyway // the caller's own has passed
 		}
-		turned, limited = c.gate.calls.leave(p.turn.ticket, h, c.key, timeout, retryAfter)
+		turned, limited = c.limiter.calls.leave(p.turn.ticket, h, c.limiterKey, timeout, retryAfter)
 	}
 	if switched {
-		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state}, err)
+		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state, Err: err})
 	}
 	if turned {
-		p.changed(c, ctx, Event{Kind: EventLimiter, Limited: limited}, err)
+		p.changed(c, ctx, Event{Kind: EventLimiter, Limited: limited, Err: err})
 	}
 }
 
@@ -216,7 +178,7 @@ func (p *progress) abandon(c *config) {
 	}
 	if p.turn.ticket.held {
 		p.turn.ticket.held = false
-		c.gate.calls.leave(p.turn.ticket, unsaid, c.key, 0, 0)
+		c.limiter.calls.leave(p.turn.ticket, unsaid, c.limiterKey, 0, 0)
 	}
 }
 
@@ -237,13 +199,13 @@ func (p *progress) budget(c *config) *Budget {
 	if c.budget != nil {
 		return c.budget
 	}
-	return p.wire.lent()
+	return p.record.lent()
 }
 
 // spend counts the time that a call has spent on retrying since it was last asked.
 func (p *progress) spend(b *Budget) {
 	if p.attempts > 1 {
-		if spent := now() - p.failed - p.charged; spent > 0 {
+		if spent := now() - p.failedAt - p.charged; spent > 0 {
 			b.spend(spent)
 			p.charged += spent
 		}
@@ -254,13 +216,13 @@ func (p *progress) spend(b *Budget) {
 // cause, attempts must outlast it and never come before the delay of the schedule; where
 // chance is, the sooner the better, for as long as most attempts succeed.
 func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration {
-	schedule := c.exponential
+	schedule := c.schedule()
 	schedule.Jitter = JitterNone
 	d := float64(schedule.Delay(retry))
 	limit := max(0, schedule.withDefaults().Max)
 	if v.Class == ClassServer {
 		if p.failing = min(p.failing+1, byChance+1); p.failing <= byChance {
-			if v.RetryAfter == 0 && c.gate.calls.quick() {
+			if v.RetryAfter == 0 && c.limiter.calls.quick() {
 				d /= quickPart
 			}
 			return duration(between(0, d), limit)
@@ -277,71 +239,3 @@ const (
 	byChance  = 3  // 5xx of a call may be; the fourth is not
 	quickPart = 10 // of the delay, for a retry that successes have paid for
 )
-
-// guardedCall is call for what needs more than the plain path.
-func guardedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, n needs) (T, error) {
-	if n&(needsLoop|needsGate) == needsGate {
-		return gatedCall(ctx, fn, opts, n)
-	}
-	return loop(ctx, fn, opts)
-}
-
-// gatedCall is call with a gate: while that limits nothing, a success costs a few atomic
-// operations.
-func gatedCall[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, n needs) (v T, err error) {
-	t := turn{admitted: n&needsBreaker != 0}
-	if t.admitted && !n.breaker(opts).calm() {
-		return loop(ctx, fn, opts)
-	}
-	g, key := n.gate(opts)
-	if g == nil {
-		return loop(ctx, fn, opts)
-	}
-	var ok bool
-	if t.ticket, ok = g.pass(); !ok {
-		return loop(ctx, fn, opts)
-	}
-	v, err = ticketed(ctx, fn, g, t.ticket)
-	switch {
-	case err == nil:
-		if !g.leaveWell(&t.ticket, key) {
-			reportAlone(ctx, opts, t, Verdict{}, nil)
-			n &^= needsBreaker // it has been told
-		}
-		n.succeeded(opts)
-		return v, nil
-	case n&needsWord == 0 && settled(ctx, err):
-		verdict := Classify(err)
-		if verdict.health() != well || !g.leaveWell(&t.ticket, key) {
-			reportAlone(ctx, opts, t, verdict, err)
-		} else if t.admitted {
-			n.settled(opts, err)
-		}
-		return v, err
-	}
-	return resumeHeld(ctx, fn, opts, v, err, t)
-}
-
-// reportAlone tells of an only attempt that concerns the gate, and had this error or none.
-func reportAlone(ctx context.Context, opts []Option, t turn, v Verdict, err error) {
-	c := resolve(opts)
-	c.setDefaults()
-	p, h := progress{attempts: 1, turn: t, verdict: v}, well
-	if err != nil {
-		h = v.health()
-	}
-	p.report(&c, ctx, h, 0, err)
-}
-
-// ticketed calls fn, and gives the ticket back if fn panics.
-func ticketed[T any](ctx context.Context, fn func(context.Context) (T, error), g *Limiter, t ticket) (T, error) {
-	returned := false
-	defer func() {
-		if !returned {
-			g.calls.leave(t, unsaid, 0, 0, 0)
-		}
-	}()
-	v, err := fn(ctx)
-	returned = true
-	return v, err
-}

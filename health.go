@@ -14,13 +14,12 @@ const (
 
 // health tells what the verdict on a failed attempt says about the server.
 func (v *Verdict) health() health {
+	if v.flags&markedPermanent != 0 {
+		return unsaid // the class is not that of the failure
+	}
 	switch v.Class {
 	case ClassServer, ClassTimeout:
-		switch v.Detail {
-		case meansWebhookFailed.detail, meansConversionFailed.detail, meansAggregatedDown.detail, meansNoEndpoints.detail,
-			meansNoPeer.detail, meansBackendNotReached.detail, meansKindUnknown.detail, meansQuotaRace.detail,
-			meansBudgetRace.detail, meansVersionAhead.detail, meansQuotaTimedOut.detail, meansStreamNotOpened.detail:
-			// The server works, and tells of something beside it: neither good nor bad.
+		if v.flags&besideServer != 0 {
 			return unsaid
 		}
 		if v.Class == ClassServer {

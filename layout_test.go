@@ -19,7 +19,7 @@ import (
 const (
 	modulePath = "github.com/k8sretry/k8sretry"
 	// zapFile is the only file of the root package that imports zap.
-	zapFile = "observe.go"
+	zapFile = "log_zap.go"
 
 	apimachinery = "k8s.io/apimachinery/..."
 	policy       = "k8s.io/api/policy/v1" // its package imports apimachinery only

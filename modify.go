@@ -6,163 +6,113 @@ import (
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
-// Modify reads an object, lets mutate change it and stores it, again and again until
-// nobody else comes in between. Its effect takes place once, also for a mutate that adds
-// to a counter.
+// Modify reads an object, calls mutate to change it, and updates it. If another client has
+// changed the object in between, it starts over. A change that mutate makes is stored
+// exactly once, even if it increments a counter.
 //
 //	cm, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "totals",
 //		func(cm *corev1.ConfigMap) error { cm.Data["runs"] = plusOne(cm.Data["runs"]); return nil })
 //
-// mutate gets a copy of its own each time. It may be called several times, one after the
-// other, so it must depend on nothing but the object. When it changes nothing, nothing is
-// written and the object is returned as read. Its error ends the call and is returned as
-// it is.
+// Modify calls mutate once for each time it reads the object, never concurrently, and with
+// a new copy of the object. So mutate should depend on nothing but the object. If mutate
+// changes nothing, Modify sends no update and returns the object as read. If mutate returns
+// an error, Modify returns that error unchanged and without a retry.
 //
-// After a Conflict the object is read and mutated again, after a short delay; calls of this
-// process that have collided over one object take turns, so that N of them make at most
-// 2N-1 writes. Nobody waits longer than 2 s for a turn that does not end. Conflicts
-// do not count as retries (but for WithMaxRetries(0), which allows none) up to 100 of
-// them. Before mutate runs again, a write of unknown outcome is looked for, as [Update]
-// does; what cannot be proven ends the call with [ErrOutcomeUnknown]. If an object of the
-// same name has taken the place of the one that mutate saw first, the Conflict is returned.
+// After a Conflict, Modify waits a short time, reads the object and calls mutate again.
+// Calls in the same process that had a Conflict for the same object take turns, so that N
+// calls send at most 2N-1 updates; a call waits at most 2 s for a turn that does not end.
+// Up to 100 conflicts of a call do not count as retries, unless WithMaxRetries(0) allows
+// none. If the object has been replaced by another one of the same name, Modify returns
+// the Conflict.
 //
-// For the status subresource, see [StatusSubresource]. On failure the zero value of T is returned.
+// After an ambiguous failure, Modify determines the outcome of the update as [Update] does
+// before it calls mutate again. If the outcome cannot be determined, the error matches
+// [ErrOutcomeUnknown]. The final check, after the retries or the context have ended, takes
+// at most 5 s.
+//
+// To modify the status subresource, see [StatusSubresource]. If it fails, Modify returns
+// the zero value of T.
 func Modify[T Object](ctx context.Context, client Updater[T], name string, mutate func(T) error, options ...Option) (T, error) {
 	var none T
 	switch {
-	case missing(client):
+	case isNilValue(client):
 		return none, errNilClient
 	case mutate == nil:
 		return none, errNilFunc
 	}
-	m := &modification[T]{
-		replacement: replacement[T]{proof: proof{verb: VerbUpdate}, client: client, stamp: stamp{key: tokenKey(options)}},
-		name:        name, mutate: mutate,
+	m := &modifyCall[T]{
+		updateCall: updateCall[T]{safeWrite: safeWrite{verb: VerbUpdate}, client: client, token: writeToken{key: tokenKey(options)}},
+		name:       name, mutate: mutate,
 	}
-	m.queue = m.takeTurn
-	defer func() { m.turn.leave() }()
-	return proven(ctx, &m.proof, m.step, m.find, options)
+	m.waitTurn = m.waitForTurn
+	defer func() { m.turn.Leave() }()
+	return runWrite(ctx, &m.safeWrite, m.step, m.check, options)
 }
 
-// takeTurn lets calls of this process that have collided over an object go one after the
-// other. It is called between steps, where the call holds no place at a gate.
-func (m *modification[T]) takeTurn(ctx context.Context) {
-	if m.conflict != nil && m.turn == nil && m.uid != "" {
-		m.turn = takeTurn(ctx, m.uid)
-	}
+// modifyCall is the state of one Modify. It is one updateCall for each round of read,
+// mutate and update. A new round begins only if it is certain that the update of the last
+// one was not carried out.
+type modifyCall[T Object] struct {
+	updateCall[T]
+	name         string
+	mutate       func(T) error
+	prepared     bool        // obj is the mutated object of this round
+	uid          types.UID   // of the object
+	lastConflict error       // nil before the first one
+	turn         *turns.Turn // since the first conflict
 }
 
-// modification is one Modify under way. Between two rounds of read, mutate and write
-// there is always a proof that the first has come to nothing.
-type modification[T Object] struct {
-	replacement[T]
-	name     string
-	mutate   func(T) error
-	base     T // what was read
-	ready    bool
-	uid      types.UID // of the object read first
-	conflict error     // the last one
-	turn     *laneTurn // since the first one
-}
-
-func (m *modification[T]) step(ctx context.Context) (T, error) {
-	var none T
-	if m.pending == nil {
-		if m.inDoubt() && m.obj.GetResourceVersion() == "" {
-			switch found, what, err := m.find(ctx); {
-			case err != nil:
-				return none, m.looking(err, m.lost)
-			case what == applied:
-				return found, nil
-			case what != notSeen:
-				return none, m.stop(m.lost, notTellable)
-			}
+func (m *modifyCall[T]) step(ctx context.Context) (T, error) {
+	if !m.prepared {
+		if unchanged, err := m.prepare(ctx); unchanged || err != nil {
+			return m.base, err
 		}
-		if !m.ready {
-			if unchanged, err := m.prepare(ctx); err != nil || unchanged {
-				return m.base, err
-			}
-		}
-		stored, v, err := m.replace(ctx)
-		switch {
-		case err == nil:
-			return stored, nil
-		case err == errNoObject:
-			return none, m.repeat(err, noObject)
-		case v.Outcome == OutcomeExecuted:
-		case !lasting(ctx, v):
-			return none, err
-		case !m.inDoubt():
-			return none, m.refused(err)
-		}
-		m.pending = err
 	}
-	found, what, err := m.find(ctx)
-	if err != nil {
-		return none, m.looking(err, m.pending)
+	updated, err := m.updateCall.step(ctx)
+	if err != nil && !m.isAmbiguous() && Classify(err).Class == ClassConflict {
+		m.prepared, m.lastConflict = false, err
+		m.next = nextStartOver
+		m.conflicts++
 	}
-	answer := m.pending
-	m.pending = nil
-	switch what {
-	case applied:
-		return found, nil
-	case notApplied:
-		m.outcome = OutcomeNotExecuted
-		return none, m.refused(answer)
-	}
-	return none, m.stop(answer, notTellable)
+	return updated, err
 }
 
-// prepare reads the object and has it changed.
-func (m *modification[T]) prepare(ctx context.Context) (unchanged bool, err error) {
+// prepare reads the object and mutates a copy.
+func (m *modifyCall[T]) prepare(ctx context.Context) (unchanged bool, err error) {
 	base, err := m.client.Get(ctx, m.name, metav1.GetOptions{})
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if missing(base) {
-		return false, m.repeat(errNoObject, noObject)
-	}
-	if m.conflict != nil && base.GetUID() != m.uid {
-		return false, m.stop(m.conflict, nameTakenOver)
+	case isNilValue(base):
+		return false, m.repeat(errNoObject, detailNoObject)
+	case m.lastConflict != nil && base.GetUID() != m.uid:
+		return false, m.stop(m.lastConflict, detailReplaced)
 	}
 	m.base, m.uid = base, base.GetUID()
-	obj := copyOf(base)
+	obj := deepCopy(base)
 	if err := m.mutate(obj); err != nil {
-		return false, m.stop(err, ownError)
+		return false, m.stop(err, detailCallerError)
 	}
 	if apiequality.Semantic.DeepEqual(base, obj) {
 		return true, nil
 	}
-	obj.SetResourceVersion(base.GetResourceVersion()) // every proof rests on it
-	m.stamp = newStamp(m.stamp.key)
-	m.before = base.GetAnnotations()[m.stamp.key]
-	m.stamp.put(obj)
-	m.obj, m.ready = obj, true
+	obj.SetResourceVersion(base.GetResourceVersion()) // mutate may have changed it
+	m.token = newToken(m.token.key)
+	m.previousToken = base.GetAnnotations()[m.token.key]
+	m.token.addTo(obj)
+	m.obj, m.prepared = obj, true
 	return false, nil
 }
 
-// refused ends a round that has come to nothing.
-func (m *modification[T]) refused(err error) error {
-	if Classify(err).Class == ClassConflict {
-		m.ready, m.conflict = false, err
-		m.next = rebuild
-		m.rebuilt++
+// waitForTurn lets the calls of this process that had a conflict for the same object go
+// one after the other. The loop calls it between two steps, when the call holds no place
+// in a Limiter.
+func (m *modifyCall[T]) waitForTurn(ctx context.Context) {
+	if m.lastConflict != nil && m.turn == nil && m.uid != "" {
+		m.turn = turns.Take(ctx, m.uid)
 	}
-	return err
-}
-
-// find is that of Update. Fakes have no resource versions; there, an object that is
-// still what was read has not been written.
-func (m *modification[T]) find(ctx context.Context) (T, finding, error) {
-	if !m.ready {
-		var none T
-		return none, undecided, nil
-	}
-	found, what, err := m.replacement.find(ctx)
-	if what == notSeen && m.obj.GetResourceVersion() == "" && !apiequality.Semantic.DeepEqual(found, m.base) {
-		what = undecided
-	}
-	return found, what, err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,24 +16,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/turns"
 )
-
-// plusOne counts in an object.
-func plusOne(o *corev1.ConfigMap) error {
-	n, _ := strconv.Atoi(o.Data["n"])
-	if o.Data == nil {
-		o.Data = map[string]string{}
-	}
-	o.Data["n"] = strconv.Itoa(n + 1)
-	return nil
-}
-
-// bump is a count of somebody who leaves no token, and wipes ours.
-func bump(c *cluster) func() {
-	return func() {
-		c.change("x", func(o *corev1.ConfigMap) { o.Annotations = nil; _ = plusOne(o) })
-	}
-}
 
 func TestModify(t *testing.T) {
 	own := errors.New("not today")
@@ -45,84 +30,84 @@ func TestModify(t *testing.T) {
 		requests string
 		count    string
 	}{
-		"no mishap":       {requests: "get update", count: "1"},
-		"nothing changes": {mutate: func(*corev1.ConfigMap) error { return nil }, requests: "get", count: "0"},
-		"an empty map for none is no change": {
+		"success":                {requests: "get update", count: "1"},
+		"mutate changes nothing": {mutate: func(*corev1.ConfigMap) error { return nil }, requests: "get", count: "0"},
+		"an empty map instead of nil is no change": {
 			mutate: func(o *corev1.ConfigMap) error { o.Labels = map[string]string{}; return nil }, requests: "get", count: "0",
 		},
-		"mutate fails": {
+		"error of mutate": {
 			mutate: func(*corev1.ConfigMap) error { return own }, requests: "get", count: "0",
 			fails: func(t *testing.T, err error) { assert.Equal(t, own, err) },
 		},
-		"mutate fails with what could pass: it is not repeated": {
-			mutate: func(*corev1.ConfigMap) error { return unavailable() }, requests: "get", count: "0", fails: asItCame,
+		"a transient error of mutate is not retried": {
+			mutate: func(*corev1.ConfigMap) error { return unavailable() }, requests: "get", count: "0", fails: requireUnchanged,
 		},
-		"not there": {
-			prepare: func(c *cluster) { c.remove("x") }, requests: "get", fails: asItCame, is: apierrors.IsNotFound,
+		"NotFound": {
+			prepare: func(c *cluster) { c.remove("x") }, requests: "get", fails: requireUnchanged, is: apierrors.IsNotFound,
 		},
 		"the read fails for a while": {
 			prepare: func(c *cluster) { c.on("get", failed(unavailable()), failed(lostReply())) }, requests: "get get get update", count: "1",
 		},
-		"a conflict: read and mutated again": {
-			prepare:  func(c *cluster) { c.on("get", &mishap{then: bump(c)}) },
+		"conflict: read and mutate again": {
+			prepare:  func(c *cluster) { c.on("get", &fault{then: bump(c)}) },
 			requests: "get update get update", count: "2",
 		},
-		"a conflict, no retries allowed": {
-			prepare: func(c *cluster) { c.on("get", &mishap{then: bump(c)}) }, options: []k8sretry.Option{k8sretry.WithMaxRetries(0)},
+		"conflict without retries": {
+			prepare: func(c *cluster) { c.on("get", &fault{then: bump(c)}) }, options: []k8sretry.Option{k8sretry.WithMaxRetries(0)},
 			requests: "get update", count: "1", is: apierrors.IsConflict,
 			fails: func(t *testing.T, err error) { assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown) },
 		},
 		"more conflicts than retries": {
 			prepare: func(c *cluster) {
 				for range 20 {
-					c.on("get", &mishap{then: bump(c)})
+					c.on("get", &fault{then: bump(c)})
 				}
 			},
 			options:  []k8sretry.Option{k8sretry.WithMaxRetries(1)},
 			requests: strings.Repeat("get update ", 21), count: "21",
 		},
-		"answer lost: counted once": {
+		"response lost: applied once": {
 			prepare: func(c *cluster) { c.on("update", lost(lostReply())) }, requests: "get update update get", count: "1",
 		},
-		"lost before the server": {
+		"request lost": {
 			prepare: func(c *cluster) { c.on("update", failed(lostReply())) }, requests: "get update update", count: "1",
 		},
-		"answer lost, counted by somebody since: counted once": {
-			prepare:  func(c *cluster) { c.on("update", &mishap{after: lostReply(), then: bump(c)}) },
+		"response lost, changed by another client since: applied once": {
+			prepare:  func(c *cluster) { c.on("update", &fault{after: lostReply(), then: bump(c)}) },
 			requests: "get update update get watch", count: "2",
 		},
-		"never stored, somebody was first: counted after all": {
-			prepare:  func(c *cluster) { c.on("update", &mishap{before: lostReply(), then: bump(c)}) },
+		"request lost, changed by another client: applied once after that": {
+			prepare:  func(c *cluster) { c.on("update", &fault{before: lostReply(), then: bump(c)}) },
 			requests: "get update update get watch get update", count: "2",
 		},
-		"the history is gone: unknown, not counted again": {
+		"response lost, overwritten since, the change is compacted: unknown, not applied again": {
 			prepare: func(c *cluster) {
-				c.on("update", &mishap{after: lostReply(), then: func() { bump(c)(); c.compacted = c.version }})
+				c.on("update", &fault{after: lostReply(), then: func() { bump(c)(); c.compacted = c.version }})
 			},
-			requests: "get update update get watch", count: "2", fails: outcomeUnknown, is: apierrors.IsConflict,
+			requests: "get update update get watch", count: "2", fails: requireUnknown, is: apierrors.IsConflict,
 		},
-		"all answers lost: the last check": {
+		"all responses lost: the final check finds the update": {
 			prepare: func(c *cluster) {
 				c.on("update", lost(lostReply()), failed(lostReply()), failed(lostReply()), failed(lostReply()))
 			},
 			requests: "get update update update update get", count: "1",
 		},
-		"replaced by another object": {
+		"conflict, another object has the name": {
 			prepare: func(c *cluster) {
-				c.on("get", &mishap{then: func() { c.remove("x"); c.put(configMap("x", "n", "7")) }})
+				c.on("get", &fault{then: func() { c.remove("x"); c.put(configMap("x", "n", "7")) }})
 			},
-			requests: "get update get", count: "7", fails: asItCame, is: apierrors.IsConflict,
+			requests: "get update get", count: "7", fails: requireUnchanged, is: apierrors.IsConflict,
 		},
-		"a lasting refusal": {
+		"permanent error": {
 			prepare: func(c *cluster) { c.on("update", failed(forbidden("x"))) }, requests: "get update", count: "0",
-			fails: asItCame, is: apierrors.IsForbidden,
+			fails: requireUnchanged, is: apierrors.IsForbidden,
 		},
-		"a success that is none": {
-			prepare: func(c *cluster) { c.on("update", &mishap{empty: true}) }, requests: "get update update", count: "1",
+		"success without an object: send again": {
+			prepare: func(c *cluster) { c.on("update", &fault{empty: true}) }, requests: "get update update", count: "1",
 		},
-		"without a token: unknown": {
+		"no token, response lost: unknown": {
 			prepare: func(c *cluster) { c.on("update", lost(lostReply())) }, options: []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
-			requests: "get update update", count: "1", fails: outcomeUnknown,
+			requests: "get update update", count: "1", fails: requireUnknown,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -156,11 +141,22 @@ func TestModify(t *testing.T) {
 	}
 }
 
-func TestModifyConflictsWaitShortly(t *testing.T) {
+func TestModifyDoesNotRetryAnErrorOfMutate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own, calls := errors.New("not today"), 0
+		_, err := k8sretry.Modify(t.Context(), newCluster(configMap("x")), "x",
+			func(*corev1.ConfigMap) error { calls++; return own },
+			k8sretry.WithRetryIf(func(error) bool { return true }))
+		assert.Equal(t, 1, calls)
+		assert.Equal(t, own, err)
+	})
+}
+
+func TestModifyWaitsShortlyAfterAConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(configMap("x"))
 		for range 5 {
-			c.on("get", &mishap{then: bump(c)})
+			c.on("get", &fault{then: bump(c)})
 		}
 		began := time.Now()
 		_, err := k8sretry.Modify(context.Background(), c, "x", plusOne, k8sretry.ForWrite())
@@ -169,12 +165,13 @@ func TestModifyConflictsWaitShortly(t *testing.T) {
 	})
 }
 
-func TestModifyGivesUpOnEndlessConflicts(t *testing.T) {
+// Up to 100 conflicts do not count as retries. After 3 more, which do, the call ends.
+func TestModifyLimitsConflicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(configMap("x"))
-		c.always = func(verb string) *mishap {
+		c.always = func(verb string) *fault {
 			if verb == "get" {
-				return &mishap{then: bump(c)}
+				return &fault{then: bump(c)}
 			}
 			return nil
 		}
@@ -186,13 +183,92 @@ func TestModifyGivesUpOnEndlessConflicts(t *testing.T) {
 	})
 }
 
-func TestModifyStatus(t *testing.T) {
+// Calls that begin together take turns after their first conflict, so that each has at most
+// one.
+func TestModifyTakesTurns(t *testing.T) {
+	const n = 50
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(configMap("x"))
-		c.on("get", &mishap{then: bump(c)})
-		got, err := k8sretry.Modify(context.Background(), k8sretry.StatusSubresource(c), "x", plusOne)
-		require.NoError(t, err)
-		assert.Equal(t, "2", got.Data["n"])
-		c.expectRequests(t, "get", "updatestatus", "get", "updatestatus")
+		c := newCluster(settings("x"))
+		c.always = func(string) *fault { return &fault{then: func() { time.Sleep(10 * time.Millisecond) }} }
+		var all sync.WaitGroup
+		for range n {
+			all.Go(func() {
+				_, err := k8sretry.Modify(t.Context(), c, "x", plusOne)
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+		assert.Equal(t, strconv.Itoa(n), c.get("x").Data["n"])
+		assert.LessOrEqual(t, c.count("update"), 2*n-1)
 	})
+}
+
+// A turn that does not end holds up another call for 2 s at most. Calls that end leave
+// nothing behind.
+func TestModifyWaitsAtMostTwoSecondsForATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(settings("x"))
+		ctx, cancel := context.WithCancel(t.Context())
+		hung := make(chan struct{})
+		rounds := 0
+		var all sync.WaitGroup
+		all.Go(func() { // has a conflict, gets its turn and hangs in it
+			_, err := k8sretry.Modify(ctx, c, "x", func(o *corev1.ConfigMap) error {
+				if rounds++; rounds == 1 {
+					bump(c)()
+					return plusOne(o)
+				}
+				close(hung)
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+		<-hung
+		began := time.Now()
+		withConflict := func() func(*corev1.ConfigMap) error {
+			conflict := false
+			return func(o *corev1.ConfigMap) error {
+				if !conflict {
+					conflict = true
+					bump(c)()
+				}
+				return plusOne(o)
+			}
+		}
+		short, end := context.WithTimeout(t.Context(), time.Second)
+		defer end()
+		_, err := k8sretry.Modify(short, c, "x", withConflict())
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.InDelta(t, 1, time.Since(began).Seconds(), 0.01)
+
+		_, err = k8sretry.Modify(t.Context(), c, "x", withConflict())
+		require.NoError(t, err)
+		assert.InDelta(t, 1+2, time.Since(began).Seconds(), 0.1)
+		cancel()
+		all.Wait()
+		assert.Zero(t, turns.Objects())
+	})
+}
+
+// Parallel tests, each with the clock of its own bubble, may use objects of the same UID.
+func TestTurnsInParallelBubbles(t *testing.T) {
+	for range 4 {
+		t.Run("a bubble", func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(settings("x"))
+				c.always = func(string) *fault { return &fault{then: func() { time.Sleep(10 * time.Millisecond) }} }
+				var all sync.WaitGroup
+				for range 20 {
+					all.Go(func() {
+						_, err := k8sretry.Modify(t.Context(), c, "x", plusOne)
+						assert.NoError(t, err)
+					})
+				}
+				all.Wait()
+				assert.Equal(t, "20", c.get("x").Data["n"])
+			})
+		})
+	}
 }

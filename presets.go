@@ -7,8 +7,8 @@ import (
 
 // The presets are made once and shared: a Policy has no state.
 var (
-	mutation = NewPolicy(WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
-	query    = NewPolicy(number(setQuery, 1, true, true), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
+	write = NewPolicy(setting{numReadOnly, 0}, WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
+	read  = NewPolicy(ReadOnly(), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
 
 	connection = NewPolicy(WithMaxRetries(5), WithInitialDelay(500*time.Millisecond), WithMaxDelay(10*time.Second),
 		WithClassifier(connectionOnly))
@@ -20,13 +20,13 @@ var (
 // ForWrite is for calls that change something and matter: 5 retries, 2 s to
 // 30 s. Together with WithVerb(VerbCreate) and its like it stops rather than do a
 // thing twice.
-func ForWrite() *Policy { return mutation }
+func ForWrite() *Policy { return write }
 
 // ForRead is for reads that somebody waits for: 3 retries, 1 s to 10 s. Unless
 // WithVerb says otherwise, it is taken for granted that the call changes nothing, so
 // that the outcome of a failed attempt is never in doubt. A preset after it changes the
 // schedule and not this: a Policy that begins with ForRead is not for writes.
-func ForRead() *Policy { return query }
+func ForRead() *Policy { return read }
 
 // ForConnection retries lost, refused and timed-out connections only, never an
 // answer of the API: 5 retries, 0.5 s to 10 s. For a first call at the start of a

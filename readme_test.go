@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -24,8 +23,16 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// The Go code of the README and of docs/overload.md stands here, too, so that it
-// compiles and works.
+// TestREADMELength keeps the README to one page: tables and explanations belong into docs/
+// and benchmarks/RESULTS.md.
+func TestREADMELength(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	assert.LessOrEqual(t, strings.Count(string(readme), "\n"), 150, "lines of README.md")
+}
+
+// TestREADMECode checks that this file contains the Go code of README.md and of
+// docs/overload.md, so that the code compiles and works.
 func TestREADMECode(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
@@ -43,7 +50,7 @@ func TestREADMECode(t *testing.T) {
 	}
 }
 
-// squeeze is a text without its indentation and empty lines.
+// squeeze returns a text without its indentation and empty lines.
 func squeeze(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -62,54 +69,28 @@ func readmeClientset() kubernetes.Interface {
 	)
 }
 
-func TestREADMEFirstLines(t *testing.T) {
-	ctx, clientset := t.Context(), readmeClientset()
+func TestREADMEQuickStart(t *testing.T) {
+	ctx, clientset, logger := t.Context(), readmeClientset(), zap.NewNop()
 
 	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
-
 	pod, err := get(ctx, "web-0", metav1.GetOptions{})
 
 	require.NoError(t, err)
 	assert.Equal(t, "web-0", pod.Name)
-}
-
-func TestREADMEUse(t *testing.T) {
-	ctx, clientset, logger := t.Context(), readmeClientset(), zap.NewNop()
-
-	pods, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.PodList, error) {
-		return clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
-	}, k8sretry.ForRead())
-
-	require.NoError(t, err)
-	assert.Len(t, pods.Items, 1)
-
-	err = k8sretry.Run(ctx, func(ctx context.Context) error {
-		return clientset.CoreV1().Pods("default").Delete(ctx, "web-0", metav1.DeleteOptions{})
-	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete))
-
-	require.NoError(t, err)
-
-	create := k8sretry.Wrap2(clientset.CoreV1().ConfigMaps("default").Create,
-		k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))
-
-	_, err = create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}, metav1.CreateOptions{})
-	require.NoError(t, err)
 
 	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithMaxElapsed(2*time.Minute), k8sretry.WithLogger(logger))
-
-	require.NoError(t, k8sretry.Run(ctx, func(context.Context) error { return nil }, policy))
-}
-
-func TestREADMEWrites(t *testing.T) {
-	ctx, clientset, config := t.Context(), readmeClientset(), &rest.Config{}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}
-
-	config.Wrap(k8sretry.Transport(k8sretry.ForRead()))
-
-	created, err := k8sretry.Create(ctx, clientset.CoreV1().Pods("default"), pod, metav1.CreateOptions{}, k8sretry.ForWrite())
+	err = k8sretry.Run(ctx, func(ctx context.Context) error {
+		return clientset.CoreV1().Pods("default").Delete(ctx, "web-0", metav1.DeleteOptions{})
+	}, policy, k8sretry.WithVerb(k8sretry.VerbDelete))
 
 	require.NoError(t, err)
-	assert.Equal(t, "web-1", created.Name)
+	_, err = get(ctx, "web-0", metav1.GetOptions{})
+	assert.True(t, apierrors.IsNotFound(err))
+}
+
+func TestREADMESafeWrites(t *testing.T) {
+	ctx, clientset := t.Context(), readmeClientset()
+	var err error
 
 	_, err = k8sretry.Modify(ctx, clientset.AppsV1().Deployments("default"), "web", func(d *appsv1.Deployment) error {
 		*d.Spec.Replicas++
@@ -120,34 +101,37 @@ func TestREADMEWrites(t *testing.T) {
 	web, err := clientset.AppsV1().Deployments("default").Get(ctx, "web", metav1.GetOptions{})
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, *web.Spec.Replicas)
-	k8sretry.ForgetTransports()
+}
+
+func TestREADMEClientset(t *testing.T) {
+	config := &rest.Config{Host: "https://server"}
+	t.Cleanup(k8sretry.ForgetTransports)
+
+	config.Wrap(k8sretry.Transport(k8sretry.WithAttemptTimeout(30 * time.Second)))
+
+	_, err := kubernetes.NewForConfig(config)
+	require.NoError(t, err)
 }
 
 func TestREADMEErrors(t *testing.T) {
 	err := k8sretry.Run(t.Context(), func(context.Context) error { return notFound() })
 	switch {
-	case errors.Is(err, k8sretry.ErrOutcomeUnknown): // the server may have done it: read before you repeat
-	case errors.Is(err, k8sretry.ErrMaxRetries): // still failing after all retries
-	case apierrors.IsNotFound(err): // predicates answer for the last API error
+	case errors.Is(err, k8sretry.ErrOutcomeUnknown): // the server may have carried out the call: read before you repeat it
+	case errors.Is(err, k8sretry.ErrMaxRetries): // all attempts failed
+	case apierrors.IsNotFound(err): // the predicates of apierrors see the last API error
 	}
-}
 
-func TestREADMEUnitTest(t *testing.T) {
-	clientset := failingTwice("get")
-	synctest.Test(t, func(t *testing.T) {
-		get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead())
-		pod, err := get(t.Context(), "web-0", metav1.GetOptions{}) // the reactor fails twice
-		require.NoError(t, err)
-		assert.Equal(t, "web-0", pod.Name)
-	})
+	assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+	assert.NotErrorIs(t, err, k8sretry.ErrMaxRetries)
+	assert.True(t, apierrors.IsNotFound(err))
 }
 
 func TestREADMEOverload(t *testing.T) {
 	config := &rest.Config{Host: "https://server"}
 	t.Cleanup(k8sretry.ForgetTransports)
 
-	gate := k8sretry.NewLimiter() // one for the process; the Transport keeps servers apart
-	config.Wrap(k8sretry.Transport(k8sretry.ForWrite(), k8sretry.WithLimiter(gate), k8sretry.WithAttemptTimeout(30*time.Second)))
+	limiter := k8sretry.NewLimiter() // one per process; a Transport limits each server separately
+	config.Wrap(k8sretry.Transport(k8sretry.ForWrite(), k8sretry.WithLimiter(limiter), k8sretry.WithAttemptTimeout(30*time.Second)))
 	clientset, err := kubernetes.NewForConfig(config)
 	require.NoError(t, err)
 	assert.NotNil(t, clientset)
@@ -155,7 +139,7 @@ func TestREADMEOverload(t *testing.T) {
 	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))
 
 	patient := k8sretry.NewPolicy(policy, k8sretry.WithMaxQueueTime(10*time.Minute)) // a batch job
-	atOnce := k8sretry.NewPolicy(policy, k8sretry.WithMaxQueueTime(0))               // a health check: ErrQueueTimeout rather than a wait
+	atOnce := k8sretry.NewPolicy(policy, k8sretry.WithMaxQueueTime(0))               // a health check: ErrQueueTimeout instead of a wait
 
 	guards := []k8sretry.Option{
 		k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{})), k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})),

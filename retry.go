@@ -7,28 +7,30 @@ import (
 	"time"
 )
 
-// Do calls fn until it succeeds, fails for good, or the policy says stop, and
-// returns what fn returned last.
+// Do calls fn until it succeeds, returns a non-retryable error, or the policy gives up,
+// and returns what fn returned last.
 //
 // fn should make one API call: a function of several calls is replayed from its
-// beginning. fn gets the context that it must hand to its API call. Between
-// attempts Do waits in the caller's goroutine; it starts no other. Attempts never
-// overlap, and a panic in fn passes through.
+// beginning. fn must hand the context that it is given to its API call. Do waits between
+// attempts in the caller's goroutine and starts no other. Attempts never overlap, and a
+// panic in fn passes through. Without a verb (see [WithVerb]), Do assumes that the call
+// is safe to repeat: a create whose response was lost may then create a second object.
 //
-// A nil error means success. A lasting error (404, 403, 409, 422, ...) comes back
+// A nil error means success. A permanent error (404, 403, 409, 422, ...) is returned
 // exactly as fn returned it, unless an earlier attempt may have been carried out.
-// Everything else is an [*Error]. A context that is over before the first attempt
-// makes none, and its cause is returned; a nil fn and options that make no sense
-// are reported without an attempt, too.
+// Everything else is an [*Error]. If ctx is over before the first attempt, Do returns its
+// cause without calling fn. A nil fn or ctx and an invalid option are errors, too, without
+// a call of fn.
 //
-// Do is safe for concurrent use if fn is; a slice of options must not change meanwhile.
-// It allocates nothing when fn succeeds at once, unless an option needs it (a writing
-// verb, a timeout).
+// Do is safe for concurrent use if fn is. A slice of options must not change while a call
+// uses it. Do allocates nothing when fn succeeds at once, unless an option needs it (a
+// verb that writes, a timeout), or a [Transport] has been built in this process, which
+// costs a call that may read one allocation.
 func Do[T any](ctx context.Context, fn func(context.Context) (T, error), opts ...Option) (T, error) {
 	return call(ctx, fn, opts)
 }
 
-// Run is Do for a function without a value.
+// Run is [Do] for a function that returns only an error.
 func Run(ctx context.Context, fn func(context.Context) error, opts ...Option) error {
 	if fn == nil {
 		_, err := call[struct{}](ctx, nil, opts)
@@ -40,267 +42,160 @@ func Run(ctx context.Context, fn func(context.Context) error, opts ...Option) er
 
 const nilFunc = "the function to call is nil"
 
-// errNilFunc and errNilContext answer what cannot be called.
+// errNilFunc and errNilContext are returned for what cannot be called.
 var (
 	errNilFunc    = errors.New("k8sretry: " + nilFunc)
 	errNilContext = errors.New("k8sretry: the context is nil")
 )
 
-// call is the plain path: nothing is built before an attempt has failed. It is written for
-// the compiler more than others. What is inlined is a nanosecond or two, and so are branches
-// that are taken: the compiler makes one of each || and of each way that joins another, so
-// there is a switch, and what needs nothing has an attempt of its own.
-func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (v T, err error) {
-	switch {
-	case fn == nil, ctx == nil, ctx.Err() != nil, transportBuilt.Load():
-		return loop(ctx, fn, opts)
+// call chooses the way of a call. A call whose options need nothing before and after a
+// successful fn goes straight to fn; all others go through run.
+func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() || !direct(opts) {
+		return indirect(ctx, fn, opts)
 	}
-	n, i := preparedNeeds(opts)
-	for ; i < len(opts); i++ {
-		if _, ok := opts[i].(setting); !ok { // most options are one
-			n = survey(i, opts)
-			break
-		}
-	}
-	if n&^isPrepared != 0 {
-		if n&(needsLoop|needsGate|needsBreaker) != 0 && (n&(needsLoop|needsGate) != 0 || !n.breaker(opts).calm()) {
-			return guardedCall(ctx, fn, opts, n)
-		}
-		if v, err = fn(ctx); err == nil {
-			if n&(needsBudget|needsBreaker) != 0 {
-				n.succeeded(opts)
-			}
-			return v, nil
-		}
-	} else if v, err = fn(ctx); err == nil {
+	v, err := fn(ctx)
+	if err == nil {
 		return v, nil
 	}
-	if n&needsWord == 0 && settled(ctx, err) {
-		if n&needsBreaker != 0 {
-			n.settled(opts, err)
+	return failedAtOnce(ctx, fn, opts, v, err)
+}
+
+// direct reports whether a successful attempt of a call with these options is nothing but
+// a call of fn: they are one Policy that says so, or numbers.
+func direct(opts []Option) bool {
+	if len(opts) == 1 {
+		if p, ok := opts[0].(*Policy); ok && p != nil {
+			return p.direct
 		}
+	}
+	for i := range opts {
+		if _, ok := opts[i].(setting); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// failedAtOnce is the rest of a call that went straight to fn, whose first attempt has
+// failed.
+func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
+	if permanent(ctx, opts, err) {
+		return v, withoutMark(err)
+	}
+	c := configOf(opts)
+	p, err := firstFailure(ctx, c, err)
+	if p == nil {
 		return v, err
 	}
-	p := newProgress()
-	p.attempts, p.turn.admitted = 1, n&needsBreaker != 0
-	var own *config
-	if n&isPrepared == 0 {
-		if own = newConfig(opts, n); own == nil {
-			p.last = err // to resume it is one word less
-			return resume(ctx, fn, opts, p, v)
+	return loop(ctx, fn, c, p, v)
+}
+
+// indirect is a call with other options. A call with one Policy uses its config as it is;
+// for all others the options are added up.
+func indirect[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+	if p := onePolicy(opts); p != nil {
+		return run(ctx, fn, &p.config, nil)
+	}
+	return resolved(ctx, fn, opts)
+}
+
+// onePolicy returns the Policy of a call that has no other option, nil for other calls.
+func onePolicy(opts []Option) *Policy {
+	if len(opts) == 1 {
+		if p, ok := opts[0].(*Policy); ok && p != nil && p.prepared {
+			return p
 		}
 	}
-	delay, err := p.afterFailure(own.or(opts), ctx, err)
-	if err == nil {
-		next := p.arm(delay)
-		v, err = run(ctx, fn, own.or(opts), p, v, next)
-	}
-	p.free()
-	own.free()
-	return v, err
+	return nil
 }
 
-// loop is run for options that have yet to be added up.
-func loop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
-	return recordedLoop(ctx, fn, opts, nil)
-}
-
-// recordedLoop is loop with the record that a Transport keeps of its own calls.
-func recordedLoop[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, record *wire) (v T, err error) {
+// resolved is a call whose options have to be added up.
+func resolved[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
 	c := resolve(opts)
 	c.setDefaults()
-	p := progress{wire: record}
-	if err = p.begin(&c, ctx, fn != nil); err != nil {
-		return v, err
-	}
-	if c.guarded() {
-		if stopped := p.admit(&c, ctx, nil); stopped != nil {
-			return v, stopped
-		}
-	}
-	v, err = attempt(ctx, fn, &c, &p)
-	if err == nil {
-		p.succeeded(&c, ctx)
-		return v, nil
-	}
-	return goOn(ctx, fn, &c, p.keep(), v, err)
+	return run(ctx, fn, &c, nil)
 }
 
-// resume is loop after a first attempt that failed, with the error in p.
-func resume[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, p *progress, v T) (T, error) {
-	c := resolve(opts)
-	c.setDefaults()
-	err := p.last
-	p.last = nil
-	return goOn(ctx, fn, &c, p, v, err)
-}
-
-// resumeHeld is resume with what the attempt holds of breaker and gate.
-func resumeHeld[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error, t turn) (T, error) {
-	c := resolve(opts)
-	c.setDefaults()
-	p := newProgress()
-	p.attempts, p.turn = 1, t
-	return goOn(ctx, fn, &c, p, v, err)
-}
-
-// goOn is the call after its first failure, for options that were added up on the stack.
-func goOn[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T, err error) (T, error) {
-	delay, err := p.afterFailure(c, ctx, err)
-	if err == nil {
-		v, err = run(ctx, fn, c, p, v, p.arm(delay))
-	}
-	p.free()
-	return v, err
-}
-
-// run makes the retries of all calls. It begins with the wait for the first; v is what
-// attempt 1 returned, and its error is in p.
+// run makes all attempts of a call. A Transport gives the record of its own calls, others
+// give nil.
 //
-// Ten thousand calls may wait here at once. A goroutine whose stack has grown beyond
-// 2 KiB keeps twice that, so the frames of call and run, together with that of the
-// runtime's select, are small: what the call has to remember is on the heap. For the same
-// reason the timer is made before run is called.
-func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T, next sequel) (T, error) {
+//go:noinline // its frame must not be part of a call that went straight to fn and waits
+func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *callRecord) (v T, err error) {
+	p := progress{record: record}
+	if err := p.begin(c, ctx, fn != nil); err != nil {
+		return v, err
+	}
+	return loop(ctx, fn, c, &p, v)
+}
+
+// loop waits for the delay in p, makes an attempt, and does so again until the call ends.
+// v is what the last attempt returned.
+//
+// Ten thousand calls may wait here at a time, and a goroutine whose stack has grown
+// beyond 2 KiB keeps 4 KiB. So the frames of call and loop are small: what a call
+// remembers is on the heap, and what has a large frame is not inlined.
+func loop[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (T, error) {
 	for {
-		if next == afterWait {
+		if p.delay > 0 {
+			p.startTimer()
 			select {
 			case <-p.timer.C:
 			case <-ctx.Done():
-				p.disarm()
+				p.timer.Stop()
 			}
 		}
+		var done bool
 		var err error
-		if v, next, err = retry(ctx, fn, c, p, v); next == noMore {
+		if v, done, err = step(ctx, fn, c, p, v); done {
 			return v, err
 		}
 	}
 }
 
-// retry makes one retry, and sets the timer for the next one if there is to be one.
+// step makes one attempt and decides what follows it: the end of the call, or a wait.
 //
 //go:noinline // its frame must not be part of a call that waits
-func retry[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (_ T, next sequel, _ error) {
-	err := p.last
-	p.last = nil // it is err that the call has to tell
-	if c.proof != nil && c.proof.queue != nil {
-		c.proof.queue(ctx)
+func step[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (_ T, done bool, _ error) {
+	if stopped := p.admit(c, ctx); stopped != nil {
+		return v, true, stopped
 	}
-	if ctx.Err() != nil { // both may have been ready
-		return v, noMore, p.stop(c, ctx, endOf(ctx), &p.verdict, err)
-	}
-	if c.guarded() {
-		if stopped := p.admit(c, ctx, err); stopped != nil {
-			return v, noMore, stopped
-		}
-	}
-	p.last = err
-	if p.bare(c) {
-		p.count(1)
-		v, err = fn(ctx)
-	} else {
-		v, err = attempt(ctx, fn, c, p)
-	}
+	v, err := attempt(ctx, fn, c, p)
 	if err == nil {
 		p.succeeded(c, ctx)
-		return v, noMore, nil
+		return v, true, nil
 	}
-	delay, stopped := p.afterFailure(c, ctx, err)
-	if stopped != nil {
-		return v, noMore, stopped
-	}
-	return v, p.arm(delay), nil
+	stopped := p.failed(c, ctx, err)
+	return v, stopped != nil, stopped
 }
 
-// bare reports whether an attempt is nothing but a call of fn.
-func (p *progress) bare(c *config) bool {
-	return p.wire == nil && c.attempt == 0 && !p.turn.taken()
-}
-
-// attempt calls fn once, with the context that the policy asks for. Breaker and gate
-// were asked before; when fn panics, they are told here.
-func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress) (T, error) {
-	p.count(1)
-	if p.bare(c) {
-		return fn(ctx)
-	}
-	returned := false
-	if p.turn.taken() {
-		defer func() {
-			if !returned {
-				p.abandon(c)
-			}
-		}()
-	}
-	if p.wire != nil {
-		p.wire.begin(int(p.attempts))
-		ctx = p.wire.context(ctx)
-		defer func() {
-			if !returned {
-				p.wire.close() // fn has panicked, or its goroutine exits
-			}
-		}()
-	}
-	if c.attempt == 0 {
-		v, err := fn(ctx)
-		returned = true
-		return v, p.wire.unshield(err)
-	}
-	bounded := newAttemptContext(ctx, c.attempt)
-	ok := false
-	defer func() { p.turn.timedOut = bounded.end(ok) }() // also when fn panics or exits
-	v, err := fn(bounded)
-	returned, ok = true, err == nil || p.wire.kept()
-	return v, p.wire.unshield(err)
-}
-
-// progress is where one call stands.
-//
-// It never holds the config of the call: the compiler does not tell the fields of a
-// value apart when it decides what escapes, and errors from here do.
+// progress is where one call stands. It does not hold the config; see the escape rule in
+// config.go.
 type progress struct {
-	failed   time.Duration // when the first attempt ended
-	held     time.Duration // in line at the gate
-	charged  time.Duration // to the budget
-	last     error         // of the attempt before this one, or before this wait
-	verdict  Verdict       // on the attempt that has just ended
-	wire     *wire         // what the wire told; nil for a read if there is no Transport
+	began    time.Duration // when the call began, if WithMaxElapsed asks for it
+	failedAt time.Duration // when the first attempt ended, if it was repeated
+	queued   time.Duration // time in the queue of the limiter
+	charged  time.Duration // time that the budget has been charged for
+	last     error         // error of the last attempt
+	verdict  Verdict       // on the last attempt
+	record   *callRecord   // what net/http and a Transport saw; nil for a read without a Transport
+	delay    time.Duration // before the next attempt
 	timer    *time.Timer
 	turn     turn
 	attempts int32
-	inner    StopReason // of an inner call that gave up in the last attempt; StopNone if there is none
+	inner    StopReason // of an inner call that gave up in the last attempt, or StopNone
 	failing  uint8      // 5xx so far, up to one more than may be by chance
 	outcome  Outcome    // of all failed attempts together
-	bubbled  bool       // the timer is one of a bubble of testing/synctest
 }
 
-// count counts attempts, up to two thousand millions, after which every call ends.
+// count counts attempts up to the largest int32, after which every call ends.
 func (p *progress) count(n int) { p.attempts += int32(min(n, math.MaxInt32-int(p.attempts))) }
 
-// harmless reports whether the call changes nothing on the server.
-func (c *config) harmless() bool { return c.verb.reads() || c.verb == VerbUnspecified && c.query }
-
-// now is the time by the clock that progress is measured with. It is never 0.
-func now() time.Duration { return sinceBase(origin) }
-
-// setDefaults fills in what no option has set.
-func (c *config) setDefaults() {
-	if c.set&setMaxRetries == 0 {
-		c.maxRetries = defaultMaxRetries
-	}
-	if c.set&setMaxRetryAfter == 0 {
-		c.maxRetryAfter = defaultMaxRetryAfter
-	}
-	c.exponential = c.exponential.withDefaults()
-	c.key = c.gateKey()
-}
-
-// begin prepares a call that the plain path does not serve, or ends it before its
-// first attempt.
+// begin prepares a call, or ends it before its first attempt.
 func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	switch {
 	case c.problem != "":
-		return c.complaint()
+		return c.invalid()
 	case !callable:
 		return errNilFunc
 	case ctx == nil:
@@ -308,312 +203,33 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	case ctx.Err() != nil:
 		return p.stop(c, ctx, endOf(ctx), &Verdict{Class: ClassCanceled}, context.Cause(ctx))
 	}
-	if c.maxElapsed > 0 {
-		c.began = now()
+	if c.duration(numMaxElapsed) > 0 {
+		p.began = now()
 	}
 	switch {
-	case p.wire != nil: // a Transport's own
-	case c.proof == nil && c.verb != VerbUnspecified && !c.verb.reads():
-		p.wire = newWire(c.verb)
+	case p.record != nil: // a Transport's own
+	case c.safeWrite == nil && c.verb().writes():
+		p.record = newRecord(c.verb())
 	case transportBuilt.Load():
-		p.wire = newWire(VerbUnspecified)
+		p.record = newRecord(VerbUnspecified)
 	}
-	if p.wire != nil {
-		p.wire.retries = c.maxRetries
-		p.wire.guarded = c.guarded()
+	if p.record != nil {
+		p.record.retries = c.maxRetries()
+		p.record.guarded = c.guarded()
 	}
 	return nil
 }
 
-// afterFailure decides what follows a failed attempt: a delay and the next one, or the
-// error that the call returns.
+// startTimer starts the timer of the call for the delay.
 //
-//	verdict > context over? > may this verb repeat it? > retries left? > delay >
-//	fits the deadline? > budget pays > event > (sleep > context over?)
-func (p *progress) afterFailure(c *config, ctx context.Context, err error) (time.Duration, error) {
-	if p.attempts == 1 {
-		p.firstFailed()
-	}
-	p.count(p.wire.repeats())
-	var repeat bool
-	if p.turn.taken() {
-		repeat = p.judgeAndReport(c, ctx, err)
+//go:noinline // its frame must not be part of a call that waits
+func (p *progress) startTimer() {
+	if p.timer == nil {
+		p.timer = time.NewTimer(p.delay)
 	} else {
-		repeat = p.judge(c, ctx, err)
-	}
-	v := &p.verdict
-	before := p.outcome
-	if c.proof != nil {
-		p.outcome, before = c.proof.outcome, c.proof.outcome
-	} else if c.harmless() {
-		v.Outcome = OutcomeNotExecuted
-	} else {
-		p.outcome = max(p.outcome, v.Outcome)
-	}
-
-	switch {
-	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || holds(err, context.Cause(ctx))):
-		return 0, p.stop(c, ctx, endOf(ctx), v, err)
-	case !repeat && (v.Class.transient() || c.verb != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
-		return 0, p.stop(c, ctx, StopOutcomeUnknown, v, err)
-	case !repeat:
-		p.outcome = before // what the lasting error says is known; the doubt is about earlier attempts
-		return 0, p.stop(c, ctx, StopNonRetryable, v, err)
-	case int(p.attempts)-c.proof.uncounted(c.maxRetries) > c.maxRetries || p.attempts == math.MaxInt32:
-		return 0, p.stop(c, ctx, StopMaxRetries, v, err)
-	case v.RetryAfter > c.maxRetryAfter:
-		return 0, p.stop(c, ctx, StopRetryAfterTooLong, v, err)
-	}
-
-	delay := c.delay(p, int(p.attempts)-c.proof.uncounted(c.maxRetries), v)
-	if c.maxElapsed > 0 && delay > c.maxElapsed-(now()-c.began) {
-		return 0, p.stop(c, ctx, StopMaxElapsed, v, err)
-	}
-	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
-		return 0, p.stop(c, ctx, StopDeadline, v, err)
-	}
-	if b := p.budget(c); b != nil {
-		p.spend(b)
-		if !b.pay(v.Class, delay) {
-			return 0, p.stop(c, ctx, StopBudgetExhausted, v, err)
-		}
-		p.charged += delay
-	}
-
-	if c.heard(ctx, EventRetry, StopNone) {
-		p.tell(c, ctx, EventRetry, StopNone, delay, v, err)
-	}
-	p.last = err
-	return delay, nil
-}
-
-// judge says what a failure means and whether the call may be repeated after it.
-// The caller's classifier comes first, then the caller's condition, then Classify;
-// none of them may repeat what an inner call has given up on.
-func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
-	v := &p.verdict
-	inner := classify(err, v)
-	p.inner = StopNone
-	if inner != nil {
-		p.inner = max(inner.StopReason, StopNonRetryable) // also where somebody else has made it
-		if p.turn.taken() {
-			p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
-		}
-		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
-		return false
-	}
-	if v.Class == ClassCanceled || v.Class == ClassPermanent {
-		p.blameTimeout(c, ctx, v)
-	}
-	if p.wire != nil {
-		p.wire.correct(v)
-	}
-	c.proof.correct(v)
-	if p.turn.taken() { // before anything of the caller's runs
-		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
-	}
-	if c.set&(setClassifier|setCondition) != 0 {
-		if repeat, judged := p.judgeAsAsked(c, err); judged {
-			return repeat
-		}
-	}
-	return c.repeats(v) && (p.wire == nil || v.Outcome == OutcomeNotExecuted || !p.wire.unsafe())
-}
-
-// judgeAndReport is judge for an attempt that holds something of breaker or gate.
-func (p *progress) judgeAndReport(c *config, ctx context.Context, err error) (repeat bool) {
-	defer p.abandon(c) // nothing is left by then, unless a method of the error panics
-	return p.judge(c, ctx, err)
-}
-
-// judgeAsAsked asks the caller's own classifier and condition.
-//
-//go:noinline // what is rare must not be part of the frame of judge
-func (p *progress) judgeAsAsked(c *config, err error) (repeat, judged bool) {
-	if c.classify != nil {
-		if own, ok := c.classify(err); ok {
-			p.complete(&own, err)
-			repeat = c.repeats(&own)
-			if own.StatusCode == 0 { // from here on it is no sign of who speaks (beforeAnyObject)
-				own.StatusCode = p.verdict.StatusCode
-			}
-			p.verdict = own
-			return repeat, true
-		}
-	}
-	if c.condition != nil && !c.proof.halted() && c.condition(err) {
-		return true, true
-	}
-	return false, false
-}
-
-// complete adds to the verdict of the caller's classifier what it has left out, and where it
-// repeats what Classify makes of the error, what is known beyond that: how the attempt
-// ended, and what the wire saw.
-func (p *progress) complete(own *Verdict, err error) {
-	plain := Classify(err)
-	if own.Class == ClassCanceled && plain.Class == ClassCanceled {
-		own.Class = p.verdict.Class
-	}
-	if own.Outcome == plain.Outcome {
-		own.Outcome = p.verdict.Outcome
-	}
-	if own.RetryAfter == 0 {
-		own.RetryAfter = p.verdict.RetryAfter
+		p.timer.Reset(p.delay)
 	}
 }
 
-// repeats reports whether the call may be repeated after a failure.
-func (c *config) repeats(v *Verdict) bool {
-	if c.proof != nil {
-		return c.proof.repeats(v)
-	}
-	return v.retryable(c.verb)
-}
-
-// blameTimeout corrects the verdict on an attempt that the attempt timeout has ended:
-// its error may say no more than "canceled", though the caller is still there.
-func (p *progress) blameTimeout(c *config, ctx context.Context, v *Verdict) {
-	switch {
-	case c.attempt == 0 || v.StatusCode != 0 || ctx.Err() != nil:
-	case p.turn.timedOut:
-		v.Class, v.Outcome, v.Detail = ClassTimeout, max(v.Outcome, OutcomeUnknown), "attempt timeout"
-	case v.Class == ClassCanceled && v.Outcome == OutcomeNotExecuted:
-		// client-go's rate limiter saw no room before the attempt's deadline.
-		v.Class = ClassTimeout
-	}
-}
-
-// delay is how long to wait before the next attempt.
-func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
-	var d time.Duration
-	class, retryAfter := v.Class, v.RetryAfter
-	switch own := c.ownBackoff(class); {
-	case own != nil:
-		d = max(0, own(retry))
-	case c.proof != nil && c.proof.next == rebuild:
-		d = rebuildDelay.Delay(c.proof.rebuilt)
-	case class == ClassDisruptionBudget:
-		slow := disruptionDelay
-		slow.Jitter = c.exponential.Jitter
-		slow.Max = min(slow.Max, c.exponential.withDefaults().Max)
-		d = slow.Delay(retry)
-	case c.gate != nil && c.set&setJitter == 0:
-		d = c.delayByCause(p, retry, v)
-	case class == ClassThrottled && retryAfter > 0:
-		d = c.exponential.Delay(retry)
-	default:
-		d = c.exponential.scaled(retry, classFactor(class))
-	}
-	return afterServer(d, retryAfter, c.exponential.Jitter == JitterNone)
-}
-
-// ownBackoff is the caller's Backoff for a class, nil if the schedule is ours.
-func (c *config) ownBackoff(class Class) func(int) time.Duration {
-	if int(class) < len(c.backoffFor) && c.backoffFor[class] != nil {
-		return c.backoffFor[class]
-	}
-	return c.backoff
-}
-
-// succeeded ends a call that went well.
-func (p *progress) succeeded(c *config, ctx context.Context) {
-	p.wire.close()
-	if p.turn.taken() {
-		p.report(c, ctx, well, 0, nil)
-	}
-	if b := p.budget(c); b != nil {
-		p.spend(b)
-		b.earn()
-	}
-	if (p.attempts > 1 || c.observe != nil) && c.heard(ctx, EventSuccess, StopNone) {
-		p.tell(c, ctx, EventSuccess, StopNone, 0, new(Verdict), nil)
-	}
-}
-
-// stop ends a call without success. Every failing exit after the options are known
-// comes through here: it emits the one last event and decides whether err goes out
-// as it is or in an *Error.
-func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdict, err error) error {
-	p.wire.close()
-	if c.proof != nil && p.attempts > 0 {
-		if c.proof.settle(ctx) {
-			p.succeeded(c, ctx)
-			return errProven
-		}
-		p.outcome = c.proof.outcome
-	}
-	shown, said, cut := *v, err, false
-	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (holds(err, ended) || holds(err, context.Cause(ctx))) {
-		// The attempt only says that the context is over. What the API said before is
-		// worth more.
-		shown, said, cut = Classify(p.last), p.last, true
-	}
-	shown.Outcome = max(p.outcome, v.Outcome)
-	if c.heard(ctx, EventFailure, why) {
-		logged := said
-		if logged == nil && p.turn.heldBack {
-			logged = ErrQueueTimeout
-		}
-		p.tell(c, ctx, EventFailure, why, 0, &shown, logged)
-	}
-	refused := p.turn.heldBack || why == StopBreakerOpen
-	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.told() {
-		return err
-	}
-	e := &Error{
-		Function:   c.function(),
-		Verb:       c.verb,
-		Attempts:   int(p.attempts),
-		Elapsed:    p.elapsed(),
-		StopReason: why,
-		RetryAfter: shown.RetryAfter,
-		Outcome:    p.outcome,
-		Err:        said,
-	}
-	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
-		e.ended = append(e.ended, ended, context.Cause(ctx))
-		if cut {
-			e.ended = append(e.ended, err)
-		}
-	}
-	if p.turn.heldBack && why != StopQueueTimeout {
-		e.ended = append(e.ended, ErrQueueTimeout) // both are true
-	}
-	return e
-}
-
-// told is the outcome that the error of the last attempt tells its receiver by itself.
-func (p *progress) told() Outcome {
-	if p.inner == StopNone {
-		return OutcomeNotExecuted
-	}
-	return p.verdict.Outcome
-}
-
-// endOf says how the caller's context ended.
-func endOf(ctx context.Context) StopReason {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return StopDeadline
-	}
-	return StopCanceled
-}
-
-// elapsed is the time since the first attempt ended.
-func (p *progress) elapsed() time.Duration {
-	if p.failed == 0 {
-		return 0
-	}
-	return now() - p.failed
-}
-
-// function is the name of the call, looked up when it is needed.
-func (c *config) function() string {
-	switch {
-	case c.name != "":
-		return c.told()
-	case c.pc != 0:
-		return functionName(c.pc)
-	}
-	return callerName()
-}
+// now is the time by the clock that progress is measured with. It is never 0.
+func now() time.Duration { return sinceBase(origin) }

@@ -3,8 +3,9 @@ package k8sretry
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"time"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
 // Transport gives every call of every client built from a rest.Config (typed,
@@ -93,28 +94,28 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if t.policy.problem != "" {
 		closeBody(req)
-		return nil, t.policy.complaint()
+		return nil, t.policy.invalid()
 	}
 	if req.Context().Value(sendKey{}) != nil {
 		return t.next.RoundTrip(req) // another Transport, above this one, sees to it
 	}
-	k := describe(req)
+	x := &exchange{t: t, req: req, request: apirequest.Read(req)}
 	var resp *http.Response
 	var err error
 	if record := recordIn(req.Context()); record != nil {
-		x := &exchange{t: t, req: req, kind: k}
 		resp, err = x.guarded(req.Context(), record)
-	} else if k.single {
+	} else if x.request.Once {
 		resp, err = t.once(req)
 	} else {
-		resp, err = t.repeat(req, k)
+		resp, err = x.repeat()
 	}
-	return hide(resp), shield(err, &k, req.Method)
+	clientgo.HideRetryAfter(resp)
+	return resp, clientgo.HideError(err, &x.request, req.Method)
 }
 
 // once sends without a loop.
 func (t *transport) once(req *http.Request) (*http.Response, error) {
-	if t.policy.attempt == 0 {
+	if t.policy.duration(numAttemptTimeout) == 0 {
 		return t.next.RoundTrip(req)
 	}
 	return attempt(req.Context(), func(ctx context.Context) (*http.Response, error) {
@@ -124,100 +125,6 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 		}
 		return resp, err
 	}, &t.policy.config, new(progress))
-}
-
-// repeat sends in the loop of all calls.
-func (t *transport) repeat(req *http.Request, k request) (*http.Response, error) {
-	x := &exchange{t: t, req: req, kind: k}
-	opts := [...]Option{nil, t.policy, WithVerb(k.verb), nil, nil}
-	if t.policy.name == "" {
-		opts[0] = WithName(k.name())
-	}
-	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
-		opts[3] = WithMaxRetries(0)
-	}
-	if t.policy.gate != nil {
-		opts[4] = WithLimiter(t.policy.gate.server(req.URL.Host))
-	}
-	resp, err := recordedLoop(req.Context(), x.attempt, opts[:], &x.record)
-	if x.sends == 0 {
-		closeBody(req) // the context was over
-	}
-	if err != nil {
-		return x.last(err)
-	}
-	return resp, nil
-}
-
-// exchange is one request on its way through a Transport.
-type exchange struct {
-	t       *transport
-	req     *http.Request
-	kind    request
-	record  wire // if the loop is the Transport's own
-	first   send
-	sends   int
-	failure *http.Response  // the answer of the last attempt, if it was one that failed
-	judged  error           // what that answer is as an error
-	bounded *attemptContext // on which that answer is read, nil without an attempt timeout
-}
-
-// attempt is the function that the loop calls.
-func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
-	x.discard()
-	resp, err := x.send(ctx, &x.record)
-	if err != nil {
-		// As net/http will hand it on: by this an error is known to be of the wire.
-		return nil, &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
-	}
-	if resp.StatusCode < http.StatusBadRequest {
-		return resp, nil
-	}
-	x.record.keepContext()
-	x.bounded, _ = ctx.(*attemptContext)
-	x.failure, x.judged = resp, answerError(resp, &x.kind, x.req.Method, x.sends > 1 || x.t.policy.set&(setCondition|setClassifier) != 0)
-	return resp, x.judged
-}
-
-// last turns the end of the loop into what the client gets.
-func (x *exchange) last(err error) (*http.Response, error) {
-	e, _ := err.(*Error)
-	if x.failure != nil {
-		// The answer itself, unless the error knows more than it.
-		if e == nil || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
-			resp := x.failure
-			x.failure, x.bounded = nil, nil // see send
-			return resp, nil
-		}
-		x.discard()
-	}
-	if e == nil {
-		return nil, withoutURL(err)
-	}
-	e.Err = withoutURL(e.Err)
-	for i := range e.ended {
-		e.ended[i] = withoutURL(e.ended[i])
-	}
-	return nil, e
-}
-
-// discard gives up the answer that failed. What remains of it may take as long as an
-// attempt.
-func (x *exchange) discard() {
-	if c := x.bounded; c != nil {
-		end := func() { c.finish(context.Canceled, context.Canceled, false) }
-		timer := time.AfterFunc(x.t.policy.attempt, end)
-		defer func() { timer.Stop(); c.unlink(); end() }()
-	}
-	discard(x.failure)
-	x.failure, x.judged, x.bounded = nil, nil, nil
-}
-
-func withoutURL(err error) error {
-	if u, ok := err.(*url.Error); ok {
-		return u.Err
-	}
-	return err
 }
 
 func closeBody(req *http.Request) {

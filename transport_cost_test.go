@@ -26,7 +26,8 @@ func fixed() roundTripper {
 	}
 }
 
-// A healthy call through a Transport costs at most five allocations, alone and in a Do.
+// A healthy call through a Transport costs at most twelve allocations, alone and in a Do.
+// Half of them are those of httptrace.WithClientTrace on top of the hooks of client-go.
 func TestAllocationsOfATransport(t *testing.T) {
 	// client-go and net/http keep their buffers in pools, which a garbage collection
 	// empties: what is refilled is not the call's.
@@ -48,8 +49,8 @@ func TestAllocationsOfATransport(t *testing.T) {
 	}
 	bare, done := count()
 	with, withDone := count(wrapper(t, k8sretry.ForRead()))
-	assert.LessOrEqual(t, with, bare+5)
-	assert.LessOrEqual(t, withDone, done+6, "one more for the record of the Do")
+	assert.LessOrEqual(t, with, bare+12)
+	assert.LessOrEqual(t, withDone, done+12)
 	t.Log("allocations of a Get:", bare, "through a Transport:", with, "and in a Do:", withDone)
 }
 

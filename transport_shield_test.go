@@ -2,8 +2,13 @@ package k8sretry_test
 
 import (
 	"context"
+	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -18,6 +23,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
 // A refused connection stays visible: reflectors ask for it.
@@ -126,4 +133,35 @@ func TestSafeWritesThroughATransport(t *testing.T) {
 	_, err := k8sretry.Create(t.Context(), maps, o, metav1.CreateOptions{}, quickly)
 	require.NoError(t, err)
 	assert.EqualValues(t, 3, server.sends.Load())
+}
+
+// The error of a Transport is classified in the same way outside of a Do as without a
+// Transport, whether it was revealed or not.
+func TestClassifyReadsHiddenErrors(t *testing.T) {
+	fromClient := func(err error) error { return &url.Error{Op: "Get", URL: "https://server/api/v1/pods", Err: err} }
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	for situation, err := range map[string]error{
+		"reset":             reset,
+		"reset, given up":   &k8sretry.Error{Function: "get pods", Attempts: 4, StopReason: k8sretry.StopMaxRetries, Err: reset},
+		"EOF":               io.EOF,
+		"unexpected EOF":    io.ErrUnexpectedEOF,
+		"closed":            &net.OpError{Op: "write", Net: "tcp", Err: net.ErrClosed},
+		"GOAWAY":            errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=""`),
+		"ping lost":         errors.New("http2: client connection lost"),
+		"broken connection": errors.New("http: can't write HTTP request on broken connection"),
+		"timeout":           os.ErrDeadlineExceeded,
+	} {
+		for _, watch := range []bool{false, true} {
+			plain := fromClient(err)
+			hidden := clientgo.HideError(err, &apirequest.Request{Verb: apirequest.Get, Watch: watch}, http.MethodGet)
+			if situation != "timeout" || watch {
+				require.NotEqual(t, err, hidden, situation)
+			}
+			assert.Equal(t, k8sretry.IsRetryableConnectionError(plain), k8sretry.IsRetryableConnectionError(fromClient(hidden)), situation)
+			assert.Equal(t, k8sretry.Classify(plain), k8sretry.Classify(fromClient(hidden)), situation)
+			assert.Equal(t, k8sretry.Classify(plain), k8sretry.Classify(clientgo.RevealError(fromClient(hidden))), situation)
+			var inner *k8sretry.Error
+			assert.Equal(t, errors.As(plain, &inner), errors.As(fromClient(hidden), &inner), situation)
+		}
+	}
 }

@@ -18,19 +18,6 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// overwrite is the write of somebody who puts a whole object of his own, annotations
-// and all.
-func overwrite(c *cluster) func() {
-	return func() {
-		c.change("x", func(o *corev1.ConfigMap) { o.Annotations, o.Data = nil, map[string]string{"by": "somebody"} })
-	}
-}
-
-// noWatch hides the Watch of a client.
-type noWatch struct {
-	k8sretry.Updater[*corev1.ConfigMap]
-}
-
 func TestUpdate(t *testing.T) {
 	expired := func(c *cluster) func() { return func() { overwrite(c)(); c.compacted = c.version } }
 	for name, tt := range map[string]struct {
@@ -44,142 +31,157 @@ func TestUpdate(t *testing.T) {
 		requests  string
 		stored    string // by whom, at the end
 	}{
-		"no mishap":          {requests: "update", stored: "us"},
-		"a stale object":     {prepare: func(c *cluster) { overwrite(c)() }, fails: asItCame, is: apierrors.IsConflict, requests: "update", stored: "somebody"},
-		"not there":          {prepare: func(c *cluster) { c.remove("x") }, fails: asItCame, is: apierrors.IsNotFound, requests: "update"},
-		"a webhook's denial": {prepare: func(c *cluster) { c.on("update", failed(denied(409, "Conflict"))) }, fails: asItCame, is: apierrors.IsConflict, requests: "update", stored: "nobody"},
-		"answer lost, then Conflict: the token is there": {
+		"success":                           {requests: "update", stored: "this call"},
+		"the resource version is old":       {prepare: func(c *cluster) { overwrite(c)() }, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update", stored: "another client"},
+		"NotFound":                          {prepare: func(c *cluster) { c.remove("x") }, fails: requireUnchanged, is: apierrors.IsNotFound, requests: "update"},
+		"denied by a webhook with Conflict": {prepare: func(c *cluster) { c.on("update", failed(denied(409, "Conflict"))) }, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update", stored: "initial"},
+		"response lost, then Conflict: the token is on the object": {
 			prepare:  func(c *cluster) { c.on("update", lost(lostReply())) },
-			requests: "update update get", stored: "us",
+			requests: "update update get", stored: "this call",
 		},
-		"lost before the server": {
+		"request lost": {
 			prepare:  func(c *cluster) { c.on("update", failed(gatewayTimeout())) },
-			requests: "update update", stored: "us",
+			requests: "update update", stored: "this call",
 		},
-		"answer lost, changed by somebody who keeps annotations": {
+		"response lost, changed by another client that keeps the token": {
 			prepare: func(c *cluster) {
-				c.on("update", &mishap{after: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["more"] = "1" }) }})
+				c.on("update", &fault{after: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["more"] = "1" }) }})
 			},
-			requests: "update update get", stored: "us",
+			requests: "update update get", stored: "this call",
 		},
-		"answer lost, overwritten since: the first change was ours": {
-			prepare:  func(c *cluster) { c.on("update", &mishap{after: lostReply(), then: overwrite(c)}) },
-			requests: "update update get watch", stored: "somebody",
+		"response lost, overwritten since: the first change has the token": {
+			prepare:  func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
+			requests: "update update get watch", stored: "another client",
 		},
-		"never stored, somebody else was first: the Conflict stands": {
-			prepare: func(c *cluster) { c.on("update", &mishap{before: lostReply(), then: overwrite(c)}) },
-			fails:   asItCame, is: apierrors.IsConflict, requests: "update update get watch", stored: "somebody",
+		"request lost, changed by another client: Conflict is returned": {
+			prepare: func(c *cluster) { c.on("update", &fault{before: lostReply(), then: overwrite(c)}) },
+			fails:   requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
-		"the history is gone: unknown": {
-			prepare: func(c *cluster) { c.on("update", &mishap{after: lostReply(), then: expired(c)}) },
-			fails:   outcomeUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "somebody",
+		"response lost, overwritten since, the change is compacted: unknown": {
+			prepare: func(c *cluster) { c.on("update", &fault{after: lostReply(), then: expired(c)}) },
+			fails:   requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
-		"the history is gone, said at the start of the watch": {
+		"response lost, overwritten since, the watch cannot start: unknown": {
 			prepare: func(c *cluster) {
-				c.on("update", &mishap{after: lostReply(), then: overwrite(c)}).on("watch", failed(apierrors.NewResourceExpired("too old")))
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)}).on("watch", failed(apierrors.NewResourceExpired("too old")))
 			},
-			fails: outcomeUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "somebody",
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
 		"the watch fails for a while": {
 			prepare: func(c *cluster) {
-				c.on("update", &mishap{after: lostReply(), then: overwrite(c)}).on("watch", failed(tooMany(1)), failed(lostReply()))
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)}).on("watch", failed(tooMany(1)), failed(lostReply()))
 			},
-			requests: "update update get watch get watch get watch", stored: "somebody",
+			requests: "update update get watch get watch get watch", stored: "another client",
 		},
-		"no watch: unknown": {
-			prepare: func(c *cluster) { c.on("update", &mishap{after: lostReply(), then: overwrite(c)}) },
+		"the client cannot watch: unknown": {
+			prepare: func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
 			client:  func(c *cluster) k8sretry.Updater[*corev1.ConfigMap] { return noWatch{c} },
-			fails:   outcomeUnknown, is: apierrors.IsConflict, requests: "update update get", stored: "somebody",
+			fails:   requireUnknown, is: apierrors.IsConflict, requests: "update update get", stored: "another client",
 		},
-		"a watch that tells nothing: unknown": {
-			prepare: func(c *cluster) { c.on("update", &mishap{after: lostReply(), then: overwrite(c)}) },
+		"the watch reports nothing: unknown": {
+			prepare: func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
 			client:  func(c *cluster) k8sretry.Updater[*corev1.ConfigMap] { return silentWatch{c} },
-			fails:   outcomeUnknown, is: apierrors.IsConflict, requests: "update update get", stored: "somebody",
+			fails:   requireUnknown, is: apierrors.IsConflict, requests: "update update get", stored: "another client",
 		},
-		"a watch that ends at once: asked again, then unknown": {
-			prepare: func(c *cluster) { c.on("update", &mishap{after: lostReply(), then: overwrite(c)}) },
-			client:  func(c *cluster) k8sretry.Updater[*corev1.ConfigMap] { return endedWatch{c} },
+		"the watch ends at once: watch again": {
+			prepare:  func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
+			client:   func(c *cluster) k8sretry.Updater[*corev1.ConfigMap] { return &endedWatch{c, 1} },
+			requests: "update update get watch get watch", stored: "another client",
+		},
+		"the watch always ends at once: unknown": {
+			prepare: func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
+			client:  func(c *cluster) k8sretry.Updater[*corev1.ConfigMap] { return &endedWatch{c, 100} },
 			options: []k8sretry.Option{k8sretry.WithMaxRetries(1)},
-			fails:   outcomeUnknown, is: apierrors.IsConflict, stored: "somebody",
+			fails:   requireUnknown, is: apierrors.IsConflict, stored: "another client",
 		},
-		"answer lost, deleted since: it was updated": {
-			prepare:  func(c *cluster) { c.on("update", &mishap{after: lostReply(), then: func() { c.remove("x") }}) },
+		"response lost, deleted since: updated": {
+			prepare:  func(c *cluster) { c.on("update", &fault{after: lostReply(), then: func() { c.remove("x") }}) },
 			requests: "update update get watch",
 		},
-		"never stored, deleted instead: NotFound stands": {
-			prepare: func(c *cluster) { c.on("update", &mishap{before: lostReply(), then: func() { c.remove("x") }}) },
-			fails:   asItCame, is: apierrors.IsNotFound, requests: "update update get watch",
+		"request lost, deleted by another client: NotFound is returned": {
+			prepare: func(c *cluster) { c.on("update", &fault{before: lostReply(), then: func() { c.remove("x") }}) },
+			fails:   requireUnchanged, is: apierrors.IsNotFound, requests: "update update get watch",
 		},
-		"answer lost, replaced by another object since": {
+		"response lost, deleted and created again since: updated": {
 			prepare: func(c *cluster) {
-				c.on("update", &mishap{after: lostReply(), then: func() { c.remove("x"); c.put(configMap("x", "by", "somebody")) }})
+				c.on("update", &fault{after: lostReply(), then: func() { c.remove("x"); c.put(configMap("x", "by", "another client")) }})
 			},
-			requests: "update update get watch", stored: "somebody",
+			requests: "update update get watch", stored: "another client",
 		},
-		"never stored, replaced by another object instead": {
+		"request lost, deleted and created again by another client: Conflict is returned": {
 			prepare: func(c *cluster) {
-				c.on("update", &mishap{before: lostReply(), then: func() { c.remove("x"); c.put(configMap("x", "by", "somebody")) }})
+				c.on("update", &fault{before: lostReply(), then: func() { c.remove("x"); c.put(configMap("x", "by", "another client")) }})
 			},
-			fails: asItCame, is: apierrors.IsConflict, requests: "update update get watch", stored: "somebody",
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
-		"forbidden after an unknown attempt, unchanged: it may still land": {
+		"etcd timeout, then forbidden, unchanged: unknown, it may still be stored": {
 			prepare: func(c *cluster) { c.on("update", failed(etcdTimeout()), failed(forbidden("x"))) },
-			fails:   outcomeUnknown, is: apierrors.IsForbidden, requests: "update update get", stored: "nobody",
+			fails:   requireUnknown, is: apierrors.IsForbidden, requests: "update update get", stored: "initial",
 		},
-		"forbidden after an unknown attempt, stored": {
+		"etcd timeout, stored, then forbidden: the token is on the object": {
 			prepare:  func(c *cluster) { c.on("update", lost(etcdTimeout()), failed(forbidden("x"))) },
-			requests: "update update get", stored: "us",
+			requests: "update update get", stored: "this call",
 		},
-		"stored, but the answer cannot be decoded": {
+		"stored, but the response cannot be decoded": {
 			prepare: func(c *cluster) {
 				c.on("update", lost(errors.New("couldn't get version/kind; json parse error: unexpected end of JSON input")))
 			},
-			requests: "update get", stored: "us",
+			requests: "update get", stored: "this call",
 		},
-		"a success that is none": {
-			prepare:  func(c *cluster) { c.on("update", &mishap{empty: true}) },
-			requests: "update update", stored: "us",
+		"success without an object: send again": {
+			prepare:  func(c *cluster) { c.on("update", &fault{empty: true}) },
+			requests: "update update", stored: "this call",
 		},
-		"all answers lost: the last check": {
+		"all responses lost: the final check finds the update": {
 			prepare: func(c *cluster) {
 				c.on("update", lost(lostReply()), failed(lostReply()), failed(lostReply()), failed(lostReply()))
 			},
-			requests: "update update update update get", stored: "us",
+			requests: "update update update update get", stored: "this call",
 		},
-		"all answers lost, somebody else was first: not in doubt any more": {
+		"all requests lost, another client was first: the final check rules the write out": {
 			prepare: func(c *cluster) {
-				c.on("update", repeated(3, failed(lostReply()))...).on("update", &mishap{before: lostReply(), then: overwrite(c)})
+				c.on("update", repeated(3, failed(lostReply()))...).on("update", &fault{before: lostReply(), then: overwrite(c)})
 			},
 			fails: func(t *testing.T, err error) {
 				assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
 				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 			},
-			requests: "update update update update get watch", stored: "somebody",
+			requests: "update update update update get watch", stored: "another client",
 		},
-		"without a token: unknown": {
+		"no token, response lost: unknown": {
 			prepare: func(c *cluster) { c.on("update", lost(lostReply())) },
 			options: []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
-			fails:   outcomeUnknown, is: apierrors.IsConflict, requests: "update update", stored: "us",
+			fails:   requireUnknown, is: apierrors.IsConflict, requests: "update update", stored: "this call",
 		},
-		"without a resource version, answer lost: looked for, not sent again": {
+		"no resource version, response lost: checked, not sent again": {
 			prepare:   func(c *cluster) { c.on("update", lost(lostReply())) },
-			noVersion: true, requests: "update get", stored: "us",
+			noVersion: true, requests: "update get", stored: "this call",
 		},
-		"without a resource version, lost before the server": {
+		"no resource version, response lost, the check fails for a while": {
+			prepare:   func(c *cluster) { c.on("update", lost(lostReply())).on("get", failed(unavailable())) },
+			noVersion: true, requests: "update get get", stored: "this call",
+		},
+		"no resource version, response lost, deleted since: unknown": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{after: lostReply(), then: func() { c.remove("x") }})
+			},
+			noVersion: true, fails: requireUnknown, is: apierrors.IsNotFound, requests: "update get update get",
+		},
+		"no resource version, request lost: checked, then sent again": {
 			prepare:   func(c *cluster) { c.on("update", failed(lostReply())) },
-			noVersion: true, requests: "update get update", stored: "us",
+			noVersion: true, requests: "update get update", stored: "this call",
 		},
 		"dry run": {
 			prepare:  func(c *cluster) { c.on("update", failed(gatewayTimeout())) },
 			opts:     metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}},
-			requests: "update update", stored: "nobody",
+			requests: "update update", stored: "initial",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
-				obj := c.put(configMap("x", "by", "nobody"))
-				obj.Data["by"] = "us"
+				obj := c.put(configMap("x", "by", "initial"))
+				obj.Data["by"] = "this call"
 				if tt.noVersion {
 					obj.ResourceVersion = ""
 				}
@@ -219,21 +221,35 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
+// noWatch hides the Watch of a client.
+type noWatch struct {
+	k8sretry.Updater[*corev1.ConfigMap]
+}
+
+// silentWatch has watches that report nothing.
 type silentWatch struct{ *cluster }
 
 func (silentWatch) Watch(context.Context, metav1.ListOptions) (watch.Interface, error) {
 	return watch.NewFake(), nil
 }
 
-type endedWatch struct{ *cluster }
-
-func (endedWatch) Watch(context.Context, metav1.ListOptions) (watch.Interface, error) {
-	return watch.NewEmptyWatch(), nil
+// endedWatch ends the next watches at once.
+type endedWatch struct {
+	*cluster
+	left int
 }
 
-// The update that takes the last finalizer off an object that is being deleted is its
-// deletion.
-func TestUpdateThatEndsTheObject(t *testing.T) {
+func (w *endedWatch) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	events, err := w.cluster.Watch(ctx, opts)
+	if w.left--; w.left >= 0 {
+		return watch.NewEmptyWatch(), nil
+	}
+	return events, err
+}
+
+// An update that removes the last finalizer of an object that is being deleted removes the
+// object.
+func TestUpdateThatCompletesADeletion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		o := configMap("x")
@@ -250,68 +266,12 @@ func TestUpdateThatEndsTheObject(t *testing.T) {
 	})
 }
 
-func TestUpdateStatus(t *testing.T) {
-	for name, tt := range map[string]struct {
-		keeps   bool
-		prepare func(*cluster)
-		fails   func(*testing.T, error)
-	}{
-		"no mishap":                       {},
-		"lost before the server":          {prepare: func(c *cluster) { c.on("updatestatus", failed(unavailable())) }},
-		"a kind that keeps annotations":   {keeps: true, prepare: func(c *cluster) { c.on("updatestatus", lost(lostReply())) }},
-		"a kind that keeps none: unknown": {prepare: func(c *cluster) { c.on("updatestatus", lost(lostReply())) }, fails: outcomeUnknown},
-		"another call of ours was first": {
-			keeps: true, fails: asItCame,
-			prepare: func(c *cluster) {
-				c.on("updatestatus", &mishap{before: lostReply(), then: func() {
-					c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: "another"} })
-				}})
-			},
-		},
-		"the first change was one of the spec": {
-			fails: asItCame,
-			prepare: func(c *cluster) {
-				c.on("updatestatus", &mishap{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Generation++ }) }})
-			},
-		},
-		"deleted instead": {
-			fails: asItCame,
-			prepare: func(c *cluster) {
-				c.on("updatestatus", &mishap{before: lostReply(), then: func() { c.remove("x") }})
-			},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := newCluster()
-				c.keeps = tt.keeps
-				obj := c.put(configMap("x"))
-				obj.Data["ready"] = "true"
-				if tt.prepare != nil {
-					tt.prepare(c)
-				}
-				updated, err := k8sretry.Update(context.Background(), k8sretry.StatusSubresource(c), obj, metav1.UpdateOptions{})
-				assert.Zero(t, c.count("update"))
-				if tt.fails != nil {
-					tt.fails(t, err)
-					return
-				}
-				require.NoError(t, err)
-				assert.Equal(t, "true", updated.Data["ready"])
-			})
-		})
-	}
-	var none k8sretry.StatusUpdater[*corev1.ConfigMap]
-	_, err := k8sretry.Update(context.Background(), k8sretry.StatusSubresource(none), configMap("x"), metav1.UpdateOptions{})
-	assert.ErrorContains(t, err, "client is nil")
-}
-
 func TestUpdateWithAttemptTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster()
 		obj := c.put(configMap("x"))
-		obj.Data["by"] = "us"
-		c.on("update", &mishap{after: context.DeadlineExceeded, then: func() { time.Sleep(2 * time.Second) }})
+		obj.Data["by"] = "this call"
+		c.on("update", &fault{after: context.DeadlineExceeded, then: func() { time.Sleep(2 * time.Second) }})
 		_, err := k8sretry.Update(context.Background(), c, obj, metav1.UpdateOptions{}, k8sretry.WithAttemptTimeout(time.Second))
 		require.NoError(t, err)
 		c.expectRequests(t, "update", "update", "get")

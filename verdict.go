@@ -2,23 +2,23 @@ package k8sretry
 
 import "time"
 
-// Verb says what a call does, in the words of RBAC. It decides whether a call
-// whose outcome is unknown may be sent again.
+// Verb is the verb of a Kubernetes API request, as in RBAC. It decides whether a call
+// may be repeated after an attempt whose outcome is unknown.
 //
-// The zero value, [VerbUnspecified], means that the caller vouches for it: the call
-// may be repeated whatever became of the attempt before.
+// The zero value is [VerbUnspecified]. Without a verb, k8sretry assumes that the call is
+// safe to repeat.
 type Verb uint8
 
-// The verbs of the Kubernetes API. A subresource has the verb of its request:
-// an eviction is a create, a scale update an update.
+// The verbs of the Kubernetes API. A request to a subresource has the verb of the
+// request: an eviction is a create, a change of scale an update.
 const (
-	VerbUnspecified      Verb = iota // not said: the caller vouches that the call may be repeated
+	VerbUnspecified      Verb = iota // no verb: the call is assumed to be safe to repeat
 	VerbGet                          // reads one object
 	VerbList                         // reads a collection
 	VerbWatch                        // starts a watch
-	VerbCreate                       // stores a new object
+	VerbCreate                       // creates an object
 	VerbUpdate                       // replaces an object
-	VerbPatch                        // changes an object by a merge, strategic-merge or JSON patch
+	VerbPatch                        // applies a merge, strategic-merge or JSON patch
 	VerbApply                        // server-side apply
 	VerbDelete                       // deletes one object
 	VerbDeleteCollection             // deletes a collection, object by object
@@ -26,8 +26,8 @@ const (
 
 var verbNames = [...]string{"", "get", "list", "watch", "create", "update", "patch", "apply", "delete", "deletecollection"}
 
-// String returns the verb as RBAC writes it ("get", "deletecollection"), "" for
-// [VerbUnspecified]. Apply, which RBAC counts as a patch, is "apply".
+// String returns the verb as RBAC writes it ("get", "deletecollection"), "apply" for
+// [VerbApply], which RBAC treats as a patch, and "" for [VerbUnspecified].
 func (v Verb) String() string {
 	if int(v) < len(verbNames) {
 		return verbNames[v]
@@ -38,28 +38,33 @@ func (v Verb) String() string {
 // reads reports whether the verb changes nothing on the server.
 func (v Verb) reads() bool { return v == VerbGet || v == VerbList || v == VerbWatch }
 
-// Class says what a failure means, and with it how long a retry should wait.
+// writes reports whether the verb is known to change something on the server.
+func (v Verb) writes() bool { return v != VerbUnspecified && !v.reads() }
+
+// Class is the kind of a failure. It decides whether a failure is transient and how long
+// to wait before a retry.
 type Class uint8
 
 // The classes of failures.
 const (
 	ClassNone             Class = iota // no failure: the class of a nil error
-	ClassPermanent                     // would fail in the same way again: 400, 403, 404, 422, x509, a denying webhook
-	ClassServer                        // the server failed for now: 408, 500, 502, 503
-	ClassTimeout                       // nobody answered in time: 504, timeouts of client and network
-	ClassThrottled                     // the server asks for fewer calls: 429
-	ClassRefused                       // no connection came about: refused, no route, DNS that may heal
-	ClassConnection                    // the connection was lost: reset, EOF, GOAWAY, a cut body
-	ClassDisruptionBudget              // a PodDisruptionBudget allows no eviction for now
-	ClassConflict                      // a precondition failed: read again and rebuild the write
-	ClassBlocked                       // refused until somebody else changes the world: quota, a missing namespace
-	ClassBadResponse                   // the server did it, but its answer cannot be read
-	ClassCanceled                      // the caller gave up
+	ClassPermanent                     // fails the same way again: 400, 403, 404, 422, x509, denied by a webhook
+	ClassServer                        // the server failed, and may recover: 408, 500, 502, 503
+	ClassTimeout                       // no response in time: 504, timeouts of the client and the network
+	ClassThrottled                     // the server asks for fewer requests: 429
+	ClassRefused                       // no connection was established: refused, no route, DNS server failure
+	ClassConnection                    // the connection was lost: reset, EOF, GOAWAY, truncated body
+	ClassDisruptionBudget              // a PodDisruptionBudget allows no eviction at the moment
+	ClassConflict                      // a precondition failed: read the object again and rebuild the write
+	ClassBlocked                       // fails until something else changes: a quota, a missing namespace
+	ClassBadResponse                   // the server did it, but its response cannot be decoded
+	ClassCanceled                      // the caller canceled the request
 )
 
 var classNames = [...]string{"none", "permanent", "server", "timeout", "throttled", "refused", "connection", "disruption_budget", "conflict", "blocked", "bad_response", "canceled"}
 
-// String returns the class as one lower-case word, as logs and metrics name it.
+// String returns the name of the class in logs and metrics: one lower-case word, such as
+// "server" or "disruption_budget".
 func (c Class) String() string {
 	if int(c) < len(classNames) {
 		return classNames[c]
@@ -67,20 +72,30 @@ func (c Class) String() string {
 	return "invalid"
 }
 
-// Outcome says what the server did with a failed attempt. Outcomes are ordered:
-// of several attempts, the highest is what a caller must reckon with.
+// transient reports whether a failure of this class may go away without a change by the
+// caller.
+func (c Class) transient() bool {
+	switch c {
+	case ClassServer, ClassTimeout, ClassThrottled, ClassRefused, ClassConnection, ClassDisruptionBudget, ClassBadResponse:
+		return true
+	}
+	return false
+}
+
+// Outcome is what the server did with a failed attempt. Outcomes are ordered: the outcome
+// of a call is the highest of its attempts.
 type Outcome uint8
 
 // The outcomes of a failed attempt.
 const (
 	OutcomeNotExecuted Outcome = iota // the server changed nothing
 	OutcomeUnknown                    // the server may have done it, or may still do it
-	OutcomeExecuted                   // the server did it, only its answer was lost
+	OutcomeExecuted                   // the server did it, but its response was lost
 )
 
 var outcomeNames = [...]string{"not_executed", "unknown", "executed"}
 
-// String returns the outcome as logs and metrics name it.
+// String returns the name of the outcome in logs and metrics.
 func (o Outcome) String() string {
 	if int(o) < len(outcomeNames) {
 		return outcomeNames[o]
@@ -88,33 +103,57 @@ func (o Outcome) String() string {
 	return "invalid"
 }
 
-// Verdict is what one error means. It is a plain value.
+// Verdict describes one failure. It is a plain value: copy it, compare it with ==, and
+// change it in a classifier of your own ([WithClassifier]).
 type Verdict struct {
-	// Class says what the failure means.
+	// Class is the kind of the failure.
 	Class Class
-	// Outcome says what the server did, judged by this error alone and for a
-	// call that writes: a read never changes anything.
+	// Outcome is what the server did, judged by this error alone and for a call that
+	// writes: a call that reads never changes anything.
 	Outcome Outcome
+	flags   verdictFlags
 	// StatusCode is the code of the API status in the error, 0 if there is none.
 	StatusCode int
-	// RetryAfter is how long the server asked the caller to wait, 0 if it did not say.
+	// RetryAfter is how long the server asked the client to wait, 0 if it did not ask.
 	RetryAfter time.Duration
-	// Detail names what decided, for people and logs: "failed calling webhook".
-	// It is a constant text of this package, never part of the error's, and may
-	// be "". New texts come without notice: do not branch on it.
+	// Detail names the failure for people and logs, such as "failed calling webhook".
+	// It is a constant text of this package, never a part of the error, and may be "".
+	// Texts may change in any release; no decision depends on them.
 	Detail string
 }
 
-// Retryable reports whether a call with the given verb may be repeated after
-// this failure: the failure has to be a passing one, and the repetition must not
-// be able to do harm.
+// verdictFlags are what decisions need to know beyond the exported fields. Classify
+// copies them from the meaning of the error. A Verdict made by a caller has none: it
+// speaks of the whole call and of the server.
+type verdictFlags uint8
+
+const (
+	// answered: the failure is an API status.
+	answered verdictFlags = 1 << iota
+	// beforeObjects: the API status was sent before the first object of a
+	// deletecollection was processed, so nothing was deleted. The server deletes the
+	// objects one by one and runs admission for each of them
+	// (k8s.io/apiserver/pkg/registry/generic/registry/store.go): after a denial by a
+	// webhook, other objects may be gone. Authentication, authorization, overload,
+	// discovery, proxying and the decoding of the request come before all objects.
+	beforeObjects
+	// besideServer: something other than the server failed, such as a webhook or the
+	// backend of a proxied request. The failure says nothing about the server's health.
+	besideServer
+	// markedPermanent: the caller's function has marked the error with Permanent.
+	markedPermanent
+)
+
+// Retryable reports whether a call with the given verb may be repeated after this
+// failure. The failure must be transient, and the repetition must do no harm:
 //
-//   - Nothing executed: every verb may be repeated. Of a deletecollection, a failure
-//     such as that of a webhook is about one object, and others may be gone: it stops.
-//   - Outcome unknown: reads, updates, patches, applies and deletes may be
-//     repeated, and calls with [VerbUnspecified]. A create could make a second object, a
-//     deletecollection could take objects created since: both stop.
-//   - Executed, answer not readable: only reads and [VerbUnspecified].
+//   - [OutcomeNotExecuted]: every verb may be repeated. A deletecollection may be
+//     repeated only if the failure came before its first object, such as a 429. The
+//     failure of a webhook concerns one object; others may already be deleted.
+//   - [OutcomeUnknown]: get, list, watch, update, patch, apply, delete and calls without
+//     a verb may be repeated. A create could make a second object, and a
+//     deletecollection could delete objects created since.
+//   - [OutcomeExecuted]: only get, list, watch and calls without a verb may be repeated.
 func (v Verdict) Retryable(verb Verb) bool { return v.retryable(verb) }
 
 func (v *Verdict) retryable(verb Verb) bool {
@@ -131,11 +170,6 @@ func (v *Verdict) retryable(verb Verb) bool {
 	}
 }
 
-// transient reports whether failures of this class pass by themselves.
-func (c Class) transient() bool {
-	switch c {
-	case ClassServer, ClassTimeout, ClassThrottled, ClassRefused, ClassConnection, ClassDisruptionBudget, ClassBadResponse:
-		return true
-	}
-	return false
-}
+// beforeAnyObject reports whether a failure with OutcomeNotExecuted leaves a
+// deletecollection without any effect. See beforeObjects.
+func (v *Verdict) beforeAnyObject() bool { return v.flags&(answered|beforeObjects) != answered }

@@ -74,6 +74,6 @@ func wrapped(fn reflect.Value, opts []Option) []Option {
 	} else {
 		p.pc = fn.Pointer()
 	}
-	p.sort()
+	p.prepare()
 	return []Option{p}
 }

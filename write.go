@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"reflect"
+	"strings"
 
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,47 +16,57 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// TokenAnnotation is the key of the annotation in which a safe write leaves the token
-// of the call. See [WithTokenAnnotation] to rename it or to do without.
+// TokenAnnotation is the default key of the annotation in which [Create], [Update] and
+// [Modify] store the token of the call. [WithTokenAnnotation] changes or disables it.
 //
-// Admission that strips the annotation from an object makes the object a foreign
-// one. The status of most kinds is stored without the annotations of the write; see
-// [StatusSubresource].
+// If an admission plugin removes the annotation, Create, Update and Modify treat the
+// stored object as written by another client. For most kinds, the server stores a status
+// without the annotations of the request; see [StatusSubresource].
 const TokenAnnotation = "k8sretry.dev/call"
 
-// Object is what a safe write handles: a pointer to an API object, such as
+// tokenKey returns the annotation key that the options select.
+func tokenKey(opts []Option) string {
+	c := resolve(opts)
+	if c.given&hasToken == 0 {
+		return TokenAnnotation
+	}
+	return strings.Clone(c.token)
+}
+
+// Object is the type constraint of the safe writes: a pointer to an API object, such as
 // *corev1.Pod or *unstructured.Unstructured.
 type Object interface {
 	metav1.Object
 	runtime.Object
 }
 
-// Getter is a client that reads one object. The clients of client-go, such as
-// PodInterface, have this shape, and so have the fakes.
+// Getter is a client that reads one object by name. The typed clients of client-go, such
+// as PodInterface, and their fakes implement it.
 type Getter[T Object] interface {
 	Get(ctx context.Context, name string, opts metav1.GetOptions) (T, error)
 }
 
-// Creator is what [Create] needs of a client.
+// Creator is the client that [Create] needs.
 type Creator[T Object] interface {
 	Getter[T]
 	Create(ctx context.Context, obj T, opts metav1.CreateOptions) (T, error)
 }
 
-// Updater is what [Update] and [Modify] need of a client. If it is also a [Watcher],
-// as the clients of client-go are, more can be proven.
+// Updater is the client that [Update] and [Modify] need. If it also implements
+// [Watcher], as the clients of client-go do, they can determine the outcome of a request
+// even if another client has overwritten the object since.
 type Updater[T Object] interface {
 	Getter[T]
 	Update(ctx context.Context, obj T, opts metav1.UpdateOptions) (T, error)
 }
 
-// Deleter is what [Delete] needs of a client.
+// Deleter is the client that [Delete] needs.
 type Deleter[T Object] interface {
 	Getter[T]
 	Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error
 }
 
-// evictor is what [Evict] needs of a client: PodInterface of client-go has this shape.
+// evictor is the client that [Evict] needs. PodInterface of client-go implements it.
 type evictor[T Object] interface {
 	Getter[T]
 	EvictV1(ctx context.Context, eviction *policyv1.Eviction) error
@@ -69,16 +80,17 @@ type Watcher interface {
 var (
 	errNilClient = errors.New("k8sretry: the client is nil")
 	errNilObject = errors.New("k8sretry: the object is nil")
-	// errDiverted is a redirected write that a Transport has seen: of 301, 302 and 303
-	// net/http makes a GET, whose success says nothing about the write.
-	errDiverted = errors.New("k8sretry: the write was redirected, and net/http has followed with a GET")
-	// errNoObject is a success that is none: net/http follows a redirected POST with
-	// a GET, whose answer, a list say, decodes into an empty object.
-	errNoObject = errors.New("k8sretry: the server reported a success without an object")
+	// errRedirected is a write that a Transport saw redirected. After a 301, 302 or 303,
+	// net/http sends a GET; its success says nothing about the write.
+	errRedirected = errors.New("k8sretry: the server redirected the write, and net/http followed with a GET")
+	// errNoObject is a successful response without an object. It happens when net/http
+	// follows a redirected POST with a GET and the answer, such as a list, decodes into
+	// an empty object.
+	errNoObject = errors.New("k8sretry: the server reported success without an object")
 )
 
-// missing reports whether v is nil or holds a nil pointer.
-func missing(v any) bool {
+// isNilValue reports whether v is nil or holds a nil pointer.
+func isNilValue(v any) bool {
 	if v == nil {
 		return true
 	}
@@ -86,60 +98,61 @@ func missing(v any) bool {
 	return r.Kind() == reflect.Pointer && r.IsNil()
 }
 
-// empty reports whether an object came out of nothing. Fakes give no UID, so that it
-// takes both.
-func empty[T Object](obj T) bool {
-	return missing(obj) || obj.GetName() == "" && obj.GetUID() == ""
+// isEmpty reports whether a response contained no object. Fake clients return objects
+// without a UID, so the name is checked as well.
+func isEmpty[T Object](obj T) bool {
+	return isNilValue(obj) || obj.GetName() == "" && obj.GetUID() == ""
 }
 
-func copyOf[T Object](obj T) T { return obj.DeepCopyObject().(T) }
+func deepCopy[T Object](obj T) T { return obj.DeepCopyObject().(T) }
 
-// sendable is a copy of obj whose name and annotations may be set. DeepCopy panics on an
-// unstructured object with an int in it, which the dynamic client takes.
-func sendable[T Object](obj T) T {
+// copyToSend returns a copy of obj whose name and annotations may be changed. Of an
+// unstructured object it copies only the metadata, because DeepCopy panics on values such
+// as an int, which the dynamic client accepts.
+func copyToSend[T Object](obj T) T {
 	u, ok := any(obj).(*unstructured.Unstructured)
 	if !ok {
-		return copyOf(obj)
+		return deepCopy(obj)
 	}
-	own := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
-	if meta, ok := own.Object["metadata"].(map[string]any); ok {
-		own.Object["metadata"] = maps.Clone(meta)
+	c := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
+	if metadata, ok := c.Object["metadata"].(map[string]any); ok {
+		c.Object["metadata"] = maps.Clone(metadata)
 	}
-	return any(own).(T)
+	return any(c).(T)
 }
 
-// stamp marks what one write stores.
-type stamp struct{ key, token string }
+// writeToken is a random value in an annotation that identifies the write of one call.
+type writeToken struct{ key, value string }
 
-// newStamp draws a token. Nobody can guess it and no other call has it.
-func newStamp(key string) stamp { return stamp{key, rand.Text()} }
+func newToken(key string) writeToken { return writeToken{key, rand.Text()} }
 
-// put marks an object, which must be the call's own.
-func (s stamp) put(obj metav1.Object) {
-	if s.key == "" {
+// addTo stores the token in an object, which must not be the caller's.
+func (t writeToken) addTo(obj metav1.Object) {
+	if t.key == "" {
 		return
 	}
 	annotations := obj.GetAnnotations()
 	if annotations == nil {
 		if u, ok := obj.(*unstructured.Unstructured); ok {
-			// Annotations that are no strings read as none. The server shall refuse them.
-			if there, _, err := unstructured.NestedFieldNoCopy(u.Object, "metadata", "annotations"); there != nil || err != nil {
+			// GetAnnotations returns nil if the annotations have the wrong type. They are
+			// left alone, so that the server rejects the object.
+			if value, _, err := unstructured.NestedFieldNoCopy(u.Object, "metadata", "annotations"); value != nil || err != nil {
 				return
 			}
 		}
 		annotations = make(map[string]string, 1)
 	}
-	annotations[s.key] = s.token
+	annotations[t.key] = t.value
 	obj.SetAnnotations(annotations)
 }
 
-// on reports whether an object carries the mark.
-func (s stamp) on(obj metav1.Object) bool {
-	return s.key != "" && obj.GetAnnotations()[s.key] == s.token
+// isOn reports whether an object carries the token.
+func (t writeToken) isOn(obj metav1.Object) bool {
+	return t.key != "" && obj.GetAnnotations()[t.key] == t.value
 }
 
-// isAbsent reports whether err says that the object of this name is not there. A 404
-// about something else, a namespace or a path that is not served, says no such thing.
+// isAbsent reports whether err says that the object of this name does not exist. A 404
+// for something else, such as a namespace or a path that is not served, does not count.
 func isAbsent(err error, name string) bool {
 	if Classify(err).StatusCode == 0 || !apierrors.IsNotFound(err) || apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
 		return false
@@ -148,7 +161,7 @@ func isAbsent(err error, name string) bool {
 	return details != nil && details.Name == name
 }
 
-// statusIn is the API status in err, empty if there is none.
+// statusIn returns the API status in err, or an empty one.
 func statusIn(err error) metav1.Status {
 	var s apierrors.APIStatus
 	if errors.As(err, &s) {

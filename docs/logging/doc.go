@@ -1,3 +1,3 @@
-// Package logging holds the code of docs/logging.md, so that it compiles and works. It
-// is a module of its own because the page shows logr and controller-runtime.
+// Package logging contains the code of docs/logging.md and its tests. It is a separate
+// module because it imports logr and controller-runtime.
 package logging

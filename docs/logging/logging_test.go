@@ -28,16 +28,16 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// set is what the logger of controller-runtime writes, which can be set only once.
-var set bytes.Buffer
+// globalOutput is the output of controller-runtime's global logger, which can be set only once.
+var globalOutput bytes.Buffer
 
 func TestMain(m *testing.M) {
-	log.SetLogger(ctrlzap.New(ctrlzap.WriteTo(&set)))
+	log.SetLogger(ctrlzap.New(ctrlzap.WriteTo(&globalOutput)))
 	goleak.VerifyTestMain(m)
 }
 
-// The Go code of the page stands here, too, so that it compiles and works.
-func TestPageCode(t *testing.T) {
+// The Go code in logging.md is identical to code in this file.
+func TestCodeInPageIsTested(t *testing.T) {
 	page, err := os.ReadFile("../logging.md")
 	require.NoError(t, err)
 	here, err := os.ReadFile("logging_test.go")
@@ -56,7 +56,7 @@ func TestPageCode(t *testing.T) {
 	}
 }
 
-// squeeze is a text without its indentation and empty lines.
+// squeeze removes indentation and empty lines.
 func squeeze(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
@@ -67,12 +67,13 @@ func squeeze(text string) string {
 	return b.String()
 }
 
-// miss and stumble make a call that finds nothing, and one that succeeds after a retry.
-func miss(ctx context.Context, opts ...k8sretry.Option) {
+// failNotFound makes a call that fails with 404, without a retry.
+func failNotFound(ctx context.Context, opts ...k8sretry.Option) {
 	_ = k8sretry.Run(ctx, func(context.Context) error { return k8sretrytest.Status(404) }, opts...)
 }
 
-func stumble(ctx context.Context, opts ...k8sretry.Option) {
+// succeedAfterRetry makes a call that fails with 503 and then succeeds.
+func succeedAfterRetry(ctx context.Context, opts ...k8sretry.Option) {
 	attempts := 0
 	_ = k8sretry.Run(ctx, func(context.Context) error {
 		if attempts++; attempts == 1 {
@@ -82,8 +83,8 @@ func stumble(ctx context.Context, opts ...k8sretry.Option) {
 	}, opts...)
 }
 
-// globally makes a zap logger the global one, and returns what is written to it.
-func globally(t *testing.T) *observer.ObservedLogs {
+// observeGlobal replaces zap's global logger and returns what is written to it.
+func observeGlobal(t *testing.T) *observer.ObservedLogs {
 	core, written := observer.New(zapcore.DebugLevel)
 	t.Cleanup(zap.ReplaceGlobals(zap.New(core)))
 	return written
@@ -93,25 +94,25 @@ type loggerKey struct{}
 
 func requestLogger(ctx context.Context) *zap.Logger {
 	logger, _ := ctx.Value(loggerKey{}).(*zap.Logger)
-	return logger // nil, where there is none: then it is zap.L()
+	return logger // if it is nil, zap.L() is used
 }
 
 var policy = k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithContextLogger(requestLogger))
 
-func TestZapInTheContext(t *testing.T) {
-	global := globally(t)
+func TestZapLoggerInContext(t *testing.T) {
+	global := observeGlobal(t)
 	core, written := observer.New(zapcore.DebugLevel)
 	ctx := context.WithValue(t.Context(), loggerKey{}, zap.New(core).With(zap.String("request", "r-1")))
-	miss(ctx, policy)
+	failNotFound(ctx, policy)
 	require.Equal(t, 1, written.Len())
 	assert.Equal(t, "r-1", written.All()[0].ContextMap()["request"])
 	assert.Zero(t, global.Len())
-	miss(t.Context(), policy)
+	failNotFound(t.Context(), policy)
 	assert.Equal(t, 1, global.Len())
 }
 
-func TestSlog(t *testing.T) {
-	global := globally(t)
+func TestSlogObserverReplacesZap(t *testing.T) {
+	global := observeGlobal(t)
 	stderr := os.Stderr
 	defer func() { os.Stderr = stderr }()
 	file, err := os.Create(t.TempDir() + "/log")
@@ -122,7 +123,7 @@ func TestSlog(t *testing.T) {
 	logger := slog.New(slog.NewJSONHandler(os.Stderr, nil))
 	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithObserver(k8sretry.SlogObserver(logger)), k8sretry.WithLogger(nil))
 
-	miss(t.Context(), policy)
+	failNotFound(t.Context(), policy)
 	written, err := os.ReadFile(file.Name())
 	require.NoError(t, err)
 	assert.Equal(t, 1, bytes.Count(written, []byte("k8s_api_call_failed_non_retryable")))
@@ -137,9 +138,9 @@ func reconcileLogger(ctx context.Context) *zap.Logger {
 	return sink.GetUnderlying()
 }
 
-// reconcile is the context that a controller gives to Reconcile, above the logger that
-// the program has set.
-func reconcile(ctx context.Context, logger logr.Logger) context.Context {
+// reconcileContext returns a context as controller-runtime passes it to Reconcile. Its
+// logger is derived from the given one.
+func reconcileContext(ctx context.Context, logger logr.Logger) context.Context {
 	return log.IntoContext(ctx, logger.WithValues("controller", "database", "name", "db-1").WithValues("reconcileID", "7f3a"))
 }
 
@@ -153,19 +154,18 @@ func decode(t *testing.T, out *bytes.Buffer) (lines []map[string]any) {
 	return lines
 }
 
-// Both ways lead to the same lines, in which the fields of the reconcile stand beside
-// those of the event.
-func TestControllersWithZap(t *testing.T) {
+// Both options write the same lines, with the fields of the reconcile and of the event.
+func TestControllerWithZap(t *testing.T) {
 	byZap := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithContextLogger(reconcileLogger))
 	byLogr := k8sretry.NewPolicy(k8sretry.ForWrite(),
 		k8sretry.WithObserver(k8sretry.ContextSlogObserver(logr.FromContextAsSlogLogger)), k8sretry.WithLogger(nil))
 	for name, policy := range map[string]*k8sretry.Policy{"WithContextLogger": byZap, "ContextSlogObserver": byLogr} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				global := globally(t)
+				global := observeGlobal(t)
 				var out bytes.Buffer
-				ctx := reconcile(t.Context(), ctrlzap.New(ctrlzap.WriteTo(&out)))
-				stumble(ctx, policy, k8sretry.WithName("create_database"), k8sretry.WithJitter(k8sretry.JitterNone))
+				ctx := reconcileContext(t.Context(), ctrlzap.New(ctrlzap.WriteTo(&out)))
+				succeedAfterRetry(ctx, policy, k8sretry.WithName("create_database"), k8sretry.WithJitter(k8sretry.JitterNone))
 				lines := decode(t, &out)
 				require.Len(t, lines, 2)
 				first := lines[0]
@@ -180,37 +180,37 @@ func TestControllersWithZap(t *testing.T) {
 		})
 	}
 
-	t.Run("the page's words", func(t *testing.T) {
+	t.Run("contexts without a zap logger", func(t *testing.T) {
 		policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithContextLogger(reconcileLogger))
 
-		set.Reset()
-		miss(t.Context(), policy)
-		assert.Len(t, decode(t, &set), 1, "outside of a reconcile, the logger that was set")
+		globalOutput.Reset()
+		failNotFound(t.Context(), policy)
+		assert.Len(t, decode(t, &globalOutput), 1, "outside of a reconcile, the global logger is used")
 
-		global := globally(t)
-		miss(reconcile(t.Context(), funcr.New(func(string, string) {}, funcr.Options{})), policy)
-		assert.Equal(t, 1, global.Len(), "no zap below")
+		global := observeGlobal(t)
+		failNotFound(reconcileContext(t.Context(), funcr.New(func(string, string) {}, funcr.Options{})), policy)
+		assert.Equal(t, 1, global.Len(), "another logr sink")
 	})
 }
 
-func TestControllersWithAnyLogger(t *testing.T) {
+func TestControllerWithAnyLogger(t *testing.T) {
 	policy := k8sretry.NewPolicy(k8sretry.ForWrite(),
 		k8sretry.WithObserver(k8sretry.ContextSlogObserver(logr.FromContextAsSlogLogger)), k8sretry.WithLogger(nil))
 
 	var out bytes.Buffer
 	logger := funcr.NewJSON(func(line string) { out.WriteString(line + "\n") }, funcr.Options{})
-	synctest.Test(t, func(t *testing.T) { stumble(reconcile(t.Context(), logger), policy) })
+	synctest.Test(t, func(t *testing.T) { succeedAfterRetry(reconcileContext(t.Context(), logger), policy) })
 	lines := decode(t, &out)
 	require.Len(t, lines, 2)
 	assert.Equal(t, "7f3a", lines[0]["reconcileID"])
 	assert.Equal(t, "k8s_api_call_failed_retrying", lines[0]["msg"])
-	assert.EqualValues(t, 0, lines[0]["level"], "a warning is an info line")
+	assert.EqualValues(t, 0, lines[0]["level"], "logr has no warnings")
 
 	before := slog.Default()
 	defer slog.SetDefault(before)
 	slog.SetDefault(slog.New(logr.ToSlogHandler(logger)))
 	out.Reset()
-	miss(t.Context(), policy)
+	failNotFound(t.Context(), policy)
 	assert.Len(t, decode(t, &out), 1, "a context without a logger")
 
 	bridged := k8sretry.SlogObserver(slog.New(logr.ToSlogHandler(logger)))
@@ -218,57 +218,57 @@ func TestControllersWithAnyLogger(t *testing.T) {
 	out.Reset()
 	_ = k8sretry.Run(t.Context(), func(context.Context) error { return k8sretrytest.Status(503) }, k8sretry.WithMaxRetries(0), k8sretry.WithObserver(bridged))
 	require.Equal(t, 1, strings.Count(out.String(), "k8s_api_call_failed_max_retries"))
-	assert.Contains(t, out.String(), `"error":null`, "beside the text")
+	assert.Contains(t, out.String(), `"error":null`, "the nil error of the sink")
 	assert.Contains(t, out.String(), `"error":"the server is currently unable to handle the request`)
 }
 
-func TestKlog(t *testing.T) {
+func TestKlogWritesTheEvents(t *testing.T) {
 	var out bytes.Buffer
 	klog.LogToStderr(false)
 	klog.SetOutput(&out)
 	defer klog.LogToStderr(true)
-	miss(t.Context(), k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(logr.ToSlogHandler(klog.Background())))), k8sretry.WithLogger(nil))
+	failNotFound(t.Context(), k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(logr.ToSlogHandler(klog.Background())))), k8sretry.WithLogger(nil))
 	klog.Flush()
 	assert.Contains(t, out.String(), `"k8s_api_call_failed_non_retryable"`)
 }
 
-func TestFewerLines(t *testing.T) {
+func TestLevelFiltersInfoLines(t *testing.T) {
 	core, written := observer.New(zapcore.DebugLevel)
 	logger := zap.New(core)
 
 	quiet := k8sretry.WithLogger(logger.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
 
-	miss(t.Context(), quiet)
+	failNotFound(t.Context(), quiet)
 	assert.Zero(t, written.Len())
 }
 
-func TestMoreThanOneListener(t *testing.T) {
+func TestMultiObserverCallsEachObserver(t *testing.T) {
 	metrics, traces := new(k8sretrytest.Recorder), new(k8sretrytest.Recorder)
 
 	both := k8sretry.MultiObserver(metrics, traces)
 
-	miss(t.Context(), k8sretry.WithObserver(both))
+	failNotFound(t.Context(), k8sretry.WithObserver(both))
 	assert.Len(t, metrics.Events(), 1)
 	assert.Equal(t, metrics.Events(), traces.Events())
 }
 
-// The shapes of the table at the head of the page.
-func TestLoggerInTheContext(t *testing.T) {
+// The options in the table at the top of the page.
+func TestOptionsInTable(t *testing.T) {
 	core, written := observer.New(zapcore.DebugLevel)
 	t.Run("zap", func(t *testing.T) {
 		from := func(context.Context) *zap.Logger { return zap.New(core) }
-		miss(t.Context(), k8sretry.WithContextLogger(from))
+		failNotFound(t.Context(), k8sretry.WithContextLogger(from))
 		assert.Equal(t, 1, written.Len())
 	})
 	t.Run("log/slog", func(t *testing.T) {
 		var out bytes.Buffer
 		from := func(context.Context) *slog.Logger { return slog.New(slog.NewJSONHandler(&out, nil)) }
-		miss(t.Context(), k8sretry.WithObserver(k8sretry.ContextSlogObserver(from)), k8sretry.WithLogger(nil))
+		failNotFound(t.Context(), k8sretry.WithObserver(k8sretry.ContextSlogObserver(from)), k8sretry.WithLogger(nil))
 		assert.Len(t, decode(t, &out), 1)
 	})
 	t.Run("one logger", func(t *testing.T) {
 		logger := zap.New(core)
-		miss(t.Context(), k8sretry.WithLogger(logger))
+		failNotFound(t.Context(), k8sretry.WithLogger(logger))
 		assert.Equal(t, 2, written.Len())
 	})
 }

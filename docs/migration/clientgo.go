@@ -49,7 +49,7 @@ func onConflictAfter(ctx context.Context, clientset kubernetes.Interface) error 
 	return err
 }
 
-// countRun adds one to the runs that a ConfigMap counts.
+// countRun increments the number of runs.
 func countRun(totals *corev1.ConfigMap) {
 	runs, _ := strconv.Atoi(totals.Data["runs"])
 	totals.Data["runs"] = strconv.Itoa(runs + 1)

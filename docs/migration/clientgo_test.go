@@ -25,7 +25,7 @@ func runs(t *testing.T, clientset kubernetes.Interface) string {
 	return totals.Data["runs"]
 }
 
-func TestOnErrorIsDeafToTheContext(t *testing.T) {
+func TestOnErrorIgnoresTheContext(t *testing.T) {
 	for name, want := range map[string]struct {
 		read  reader
 		waits time.Duration
@@ -48,7 +48,7 @@ func TestOnErrorIsDeafToTheContext(t *testing.T) {
 	}
 }
 
-func TestTheCapOfABackoffEndsIt(t *testing.T) {
+func TestCapOfWaitBackoffEndsTheRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls, start := 0, time.Now()
 		err := retry.OnError(wait.Backoff{Steps: 10, Duration: time.Second, Factor: 2, Cap: 5 * time.Second}, transient, func() error {
@@ -56,8 +56,8 @@ func TestTheCapOfABackoffEndsIt(t *testing.T) {
 			return k8sretrytest.Status(503)
 		})
 		assert.Error(t, err)
-		assert.Equal(t, 3, calls, "not ten")
-		assert.Equal(t, 7*time.Second, time.Since(start), "1 + 2 + 4: and the last wait is for nothing")
+		assert.Equal(t, 3, calls, "three attempts instead of ten")
+		assert.Equal(t, 7*time.Second, time.Since(start), "1 + 2 + 4: it also waits after the last attempt")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
@@ -69,7 +69,7 @@ func TestTheCapOfABackoffEndsIt(t *testing.T) {
 	})
 }
 
-func TestOnErrorComesEarlierThanTheServerAsks(t *testing.T) {
+func TestOnErrorIgnoresRetryAfter(t *testing.T) {
 	for name, want := range map[string]struct {
 		read  reader
 		waits float64
@@ -87,7 +87,7 @@ func TestOnErrorComesEarlierThanTheServerAsks(t *testing.T) {
 	}
 }
 
-func TestConflictsAreOvercomeBeforeAndAfter(t *testing.T) {
+func TestConflictsAreRetriedBeforeAndAfter(t *testing.T) {
 	for name, count := range map[string]func(context.Context, kubernetes.Interface) error{"before": onConflictBefore, "after": onConflictAfter} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -123,16 +123,16 @@ func TestRetryOnConflictGivesUpAfterFiveAttempts(t *testing.T) {
 	})
 }
 
-// The update is carried out and its answer lost: a program that repeats its read,
-// change and write counts twice.
-func TestALostAnswerIsCountedOnce(t *testing.T) {
+// The update is carried out, but its answer is lost. Repeating the read-modify-write
+// counts it twice.
+func TestUpdateWithLostAnswerIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, faults := cluster()
-		faults.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+		faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 		require.NoError(t, retry.OnError(retry.DefaultRetry, transient, func() error { return onConflictBefore(t.Context(), clientset) }))
 		assert.Equal(t, "43", runs(t, clientset), "41 + 1")
 
-		faults.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+		faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 		require.NoError(t, onConflictAfter(t.Context(), clientset))
 		assert.Equal(t, "44", runs(t, clientset), "43 + 1")
 	})

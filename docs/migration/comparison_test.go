@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "write the generated table into docs/comparison.md")
+var update = flag.Bool("update", false, "write the table to docs/comparison.md")
 
-// libraries are the packages that a program imports, in the order of the page.
+// libraries are the compared packages, in the order of the page.
 var libraries = []string{
 	"k8s.io/client-go/util/retry",
 	"github.com/cenkalti/backoff/v5",
@@ -26,7 +26,7 @@ var libraries = []string{
 	"github.com/k8sretry/k8sretry",
 }
 
-// The table of dependencies in docs/comparison.md comes from the go command:
+// The table of dependencies in docs/comparison.md is generated from go list:
 //
 //	go test -run TestDependencies . -update
 func TestDependencies(t *testing.T) {
@@ -65,8 +65,8 @@ func TestDependencies(t *testing.T) {
 	assert.Equal(t, table.String(), string(got), "out of date: go test -run %s . -update", t.Name())
 }
 
-// packages are what a package is built of beyond the standard library, and the modules
-// that they are in.
+// packages returns the packages that a package depends on, itself included and without
+// the standard library, with their modules.
 func packages(t *testing.T, path string) map[string]string {
 	t.Helper()
 	all := map[string]string{}

@@ -1,6 +1,6 @@
-// Package migration holds the code of docs/migration.md: for each library that one
-// may come from, a function as it was and one as it becomes. Its tests show what the
-// two have in common, and what changes.
+// Package migration contains the code of docs/migration.md: for each library, a function
+// before and after the migration to k8sretry. The tests show what stays the same and what
+// changes.
 //
-// It is a module of its own, so that nobody who uses k8sretry gets these libraries.
+// It is a separate module, so that k8sretry does not depend on these libraries.
 package migration

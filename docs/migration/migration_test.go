@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// reader is a program before or after: it reads a pod.
+// reader reads a pod, with one of the libraries or with k8sretry.
 type reader func(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error)
 
 var readers = map[string]struct{ before, after reader }{
@@ -34,20 +34,19 @@ var readers = map[string]struct{ before, after reader }{
 	"failsafe-go": {failsafeBefore, failsafeAfter},
 }
 
-// cluster is a fake clientset that keeps the rules of a server, and its faults.
+// cluster returns a fake clientset that behaves like a server, and its faults.
 func cluster() (kubernetes.Interface, *k8sretrytest.Faults) {
 	clientset := fake.NewClientset(
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}},
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "totals", Namespace: "default"}, Data: map[string]string{"runs": "41"}},
 	)
-	k8sretrytest.LikeServer(&clientset.Fake)
+	k8sretrytest.EmulateServer(&clientset.Fake)
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
 	return clientset, &faults
 }
 
-// What a program did before, it does after.
-func TestReadersAgree(t *testing.T) {
+func TestReadersBehaveAlikeBeforeAndAfter(t *testing.T) {
 	for name, pair := range readers {
 		for when, read := range map[string]reader{"before": pair.before, "after": pair.after} {
 			t.Run(name+"/"+when, func(t *testing.T) {
@@ -57,17 +56,17 @@ func TestReadersAgree(t *testing.T) {
 					start := time.Now()
 					pod, err := read(t.Context(), clientset, "web-0")
 					require.NoError(t, err)
-					assert.Equal(t, "web-0", pod.Name, "it survives two failures")
+					assert.Equal(t, "web-0", pod.Name, "two failures are retried")
 					assert.Equal(t, 3, faults.Calls("get", "pods"))
-					assert.InDelta(t, 2.5, time.Since(start).Seconds(), 2, "some seconds later")
+					assert.InDelta(t, 2.5, time.Since(start).Seconds(), 2, "with delays")
 
 					_, err = read(t.Context(), clientset, "web-1")
-					assert.True(t, apierrors.IsNotFound(err), "it stops at what lasts: %v", err)
+					assert.True(t, apierrors.IsNotFound(err), "404 is not retried: %v", err)
 					assert.Equal(t, 4, faults.Calls("get", "pods"))
 
 					faults.FailNext(99, "get", "pods", k8sretrytest.Status(503))
 					_, err = read(t.Context(), clientset, "web-0")
-					assert.True(t, apierrors.IsServiceUnavailable(err), "it gives up after three retries: %v", err)
+					assert.True(t, apierrors.IsServiceUnavailable(err), "three retries: %v", err)
 					assert.Equal(t, 8, faults.Calls("get", "pods"))
 				})
 			})
@@ -75,8 +74,8 @@ func TestReadersAgree(t *testing.T) {
 	}
 }
 
-// The Go code of the page stands in the files of this module, word for word.
-func TestPage(t *testing.T) {
+// The Go code in migration.md is identical to code in the files of this module.
+func TestCodeInPageIsTested(t *testing.T) {
 	page, err := os.ReadFile("../migration.md")
 	require.NoError(t, err)
 	files, err := filepath.Glob("*.go")
@@ -88,10 +87,10 @@ func TestPage(t *testing.T) {
 		sources.Write(source)
 	}
 	blocks := strings.Split(string(page), "```go\n")[1:]
-	require.Len(t, blocks, 2*(len(readers)+2)+1, "a before and an after for each program, and their predicate")
+	require.Len(t, blocks, 2*(len(readers)+2)+1, "two functions for each program, and the predicate")
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
-		assert.True(t, strings.Contains(sources.String(), code), "the page shows code that nobody compiles:\n%s", code)
+		assert.True(t, strings.Contains(sources.String(), code), "not in the files of this module:\n%s", code)
 	}
 }

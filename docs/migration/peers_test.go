@@ -24,16 +24,16 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// When the caller's patience ends during a wait, some tell of the API no more.
-func TestWhatIsToldWhenTheContextEnds(t *testing.T) {
-	const patience = 800 * time.Millisecond
+// If the context ends during a wait, most libraries do not return the error of the API.
+func TestErrorWhenTheContextEndsDuringAWait(t *testing.T) {
+	const timeout = 800 * time.Millisecond
 	for name, pair := range readers {
 		for when, read := range map[string]reader{"before": pair.before, "after": pair.after} {
 			t.Run(name+"/"+when, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					clientset, faults := cluster()
 					faults.FailNext(9, "get", "pods", k8sretrytest.Status(503))
-					ctx, cancel := context.WithTimeout(t.Context(), patience)
+					ctx, cancel := context.WithTimeout(t.Context(), timeout)
 					defer cancel()
 					start := time.Now()
 					_, err := read(ctx, clientset, "web-0")
@@ -42,14 +42,14 @@ func TestWhatIsToldWhenTheContextEnds(t *testing.T) {
 					case when == "after":
 						assert.True(t, apierrors.IsServiceUnavailable(err), "%v", err)
 						assert.ErrorIs(t, err, k8sretry.ErrDeadline)
-						assert.Less(t, took, patience, "it does not sleep towards a deadline that it cannot meet")
+						assert.Less(t, took, timeout, "it does not wait for an attempt that would start after the deadline")
 					case name == "client-go":
 						assert.True(t, apierrors.IsServiceUnavailable(err))
-						assert.Greater(t, took, 7*time.Second, "it does not look")
+						assert.Greater(t, took, 7*time.Second, "OnError ignores the context")
 					default:
 						assert.ErrorIs(t, err, context.DeadlineExceeded)
 						assert.False(t, apierrors.IsServiceUnavailable(err), "%v", err)
-						assert.Equal(t, patience, took)
+						assert.Equal(t, timeout, took)
 					}
 				})
 			})
@@ -57,8 +57,8 @@ func TestWhatIsToldWhenTheContextEnds(t *testing.T) {
 	}
 }
 
-// Nobody but k8sretry waits as long as the server asks, unless told how.
-func TestRetryAfterHasToBeTold(t *testing.T) {
+// Only k8sretry obeys a Retry-After without further code.
+func TestRetryAfterIsObeyedAfterTheMigration(t *testing.T) {
 	for name, pair := range readers {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -79,12 +79,12 @@ func TestRetryAfterHasToBeTold(t *testing.T) {
 	}
 }
 
-// What each does when it is told nothing at all.
+// The behaviour of each library without options.
 func TestDefaults(t *testing.T) {
 	forbidden := func() error { return k8sretrytest.Status(403) }
 	for name, want := range map[string]struct {
 		call     func(ctx context.Context, fn func() error) error
-		attempts int // at an error that lasts
+		attempts int // at a permanent error
 		took     time.Duration
 	}{
 		"cenkalti": {func(ctx context.Context, fn func() error) error {
@@ -110,7 +110,7 @@ func TestDefaults(t *testing.T) {
 				if want.attempts >= 0 {
 					assert.Equal(t, want.attempts, attempts)
 				} else {
-					assert.Greater(t, attempts, 10, "as many as fit")
+					assert.Greater(t, attempts, 10, "as many as fit into the time")
 				}
 				assert.InDelta(t, want.took.Minutes(), time.Since(start).Minutes(), 1.5)
 			})
@@ -118,7 +118,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-func TestJitterOfCenkaltiIsEarlyAndAboveTheCap(t *testing.T) {
+func TestCenkaltiJitterGoesBelowTheDelayAndAboveTheCap(t *testing.T) {
 	least, most := time.Duration(math.MaxInt64), time.Duration(0)
 	for range 1000 {
 		b := &cenkalti.ExponentialBackOff{InitialInterval: time.Second, MaxInterval: time.Second, Multiplier: 2, RandomizationFactor: 0.5}
@@ -129,7 +129,7 @@ func TestJitterOfCenkaltiIsEarlyAndAboveTheCap(t *testing.T) {
 	assert.Greater(t, most, 1400*time.Millisecond, "above MaxInterval")
 }
 
-func TestRetryAfterOfCenkaltiBeginsTheScheduleAnew(t *testing.T) {
+func TestCenkaltiRetryAfterRestartsTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var waits []time.Duration
 		errs := []error{errors.New("a"), errors.New("b"), cenkalti.RetryAfter(1), errors.New("c")}
@@ -145,33 +145,33 @@ func TestRetryAfterOfCenkaltiBeginsTheScheduleAnew(t *testing.T) {
 	})
 }
 
-// All errors of avast are in what it returns, and predicates answer for the first.
-func TestPredicatesAnswerForTheFirstErrorOfAvast(t *testing.T) {
+// avast returns the errors of all attempts, and predicates evaluate the first one.
+func TestPredicatesEvaluateTheFirstErrorOfAvast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		errs := []error{k8sretrytest.Status(503), k8sretrytest.Status(404)}
 		call := func() error { err := errs[0]; errs = append(errs[1:], err); return err }
 
 		err := avast.New(avast.Attempts(2), avast.RetryIf(transient)).Do(call)
 		assert.True(t, apierrors.IsServiceUnavailable(err))
-		assert.False(t, apierrors.IsNotFound(err), "though that is what the server says in the end")
+		assert.False(t, apierrors.IsNotFound(err), "although the last answer is 404")
 
 		err = k8sretry.Run(t.Context(), func(context.Context) error { return call() })
 		assert.True(t, apierrors.IsNotFound(err))
 	})
 }
 
-func TestAvastStopsRetriesOfAllCallsTogether(t *testing.T) {
+func TestAvastThrottleLimitsTheRetriesOfAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttle := avast.NewFixedTokenBucketThrottle(avast.FixedTokenBucketThrottleConfig{})
 		attempts := 0
 		for range 1000 {
 			_ = avast.New(avast.Attempts(3), avast.WithThrottle(throttle)).Do(func() error { attempts++; return k8sretrytest.Status(503) })
 		}
-		assert.Less(t, attempts, 2000, "not 3000")
+		assert.Less(t, attempts, 2000, "3000 without the throttle")
 	})
 }
 
-func TestAScheduleOfSethvargoIsUsedUp(t *testing.T) {
+func TestSethvargoBackoffIsUsedUpAcrossCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backoff, attempts := sethvargo.WithMaxRetries(3, sethvargo.NewExponential(time.Second)), 0
 		for range 2 {
@@ -190,11 +190,11 @@ func TestAScheduleOfSethvargoIsUsedUp(t *testing.T) {
 	})
 }
 
-// A hedge and a fallback around a call of k8sretry: each does what it does best.
+// failsafe-go adds a hedge and a fallback to a call with k8sretry.
 func TestFailsafeAround(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hedge := hedgepolicy.NewBuilderWithDelay[string](100 * time.Millisecond).Build()
-		otherwise := fallback.NewWithResult("cached")
+		cached := fallback.NewWithResult("cached")
 		read := func(ctx context.Context, answer string, err error, took time.Duration) (string, error) {
 			return k8sretry.Do(ctx, func(ctx context.Context) (string, error) {
 				select {
@@ -206,7 +206,7 @@ func TestFailsafeAround(t *testing.T) {
 		}
 		var mu sync.Mutex
 		calls := 0
-		got, err := failsafe.With[string](otherwise, hedge).WithContext(t.Context()).GetWithExecution(func(exec failsafe.Execution[string]) (string, error) {
+		got, err := failsafe.With[string](cached, hedge).WithContext(t.Context()).GetWithExecution(func(exec failsafe.Execution[string]) (string, error) {
 			mu.Lock()
 			calls++
 			slow := calls == 1
@@ -219,7 +219,7 @@ func TestFailsafeAround(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "hedged", got)
 
-		got, err = failsafe.With[string](otherwise).WithContext(t.Context()).Get(func() (string, error) {
+		got, err = failsafe.With[string](cached).WithContext(t.Context()).Get(func() (string, error) {
 			return read(t.Context(), "", k8sretrytest.Status(404), 0)
 		})
 		require.NoError(t, err)

@@ -16,7 +16,7 @@ func retryablehttpBefore(config *rest.Config) (kubernetes.Interface, error) {
 		client.HTTPClient = &http.Client{Transport: next}
 		client.RetryMax = 3
 		client.Logger = nil
-		client.ErrorHandler = retryablehttp.PassthroughErrorHandler // or the answer of the API is lost
+		client.ErrorHandler = retryablehttp.PassthroughErrorHandler // otherwise the answer of the API is lost
 		return &retryablehttp.RoundTripper{Client: client}
 	})
 	return kubernetes.NewForConfig(config)

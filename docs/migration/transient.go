@@ -5,8 +5,8 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// transient is what a program needs beside a general retry library: a guess at which
-// errors of the Kubernetes API pass.
+// transient is the predicate that programs need with a general retry library. It guesses
+// which errors of the Kubernetes API are transient.
 func transient(err error) bool {
 	return apierrors.IsServiceUnavailable(err) || apierrors.IsInternalError(err) || apierrors.IsTooManyRequests(err) ||
 		apierrors.IsTimeout(err) || apierrors.IsServerTimeout(err) ||

@@ -19,19 +19,19 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// The exit codes of the job. The podFailurePolicy of a Job can tell them apart: count
-// exitTryAgain as a failure that is repeated, end the Job on all others.
+// The exit codes of the job. The podFailurePolicy of a Job can distinguish them: count
+// exitTransient as a failure to be retried, and fail the Job on the others.
 const (
-	exitDone      = 0
-	exitFailed    = 1  // would fail in the same way again
-	exitLookFirst = 3  // a write may have been carried out: somebody has to look
-	exitTryAgain  = 75 // the server was not there for long enough; EX_TEMPFAIL of sysexits.h
+	exitOK        = 0
+	exitPermanent = 1  // would fail again in the same way
+	exitUnknown   = 3  // a write may have been carried out; check before running again
+	exitTransient = 75 // the server was unavailable for too long; EX_TEMPFAIL of sysexits.h
 )
 
-// label puts a label on all ConfigMaps of a namespace. It has to get through: it
-// outlasts four minutes of outage in each call, but not ten minutes altogether.
+// label labels all ConfigMaps of a namespace. It tolerates an outage of four minutes
+// in each call, and takes at most ten minutes in all.
 func label(ctx context.Context, clientset kubernetes.Interface, namespace string, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // less than activeDeadlineSeconds, to have the last word
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // less than the activeDeadlineSeconds of the Job
 	defer cancel()
 	policy := k8sretry.NewPolicy(k8sretry.ForMaintenance(), k8sretry.WithMaxElapsed(4*time.Minute), k8sretry.WithAttemptTimeout(30*time.Second))
 
@@ -53,19 +53,19 @@ func label(ctx context.Context, clientset kubernetes.Interface, namespace string
 	return nil
 }
 
-// exitCode tells who started the job what to make of its end.
+// exitCode returns the exit code of the job.
 func exitCode(err error) int {
 	switch {
 	case err == nil:
-		return exitDone
-	case errors.Is(err, k8sretry.ErrOutcomeUnknown): // may stand beside each of the following
-		return exitLookFirst
+		return exitOK
+	case errors.Is(err, k8sretry.ErrOutcomeUnknown): // may be combined with any of the following
+		return exitUnknown
 	case errors.Is(err, k8sretry.ErrMaxRetries), errors.Is(err, k8sretry.ErrMaxElapsed),
 		errors.Is(err, k8sretry.ErrDeadline), errors.Is(err, k8sretry.ErrRetryAfterTooLong),
-		errors.Is(err, context.Canceled): // the node is drained
-		return exitTryAgain
+		errors.Is(err, context.Canceled): // SIGTERM, for example during a drain
+		return exitTransient
 	}
-	return exitFailed
+	return exitPermanent
 }
 
 func TestBatch(t *testing.T) {
@@ -75,31 +75,33 @@ func TestBatch(t *testing.T) {
 		out    string
 		after  time.Duration // at most
 	}{
-		"a good day": {func(*k8sretrytest.Faults) {}, exitDone, "migrated a\nmigrated b\n", 0},
+		"no failure": {func(*k8sretrytest.Faults) {}, exitOK, "migrated a\nmigrated b\n", 0},
 		"an outage of two minutes": {
 			func(f *k8sretrytest.Faults) { f.FailNext(8, "get", "configmaps", k8sretrytest.ConnectionRefused()) },
-			exitDone, "migrated a\nmigrated b\n", 3 * time.Minute,
+			exitOK, "migrated a\nmigrated b\n", 3 * time.Minute,
 		},
 		"an outage of hours": {
 			func(f *k8sretrytest.Faults) { f.FailNext(999, "get", "configmaps", k8sretrytest.ConnectionRefused()) },
-			exitTryAgain, "", 5 * time.Minute,
+			exitTransient, "", 5 * time.Minute,
 		},
 		"no permission": {
 			func(f *k8sretrytest.Faults) { f.FailNext(999, "list", "configmaps", k8sretrytest.Status(403)) },
-			exitFailed, "", 0,
+			exitPermanent, "", 0,
 		},
-		"a lost answer": {
-			func(f *k8sretrytest.Faults) { f.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply()) },
-			exitDone, "migrated a\nmigrated b\n", 2 * time.Second,
-		},
-		"a lost answer, and then nothing more": {
+		"an answer is lost": {
 			func(f *k8sretrytest.Faults) {
-				f.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+				f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
+			},
+			exitOK, "migrated a\nmigrated b\n", 2 * time.Second,
+		},
+		"an answer is lost, then the server is unreachable": {
+			func(f *k8sretrytest.Faults) {
+				f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 				f.FailNext(1, "list", "configmaps", nil)
 				f.FailNext(1, "get", "configmaps", nil)
 				f.FailNext(999, "*", "configmaps", k8sretrytest.ConnectionRefused())
 			},
-			exitLookFirst, "", 10 * time.Minute,
+			exitUnknown, "", 10 * time.Minute,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,9 +16,10 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// bind assigns this pod to a node. A pod is assigned once, and the UID keeps the binding
-// from another pod of its name: it is safe to ask again, though a binding is a create.
-// Hence no WithVerb. Whether a conflict is about a binding of our own, the pod tells.
+// bind assigns a pod to a node. A pod can be bound only once, and the UID protects other
+// pods with its name. So, although a binding is a create, it is safe to repeat and has no
+// WithVerb. After a conflict of unknown outcome, the pod shows whether it was bound to the
+// node.
 func bind(ctx context.Context, clientset kubernetes.Interface, pod *corev1.Pod, node string, opts ...k8sretry.Option) error {
 	pods := clientset.CoreV1().Pods(pod.Namespace)
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {
@@ -30,10 +31,10 @@ func bind(ctx context.Context, clientset kubernetes.Interface, pod *corev1.Pod, 
 	if !errors.Is(err, k8sretry.ErrOutcomeUnknown) {
 		return err
 	}
-	now, lookErr := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
+	current, getErr := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
 		return pods.Get(ctx, pod.Name, metav1.GetOptions{})
 	}, k8sretry.ForRead())
-	if lookErr == nil && now.UID == pod.UID && now.Spec.NodeName == node {
+	if getErr == nil && current.UID == pod.UID && current.Spec.NodeName == node {
 		return nil
 	}
 	return err
@@ -42,28 +43,28 @@ func bind(ctx context.Context, clientset kubernetes.Interface, pod *corev1.Pod, 
 func TestBind(t *testing.T) {
 	assigned := apierrors.NewConflict(corev1.Resource("pods/binding"), "web-0", errors.New(`pod web-0 is already assigned to node "a"`))
 	fault := apierrors.NewConflict(corev1.Resource("pods/binding"), "web-0", errors.New("etcdserver: request timed out"))
-	for name, day := range map[string]struct {
+	for name, c := range map[string]struct {
 		answers []error
-		node    string // of the pod, when it is looked at
+		node    string // node of the pod when it is read
 		check   func(t *testing.T, err error)
 	}{
-		"at once": {
+		"first attempt succeeds": {
 			[]error{nil}, "",
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
-		"the answer is lost, and the pod is where it should be": {
-			[]error{k8sretrytest.LostReply(), assigned}, "a",
+		"answer is lost, pod is bound to the node": {
+			[]error{k8sretrytest.ConnectionClosed(), assigned}, "a",
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
-		"etcd times out, which the server calls a conflict": {
+		"etcd times out, reported as a conflict": {
 			[]error{fault, assigned}, "a",
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
-		"the answer is lost, and somebody else was quicker": {
-			[]error{k8sretrytest.LostReply(), assigned}, "b",
+		"answer is lost, pod is bound to another node": {
+			[]error{k8sretrytest.ConnectionClosed(), assigned}, "b",
 			func(t *testing.T, err error) { assert.True(t, apierrors.IsConflict(err), "%v", err) },
 		},
-		"somebody else was here before": {
+		"pod was bound before": {
 			[]error{assigned}, "a",
 			func(t *testing.T, err error) {
 				assert.True(t, apierrors.IsConflict(err), "%v", err)
@@ -75,12 +76,12 @@ func TestBind(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default", UID: "1"}}
 				stored := pod.DeepCopy()
-				stored.Spec.NodeName = day.node
+				stored.Spec.NodeName = c.node
 				clientset, faults := cluster(stored)
-				for _, answer := range day.answers {
+				for _, answer := range c.answers {
 					faults.FailNext(1, "create", "pods/binding", answer)
 				}
-				day.check(t, bind(t.Context(), clientset, pod, "a"))
+				c.check(t, bind(t.Context(), clientset, pod, "a"))
 			})
 		})
 	}

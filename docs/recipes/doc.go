@@ -1,3 +1,3 @@
-// Package recipes holds the code of docs/recipes.md. Each recipe is a test file of its
-// own, whose output is checked.
+// Package recipes contains the code of docs/recipes.md. Each recipe is a test file, and
+// its output is checked.
 package recipes

@@ -21,10 +21,10 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// drain evicts pods, one after the other, and waits for disruption budgets. The
-// context must have a deadline: nothing else ends the wait.
+// drain evicts pods one by one and waits for disruption budgets. The context must have
+// a deadline; nothing else limits the wait.
 func drain(ctx context.Context, clientset kubernetes.Interface, pods []corev1.Pod, out io.Writer, opts ...k8sretry.Option) error {
-	opts = append(opts, k8sretry.WithObserver(patience{out}))
+	opts = append(opts, k8sretry.WithObserver(waitReason{out}))
 	for _, pod := range pods {
 		if err := k8sretry.Evict(ctx, clientset.CoreV1().Pods(pod.Namespace), &pod, metav1.DeleteOptions{}, opts...); err != nil {
 			return fmt.Errorf("evicting %s: %w", pod.Name, err)
@@ -34,12 +34,12 @@ func drain(ctx context.Context, clientset kubernetes.Interface, pods []corev1.Po
 	return nil
 }
 
-// patience tells why the drain takes so long.
-type patience struct{ out io.Writer }
+// waitReason prints why the drain is waiting.
+type waitReason struct{ out io.Writer }
 
-func (p patience) Observe(_ context.Context, e k8sretry.Event) {
+func (w waitReason) Observe(_ context.Context, e k8sretry.Event) {
 	if e.Kind == k8sretry.EventRetry {
-		fmt.Fprintf(p.out, "waiting %v: %s\n", e.Delay.Round(time.Second), reason(e))
+		fmt.Fprintf(w.out, "waiting %v: %s\n", e.Delay.Round(time.Second), reason(e))
 	}
 }
 
@@ -49,22 +49,22 @@ func TestDrain(t *testing.T) {
 		{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Namespace: "default", UID: "2"}},
 	}
 	refused := k8sretrytest.DisruptionBudget()
-	for name, day := range map[string]struct {
+	for name, c := range map[string]struct {
 		faults func(*k8sretrytest.Faults)
 		out    string
 		check  func(t *testing.T, err error)
 	}{
-		"the budget lets one go after the other": {
+		"budget allows one eviction at a time": {
 			func(f *k8sretrytest.Faults) {
 				f.FailNext(1, "create", "pods/eviction", nil)
 				f.FailNext(2, "create", "pods/eviction", refused)
 			},
-			"evicted web-0\nwaiting 5s: a disruption budget allows no eviction\nwaiting 8s: a disruption budget allows no eviction\nevicted web-1\n",
+			"evicted web-0\nwaiting 5s: blocked by a disruption budget\nwaiting 8s: blocked by a disruption budget\nevicted web-1\n",
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
-		"an answer is lost, and the pod gone": {
+		"answer is lost, pod is gone": {
 			func(f *k8sretrytest.Faults) {
-				f.FailNext(1, "create", "pods/eviction", k8sretrytest.LostReply())
+				f.FailNext(1, "create", "pods/eviction", k8sretrytest.ConnectionClosed())
 				f.FailNext(1, "create", "pods/eviction", apierrors.NewNotFound(corev1.Resource("pods"), "web-0"))
 			},
 			"waiting 1s: connection lost\nevicted web-0\nevicted web-1\n",
@@ -77,32 +77,32 @@ func TestDrain(t *testing.T) {
 			"evicted web-0\nevicted web-1\n",
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
-		"the server loses its race for the budget, again and again": {
+		"every update of the budget conflicts": {
 			func(f *k8sretrytest.Faults) {
 				f.FailNext(99, "create", "pods/eviction", apierrors.NewConflict(policyv1.Resource("poddisruptionbudgets"), "web", errors.New("the object has been modified")))
 			},
-			"waiting 1s: server trouble\nwaiting 2s: server trouble\nwaiting 4s: server trouble\nwaiting 8s: server trouble\nwaiting 16s: server trouble\n",
-			func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrDeadline, "the pod is still there") },
+			"waiting 1s: server error\nwaiting 2s: server error\nwaiting 4s: server error\nwaiting 8s: server error\nwaiting 16s: server error\n",
+			func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrDeadline, "the pod was not evicted") },
 		},
-		"the budget never allows it": {
+		"budget allows no eviction": {
 			func(f *k8sretrytest.Faults) { f.FailNext(99, "create", "pods/eviction", refused) },
-			"waiting 5s: a disruption budget allows no eviction\nwaiting 8s: a disruption budget allows no eviction\n" +
-				"waiting 11s: a disruption budget allows no eviction\nwaiting 17s: a disruption budget allows no eviction\n",
+			"waiting 5s: blocked by a disruption budget\nwaiting 8s: blocked by a disruption budget\n" +
+				"waiting 11s: blocked by a disruption budget\nwaiting 17s: blocked by a disruption budget\n",
 			func(t *testing.T, err error) {
 				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
-				assert.True(t, apierrors.IsTooManyRequests(err), "and the refusal itself: %v", err)
+				assert.True(t, apierrors.IsTooManyRequests(err), "the last answer: %v", err)
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				clientset, faults := cluster(&pods[0], &pods[1])
-				day.faults(faults)
+				c.faults(faults)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				var out strings.Builder
-				day.check(t, drain(ctx, clientset, pods, &out, exact))
-				assert.Equal(t, day.out, out.String())
+				c.check(t, drain(ctx, clientset, pods, &out, exact))
+				assert.Equal(t, c.out, out.String())
 			})
 		})
 	}

@@ -21,21 +21,21 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// watching is a clientset for informers and for the calls beside them. Lists have the
-// loop of the Transport; a watch is sent once, because its informer knows where to
-// resume, and waits by a backoff of its own.
-func watching(config *rest.Config) (kubernetes.Interface, error) {
+// informerClientset returns a clientset for informers and other calls. Its Transport
+// retries lists. It sends a watch only once, because the informer knows where to resume
+// and has its own backoff.
+func informerClientset(config *rest.Config) (kubernetes.Interface, error) {
 	config = rest.CopyConfig(config)
 	config.Wrap(k8sretry.Transport(k8sretry.ForBackground()))
 	return kubernetes.NewForConfig(config)
 }
 
-// names prints the pods as they come.
-func names(ctx context.Context, clientset kubernetes.Interface, out io.Writer) error {
+// printPods prints the names of the pods.
+func printPods(ctx context.Context, clientset kubernetes.Interface, out io.Writer) error {
 	factory := informers.NewSharedInformerFactory(clientset, 0)
 	defer factory.Shutdown()
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // before Shutdown, which waits for the informers
+	defer cancel() // runs before Shutdown, which waits for the informers
 	handler, err := factory.Core().V1().Pods().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: func(obj any) { fmt.Fprintln(out, obj.(*corev1.Pod).Name) },
 	})
@@ -53,11 +53,11 @@ func TestInformer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var faults k8sretrytest.Faults
 		faults.FailNext(2, "list", "pods", k8sretrytest.Status(503))
-		faults.FailNext(1, "watch", "pods", k8sretrytest.TooManyRequests(0)) // streaming lists
-		clientset, err := watching(inMemory(&faults, servePods))
+		faults.FailNext(1, "watch", "pods", k8sretrytest.TooManyRequests(0)) // the watch of a streaming list
+		clientset, err := informerClientset(inMemory(&faults, servePods))
 		require.NoError(t, err)
 		var out strings.Builder
-		require.NoError(t, names(t.Context(), clientset, &out))
+		require.NoError(t, printPods(t.Context(), clientset, &out))
 		assert.Equal(t, "web-0\nweb-1\n", out.String())
 	})
 }

@@ -27,10 +27,10 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// clientsets are one for the work, with retries, and one for the election alone,
-// without, and with a rate limiter of its own.
+// clientsets returns a clientset with retries for the work, and one without retries and
+// with its own rate limiter for the election.
 func clientsets(config *rest.Config) (work, election kubernetes.Interface, err error) {
-	plain := rest.CopyConfig(config) // before the Transport gets into it
+	plain := rest.CopyConfig(config) // a copy without the Transport
 	plain.Timeout = renewDeadline / 2
 	if election, err = kubernetes.NewForConfig(plain); err != nil {
 		return nil, nil, err
@@ -41,8 +41,8 @@ func clientsets(config *rest.Config) (work, election kubernetes.Interface, err e
 	return work, election, err
 }
 
-// lead runs the work while this process is the leader. The context of the work ends
-// with the leadership, and each call that waits for a retry ends with it at once.
+// lead runs work while this process is the leader. When it stops being the leader, the
+// context of work ends, and with it every call that is waiting for a retry.
 func lead(ctx context.Context, election kubernetes.Interface, identity string, work func(context.Context)) error {
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
@@ -64,7 +64,7 @@ func lead(ctx context.Context, election kubernetes.Interface, identity string, w
 	return nil
 }
 
-func TestTheElectionHasNoTransport(t *testing.T) {
+func TestElectionHasNoTransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var faults k8sretrytest.Faults
 		work, election, err := clientsets(inMemory(&faults, http.NotFound))
@@ -73,7 +73,7 @@ func TestTheElectionHasNoTransport(t *testing.T) {
 
 		_, err = election.CoordinationV1().Leases("default").Get(t.Context(), "example", metav1.GetOptions{})
 		assert.Error(t, err)
-		assert.Equal(t, 1, faults.Calls("get", "leases"), "the elector asks again by itself")
+		assert.Equal(t, 1, faults.Calls("get", "leases"), "the elector has its own retries")
 
 		_, err = work.CoreV1().Pods("default").Get(t.Context(), "web-0", metav1.GetOptions{})
 		assert.Error(t, err)
@@ -81,7 +81,7 @@ func TestTheElectionHasNoTransport(t *testing.T) {
 	})
 }
 
-// The work of a leader that loses its lease ends, in the middle of a wait.
+// A call of the work ends during its wait when the lease is lost.
 func TestLeadershipEndsTheWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, faults := cluster()
@@ -104,53 +104,53 @@ func TestLeadershipEndsTheWork(t *testing.T) {
 	})
 }
 
-// outage is a lock at a server that is away for a while.
+// outage is a lock whose server is unavailable until a given time.
 type outage struct {
 	resourcelock.Interface
-	back    time.Time
+	end     time.Time
 	renewed func()
 }
 
 func (o *outage) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	if time.Now().Before(o.back) {
+	if time.Now().Before(o.end) {
 		return k8sretrytest.Status(503)
 	}
 	o.renewed()
 	return o.Interface.Update(ctx, record)
 }
 
-// retrying puts retries below an elector, which one should not do.
+// retrying adds retries below an elector, which is a mistake.
 type retrying struct{ resourcelock.Interface }
 
 func (r retrying) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	return k8sretry.Run(ctx, func(ctx context.Context) error { return r.Interface.Update(ctx, record) }, k8sretry.ForWrite(), exact)
 }
 
-// The server is away from the first renewal on, for two and a half seconds.
+// The server is unavailable for 2.5 s, starting at the first renewal.
 func TestRetriesBelowAnElectorRenewLater(t *testing.T) {
 	for name, c := range map[string]struct {
-		below func(resourcelock.Interface) resourcelock.Interface
-		late  time.Duration
+		wrap  func(resourcelock.Interface) resourcelock.Interface
+		delay time.Duration // of the renewal, after the outage
 	}{
-		"the elector alone":      {func(l resourcelock.Interface) resourcelock.Interface { return l }, 1500 * time.Millisecond},
-		"retries below, in vain": {func(l resourcelock.Interface) resourcelock.Interface { return retrying{l} }, 3500 * time.Millisecond},
+		"the elector alone":         {func(l resourcelock.Interface) resourcelock.Interface { return l }, 1500 * time.Millisecond},
+		"the elector above retries": {func(l resourcelock.Interface) resourcelock.Interface { return retrying{l} }, 3500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				clientset, _ := cluster()
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				away := &outage{back: time.Now().Add(2500 * time.Millisecond)}
-				away.Interface = &resourcelock.LeaseLock{
+				lock := &outage{end: time.Now().Add(2500 * time.Millisecond)}
+				lock.Interface = &resourcelock.LeaseLock{
 					LeaseMeta: metav1.ObjectMeta{Namespace: "default", Name: "example"}, Client: clientset.CoordinationV1(),
 					LockConfig: resourcelock.ResourceLockConfig{Identity: "a"},
 				}
-				away.renewed = func() {
-					assert.Equal(t, c.late, time.Since(away.back))
+				lock.renewed = func() {
+					assert.Equal(t, c.delay, time.Since(lock.end))
 					cancel()
 				}
 				elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
-					Lock: c.below(away), LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+					Lock: c.wrap(lock), LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 					Callbacks: leaderelection.LeaderCallbacks{OnStartedLeading: func(context.Context) {}, OnStoppedLeading: func() {}},
 				})
 				require.NoError(t, err)

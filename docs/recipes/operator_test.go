@@ -23,8 +23,8 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// inReconcile waits in the call for what passes within seconds. All else comes round
-// again by the queue, which gives the worker to another object meanwhile.
+// inReconcile retries only for a few seconds. After longer failures the queue repeats the
+// reconcile, and the worker can handle other objects in the meantime.
 var inReconcile = k8sretry.NewPolicy(
 	k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(500*time.Millisecond), k8sretry.WithMaxDelay(2*time.Second),
 	k8sretry.WithMaxRetryAfter(2*time.Second), k8sretry.WithAttemptTimeout(10*time.Second),
@@ -36,8 +36,8 @@ type Controller struct {
 	Out       io.Writer
 }
 
-// next works on one key of the queue, and decides when the key comes round again.
-func (c *Controller) next(ctx context.Context) bool {
+// processNext reconciles one key of the queue, and decides when to repeat it.
+func (c *Controller) processNext(ctx context.Context) bool {
 	name, shutdown := c.Queue.Get()
 	if shutdown {
 		return false
@@ -48,19 +48,19 @@ func (c *Controller) next(ctx context.Context) bool {
 	switch {
 	case err == nil:
 		c.Queue.Forget(name)
-		fmt.Fprintln(c.Out, name, "is as it should be")
+		fmt.Fprintln(c.Out, name, "reconciled")
 	case gaveUp && stopped.RetryAfter > 0:
-		c.Queue.AddAfter(name, stopped.RetryAfter) // the server has said when
-		fmt.Fprintln(c.Out, name, "again in", stopped.RetryAfter)
+		c.Queue.AddAfter(name, stopped.RetryAfter) // the time that the server asked for
+		fmt.Fprintln(c.Out, name, "retry in", stopped.RetryAfter)
 	default:
 		c.Queue.AddRateLimited(name)
-		fmt.Fprintln(c.Out, name, "again later:", err)
+		fmt.Fprintln(c.Out, name, "retry later:", err)
 	}
 	return true
 }
 
-// reconcile scales a Deployment to what its annotation says. It begins with a read, so
-// it may begin again after any failure, also one whose outcome is unknown.
+// reconcile scales a Deployment to the number in its annotation. It starts with a read,
+// so it can be repeated after any failure, even one of unknown outcome.
 func (c *Controller) reconcile(ctx context.Context, name string) error {
 	_, err := k8sretry.Modify(ctx, c.Clientset.AppsV1().Deployments("default"), name, func(d *appsv1.Deployment) error {
 		n, err := strconv.ParseInt(d.Annotations["example.com/replicas"], 10, 32)
@@ -70,9 +70,9 @@ func (c *Controller) reconcile(ctx context.Context, name string) error {
 		replicas := int32(n)
 		d.Spec.Replicas = &replicas
 		return nil
-	}, inReconcile, k8sretry.WithTokenAnnotation("")) // a reconcile proves itself: it reads
+	}, inReconcile, k8sretry.WithTokenAnnotation("")) // not needed: the next reconcile reads the result
 	if apierrors.IsNotFound(err) {
-		return nil // deleted meanwhile
+		return nil // deleted in the meantime
 	}
 	return err
 }
@@ -88,23 +88,23 @@ func TestOperator(t *testing.T) {
 		c := &Controller{clientset, workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()), &out}
 		defer c.Queue.ShutDown()
 
-		faults.FailNext(1, "get", "deployments", k8sretrytest.TooManyRequests(time.Minute)) // too long for a worker
-		faults.FailNext(2, "get", "deployments", k8sretrytest.Status(503))                  // passes within the call
-		faults.FailNext(3, "update", "deployments", k8sretrytest.Status(403))               // does not pass: the queue's
-		faults.FailNext(1, "update", "deployments", k8sretrytest.LostReply())
+		faults.FailNext(1, "get", "deployments", k8sretrytest.TooManyRequests(time.Minute)) // too long for the call
+		faults.FailNext(2, "get", "deployments", k8sretrytest.Status(503))                  // retried within the call
+		faults.FailNext(3, "update", "deployments", k8sretrytest.Status(403))               // not retryable: repeated by the queue
+		faults.FailNext(1, "update", "deployments", k8sretrytest.ConnectionClosed())
 
 		c.Queue.Add("web")
 		c.Queue.Add("gone")
 		start := time.Now()
 		for range 6 {
-			require.True(t, c.next(t.Context()))
+			require.True(t, c.processNext(t.Context()))
 		}
-		assert.Equal(t, `web again in 1m0s
-gone is as it should be
-web again later: Forbidden
-web again later: Forbidden
-web again later: Forbidden
-web is as it should be
+		assert.Equal(t, `web retry in 1m0s
+gone reconciled
+web retry later: Forbidden
+web retry later: Forbidden
+web retry later: Forbidden
+web reconciled
 `, strings.ReplaceAll(out.String(), " (put pods web-0)", ""))
 		assert.InDelta(t, 62, time.Since(start).Seconds(), 2)
 

@@ -19,58 +19,58 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// reach waits until the API server can be reached: at the start of a pod its network,
-// a proxy beside it or the server may not be there yet. What the server then says is
-// an answer: a program that lacks a permission must fail, not wait.
-func reach(ctx context.Context, clientset kubernetes.Interface) error {
+// waitForServer waits until the API server is reachable. When a pod starts, its network,
+// a sidecar proxy or the server may not be ready. Any answer of the server ends the wait:
+// a program without permission must fail instead of waiting.
+func waitForServer(ctx context.Context, clientset kubernetes.Interface) error {
 	return k8sretry.Run(ctx, func(ctx context.Context) error {
 		return clientset.CoreV1().RESTClient().Get().AbsPath("/version").Do(ctx).Error()
-	}, k8sretry.ForConnection(), k8sretry.WithAttemptTimeout(5*time.Second), k8sretry.WithName("reach"))
+	}, k8sretry.ForConnection(), k8sretry.WithAttemptTimeout(5*time.Second), k8sretry.WithName("wait_for_server"))
 }
 
-func TestReach(t *testing.T) {
+func TestWaitForServer(t *testing.T) {
 	version := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"gitVersion":"v1.37.2"}`)
 	}
-	says := func(code int) http.HandlerFunc {
+	answer := func(code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 	}
 	for name, c := range map[string]struct {
-		away  time.Duration
+		down  time.Duration
 		serve http.HandlerFunc
 		took  time.Duration // at most
 		check func(t *testing.T, err error)
 	}{
-		"it is there":           {0, version, 0, func(t *testing.T, err error) { assert.NoError(t, err) }},
-		"it comes after 5 s":    {5 * time.Second, version, 10 * time.Second, func(t *testing.T, err error) { assert.NoError(t, err) }},
-		"it does not come":      {time.Hour, version, 10 * time.Second, func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrMaxRetries) }},
-		"it lets nobody in":     {0, says(403), 0, func(t *testing.T, err error) { assert.True(t, apierrors.IsForbidden(err)) }},
-		"it is there, and busy": {0, says(503), 0, func(t *testing.T, err error) { assert.True(t, apierrors.IsServiceUnavailable(err)) }},
+		"server is up":           {0, version, 0, func(t *testing.T, err error) { assert.NoError(t, err) }},
+		"server is down for 5 s": {5 * time.Second, version, 10 * time.Second, func(t *testing.T, err error) { assert.NoError(t, err) }},
+		"server stays down":      {time.Hour, version, 10 * time.Second, func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrMaxRetries) }},
+		"server answers 403":     {0, answer(403), 0, func(t *testing.T, err error) { assert.True(t, apierrors.IsForbidden(err)) }},
+		"server answers 503":     {0, answer(503), 0, func(t *testing.T, err error) { assert.True(t, apierrors.IsServiceUnavailable(err)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				config := inMemory(new(k8sretrytest.Faults), c.serve)
-				config.Wrap(func(next http.RoundTripper) http.RoundTripper { return absent{start.Add(c.away), next} })
+				config.Wrap(func(next http.RoundTripper) http.RoundTripper { return unreachable{start.Add(c.down), next} })
 				clientset, err := kubernetes.NewForConfig(config)
 				require.NoError(t, err)
-				c.check(t, reach(t.Context(), clientset))
+				c.check(t, waitForServer(t.Context(), clientset))
 				assert.LessOrEqual(t, time.Since(start), c.took)
 			})
 		})
 	}
 }
 
-// absent refuses connections for a while.
-type absent struct {
+// unreachable refuses connections until a given time.
+type unreachable struct {
 	until time.Time
 	http.RoundTripper
 }
 
-func (a absent) RoundTrip(req *http.Request) (*http.Response, error) {
-	if time.Now().Before(a.until) {
+func (u unreachable) RoundTrip(req *http.Request) (*http.Response, error) {
+	if time.Now().Before(u.until) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
-	return a.RoundTripper.RoundTrip(req)
+	return u.RoundTripper.RoundTrip(req)
 }

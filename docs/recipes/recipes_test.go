@@ -24,20 +24,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// exact makes delays exact, so that what is printed can be compared.
+// exact disables the jitter, so that the output is deterministic.
 var exact = k8sretry.WithJitter(k8sretry.JitterNone)
 
-// cluster is a fake clientset that keeps the rules of a server, and its faults.
+// cluster returns a fake clientset that behaves like a server, and its faults.
 func cluster(objects ...runtime.Object) (kubernetes.Interface, *k8sretrytest.Faults) {
 	clientset := fake.NewClientset(objects...)
-	k8sretrytest.LikeServer(&clientset.Fake)
+	k8sretrytest.EmulateServer(&clientset.Fake)
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
 	return clientset, &faults
 }
 
-// inMemory is a config whose requests reach a handler without a network, so that a
-// real clientset runs in virtual time.
+// inMemory returns a config whose requests are served by a handler without a network,
+// so that a real clientset works in virtual time.
 func inMemory(faults *k8sretrytest.Faults, serve http.HandlerFunc) *rest.Config {
 	config := &rest.Config{Host: "http://in.memory", Transport: memory{serve}}
 	config.Wrap(faults.Transport)
@@ -46,12 +46,12 @@ func inMemory(faults *k8sretrytest.Faults, serve http.HandlerFunc) *rest.Config 
 
 type memory struct{ http.Handler }
 
-func (memory) CloseIdleConnections() {} // client-go warns of a transport that cannot
+func (memory) CloseIdleConnections() {} // without it client-go logs a warning
 
 func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	m.ServeHTTP(w, req)
-	if watch := w.Header().Get("Watch"); watch != "" { // the answer has no end
+	if watch := w.Header().Get("Watch"); watch != "" { // the body does not end
 		response := w.Result()
 		response.Body = openEnd{bytes.NewReader(w.Body.Bytes()), req.Context()}
 		return response, nil
@@ -59,7 +59,7 @@ func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// openEnd is the body of a watch on which nothing more happens.
+// openEnd is the body of a watch without further events.
 type openEnd struct {
 	events *bytes.Reader
 	ctx    context.Context
@@ -75,8 +75,8 @@ func (b openEnd) Read(p []byte) (int, error) {
 
 func (openEnd) Close() error { return nil }
 
-// The Go code of the page stands in the files here, word for word.
-func TestPage(t *testing.T) {
+// The Go code in recipes.md is identical to code in the files of this package.
+func TestCodeInPageIsTested(t *testing.T) {
 	page, err := os.ReadFile("../recipes.md")
 	require.NoError(t, err)
 	files, err := filepath.Glob("*_test.go")
@@ -93,7 +93,7 @@ func TestPage(t *testing.T) {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
 		for piece := range strings.SplitSeq(strings.TrimSpace(code), "\n\n") {
-			assert.True(t, strings.Contains(sources.String(), piece), "the page shows code that nobody compiles:\n%s", piece)
+			assert.True(t, strings.Contains(sources.String(), piece), "not in the files of this package:\n%s", piece)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-# What the scripts share: an API server in memory, the databases service in front of
-# it, and a few words. Sourced, not run. Everything is stopped and removed at the end.
+# Shared by the scripts, which source it: an in-memory API server, the databases service in
+# front of it, and helper functions. Everything is stopped and removed at the end.
 set -euo pipefail
 export LC_ALL=C
 for tool in go curl jq; do
@@ -11,21 +11,21 @@ dir=$(mktemp -d)
 log=$dir/app.log
 trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$dir"' EXIT
 
-# TRY_IT_BIN holds the programs if somebody has built them already.
+# TRY_IT_BIN is the directory of the programs if they are already built.
 bin=${TRY_IT_BIN:-$dir}
 [ -x "$bin/databases" ] || (cd "$repository" && go build -o "$bin/" ./examples/apiserver ./examples/databases)
 
-# until_true COMMAND... waits until a command succeeds, or fails after 20 s.
+# until_true COMMAND... waits until the command succeeds, and fails after 20 s.
 until_true() {
 	for _ in $(seq 400); do
 		if "$@" >/dev/null 2>&1; then return; fi
 		sleep 0.05
 	done
-	echo "in vain waited for: $*" >&2
+	echo "timed out waiting for: $*" >&2
 	exit 1
 }
 
-# start [FLAG...] brings up both; the flags are for the service.
+# start [FLAG...] starts both programs; the flags are for the service.
 start() {
 	"$bin/apiserver" -dir "$dir" -resource databases.example.dev/v1/databases/Database &
 	until_true test -s "$dir/control"
@@ -34,7 +34,7 @@ start() {
 	service=http://$(grep '"service_started"' "$log" | jq -r .address)
 }
 
-# server PATH tells the API server what to do; requests QUERY shows what it was asked.
+# server PATH controls the API server; requests QUERY prints the requests it received.
 server() { curl -fsS -X POST "$(cat "$dir/control")/$1"; }
 requests() { curl -fsS "$(cat "$dir/control")/requests?$1"; }
 
@@ -43,5 +43,5 @@ ask() { curl -sS -o "$dir/body" -w '%{http_code}\n' -X "$1" -H 'Content-Type: ap
 
 database() { echo "{\"name\":\"$1\",\"engine\":\"postgres\",\"version\":\"16\",\"storage\":\"10Gi\"}"; }
 
-# events NAME [FILTER] prints how often the event is in the log.
+# events NAME [FILTER] prints the number of such events in the log.
 events() { grep "\"event\":\"$1\"" "$log" | jq -c "select(${2:-true})" | wc -l; }

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# A day of small troubles, and what the log says about it.
+# Some failures, and what the log says about them.
 . "$(dirname "$0")/lib.sh"
 start -initial-delay 200ms
 
 server "fail?verb=create&code=429"
-ask POST databases -d "$(database orders)" >/dev/null # works at attempt 2
+ask POST databases -d "$(database orders)" >/dev/null # succeeds at attempt 2
 server "fail?verb=get&code=503&times=2"
-ask GET databases/orders >/dev/null # works at attempt 3
-ask GET databases/nothing >/dev/null # not there
+ask GET databases/orders >/dev/null # succeeds at attempt 3
+ask GET databases/nothing >/dev/null # does not exist
 server "fail?verb=get&code=500&times=4"
 ask GET databases/orders >/dev/null # fails
 server "fail?verb=delete&code=504"
-ask DELETE databases/orders >/dev/null # works at attempt 2
+ask DELETE databases/orders >/dev/null # succeeds at attempt 2
 
 cd "$dir"
 show() {

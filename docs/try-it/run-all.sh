@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every script at once and compares what it prints with what docs/try-it.md promises.
+# Runs all scripts in parallel and compares their output with docs/try-it.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 TRY_IT_BIN=$(mktemp -d)
@@ -18,7 +18,7 @@ for script in "${scripts[@]}"; do
 	exit_code=0
 	wait "${running[$script]}" || exit_code=$?
 	awk -v begin="\$ docs/try-it/$script.sh" '$0 == begin { on = 1; next } /^```/ { on = 0 } on' docs/try-it.md >"$TRY_IT_BIN/$script.want"
-	if [ $exit_code = 0 ] && diff -u --label promised --label printed "$TRY_IT_BIN/$script.want" "$TRY_IT_BIN/$script.got"; then
+	if [ $exit_code = 0 ] && diff -u --label docs/try-it.md --label output "$TRY_IT_BIN/$script.want" "$TRY_IT_BIN/$script.got"; then
 		echo "ok   docs/try-it/$script.sh"
 	else
 		echo "FAIL docs/try-it/$script.sh (exit code $exit_code)"

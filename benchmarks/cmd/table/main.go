@@ -1,11 +1,11 @@
-// Command table runs the benchmarks and writes their tables: short ones into the
-// README, between its markers, and every figure into RESULTS.md.
+// Command table runs the benchmarks and writes their tables: a short one into the
+// README, between its markers, and all figures into RESULTS.md.
 //
 //	go run ./cmd/table            # in benchmarks/
-//	go run ./cmd/table -check     # says which promises about speed are kept
+//	go run ./cmd/table -check     # compares the figures with the targets
 //
-// The benchmarks are compiled once and run in rounds, everybody once in every
-// round, so that what else the machine does hits all alike.
+// The benchmarks are compiled once and run in rounds. Every contender runs once per
+// round, so that other load on the machine affects all contenders equally.
 package main
 
 import (
@@ -47,14 +47,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var s settings
 	flags := flag.NewFlagSet("table", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.IntVar(&s.count, "count", 20, "rounds; medians are taken over them")
-	flags.IntVar(&s.waiting, "waiting", 3, "rounds for the memory of waiting calls, which hardly varies")
-	flags.StringVar(&s.benchtime, "benchtime", "20ms", "time for each benchmark in each round")
-	flags.StringVar(&s.readme, "readme", "../README.md", "document whose marked part is replaced; printed if it has no markers")
-	flags.StringVar(&s.results, "results", "RESULTS.md", "document for every figure")
-	flags.StringVar(&s.save, "save", "", "file for what the benchmarks print")
-	flags.StringVar(&s.from, "from", "", "file that -save has written, to be used instead of running anything")
-	flags.BoolVar(&s.check, "check", false, "write no document, print which promises are kept")
+	flags.IntVar(&s.count, "count", 20, "number of rounds; the tables show medians")
+	flags.IntVar(&s.waiting, "waiting", 3, "number of rounds for the memory of waiting calls")
+	flags.StringVar(&s.benchtime, "benchtime", "20ms", "time per benchmark and round")
+	flags.StringVar(&s.readme, "readme", "../README.md", "document in which the text between the markers is replaced; without markers the text is printed")
+	flags.StringVar(&s.results, "results", "RESULTS.md", "document for all figures")
+	flags.StringVar(&s.save, "save", "", "file to which the output of the benchmarks is written")
+	flags.StringVar(&s.from, "from", "", "file written by -save, used instead of running the benchmarks")
+	flags.BoolVar(&s.check, "check", false, "print the targets and whether they are met; write nothing")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return os.WriteFile(s.readme, []byte(updated), 0o644)
 }
 
-// measure returns what the benchmarks print.
+// measure returns the output of the benchmarks.
 func measure(ctx context.Context, s settings, progress io.Writer) ([]byte, error) {
 	if s.from != "" {
 		return os.ReadFile(s.from)
@@ -134,7 +134,7 @@ func measure(ctx context.Context, s settings, progress io.Writer) ([]byte, error
 	return output, nil
 }
 
-// command runs a program and returns what it prints.
+// command runs a program and returns its output.
 func command(ctx context.Context, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	out, err := cmd.CombinedOutput()
@@ -153,7 +153,7 @@ func circumstances(ctx context.Context, s settings) report.Circumstances {
 		Command:    fmt.Sprintf("go run ./cmd/table -count=%d -benchtime=%s", s.count, s.benchtime),
 		Versions:   map[string]string{},
 	}
-	// Without the versions the tables are still right; go.mod pins them.
+	// The versions are optional; go.mod pins them.
 	out, err := command(ctx, "go", append([]string{"list", "-m"}, report.Peers...)...)
 	if err != nil {
 		return c

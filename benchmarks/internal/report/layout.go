@@ -4,7 +4,7 @@ package report
 type contender struct {
 	name  string // of the sub-benchmark
 	label string
-	// peer is the module it measures, "" for what is no library or ours.
+	// peer is the module that the row measures, "" for k8sretry and for what is no library.
 	peer string
 	note string
 }
@@ -22,7 +22,7 @@ const (
 	alone    = "plain"
 )
 
-// The modules whose versions the tables tell.
+// The modules whose versions the documents list.
 const (
 	cenkalti  = "github.com/cenkalti/backoff/v5"
 	avast     = "github.com/avast/retry-go/v5"
@@ -41,20 +41,20 @@ var contenders = []contender{
 	{name: byHand, label: "a loop written by hand"},
 	{name: prepared, label: "**k8sretry**, policy prepared"},
 	{name: options, label: "**k8sretry**, three options in the call"},
-	{name: "cenkalti" + best, label: "cenkalti/backoff, best", peer: cenkalti, note: "options and schedule kept for one goroutine; they cannot be shared"},
+	{name: "cenkalti" + best, label: "cenkalti/backoff, best", peer: cenkalti, note: "options and schedule prepared for one goroutine; they cannot be shared"},
 	{name: "cenkalti" + usual, label: "cenkalti/backoff, usual", peer: cenkalti},
-	{name: "avast" + best, label: "avast/retry-go, best", peer: avast, note: "retrier kept, and with it its context: calls with contexts of their own cannot share it"},
+	{name: "avast" + best, label: "avast/retry-go, best", peer: avast, note: "the retrier is prepared together with its context; calls with different contexts cannot share it"},
 	{name: "avast" + usual, label: "avast/retry-go, usual", peer: avast},
-	{name: "sethvargo" + best, label: "sethvargo/go-retry, best", peer: sethvargo, note: "a schedule written for it, one value, made for each call: a call uses it up"},
+	{name: "sethvargo" + best, label: "sethvargo/go-retry, best", peer: sethvargo, note: "with a custom schedule of one value, created for each call because a call consumes it"},
 	{name: "sethvargo" + usual, label: "sethvargo/go-retry, usual", peer: sethvargo},
-	{name: "failsafe" + best, label: "failsafe-go, best", peer: failsafe, note: "executor kept for one context, no Execution handed to the function"},
-	{name: "failsafe" + usual, label: "failsafe-go, usual", peer: failsafe, note: "policy prepared in this form too"},
-	{name: "gax" + best, label: "gax-go Invoke, best", peer: gax, note: "with a Retryer written for it that limits the attempts"},
-	{name: "gax" + usual, label: "gax-go Invoke, usual", peer: gax, note: "has no limit of attempts"},
+	{name: "failsafe" + best, label: "failsafe-go, best", peer: failsafe, note: "the executor is prepared for one context; the function gets no Execution"},
+	{name: "failsafe" + usual, label: "failsafe-go, usual", peer: failsafe, note: "the policy is prepared in this form, too"},
+	{name: "gax" + best, label: "gax-go Invoke, best", peer: gax, note: "with a custom Retryer that limits the attempts"},
+	{name: "gax" + usual, label: "gax-go Invoke, usual", peer: gax, note: "without a limit on attempts"},
 	{name: "wait" + best, label: "apimachinery wait, best", peer: wait},
 	{name: "wait" + usual, label: "apimachinery wait, usual", peer: wait},
-	{name: "onerror" + best, label: "client-go OnError, best", peer: clientGo, note: "sleeps without looking at the context"},
-	{name: "onerror" + usual, label: "client-go OnError, usual", peer: clientGo, note: "sleeps without looking at the context"},
+	{name: "onerror" + best, label: "client-go OnError, best", peer: clientGo, note: "ignores the context while it sleeps"},
+	{name: "onerror" + usual, label: "client-go OnError, usual", peer: clientGo, note: "ignores the context while it sleeps"},
 }
 
 // Contenders returns the names of all contenders' sub-benchmarks.
@@ -66,7 +66,7 @@ func Contenders() []string {
 	return names
 }
 
-// situation is a column of the README and a table of the full results.
+// situation is a column of the overview and of README.md, and a table of RESULTS.md.
 type situation struct {
 	name  string // of the benchmark
 	label string
@@ -76,10 +76,10 @@ type situation struct {
 
 var situations = []situation{
 	{"Success", "success", Time, "The call succeeds at once."},
-	{"NotFound", "NotFound", Time, "The call fails for good and must be returned at once."},
-	{"TwoFailures", "two failures, then success", Time, "Two answers 503 before a success: three calls, two waits of 1 ns and what they cost. The call alone stands for the three calls."},
+	{"NotFound", "NotFound", Time, "The call fails with a permanent error, which must be returned at once."},
+	{"TwoFailures", "two failures, then success", Time, "Two 503 answers before a success: three calls and two waits of 1 ns. \"The call alone\" is the three calls."},
 	{"Get", "Get over loopback", Time, "A Get of a ConfigMap through a real clientset; an HTTP server in the same process answers from memory."},
-	{"Waiting", "waiting call", Waiting, "Bytes of heap and stack, goroutine included, of a call that waits for its retry: 10,000 of them at the same time, each contender in a process of its own. The call alone is a goroutine that waits for a timer. The function needs next to no stack: who has made a real request holds 4 KB of stack or more, whatever retries it."},
+	{"Waiting", "waiting call", Waiting, "Bytes of heap and stack, including the goroutine, of a call that waits for its retry, with 10,000 such calls at the same time and each contender in its own process. \"The call alone\" is a goroutine that waits for a timer. The function in this benchmark uses almost no stack; a goroutine that has made a real request holds at least 4 KB of stack with any of these libraries."},
 }
 
 // part is a table about one piece of the work.
@@ -92,8 +92,8 @@ type part struct {
 
 var parts = []part{
 	{
-		label: "Telling failures apart",
-		about: "`Classify` says class, outcome, code and Retry-After; all others say yes or no. The predicates are nine of apimachinery's, joined with `||`.",
+		label: "Classifying a failure",
+		about: "`Classify` returns class, outcome, status code and Retry-After; the others return true or false. The predicates are nine predicates of apimachinery, joined with `||`.",
 		columns: []situation{
 			{name: "Classify/503", label: "bare 503", unit: Time},
 			{name: "Classify/wrapped503", label: "wrapped 503", unit: Time},
@@ -109,7 +109,7 @@ var parts = []part{
 	},
 	{
 		label:   "The three delays of one call, with jitter",
-		about:   "Schedules that hold state begin anew for each call. failsafe-go keeps its calculation to itself.",
+		about:   "Schedules with state are created for each call. failsafe-go does not export its calculation.",
 		columns: []situation{{name: "Delay", label: "three delays", unit: Time}},
 		rows: []contender{
 			{name: byHand, label: "the loop written by hand"},

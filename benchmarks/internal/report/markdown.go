@@ -1,12 +1,18 @@
 package report
 
 import (
+	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// Circumstances are what a reader needs to judge the figures.
+// why explains the losses. It is written by hand and must be checked when the figures change.
+//
+//go:embed why.md
+var why string
+
+// Circumstances describe the machine and the run that the figures come from.
 type Circumstances struct {
 	Go, System, Date, Command string
 	Processors                int
@@ -14,8 +20,8 @@ type Circumstances struct {
 	Versions map[string]string
 }
 
-// Readme renders the short tables for the README, in Markdown.
-func (r *Results) Readme(c Circumstances) string {
+// overview renders the table of all contenders and those of the parts.
+func (r *Results) overview() string {
 	var b strings.Builder
 	b.WriteString("| |")
 	for _, s := range situations {
@@ -29,7 +35,7 @@ func (r *Results) Readme(c Circumstances) string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("\nTime per call, in times of the loop written by hand; bytes and allocations per call.\n")
+	b.WriteString("\nEach cell: the time per call; the ratio to the loop written by hand, bytes and allocations per call.\n")
 	for _, p := range parts {
 		fmt.Fprintf(&b, "\n| %s |", p.label)
 		for _, s := range p.columns {
@@ -44,11 +50,10 @@ func (r *Results) Readme(c Circumstances) string {
 			b.WriteString("\n")
 		}
 	}
-	b.WriteString("\n" + r.losses() + "\n" + r.circumstances(c))
 	return b.String()
 }
 
-// cell renders one measurement of the short tables.
+// cell renders one measurement of the overview.
 func (r *Results) cell(s situation, who contender) string {
 	measured, ok := r.Get(s.name+"/"+who.name, s.unit)
 	if !ok {
@@ -77,7 +82,7 @@ func (r *Results) loses(s situation, who contender) bool {
 	return false
 }
 
-// times renders a measurement in times of another row of its situation.
+// times renders the ratio of a measurement to another row of its situation.
 func (r *Results) times(s situation, who contender, base string) string {
 	ratio, ok := r.Ratio(s.name+"/"+who.name, s.name+"/"+base, s.unit)
 	if !ok {
@@ -89,10 +94,10 @@ func (r *Results) times(s situation, who contender, base string) string {
 func (r *Results) losses() string {
 	defeats := r.Defeats()
 	if len(defeats) == 0 {
-		return "No library is clearly ahead of k8sretry in any column: where the middle halves of the rounds overlap, nobody is.\n"
+		return "No library is faster or smaller than k8sretry beyond the noise: wherever a median is lower, the middle halves of the rounds overlap.\n"
 	}
 	var b strings.Builder
-	b.WriteString("Lost (✗): what a library does clearly better, beyond the noise:\n\n")
+	b.WriteString("What a library does better than k8sretry beyond the noise (✗ in the tables):\n\n")
 	for _, d := range defeats {
 		fmt.Fprintf(&b, "- %s.\n", d)
 	}
@@ -105,15 +110,16 @@ func (r *Results) circumstances(c Circumstances) string {
 		versions = append(versions, strings.TrimSpace(peer+" "+c.Versions[peer]))
 	}
 	rounds, low, high := r.noise()
-	return fmt.Sprintf("Medians of %d rounds, everybody in every round; half of the rounds of a row lie within %.0f %% of its median typically, %.0f %% at worst. "+
-		"%s, %d processors, %s, %s, %s. Peers: %s. Regenerate with `%s` in benchmarks/.\n",
+	return fmt.Sprintf("Medians of %d rounds; every round runs all contenders. Half of the rounds of a row are within %.0f %% of its median in the typical case, "+
+		"within %.0f %% in the worst. %s, %d processors, %s, %s, %s. Peers: %s. Regenerate with `%s` in benchmarks/.\n",
 		rounds, 100*low, 100*high, r.CPU, c.Processors, c.System, c.Go, c.Date, strings.Join(versions, ", "), c.Command)
 }
 
 // Full renders every figure, in Markdown.
 func (r *Results) Full(c Circumstances) string {
 	var b strings.Builder
-	b.WriteString("# Results\n\nGenerated; what is measured and how is told in [doc.go](doc.go).\n\n" + r.circumstances(c))
+	b.WriteString("# Benchmark results\n\nThis file is generated. [doc.go](doc.go) describes what is measured and how.\n\n" + r.circumstances(c) +
+		"\n## Overview\n\n" + r.overview() + "\n## Losses\n\n" + r.losses() + "\n" + why)
 	for _, s := range situations {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", upper(s.label), s.about)
 		r.table(&b, s, contenders)
@@ -125,7 +131,7 @@ func (r *Results) Full(c Circumstances) string {
 			r.table(&b, s, p.rows)
 		}
 	}
-	b.WriteString("\n## Lost\n\n" + r.losses() + "\n## Promises\n\n```\n")
+	b.WriteString("\n## Targets\n\nThe limits that the project sets itself, checked by `go run ./cmd/table -check`:\n\n```\n")
 	for _, t := range r.Targets() {
 		fmt.Fprintln(&b, t)
 	}

@@ -25,3 +25,9 @@ func (r *Results) noise() (rounds int, typical, worst float64) {
 }
 
 func isWaiting(benchmark string) bool { return strings.HasPrefix(benchmark, "Waiting/") }
+
+// rounds returns the number of rounds.
+func (r *Results) rounds() int {
+	n, _, _ := r.noise()
+	return n
+}

@@ -1,5 +1,5 @@
-// Package report turns the output of `go test -bench` into the tables of the
-// README: it parses, takes medians, compares and renders. It runs nothing.
+// Package report turns the output of `go test -bench` into the tables of README.md and
+// RESULTS.md: it parses, takes medians, compares and renders. It runs nothing.
 package report
 
 import (

@@ -159,14 +159,32 @@ func TestDefeatsAreMarked(t *testing.T) {
 	rounds(r, "Success/k8sretry-prepared", Time, 20)
 	rounds(r, "Success/avast-best", Time, 7)
 	rounds(r, "NotFound/k8sretry-prepared", Time, 20)
-	readme := r.Readme(Circumstances{})
-	assert.Contains(t, readme, "| 20.0 ns ✗<br>-, 0 B, 0 | 20.0 ns<br>-, 0 B, 0 |", "marked where it is lost, and only there")
-	assert.Contains(t, readme, "success: k8sretry, policy prepared takes 20.0 ns, avast/retry-go, best takes 7.00 ns")
-	assert.Contains(t, r.Full(Circumstances{}), "✗ lost")
+	full := r.Full(Circumstances{})
+	assert.Contains(t, full, "| 20.0 ns ✗<br>-, 0 B, 0 | 20.0 ns<br>-, 0 B, 0 |", "only the column that is lost is marked")
+	assert.Contains(t, full, "success: k8sretry, policy prepared takes 20.0 ns, avast/retry-go, best takes 7.00 ns")
+	assert.Contains(t, full, "✗ lost")
 
 	rounds(r, "TwoFailures/k8sretry-prepared", Time, 5)
 	rounds(r, "TwoFailures/avast-best", Time, 7)
-	assert.NotContains(t, r.Readme(Circumstances{}), "5.00 ns ✗", "a title that ends like that of a lost one")
+	assert.NotContains(t, r.Full(Circumstances{}), "5.00 ns ✗", "the label of this column ends with that of the lost one")
+}
+
+func TestReadmeHasFiveRowsAndTheLosses(t *testing.T) {
+	r := new(Results)
+	rounds(r, "Success/hand", Time, 10)
+	rounds(r, "Success/k8sretry-prepared", Time, 20)
+	rounds(r, "Success/avast-best", Time, 7)
+	rounds(r, "Success/gax-usual", Time, 6)
+	rounds(r, "Success/gax-usual", Allocs, 2)
+	readme := r.Readme(Circumstances{})
+	assert.Equal(t, 1+5, strings.Count(readme, "\n| "), "the delimiter row and five rows")
+	assert.Contains(t, readme, "| **k8sretry**, policy prepared | 20.0 ns ✗, 2.00×, 0 |")
+	assert.Contains(t, readme, "| the best other library of each column | 6.00 ns, 0.60×, 2<br>gax-go Invoke, usual | - |", "the lowest median of all forms")
+	assert.Contains(t, readme, "\nk8sretry loses (✗, beyond the noise): \"success\", policy prepared (against avast/retry-go, best).\n")
+}
+
+func TestReadmeWithoutLosses(t *testing.T) {
+	assert.Contains(t, new(Results).Readme(Circumstances{}), "No library is faster or smaller than k8sretry")
 }
 
 func TestBeyond(t *testing.T) {

@@ -16,18 +16,18 @@ type row struct {
 
 func markdown(rows []row) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d LISTs at once, %v each, by a user with one seat of Priority and Fairness and no queue before it, on a real\n"+
-		"kube-apiserver whose etcd takes %v for each. Everybody waits 1 s to 10 s, the peers until the call's time is over,\n"+
-		"k8sretry for as many retries as the preset has. The counts are those of the server\n"+
-		"(`cd e2e && go run ./cmd/fairness` writes this).\n\n", fairness.Calls, fairness.Limit, fairness.Holds)
-	b.WriteString("| | served | requests | of them rejected | last one served |\n| --- | ---: | ---: | ---: | ---: |\n")
+	fmt.Fprintf(&b, "%d LISTs start at once, with %v each, by a user with one seat of API Priority and Fairness and no queue in the server, on a real\n"+
+		"kube-apiserver whose etcd takes %v for each. Delays are 1 s to 10 s for all; the other libraries retry until the time of the call\n"+
+		"is over, k8sretry makes the retries of the preset. The server counts the requests (`cd e2e && go run ./cmd/fairness` writes\n"+
+		"this).\n\n", fairness.Calls, fairness.Limit, fairness.Holds)
+	b.WriteString("| | calls served | requests | rejected requests | last call served after |\n| --- | ---: | ---: | ---: | ---: |\n")
 	for _, r := range rows {
 		name, mark := r.Name, ""
 		switch {
-		case r.Limiterd:
+		case r.WithLimiter:
 			mark = "**"
 		case r.Bare && !r.Ours:
-			name += ", client-go's own repetitions off"
+			name += ", client-go's own retries off"
 		}
 		fmt.Fprintf(&b, "| %s | %s%d %%%s | %d | %s%d%s | %.1f s |\n", name, mark, 100*r.Served/r.Calls, mark,
 			r.Rejected+r.Accepted, mark, r.Rejected, mark, r.Last.Round(100*time.Millisecond).Seconds())
@@ -35,10 +35,10 @@ func markdown(rows []row) string {
 	return b.String()
 }
 
-// judge says in what k8sretry with a limiter was not the best.
-func judge(rows []row) (err error) {
+// check returns an error if k8sretry with a Limiter was not the best.
+func check(rows []row) (err error) {
 	for _, own := range rows {
-		if !own.Limiterd {
+		if !own.WithLimiter {
 			continue
 		}
 		if own.Served < own.Calls {

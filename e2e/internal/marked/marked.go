@@ -1,4 +1,4 @@
-// Package marked replaces what commands have written into a document.
+// Package marked replaces the generated parts of a document.
 package marked
 
 import (
@@ -9,7 +9,7 @@ import (
 )
 
 // Write puts the text between the markers <!-- name:begin --> and <!-- name:end --> of
-// the document, or prints it if there are none.
+// the document, or prints it if the document has no such markers.
 func Write(path, name, text string, stdout io.Writer) error {
 	document, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {

@@ -1,0 +1,163 @@
+package k8sretry
+
+import "strings"
+
+// The texts that decide what an error means, where neither a code, a reason, a cause nor a
+// Go type does.
+//
+// To add a text, add a line to one of these tables, with a meaning of its own or one of
+// those in classify_meanings.go, and a row to errorsPage in docs_test.go. Then
+// go test -run TestErrorsPage . -update writes the row to docs/errors.md.
+
+// textMeaning is a text of an error and what it means.
+type textMeaning struct {
+	text  string
+	means *meaning
+}
+
+// findPrefix returns the meaning of the first entry whose text is a prefix of s, nil if
+// there is none.
+func findPrefix(table []textMeaning, s string) *meaning {
+	for i := range table {
+		e := &table[i]
+		if len(s) >= len(e.text) && s[0] == e.text[0] && s[:len(e.text)] == e.text {
+			return e.means
+		}
+	}
+	return nil
+}
+
+// forbiddenTexts are prefixes of the cause of a 403. The causes come from the admission
+// plugins of kube-apiserver and from its authorizer.
+var forbiddenTexts = []textMeaning{
+	{"exceeded quota", &meaning{ClassBlocked, OutcomeNotExecuted, 0, "exceeded quota"}},
+	{"insufficient quota", &meansQuotaInsufficient},
+	{"status unknown for quota", &meaning{ClassBlocked, OutcomeNotExecuted, 0, "status unknown for quota"}},
+	{"error looking up service account", &meaning{ClassBlocked, OutcomeNotExecuted, 0, "service account not found"}},
+	{`User "`, &meaning{ClassPermanent, OutcomeNotExecuted, beforeObjects, "not authorized"}},
+	{"not yet ready to handle request", &meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "admission not ready"}},
+	{"create not allowed while custom resource definition is terminating",
+		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "custom resource definition is being terminated"}},
+}
+
+// unavailableTexts are prefixes of the text of a 503 that was sent before the request was
+// executed.
+var unavailableTexts = []textMeaning{
+	{"apiserver is shutting down", &meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "server is shutting down"}},
+	{"the request has been made before all known HTTP paths have been installed", &meansServerStarting},
+	{"wait for storage version registration", &meansServerStarting},
+	{"no endpoints available for service", &meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "service has no endpoints"}},
+	{"Error getting ip and port info of the remote server",
+		&meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "peer server not found"}},
+}
+
+// internalTexts are prefixes of the message of a 500. They are looked up before
+// storageTexts, because such a message may quote one of those.
+var internalTexts = []textMeaning{
+	{"failed calling webhook", &meaning{ClassServer, OutcomeNotExecuted, besideServer, "failed calling webhook"}},
+	{"conversion webhook for", &meaning{ClassServer, OutcomeUnknown, besideServer, "conversion webhook failed"}},
+	{"resource quota evaluation timed out", &meaning{ClassServer, OutcomeNotExecuted, besideServer, "quota evaluation timed out"}},
+	{"insufficient quota to match these scopes", &meansQuotaInsufficient},
+	{"error dialing backend", &meansBackendUnreachable},
+	{"resourceVersion should not be set on objects to be created",
+		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "resourceVersion set on a create"}},
+	{"This pod has more than one PodDisruptionBudget",
+		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "more than one disruption budget"}},
+}
+
+// storageTexts occur in the message of a 500, most of them in errors of etcd. A request
+// with another message may have been executed, or may still be: when etcd has lost its
+// quorum, it stores some writes after their timeout was reported.
+var storageTexts = []textMeaning{
+	{"etcdserver: request is too large", &meansTooLargeForEtcd},
+	{"trying to send message larger than max", &meansTooLargeForEtcd},
+	{"etcdserver: too many requests", &meaning{ClassServer, OutcomeNotExecuted, 0, "too many requests to etcd"}},
+	{"mvcc: database space exceeded", &meaning{ClassBlocked, OutcomeUnknown, 0, "etcd is full"}},
+	{"etcdserver: request timed out", &meaning{ClassServer, OutcomeUnknown, 0, "etcd timed out"}},
+	{"etcdserver: leader changed", &meaning{ClassServer, OutcomeUnknown, 0, "etcd leader changed"}},
+	{"etcdserver: no leader", &meaning{ClassServer, OutcomeUnknown, 0, "etcd has no leader"}},
+	{"rpc error: code = Unavailable", &meaning{ClassServer, OutcomeUnknown, 0, "connection to etcd lost"}},
+	{"request declared a Content-Length of", // the HTTP/2 server of net/http
+		&meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "request body truncated"}},
+}
+
+// storagePrefixes begin the texts of errors of etcd and of the connection to it.
+var storagePrefixes = []string{"etcdserver: ", "rpc error: ", "raft proposal dropped", "context deadline exceeded", "context canceled"}
+
+func hasPrefix(prefixes []string, s string) bool {
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(s, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isDialError reports whether the text of an error between two servers says that no
+// connection was established. The last form is that of an egress proxy
+// (k8s.io/apiserver/pkg/server/egressselector).
+func isDialError(text string) bool {
+	return strings.HasPrefix(text, "dial ") || strings.HasPrefix(text, "proxyconnect ") ||
+		strings.HasPrefix(text, "proxy error from ") && strings.Contains(text, " while dialing ")
+}
+
+// networkTexts are prefixes of the texts of errors that have no type of their own. The
+// first that matches decides.
+var networkTexts = []textMeaning{
+	// golang.org/x/net/http2 and its copy in net/http, which share texts but not types
+	{"http2: client connection lost", &meaning{ClassConnection, OutcomeUnknown, 0, "HTTP/2 connection lost"}},
+	{"http2: client connection force closed", &meansHTTP2Closed},
+	{"http2: client conn is closed", &meansHTTP2Closed},
+	{"http2: server sent GOAWAY and closed the connection", &meansHTTP2Closed},
+	{"http2: Transport received GOAWAY from server", &meaning{ClassConnection, OutcomeNotExecuted, 0, "request not accepted before HTTP/2 GOAWAY"}},
+	{"http2: Transport received Server's graceful shutdown GOAWAY",
+		&meaning{ClassConnection, OutcomeNotExecuted, 0, "server is shutting down"}},
+	{"http2: Transport: cannot retry err [", &meansStreamRefused},
+	{"http2: client conn could not be established", &meansNoConnection},
+	{"http2: client conn not usable", &meansNoConnection},
+	// net/http/transport.go
+	{"http: server closed idle connection", &meansConnectionLost},
+	{"net/http: cannot rewind body after connection loss", &meansConnectionLost},
+	{"http: unexpected EOF reading trailer", &meansBodyCut},
+	{"net/http: request canceled while waiting for connection", &meaning{ClassCanceled, OutcomeNotExecuted, 0, "request canceled"}},
+	{"net/http: request canceled", &meansRequestCanceled},
+	{"net/http: invalid ", &meansBadRequest},
+	{"http: no Host in request URL", &meansBadRequest},
+	{"unsupported protocol scheme", &meansBadRequest},
+	{"stopped after 10 redirects", &meaning{ClassPermanent, OutcomeNotExecuted, 0, "too many redirects"}},
+	// a TLS alert, read as an HTTP response
+	{`malformed HTTP response "\x15\x03`, &meaning{ClassPermanent, OutcomeNotExecuted, 0, "HTTP request to an HTTPS server"}},
+	// crypto/tls, crypto/x509
+	{"tls: use of closed connection", &meansConnectionLost},
+	{"tls: protocol is shutdown", &meansConnectionLost},
+	{"tls: ", &meansTLSFailed},
+	{"x509: ", &meansTLSFailed},
+	// client-go's exec, attach and port-forward, before the stream is open
+	{"unable to upgrade connection: ", &meansUpgradeFailed},
+	{"unable to upgrade streaming request: ", &meansUpgradeFailed},
+	// decoding of a 2xx response: the serializers of apimachinery, client-go/rest/request.go
+	{"couldn't get version/kind; json parse error: ", &meansUndecodable},
+	{"provided data does not appear to be a protobuf message", &meansUndecodable},
+	{"invalid character ", &meansUndecodable},
+	{"unexpected end of JSON input", &meansUndecodable},
+	{"0-length response with status code: 2", &meaning{ClassBadResponse, OutcomeExecuted, 0, "response is empty"}},
+}
+
+// connectTexts are the complete texts of the errors of net/http/transport.go after a
+// proxy answered a CONNECT with another code than 200: the text of that code.
+var connectTexts = map[string]*meaning{
+	"Proxy Authentication Required": &meansProxyRejected,
+	"Bad Request":                   &meansProxyRejected,
+	"Unauthorized":                  &meansProxyRejected,
+	"Forbidden":                     &meansProxyRejected,
+	"Not Found":                     &meansProxyRejected,
+	"Method Not Allowed":            &meansProxyRejected,
+	"Too Many Requests":             &meansProxyUnavailable,
+	"Internal Server Error":         &meansProxyUnavailable,
+	"Bad Gateway":                   &meansProxyUnavailable,
+	"Service Unavailable":           &meansProxyUnavailable,
+	"Gateway Timeout":               &meansProxyUnavailable,
+}
+
+// pluginMissingTexts occur in the error of a credential plugin that cannot be run at all.
+var pluginMissingTexts = []string{" not found", "no such file or directory", " not allowed", " not permitted"}

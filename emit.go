@@ -1,0 +1,61 @@
+package k8sretry
+
+import "context"
+
+// hears reports whether an event of this kind reaches a logger or an observer. It is asked
+// before anything is looked up or built.
+func (c *config) hears(ctx context.Context, kind EventKind, why StopReason) bool {
+	return c.observe != nil || c.logs(ctx, levelOf(kind, why))
+}
+
+// logs reports whether the logger of the call writes lines of a level.
+func (c *config) logs(ctx context.Context, l level) bool {
+	if c.given&hasLogger == 0 {
+		return defaultLogger.enabled(ctx, l)
+	}
+	return c.logger.enabled != nil && c.logger.enabled(ctx, l)
+}
+
+// emit publishes a decision of the call. The event holds what is known of it alone; emit
+// adds the state of the call and the verdict on the error.
+//
+//go:noinline // its frame must not be part of a call that waits
+func (p *progress) emit(c *config, ctx context.Context, e Event, v *Verdict) {
+	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Queued = int(p.attempts), c.maxRetries(), c.verb(), p.elapsed(), p.queued
+	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
+	logged := e.Name() != ""
+	if logged || c.name != "" { // the name of a success at once is not looked up
+		e.Function = c.function()
+	}
+	if logged && (c.observe == nil || c.logs(ctx, e.level())) { // without an observer, hears has asked
+		c.write(ctx, e)
+	}
+	if c.observe != nil {
+		c.observe(ctx, e)
+	}
+}
+
+// changed publishes a new state of breaker or limiter, with the error that caused it, if
+// there is one.
+func (p *progress) changed(c *config, ctx context.Context, e Event) {
+	if c.observe == nil && !c.logs(ctx, e.level()) {
+		return
+	}
+	var v Verdict
+	if e.Err != nil {
+		v = p.verdict
+		if c.readOnly() {
+			v.Outcome = OutcomeNotExecuted
+		}
+	}
+	p.emit(c, ctx, e, &v)
+}
+
+// write hands an event to the logger of the call.
+func (c *config) write(ctx context.Context, e Event) {
+	if c.given&hasLogger == 0 {
+		defaultLogger.write(ctx, &e)
+		return
+	}
+	c.logger.write(ctx, &e)
+}

@@ -1,0 +1,241 @@
+package k8sretry
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
+)
+
+// permanent reports whether the failure of a first attempt ends the call as it is: it is
+// permanent, the options ask for no judgement or logger of the caller's, and the default
+// logger is silent.
+func permanent(ctx context.Context, opts []Option, err error) bool {
+	if p := onePolicy(opts); p != nil && !p.simple {
+		return false
+	}
+	v := Classify(err)
+	return !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo)
+}
+
+// configOf returns the config of a call that went straight to fn: that of its Policy, or
+// one that is made of numbers. It is on the heap, which nothing that is read from numbers
+// makes escape.
+//
+//go:noinline // its frame must not be part of a call that waits
+func configOf(opts []Option) *config {
+	if p := onePolicy(opts); p != nil {
+		return &p.config
+	}
+	c := new(config)
+	for _, o := range opts {
+		if s, ok := o.(setting); ok {
+			c.setNumber(s.number, s.value)
+		}
+	}
+	c.setDefaults()
+	return c
+}
+
+// firstFailure decides what follows the failed first attempt of a call that went straight
+// to fn. It returns the progress of a call that goes on, or nil and the error of the call.
+//
+//go:noinline // its frame must not be part of a call that waits
+func firstFailure(ctx context.Context, c *config, err error) (*progress, error) {
+	p := progress{attempts: 1}
+	if stopped := p.failed(c, ctx, err); stopped != nil {
+		return nil, stopped
+	}
+	kept := new(progress)
+	*kept = p
+	return kept, nil
+}
+
+// failed decides what follows a failed attempt. It returns the error with which the call
+// ends, or nil if another attempt follows after the delay in p.
+//
+//	verdict > context over? > may this verb repeat it? > retries left? > delay >
+//	fits the deadline? > budget pays > event > (wait > context over?)
+func (p *progress) failed(c *config, ctx context.Context, err error) error {
+	p.count(p.record.repetitions())
+	repeat := p.judge(c, ctx, err)
+	err = withoutMark(err)
+	v := &p.verdict
+	before := p.outcome
+	if c.safeWrite != nil {
+		p.outcome, before = c.safeWrite.outcome, c.safeWrite.outcome
+	} else if c.readOnly() {
+		v.Outcome = OutcomeNotExecuted
+	} else {
+		p.outcome = max(p.outcome, v.Outcome)
+	}
+
+	retries := int(p.attempts) - c.safeWrite.uncounted(c.maxRetries())
+	switch {
+	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
+		return p.stop(c, ctx, endOf(ctx), v, err)
+	case !repeat && (v.Class.transient() || c.verb() != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
+		return p.stop(c, ctx, StopOutcomeUnknown, v, err)
+	case !repeat:
+		p.outcome = before // a permanent error says what became of its own attempt
+		return p.stop(c, ctx, StopNonRetryable, v, err)
+	case retries > c.maxRetries() || p.attempts == math.MaxInt32:
+		return p.stop(c, ctx, StopMaxRetries, v, err)
+	case v.RetryAfter > c.duration(numMaxRetryAfter):
+		return p.stop(c, ctx, StopRetryAfterTooLong, v, err)
+	}
+
+	if p.failedAt == 0 {
+		p.failedAt = now()
+	}
+	delay := c.delay(p, retries, v)
+	if limit := c.duration(numMaxElapsed); limit > 0 && delay > limit-(now()-p.began) {
+		return p.stop(c, ctx, StopMaxElapsed, v, err)
+	}
+	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
+		return p.stop(c, ctx, StopDeadline, v, err)
+	}
+	if b := p.budget(c); b != nil {
+		p.spend(b)
+		if !b.pay(v.Class, delay) {
+			return p.stop(c, ctx, StopBudgetExhausted, v, err)
+		}
+		p.charged += delay
+	}
+	if c.hears(ctx, EventRetry, StopNone) {
+		p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, v)
+	}
+	p.last = err
+	p.delay = delay
+	return nil
+}
+
+// judge decides what a failure means and whether the call may be repeated after it. The
+// caller's classifier comes first, then the caller's condition, then Classify; none of
+// them repeats what an inner call has given up on. Breaker and limiter hear of the end of
+// the attempt before anything of the caller's runs.
+func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
+	if p.turn.taken() {
+		defer p.abandon(c) // nothing is left by then, unless a method of the error panics
+	}
+	v := &p.verdict
+	inner := classify(err, v)
+	p.inner = StopNone
+	if inner != nil {
+		p.inner = max(inner.StopReason, StopNonRetryable) // also of an Error that a caller has made
+	} else {
+		if v.Class == ClassCanceled || v.Class == ClassPermanent && v.flags&markedPermanent == 0 {
+			p.correctTimeout(c, ctx, v)
+		}
+		if p.record != nil {
+			p.record.correct(v)
+		}
+		c.safeWrite.correct(v)
+	}
+	if p.turn.taken() {
+		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
+	}
+	if inner != nil {
+		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
+		return false
+	}
+	if v.flags&markedPermanent != 0 {
+		return false
+	}
+	if c.given&(hasClassifier|hasCondition) != 0 {
+		if repeat, judged := p.judgeByCaller(c, err); judged {
+			return repeat
+		}
+	}
+	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
+}
+
+// judgeByCaller asks the caller's own classifier and condition.
+func (p *progress) judgeByCaller(c *config, err error) (repeat, judged bool) {
+	if c.classify != nil {
+		if own, ok := c.classify(err); ok {
+			p.complete(&own, err)
+			repeat = c.repeats(&own)
+			if own.StatusCode == 0 { // from here on it no longer tells whether the server answered
+				own.StatusCode = p.verdict.StatusCode
+			}
+			p.verdict = own
+			return repeat, true
+		}
+	}
+	if c.condition != nil && !c.safeWrite.stopped() && c.condition(err) {
+		return true, true
+	}
+	return false, false
+}
+
+// complete adds to the verdict of the caller's classifier what it has left out, and,
+// where it repeats what Classify makes of the error, what is known beyond that: how the
+// attempt ended, and what the record holds.
+func (p *progress) complete(own *Verdict, err error) {
+	plain := Classify(err)
+	if own.Class == ClassCanceled && plain.Class == ClassCanceled {
+		own.Class = p.verdict.Class
+	}
+	if own.Outcome == plain.Outcome {
+		own.Outcome = p.verdict.Outcome
+	}
+	if own.RetryAfter == 0 {
+		own.RetryAfter = p.verdict.RetryAfter
+	}
+}
+
+// repeats reports whether the call may be repeated after a failure.
+func (c *config) repeats(v *Verdict) bool {
+	if c.safeWrite != nil {
+		return c.safeWrite.repeats(v)
+	}
+	return v.retryable(c.verb())
+}
+
+// correctTimeout corrects the verdict on an attempt that the attempt timeout has ended:
+// its error may say no more than "canceled", though the caller's context lives.
+func (p *progress) correctTimeout(c *config, ctx context.Context, v *Verdict) {
+	switch {
+	case c.duration(numAttemptTimeout) == 0 || v.StatusCode != 0 || ctx.Err() != nil:
+	case p.turn.timedOut:
+		v.Class, v.Outcome, v.Detail = ClassTimeout, max(v.Outcome, OutcomeUnknown), "attempt timeout"
+	case v.Class == ClassCanceled && v.Outcome == OutcomeNotExecuted:
+		// client-go's rate limiter saw no room before the attempt's deadline.
+		v.Class = ClassTimeout
+	}
+}
+
+// delay is how long to wait before the next attempt. This is where a 429 becomes a wait:
+// the Retry-After of the server is a floor under every schedule.
+func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
+	schedule := c.schedule()
+	var d time.Duration
+	switch own := c.ownBackoff(v.Class); {
+	case own != nil:
+		d = max(0, own(retry))
+	case c.safeWrite != nil && c.safeWrite.next == nextStartOver:
+		d = conflictDelay.Delay(c.safeWrite.conflicts)
+	case v.Class == ClassDisruptionBudget:
+		slow := disruptionDelay
+		slow.Jitter = schedule.Jitter
+		slow.Max = min(slow.Max, schedule.Max)
+		d = slow.Delay(retry)
+	case c.limiter != nil && c.given&(1<<numJitter) == 0:
+		d = c.delayByCause(p, retry, v)
+	case v.Class == ClassThrottled && v.RetryAfter > 0:
+		d = schedule.Delay(retry)
+	default:
+		d = schedule.scaled(retry, classFactor(v.Class))
+	}
+	return afterServer(d, v.RetryAfter, schedule.Jitter == JitterNone)
+}
+
+// ownBackoff is the caller's Backoff for a class, nil if there is none.
+func (c *config) ownBackoff(class Class) func(int) time.Duration {
+	if int(class) < len(c.backoffFor) && c.backoffFor[class] != nil {
+		return c.backoffFor[class]
+	}
+	return c.backoff
+}

@@ -1,0 +1,215 @@
+package apirequest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// RepeatRisk is what may make it harmful to repeat a request of unknown outcome. Whether
+// the risk is real often depends on the body of the request; see [RepeatRisk.Confirmed].
+type RepeatRisk uint8
+
+// The risks.
+const (
+	RiskNone         RepeatRisk = iota
+	RiskGenerateName            // a create: with generateName, each repetition creates another object
+	RiskJSONPatch               // a JSON patch: without a test, it may append to a list twice
+	RiskStream                  // a stream: a command may have run
+)
+
+// maxBody bounds how much of the body of a request is read.
+const maxBody = 256 << 10
+
+// Confirmed reads the body of the request and reports whether a repetition may do harm.
+// It returns true if it cannot read the body.
+func (r RepeatRisk) Confirmed(req *http.Request) bool {
+	switch r {
+	case RiskNone:
+		return false
+	case RiskStream:
+		return true
+	}
+	body, ok := readBody(req)
+	if !ok {
+		return true
+	}
+	if r == RiskJSONPatch {
+		return !failsOnRepeat(body)
+	}
+	name, generateName, ok := objectName(body)
+	return !ok || name == "" && generateName != ""
+}
+
+// readBody returns a copy of the beginning of the request's body.
+func readBody(req *http.Request) (body []byte, ok bool) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return nil, true
+	}
+	if req.GetBody == nil {
+		return nil, false
+	}
+	reader, err := req.GetBody()
+	if err != nil {
+		return nil, false
+	}
+	body, err = io.ReadAll(io.LimitReader(reader, maxBody))
+	return body, errors.Join(err, reader.Close()) == nil
+}
+
+// failsOnRepeat reports whether a JSON patch fails when it is applied a second time. It does
+// if it tests the resourceVersion, which its first application changes, or something at,
+// above or below a path that it changes itself. A test of anything else, such as the UID,
+// would succeed again.
+func failsOnRepeat(patch []byte) bool {
+	var operations []struct {
+		Op, Path, From string
+		Value          json.RawMessage
+	}
+	if json.Unmarshal(patch, &operations) != nil {
+		return false
+	}
+	for i, test := range operations {
+		if test.Op != "test" {
+			continue
+		}
+		if test.Path == "/metadata/resourceVersion" {
+			return true
+		}
+		for _, o := range operations[i+1:] { // a test of what an earlier operation stored succeeds again
+			if o.Path == test.Path && (o.Op == "add" || o.Op == "replace") && bytes.Equal(o.Value, test.Value) {
+				continue // and so does a test of a value that the operation stores again
+			}
+			if o.Op != "test" && (related(test.Path, o.Path) || o.Op == "move" && related(test.Path, o.From)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// related reports whether one JSON pointer is equal to the other or a prefix of it.
+func related(a, b string) bool {
+	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+}
+
+// DryRunInBody reports whether the body of a deletion or an eviction asks for a dry run.
+// Because it reads the body, call it only after a failure.
+func (r *Request) DryRunInBody(req *http.Request) bool {
+	eviction := r.Verb == Create && r.Subresource == "eviction"
+	if !eviction && !r.deletes() || !hasBody(req) {
+		return false
+	}
+	body, ok := readBody(req)
+	if !ok {
+		return false
+	}
+	var dryRun []string
+	if encoded, ok := bytes.CutPrefix(body, protobufPrefix); ok {
+		dryRun = protobufDryRun(encoded, eviction)
+	} else {
+		dryRun = jsonDryRun(body, eviction)
+	}
+	return len(dryRun) > 0 && !slices.ContainsFunc(dryRun, func(s string) bool { return s != metav1.DryRunAll })
+}
+
+// jsonDryRun decodes into maps, because the server distinguishes upper and lower case in
+// keys and a struct does not.
+func jsonDryRun(body []byte, eviction bool) (dryRun []string) {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return nil
+	}
+	if eviction {
+		options := fields["deleteOptions"]
+		fields = nil
+		if json.Unmarshal(options, &fields) != nil {
+			return nil
+		}
+	}
+	if json.Unmarshal(fields["dryRun"], &dryRun) != nil {
+		return nil
+	}
+	return dryRun
+}
+
+// protobufPrefix is the beginning of every object in protobuf
+// (k8s.io/apimachinery/pkg/runtime/serializer/protobuf/protobuf.go).
+var protobufPrefix = []byte("k8s\x00")
+
+func protobufDryRun(encoded []byte, eviction bool) []string {
+	var envelope runtime.Unknown
+	if envelope.Unmarshal(encoded) != nil {
+		return nil
+	}
+	if !eviction {
+		var options metav1.DeleteOptions
+		if options.Unmarshal(envelope.Raw) != nil {
+			return nil
+		}
+		return options.DryRun
+	}
+	var e policyv1.Eviction
+	if e.Unmarshal(envelope.Raw) != nil || e.DeleteOptions == nil {
+		return nil
+	}
+	return e.DeleteOptions.DryRun
+}
+
+// objectName reads name and generateName from an object as clients send it, in JSON or
+// protobuf. The object may be cut after its metadata.
+func objectName(body []byte) (name, generateName string, ok bool) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return "", "", true
+	}
+	if encoded, ok := bytes.CutPrefix(body, protobufPrefix); ok {
+		return protobufName(encoded)
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return "", "", false
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return "", "", false
+		}
+		if key == "metadata" {
+			var meta struct{ Name, GenerateName string }
+			err := d.Decode(&meta)
+			return meta.Name, meta.GenerateName, err == nil
+		}
+		var skipped json.RawMessage
+		if d.Decode(&skipped) != nil {
+			return "", "", false
+		}
+	}
+	_, err := d.Token() // the end of an object without metadata
+	return "", "", err == nil
+}
+
+// protobufName reads the metadata, which is the first field of every object.
+func protobufName(encoded []byte) (name, generateName string, ok bool) {
+	const metadata = 1<<3 | 2 // field 1, length-delimited
+	var envelope runtime.Unknown
+	if envelope.Unmarshal(encoded) != nil || len(envelope.Raw) == 0 || envelope.Raw[0] != metadata {
+		return "", "", false
+	}
+	length, n := binary.Uvarint(envelope.Raw[1:])
+	if n <= 0 || length > uint64(len(envelope.Raw)-1-n) {
+		return "", "", false
+	}
+	rest := envelope.Raw[1+n:]
+	var meta metav1.ObjectMeta
+	err := meta.Unmarshal(rest[:length])
+	return meta.Name, meta.GenerateName, err == nil
+}

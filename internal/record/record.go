@@ -1,0 +1,229 @@
+// Package record holds what net/http and a Transport saw of the attempts of one call. It
+// holds facts only: what they mean for the call is decided elsewhere.
+//
+// An error alone cannot prove that nothing was sent: a timeout looks the same whether the
+// server worked on the request or no connection was ever made. Nor does it tell which
+// answers client-go has seen and forgotten on the way.
+package record
+
+import (
+	"math"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+)
+
+// Record is the record of one call. Its fields are written by the goroutines of the
+// caller's function and of net/http, possibly after that function has returned: a late
+// fact can only make an outcome less certain. The zero value is ready for use.
+type Record struct {
+	asked     atomic.Int32 // requests that looked for a connection in this attempt
+	connected atomic.Int32 // requests that got one
+	carried   atomic.Int32 // of these, requests that a Transport has sent
+	jsonPatch atomic.Bool  // a header of a JSON patch was written
+
+	spare atomic.Int32 // how many repetitions net/http may still make by itself
+	extra atomic.Int32 // how many it has made in this attempt
+
+	mu    sync.Mutex
+	sends sends // in this attempt
+	keep  bool  // the response of the failed attempt is still needed, and with it its context
+}
+
+// sends are the requests of an attempt that a Transport has sent.
+type sends struct {
+	facts   Facts
+	last    bool          // the last one may have been carried out
+	checks  [2]checkedReq // requests whose body decides whether they may be repeated
+	checked int
+}
+
+type checkedReq struct {
+	req  *http.Request
+	risk apirequest.RepeatRisk
+}
+
+// Send is one request that a Transport has sent, and what became of it.
+type Send struct {
+	Request *apirequest.Request
+	HTTP    *http.Request
+	// Code is the status code of the answer, 0 if there was none.
+	Code int
+	// NotTaken is set if the server has refused to process the request on this connection.
+	NotTaken bool
+	// Ambiguous is set if the request may have been carried out although it failed.
+	Ambiguous bool
+	// RetryAfter is the wait that the answer asks for.
+	RetryAfter time.Duration
+}
+
+// Facts are what is known of one attempt.
+type Facts struct {
+	// Asked is how many requests looked for a connection, Connected how many got one. Over
+	// HTTP/2 one request may look twice.
+	Asked, Connected int
+	// Requests is how many requests a Transport has sent. The other fields are about
+	// these and are zero if there is none.
+	Requests int
+	// Unseen is set if a request got a connection without passing a Transport.
+	Unseen bool
+	// StoresNothing is set if none of them can change anything that is stored.
+	StoresNothing bool
+	// Done is set if a write was answered with 2xx.
+	Done bool
+	// Collection is set if the last one deletes a collection.
+	Collection bool
+	// Redirected is set if a write was redirected to where net/http only reads.
+	Redirected bool
+	// EarlierAmbiguous is set if a write before the last request may have been carried out.
+	EarlierAmbiguous bool
+	// NotTaken is set if the server has not taken the last request.
+	NotTaken bool
+	// RetryAfter is the wait that the last answer asks for.
+	RetryAfter time.Duration
+}
+
+// Hook makes the trace write to the record. Every hook costs an allocation, so there are
+// as few as possible: a request is written only on a connection that it got, so GotConn
+// comes before its first byte. That WroteHeaders has not come proves less, because a
+// cancelled request may be about to be written. With patches, the record also notices the
+// content type of a JSON patch.
+func (r *Record) Hook(trace *httptrace.ClientTrace, patches bool) {
+	trace.GetConn = r.GetConn
+	trace.GotConn = r.GotConn
+	if patches {
+		trace.WroteHeaderField = r.wroteHeaderField
+	}
+}
+
+// GetConn records that a request looks for a connection.
+func (r *Record) GetConn(string) { r.asked.Add(1) }
+
+// GotConn records that a request got a connection.
+func (r *Record) GotConn(httptrace.GotConnInfo) { r.connected.Add(1) }
+
+// Carried records that a request of a Transport got a connection. It comes before the
+// GotConn of the same request.
+func (r *Record) Carried() { r.carried.Add(1) }
+
+func (r *Record) wroteHeaderField(key string, values []string) {
+	// RFC 6902, section 6. A JSON patch may append to a list.
+	if strings.EqualFold(key, "Content-Type") && len(values) > 0 && apirequest.IsJSONPatch(values[0]) {
+		r.jsonPatch.Store(true)
+	}
+}
+
+// Begin makes the record ready for an attempt in which net/http may make so many
+// repetitions by itself.
+func (r *Record) Begin(repetitions int) {
+	r.asked.Store(0)
+	r.connected.Store(0)
+	r.carried.Store(0)
+	r.extra.Store(0)
+	r.spare.Store(int32(max(0, min(repetitions, math.MaxInt32/2))))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sends, r.keep = sends{}, false
+}
+
+// Repeated records that net/http repeats a request by itself, and reports whether it may.
+func (r *Record) Repeated() bool {
+	if r.spare.Add(-1) < 0 {
+		return false
+	}
+	r.extra.Add(1)
+	return true
+}
+
+// RepeatedAnyway records a repetition of net/http that cannot be prevented.
+func (r *Record) RepeatedAnyway() {
+	r.spare.Add(-1)
+	r.extra.Add(1)
+}
+
+// Repetitions returns how often net/http has repeated a request of the attempt by itself
+// since it was last asked.
+func (r *Record) Repetitions() int { return int(r.extra.Swap(0)) }
+
+// Sent records a request of a Transport.
+func (r *Record) Sent(s Send) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := &r.sends
+	f := &all.facts
+	writes := !s.Request.Verb.Reads() && !s.Request.StoresNothing
+	f.StoresNothing = s.Request.StoresNothing && (f.StoresNothing || f.Requests == 0)
+	f.EarlierAmbiguous = f.EarlierAmbiguous || all.last
+	f.Requests++
+	f.Collection = s.Request.Verb == apirequest.DeleteCollection
+	f.NotTaken, f.RetryAfter = s.NotTaken, s.RetryAfter
+	all.last = writes && s.Ambiguous
+	switch {
+	case s.Code == 0:
+	case s.Code < http.StatusMultipleChoices:
+		f.Done = f.Done || writes
+	case s.Code <= http.StatusSeeOther:
+		// net/http follows 301, 302 and 303 with a GET: the write is lost on the way.
+		f.Redirected = f.Redirected || writes
+	}
+	if s.Request.Risk != apirequest.RiskNone {
+		if all.checked < len(all.checks) {
+			all.checks[all.checked] = checkedReq{s.HTTP, s.Request.Risk}
+		}
+		all.checked++
+	}
+}
+
+// Facts returns what is known of the attempt.
+func (r *Record) Facts() Facts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.sends.facts
+	f.Asked, f.Connected = int(r.asked.Load()), int(r.connected.Load())
+	f.Unseen = f.Requests > 0 && f.Connected > int(r.carried.Load())
+	return f
+}
+
+// RiskConfirmed reports whether the attempt held a request that must not be repeated
+// while its outcome is unknown, whatever its verb allows. It reads the bodies of requests
+// where they decide.
+func (r *Record) RiskConfirmed() bool {
+	r.mu.Lock()
+	s := r.sends
+	r.mu.Unlock()
+	if s.facts.Requests == 0 {
+		return r.jsonPatch.Load()
+	}
+	for _, c := range s.checks[:min(s.checked, len(s.checks))] {
+		if c.risk.Confirmed(c.req) {
+			return true
+		}
+	}
+	return s.checked > len(s.checks)
+}
+
+// KeepContext records that the context of the attempt must outlive it.
+func (r *Record) KeepContext() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.keep = true
+}
+
+// ContextKept reports whether the context of the attempt must outlive it.
+func (r *Record) ContextKept() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.keep
+}
+
+// Forget drops the requests that the record holds, and with them their bodies.
+func (r *Record) Forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sends.checks = [2]checkedReq{}
+}

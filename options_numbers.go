@@ -1,0 +1,181 @@
+package k8sretry
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// setting is an option that is a number. A call whose options are all settings goes
+// straight to fn.
+type setting struct {
+	number number
+	value  int64
+}
+
+// specialSetting is a setting that is invalid, or with which an attempt is more than a
+// call of fn.
+type specialSetting struct{ setting }
+
+func (setting) option() {}
+
+// set makes the option for a number.
+func set(n number, value int64, special bool) Option {
+	if special {
+		return specialSetting{setting{n, value}}
+	}
+	return setting{n, value}
+}
+
+// number says which number a setting sets.
+type number uint8
+
+const (
+	numVerb number = iota
+	numReadOnly
+	numMaxRetries
+	numInitialDelay
+	numMaxDelay
+	numMultiplier
+	numJitter
+	numMaxElapsed
+	numAttemptTimeout
+	numMaxRetryAfter
+	numMaxQueueTime
+)
+
+// numbers describes each number. A new numeric option is a constant above, a line here
+// and its function below; Policies, overlays and errors need nothing more.
+var numbers = [...]struct {
+	option   string // the function that sets it
+	initial  int64  // the default
+	validity validity
+}{
+	numVerb:           {"WithVerb", int64(VerbUnspecified), anyVerb},
+	numReadOnly:       {"ReadOnly", 0, anyCount},
+	numMaxRetries:     {"WithMaxRetries", 3, anyCount},
+	numInitialDelay:   {"WithInitialDelay", int64(defaultInitial), anyDuration},
+	numMaxDelay:       {"WithMaxDelay", int64(defaultMax), anyDuration},
+	numMultiplier:     {"WithMultiplier", bits(defaultMultiplier), anyMultiplier},
+	numJitter:         {"WithJitter", int64(JitterProportional), anyJitter},
+	numMaxElapsed:     {"WithMaxElapsed", 0, anyDuration},
+	numAttemptTimeout: {"WithAttemptTimeout", 0, anyDuration},
+	numMaxRetryAfter:  {"WithMaxRetryAfter", int64(60 * time.Second), anyDuration},
+	numMaxQueueTime:   {"WithMaxQueueTime", 0, anyDuration},
+}
+
+// validity returns what is wrong with a value as it stands in an error, "" for nothing.
+type validity func(value int64) string
+
+func anyCount(n int64) string {
+	if n < 0 {
+		return fmt.Sprintf("(%d): must not be negative", n)
+	}
+	return ""
+}
+
+func anyDuration(d int64) string {
+	if d < 0 {
+		return fmt.Sprintf("(%v): must not be negative", time.Duration(d))
+	}
+	return ""
+}
+
+func anyVerb(v int64) string {
+	if v < 0 || v >= int64(len(verbNames)) {
+		return fmt.Sprintf("(%d): no such verb", v)
+	}
+	return ""
+}
+
+func anyJitter(j int64) string {
+	if j < 0 || j >= int64(jitters) {
+		return fmt.Sprintf("(%d): no such jitter", j)
+	}
+	return ""
+}
+
+func anyMultiplier(b int64) string {
+	if m := math.Float64frombits(uint64(b)); !(m >= 1 && m <= math.MaxFloat64) {
+		return fmt.Sprintf("(%v): must be finite and at least 1", m)
+	}
+	return ""
+}
+
+func bits(f float64) int64 { return int64(math.Float64bits(f)) }
+
+// WithVerb says what the call does. The verb decides whether the call may be repeated
+// after a failure whose outcome is unknown; see [Verdict.Retryable]. Default:
+// [VerbUnspecified]. Without a verb, k8sretry assumes that the call is safe to repeat.
+// A verb that is none of the constants is an error.
+//
+// For a verb that writes, the context given to fn carries an httptrace, so that a
+// request that never got a connection is known not to have been executed.
+func WithVerb(verb Verb) Option {
+	return set(numVerb, int64(verb), verb > VerbWatch)
+}
+
+// ReadOnly says that the call changes nothing on the server, whatever kind of read it
+// is. The outcome of a failed attempt is then never unknown, and the call never has
+// [ErrOutcomeUnknown]. [ForRead] includes it. A verb given by WithVerb decides instead
+// of ReadOnly, and [ForWrite] or a WithVerb given later takes it back.
+func ReadOnly() Option { return set(numReadOnly, 1, false) }
+
+// WithMaxRetries sets how often a failed attempt may be repeated: 3 means at most
+// 4 attempts, 0 no retry. Default: 3. Negative: an error.
+func WithMaxRetries(n int) Option { return set(numMaxRetries, int64(n), n < 0) }
+
+// WithInitialDelay sets the delay before the first retry. Default: 1 s. 0: no
+// delay. Negative: an error. See [Exponential].
+func WithInitialDelay(d time.Duration) Option { return set(numInitialDelay, int64(d), d < 0) }
+
+// WithMaxDelay sets the longest delay of the schedule, jitter included. A
+// Retry-After of the server may be longer; see [WithMaxRetryAfter]. Default: 30 s. 0:
+// no delays. Negative: an error.
+func WithMaxDelay(d time.Duration) Option { return set(numMaxDelay, int64(d), d < 0) }
+
+// WithMultiplier sets the growth of the delays from one retry to the next.
+// Default: 2. 1: constant delays. Less than 1, NaN, Inf: an error.
+func WithMultiplier(m float64) Option {
+	return set(numMultiplier, bits(m), !(m >= 1 && m <= math.MaxFloat64))
+}
+
+// WithJitter sets how delays are spread. Default: [JitterProportional]. With
+// [JitterNone] delays are exact, and so is a Retry-After. A value that is none of the
+// constants is an error.
+func WithJitter(j Jitter) Option { return set(numJitter, int64(j), j >= jitters) }
+
+// WithMaxElapsed stops retrying once the next attempt would start more than d after
+// the call began. It does not end an attempt that is running; see [WithAttemptTimeout].
+// Default, and 0: no limit but the context's. Negative: an error.
+func WithMaxElapsed(d time.Duration) Option { return set(numMaxElapsed, int64(d), d != 0) }
+
+// WithAttemptTimeout bounds each attempt: its context ends after d. An attempt that
+// the timeout ends without an answer of the API is retried as other timeouts are. The
+// timeout is what detects a server that accepts requests and never answers. Default,
+// and 0: no limit but the caller's context. Negative: an error.
+//
+// The timeout ends when fn returns successfully: the context of a watch or a stream
+// that fn has opened lives on until the caller's context ends. A goroutine that waits
+// for that end must keep the context, not its Done channel alone.
+//
+// If the caller's context is not one of package context's own types (such as that of
+// wait.ContextForChannel in apimachinery), package context starts a goroutine that waits
+// for its end until the next garbage collections after the call. Derive one context
+// from it with context.WithCancel and use that for all calls.
+func WithAttemptTimeout(d time.Duration) Option {
+	return set(numAttemptTimeout, int64(d), d != 0)
+}
+
+// WithMaxRetryAfter sets the longest Retry-After that a call obeys. If the server asks
+// for more, the call returns at once, with [ErrRetryAfterTooLong] and the requested wait
+// in the Error. Default: 60 s. 0: any Retry-After ends the call. Negative: an error.
+func WithMaxRetryAfter(d time.Duration) Option { return set(numMaxRetryAfter, int64(d), d < 0) }
+
+// WithMaxQueueTime sets how long a call may queue at its Limiter, all attempts
+// together. 0 returns [ErrQueueTimeout] at once where the call would have to queue.
+// Default: as long as the call could take without a Limiter, which is the sum of the
+// delays of its schedule and, for each attempt, the time of [WithAttemptTimeout] or else
+// 10 s; two minutes for [ForWrite]. The schedule is that of WithInitialDelay and the
+// options beside it, also where a [WithBackoff] replaces it. Negative: an error.
+func WithMaxQueueTime(d time.Duration) Option { return set(numMaxQueueTime, int64(d), d < 0) }

@@ -1,0 +1,177 @@
+package k8sretry
+
+import (
+	"context"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/record"
+)
+
+// transportBuilt is set by the first Transport of the process. Calls that read carry
+// a record only from then on, because only a Transport would look for it.
+var transportBuilt atomic.Bool
+
+// callRecord is the record of a call and the context that carries it. It is itself the
+// context that fn is given, so that it costs one allocation.
+type callRecord struct {
+	context.Context // the caller's, with the trace if there is one; nil before the first attempt
+	record.Record
+
+	trace      *httptrace.ClientTrace // nil if the record hooks into nothing
+	collection bool                   // the call deletes a collection
+	guarded    bool                   // the call has asked a breaker or a limiter of its own
+	retries    int                    // that the call may make
+	closed     atomic.Bool            // the call has returned: watches and informers keep its context
+
+	mu     sync.Mutex
+	budget *Budget // that a Transport has lent
+}
+
+// tracedRecord is a record and its hooks in net/http.
+type tracedRecord struct {
+	callRecord
+	trace httptrace.ClientTrace
+}
+
+// newRecord makes the record of a call. For a call that writes it hooks into net/http.
+func newRecord(verb Verb) *callRecord {
+	if !verb.writes() {
+		return new(callRecord)
+	}
+	t := new(tracedRecord)
+	r := &t.callRecord
+	r.collection = verb == VerbDeleteCollection
+	r.trace = &t.trace
+	r.Hook(r.trace, verb == VerbPatch)
+	return r
+}
+
+// recordKey finds the record of the innermost call that is still running.
+type recordKey struct{}
+
+// recordIn returns the record of the call that ctx belongs to, nil if there is none.
+func recordIn(ctx context.Context) *callRecord {
+	r, _ := ctx.Value(recordKey{}).(*callRecord)
+	return r
+}
+
+func (r *callRecord) Value(key any) any {
+	if key == (recordKey{}) && !r.closed.Load() {
+		return r
+	}
+	return r.Context.Value(key)
+}
+
+// attempt makes the record ready for an attempt of the call.
+func (r *callRecord) attempt(n int) { r.Begin(r.retries - n + 1) }
+
+// context returns ctx, which is the same for all attempts, with the record.
+func (r *callRecord) context(ctx context.Context) context.Context {
+	switch {
+	case r.Context != nil:
+	case r.trace != nil:
+		r.Context = httptrace.WithClientTrace(ctx, r.trace)
+	default:
+		r.Context = ctx
+	}
+	return r
+}
+
+// close ends the record with its call.
+func (r *callRecord) close() {
+	if r != nil {
+		r.closed.Store(true)
+		r.Forget()
+	}
+}
+
+// contextKept reports whether the context of the attempt must outlive it.
+func (r *callRecord) contextKept() bool { return r != nil && r.ContextKept() }
+
+// reveal makes the errors visible that were hidden from client-go.
+func (r *callRecord) reveal(err error) error {
+	if r == nil || err == nil {
+		return err
+	}
+	return clientgo.RevealError(err)
+}
+
+// repetitions is how often net/http has repeated a request of the attempt by itself.
+func (r *callRecord) repetitions() int {
+	if r == nil {
+		return 0
+	}
+	return r.Repetitions()
+}
+
+// lend gives a call without a budget that of a Transport.
+func (r *callRecord) lend(b *Budget) {
+	if b == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.budget = b
+}
+
+// lent is the budget that a Transport has lent, nil if none has.
+func (r *callRecord) lent() *Budget {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.budget
+}
+
+// correct corrects a verdict by what was seen. This is where a failed attempt becomes
+// "not executed" for want of a connection.
+//
+// That nothing was sent is believed only if a transport was seen at work: fake
+// clientsets and test doubles never call the hooks.
+func (r *callRecord) correct(v *Verdict) {
+	f := r.Facts()
+	switch {
+	case v.StatusCode == 0 && f.NotTaken:
+		v.Class, v.Outcome, v.flags, v.Detail = ClassConnection, OutcomeNotExecuted, 0, "request not taken by the server"
+	case f.StoresNothing && v.Class.transient():
+		v.Outcome = OutcomeNotExecuted
+		if f.Collection {
+			v.flags, v.Detail = v.flags|beforeObjects, "dry run, nothing is stored" // whatever it says of one object
+		}
+	case v.Outcome == OutcomeUnknown && v.StatusCode == 0 && f.Asked > 0 && f.Connected == 0:
+		v.Outcome, v.Detail = OutcomeNotExecuted, "no connection was obtained"
+	case v.Outcome == OutcomeNotExecuted && v.Class == ClassRefused && f.Requests == 0 && f.Connected > 0:
+		// client-go has repeated the request by itself, and forgotten the first answer.
+		v.Outcome, v.Detail = OutcomeUnknown, "refused after an earlier request of the attempt"
+	}
+	if v.Outcome == OutcomeNotExecuted && (f.Done || f.EarlierAmbiguous || f.Unseen) {
+		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent"
+	}
+	if v.Outcome == OutcomeNotExecuted && (f.Collection || r.collection) && !f.StoresNothing && !v.beforeAnyObject() {
+		v.Outcome = OutcomeUnknown // it says nothing about the objects before the last one
+	}
+	v.RetryAfter = max(v.RetryAfter, f.RetryAfter)
+}
+
+// riskConfirmed reports whether the attempt must not be repeated while its outcome is
+// unknown, whatever the verb allows.
+func (r *callRecord) riskConfirmed() bool { return r != nil && r.RiskConfirmed() }
+
+// redirected reports whether a write was redirected to where net/http only reads, and
+// nothing else was written.
+func (r *callRecord) redirected() bool {
+	f := r.Facts()
+	return f.Redirected && !f.Done
+}
+
+// repeatedUnseen reports whether client-go has repeated the request by itself, after
+// answers that were not seen. It counts connections that were obtained, not looked for:
+// HTTP/2 looks twice for one request when several wait for a new connection.
+func (r *callRecord) repeatedUnseen() bool {
+	f := r.Facts()
+	return f.Requests == 0 && f.Connected > 1
+}

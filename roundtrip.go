@@ -1,0 +1,282 @@
+package k8sretry
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/attemptctx"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/record"
+)
+
+// exchange is one request on its way through a Transport.
+type exchange struct {
+	t        *transport
+	req      *http.Request
+	request  apirequest.Request
+	record   callRecord // if the loop is the Transport's own
+	sends    int
+	response *http.Response      // of the last attempt, if it was one that failed
+	judged   error               // that response as an error
+	bounded  *attemptctx.Context // on which the response is read, nil without an attempt timeout
+}
+
+// config is that of the Transport for the request.
+func (x *exchange) config() config {
+	c := x.t.policy.config
+	c.setNumber(numVerb, int64(x.request.Verb))
+	if c.limiter != nil {
+		c.limiter = c.limiter.server(x.req.URL.Host)
+	}
+	if c.name == "" {
+		c.name, c.copyName = x.request.Name(), x.request.Name
+	}
+	c.limiterKey = c.keyOfLimiter()
+	return c
+}
+
+// repeat sends in the loop of all calls.
+func (x *exchange) repeat() (*http.Response, error) {
+	c := x.config()
+	if x.req.Body != nil && x.req.Body != http.NoBody && x.req.GetBody == nil {
+		c.numbers[numMaxRetries] = 0 // there is no second copy of the body
+	}
+	resp, err := run(x.req.Context(), x.attempt, &c, &x.record)
+	if x.sends == 0 {
+		closeBody(x.req) // the context was over
+	}
+	if err != nil {
+		return x.result(err)
+	}
+	return resp, nil
+}
+
+// attempt is the function that the loop of a Transport calls.
+func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
+	x.discard()
+	resp, err := x.send(ctx, &x.record)
+	if err != nil {
+		return nil, x.wireError(err)
+	}
+	if resp.StatusCode < http.StatusBadRequest {
+		return resp, nil
+	}
+	x.record.KeepContext()
+	x.bounded, _ = ctx.(*attemptctx.Context)
+	readBody := x.sends > 1 || x.t.policy.given&(hasCondition|hasClassifier) != 0
+	x.response, x.judged = resp, clientgo.ResponseError(resp, &x.request, x.req.Method, readBody)
+	return resp, x.judged
+}
+
+// wireError is an error of the wire as net/http will return it: the classifier knows
+// errors of the wire by their *url.Error.
+func (x *exchange) wireError(err error) error {
+	return &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
+}
+
+// result turns the end of the loop into what the client gets.
+func (x *exchange) result(err error) (*http.Response, error) {
+	e, _ := err.(*Error)
+	if x.response != nil {
+		// The response itself, unless the error knows more than it.
+		if e == nil || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
+			resp := x.response
+			x.response, x.bounded = nil, nil
+			return resp, nil
+		}
+		x.discard()
+	}
+	if e == nil {
+		return nil, withoutURL(err)
+	}
+	e.Err = withoutURL(e.Err)
+	for i := range e.ended {
+		e.ended[i] = withoutURL(e.ended[i])
+	}
+	return nil, e
+}
+
+// discard gives up the response that failed. To read what remains of it may take as long
+// as an attempt.
+func (x *exchange) discard() {
+	if c := x.bounded; c != nil {
+		timer := time.AfterFunc(x.t.policy.duration(numAttemptTimeout), c.Cancel)
+		defer func() { timer.Stop(); c.Cancel() }()
+	}
+	clientgo.Discard(x.response)
+	x.response, x.judged, x.bounded = nil, nil, nil
+}
+
+func withoutURL(err error) error {
+	if u, ok := err.(*url.Error); ok {
+		return u.Err
+	}
+	return err
+}
+
+// guarded sends once for an attempt of a Do above, past the breaker and the limiter of
+// the Transport. A Do with a breaker or a limiter of its own has already asked those.
+func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, error) {
+	shared := &x.t.policy.config
+	r.lend(shared.budget)
+	if x.request.Once || r.guarded || !shared.guarded() {
+		return x.send(ctx, r)
+	}
+	c := x.config()
+	c.numbers[numMaxElapsed] = 0 // it bounds the Transport's own loop
+	p := new(progress)
+	if stopped := p.admit(&c, ctx); stopped != nil {
+		closeBody(x.req)
+		return nil, stopped
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			p.abandon(&c)
+		}
+	}()
+	p.attempts++
+	resp, err := x.send(ctx, r)
+	returned = true
+	failure := err
+	if err != nil {
+		failure = x.wireError(err)
+	} else if resp.StatusCode >= http.StatusBadRequest {
+		failure = clientgo.ResponseError(resp, &x.request, x.req.Method, false)
+	}
+	h := well
+	if failure != nil {
+		p.verdict = Classify(failure)
+		h = p.health(ctx, &p.verdict)
+	}
+	p.report(&c, ctx, h, p.verdict.RetryAfter, failure)
+	return resp, err
+}
+
+// errNotTaken replaces what HTTP/2 reports after its last try.
+var errNotTaken = errors.New("the server takes no request on this connection (HTTP/2 REFUSED_STREAM or GOAWAY)")
+
+// errNoResponse is what a RoundTripper below must not do. net/http says the same of one.
+var errNoResponse = errors.New("k8sretry: the wrapped RoundTripper returned neither a response nor an error")
+
+// send sends the request once, and records what became of it.
+func (x *exchange) send(ctx context.Context, r *callRecord) (*http.Response, error) {
+	s := &send{record: r, url: *x.req.URL, opaque: x.req.URL.Opaque, reads: x.request.Verb.Reads(), t: x.t}
+	s.counts = r.trace == nil && !s.reads
+	s.Context = httptrace.WithClientTrace(ctx, s.hooks())
+	req := x.req.WithContext(s)
+	req.URL = &s.url
+	if x.sends > 0 && req.Body != nil && req.Body != http.NoBody {
+		body, err := req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		req.Body = body
+	}
+	x.sends++
+	resp, err := x.t.next.RoundTrip(req)
+	switch {
+	case err != nil && s.stopped.Load():
+		err = errNotTaken
+	case resp == nil && err == nil:
+		err = errNoResponse
+	case resp != nil:
+		resp.Request = x.req
+	}
+	x.note(r, resp, err)
+	return resp, err
+}
+
+// note records what became of a send.
+func (x *exchange) note(r *callRecord, resp *http.Response, err error) {
+	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
+		x.request.StoresNothing = x.request.StoresNothing || x.request.DryRunInBody(x.req)
+	}
+	s := record.Send{Request: &x.request, HTTP: x.req, NotTaken: err == errNotTaken}
+	if err != nil {
+		s.Ambiguous = !s.NotTaken && Classify(&url.Error{Op: x.req.Method, Err: err}).Outcome != OutcomeNotExecuted
+	} else if s.Code = resp.StatusCode; s.Code >= http.StatusBadRequest {
+		s.Ambiguous = s.Code >= http.StatusInternalServerError || s.Code == http.StatusRequestTimeout
+		s.RetryAfter = clientgo.RetryAfter(resp.Header)
+	}
+	r.Sent(s)
+}
+
+// send is the context of one send, and what it counts of the repetitions that net/http
+// makes of it.
+type send struct {
+	context.Context
+	record  *callRecord
+	counts  bool // connections, because the record has no hooks of its own
+	reads   bool
+	url     url.URL // the send's own
+	opaque  string
+	t       *transport
+	tries   atomic.Int32 // connections that net/http has chosen for it
+	stopped atomic.Bool
+}
+
+// sendKey finds the send of a Transport above.
+type sendKey struct{}
+
+func (s *send) Value(key any) any {
+	if key == (sendKey{}) {
+		return s
+	}
+	return s.Context.Value(key)
+}
+
+func (s *send) hooks() *httptrace.ClientTrace {
+	trace := &httptrace.ClientTrace{GotConn: s.gotConn}
+	if s.counts {
+		trace.GetConn = s.record.GetConn
+	}
+	return trace
+}
+
+// gotConn counts what net/http does by itself. HTTP/2 repeats a request up to seven
+// times, and for a minute, on REFUSED_STREAM, and without limit on a graceful GOAWAY;
+// HTTP/1.1 repeats one that a kept connection has lost.
+func (s *send) gotConn(info httptrace.GotConnInfo) {
+	s.record.Carried() // hooks of the record itself run after this one
+	if s.counts {
+		s.record.GotConn(info)
+	}
+	switch n := s.tries.Add(1); {
+	case n == 1:
+	case !overHTTP2(info.Conn):
+		if n == 2 {
+			s.record.RepeatedAnyway()
+		}
+		// net/http takes one kept connection after the other for a read, whether they
+		// were dead or the server has broken them. The second send is the last one: it
+		// goes out on a new connection, and nothing is written on the others.
+		switch {
+		case !s.reads:
+		case info.Reused:
+			s.url.Opaque = "\x00"
+			s.t.CloseIdleConnections()
+		default:
+			s.url.Opaque = s.opaque
+		}
+	case s.record.Repeated():
+	default:
+		// There is no way to tell HTTP/2 to stop but a request that cannot be
+		// written. The URL is the send's own, and the try before is over.
+		s.stopped.Store(true)
+		s.url.Opaque = "\x00"
+	}
+}
+
+func overHTTP2(conn net.Conn) bool {
+	c, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
+	return ok && c.ConnectionState().NegotiatedProtocol == "h2"
+}

@@ -1,0 +1,114 @@
+package k8sretry
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/k8sretry/k8sretry/internal/errchain"
+	"github.com/k8sretry/k8sretry/internal/funcname"
+)
+
+// succeeded ends a call that went well.
+func (p *progress) succeeded(c *config, ctx context.Context) {
+	p.record.close()
+	if p.turn.taken() {
+		p.report(c, ctx, well, 0, nil)
+	}
+	if b := p.budget(c); b != nil {
+		p.spend(b)
+		b.earn()
+	}
+	if (p.attempts > 1 || c.observe != nil) && c.hears(ctx, EventSuccess, StopNone) {
+		p.emit(c, ctx, Event{Kind: EventSuccess}, new(Verdict))
+	}
+}
+
+// stop ends a call without success. Every failing exit after the options are known
+// comes through here: it emits the one last event and decides whether err is returned
+// as it is or in an *Error.
+func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdict, err error) error {
+	p.record.close()
+	if c.safeWrite != nil && p.attempts > 0 {
+		if c.safeWrite.finalCheck(ctx) {
+			p.succeeded(c, ctx)
+			return errWriteApplied
+		}
+		p.outcome = c.safeWrite.outcome
+	}
+
+	verdict, cause, contextError := *v, err, error(nil)
+	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (errchain.Is(err, ended) || errchain.Is(err, context.Cause(ctx))) {
+		// The last attempt only says that the context is over. The answer of the API to
+		// the attempt before is worth more.
+		verdict, cause, contextError = Classify(p.last), p.last, err
+	}
+	verdict.Outcome = max(p.outcome, v.Outcome)
+	if c.hears(ctx, EventFailure, why) {
+		e := Event{Kind: EventFailure, StopReason: why, Err: cause}
+		if e.Err == nil && p.turn.heldBack {
+			e.Err = ErrQueueTimeout
+		}
+		p.emit(c, ctx, e, &verdict)
+	}
+
+	refused := p.turn.heldBack || why == StopBreakerOpen
+	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.reportedOutcome() {
+		return err
+	}
+	e := &Error{
+		Function:   c.function(),
+		Verb:       c.verb(),
+		Attempts:   int(p.attempts),
+		Elapsed:    p.elapsed(),
+		StopReason: why,
+		RetryAfter: verdict.RetryAfter,
+		Outcome:    p.outcome,
+		Err:        cause,
+	}
+	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
+		e.ended = append(e.ended, ended, context.Cause(ctx))
+		if contextError != nil {
+			e.ended = append(e.ended, contextError)
+		}
+	}
+	if p.turn.heldBack && why != StopQueueTimeout {
+		e.ended = append(e.ended, ErrQueueTimeout) // both are true
+	}
+	return e
+}
+
+// reportedOutcome is the outcome that the error of the last attempt reports by itself.
+func (p *progress) reportedOutcome() Outcome {
+	if p.inner == StopNone {
+		return OutcomeNotExecuted
+	}
+	return p.verdict.Outcome
+}
+
+// endOf says how the caller's context ended.
+func endOf(ctx context.Context) StopReason {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return StopDeadline
+	}
+	return StopCanceled
+}
+
+// elapsed is the time since the first attempt ended, 0 if it was not repeated.
+func (p *progress) elapsed() time.Duration {
+	if p.failedAt == 0 {
+		return 0
+	}
+	return now() - p.failedAt
+}
+
+// function is the name of the call, looked up when it is needed.
+func (c *config) function() string {
+	switch {
+	case c.name != "":
+		return c.copyName()
+	case c.pc != 0:
+		return funcname.Of(c.pc)
+	}
+	return funcname.Caller()
+}

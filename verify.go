@@ -1,0 +1,158 @@
+package k8sretry
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// checkResult is what a check has found out about a write.
+type checkResult uint8
+
+const (
+	undetermined  checkResult = iota // it cannot be determined
+	applied                          // it was carried out
+	notApplied                       // it was not carried out and never will be
+	notAppliedYet                    // it was not carried out, but a request may still be under way
+)
+
+// finalCheckTimeout limits the final check, which a safe write makes if the outcome is
+// still ambiguous when the retries end. It may run after the context of the call ended.
+const finalCheckTimeout = 5 * time.Second
+
+// finalCheckPolicy has a short attempt timeout, so that there is time for more than one
+// attempt if the first one hangs.
+var finalCheckPolicy = NewPolicy(WithVerb(VerbGet), WithMaxRetries(8), WithInitialDelay(50*time.Millisecond),
+	WithMaxDelay(time.Second), WithAttemptTimeout(finalCheckTimeout/3), WithLogger(nil), WithName("k8sretry: final check"))
+
+// runWrite runs the steps of a safe write in the retry loop. check finds out whether the
+// write was applied and returns the object; its error means that the check has failed.
+func runWrite[T any](
+	ctx context.Context, s *safeWrite, step func(context.Context) (T, error),
+	check func(context.Context) (T, checkResult, error), opts []Option,
+) (T, error) {
+	var none, found T
+	s.finalCheck = func(ctx context.Context) bool {
+		if !s.isAmbiguous() || s.next == nextStop {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalCheckTimeout)
+		defer cancel()
+		result, err := Do(ctx, func(ctx context.Context) (result checkResult, err error) {
+			found, result, err = check(ctx)
+			return result, err
+		}, finalCheckPolicy)
+		if err == nil && result == notApplied {
+			s.outcome = OutcomeNotExecuted
+		}
+		return err == nil && result == applied
+	}
+	v, err := resolved(ctx, func(ctx context.Context) (T, error) {
+		s.next, s.detail, s.report = nextByVerdict, detailNone, nil
+		s.class, s.retryAfter = ClassNone, 0
+		return step(ctx)
+	}, append(slices.Clip(opts), safeWriteOption{s}))
+	switch {
+	case err == nil:
+		return v, nil
+	case err == errWriteApplied:
+		return found, nil
+	}
+	if e, ok := err.(*Error); ok && s.report != nil {
+		// The server's answer to the write is more useful than the error of a check.
+		e.Err, e.ended = s.report, append(e.ended, e.Err)
+	}
+	return none, err
+}
+
+// send makes one request that writes, and records what may have become of it. The
+// request has a record of its own, which does not include the reads of the same step.
+func (s *safeWrite) send(ctx context.Context, request func(context.Context) error) (Verdict, error) {
+	r := newRecord(s.verb)
+	defer r.close()
+	err := r.reveal(request(r.context(ctx)))
+	if err == nil && r.redirected() {
+		err = errRedirected
+		return Classify(err), err
+	}
+	if err == nil {
+		return Verdict{}, nil
+	}
+	var v Verdict
+	inner := classify(err, &v)
+	class := v.Class
+	switch {
+	case inner != nil:
+		v.Outcome = max(v.Outcome, inner.Outcome)
+	case err == errNoObject, ctx.Err() != nil && v.StatusCode == 0:
+		v.Outcome = max(v.Outcome, OutcomeUnknown)
+	}
+	r.correct(&v)
+	if r.repeatedUnseen() {
+		v.Outcome = max(v.Outcome, OutcomeUnknown)
+	}
+	if s.dryRun {
+		v.Outcome = OutcomeNotExecuted
+	}
+	if v.Outcome != OutcomeNotExecuted {
+		s.outcome, s.ambiguousErr = max(s.outcome, v.Outcome), err
+	}
+	s.retryAfter = v.RetryAfter
+	if v.Class != class {
+		s.class = v.Class
+	}
+	return v, err
+}
+
+// isAmbiguous reports whether a request of the call may have been carried out.
+func (s *safeWrite) isAmbiguous() bool { return s.outcome != OutcomeNotExecuted }
+
+// mustCheck reports whether the answer to a request has to be explained by a check: the
+// write was carried out without a usable response, or an earlier request may be the cause
+// of the answer.
+func (s *safeWrite) mustCheck(ctx context.Context, v Verdict) bool {
+	return v.Outcome == OutcomeExecuted || s.isAmbiguous() && isPermanent(ctx, v)
+}
+
+// stop returns err and ends the call without a final check.
+func (s *safeWrite) stop(err error, why detail) error {
+	s.next, s.detail = nextStop, why
+	return err
+}
+
+// repeat returns err and makes the loop take another step, whatever err means.
+func (s *safeWrite) repeat(err error, why detail) error {
+	s.next, s.detail = nextRepeat, why
+	return err
+}
+
+// checkFailed returns the error of a check, by which the loop decides about the next
+// step. If the call ends with it, the call reports the error of the write instead.
+func (s *safeWrite) checkFailed(err error) error {
+	s.report = s.unverified
+	if s.report == nil {
+		s.report = s.ambiguousErr
+	}
+	s.class, s.retryAfter = ClassNone, 0
+	return err
+}
+
+// explain checks what the unverified answer means, and ends the step with a success or
+// with that answer.
+func explain[T any](ctx context.Context, s *safeWrite, check func(context.Context) (T, checkResult, error)) (T, error) {
+	var none T
+	found, result, err := check(ctx)
+	if err != nil {
+		return none, s.checkFailed(err)
+	}
+	answer := s.unverified
+	s.unverified = nil
+	switch result {
+	case applied:
+		return found, nil
+	case notApplied:
+		s.outcome = OutcomeNotExecuted
+		return none, answer
+	}
+	return none, s.stop(answer, detailUndetermined)
+}

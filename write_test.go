@@ -1,0 +1,235 @@
+package k8sretry_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+func TestWritesRejectNil(t *testing.T) {
+	ctx := t.Context()
+	c, cm := newCluster(), configMap("x")
+	var noObject *corev1.ConfigMap
+	var noCluster *cluster
+	var noContext context.Context
+	var noApplier k8sretry.Applier[*corev1.ConfigMap, *corev1.ConfigMap]
+	create := func(ctx context.Context, c *cluster, cm *corev1.ConfigMap, opts ...k8sretry.Option) error {
+		_, err := k8sretry.Create(ctx, c, cm, metav1.CreateOptions{}, opts...)
+		return err
+	}
+	update := func(c *cluster, cm *corev1.ConfigMap) error {
+		_, err := k8sretry.Update(ctx, c, cm, metav1.UpdateOptions{})
+		return err
+	}
+	modify := func(c *cluster, mutate func(*corev1.ConfigMap) error) error {
+		_, err := k8sretry.Modify(ctx, c, "x", mutate)
+		return err
+	}
+	_, applied := k8sretry.Apply(ctx, noApplier, cm, metav1.ApplyOptions{})
+	for name, tt := range map[string]struct {
+		err  error
+		says string
+	}{
+		"Create, client":  {create(ctx, noCluster, cm), "client is nil"},
+		"Create, object":  {create(ctx, c, noObject), "object is nil"},
+		"Create, context": {create(noContext, c, cm), "context is nil"},
+		"Create, options": {create(ctx, c, cm, k8sretry.WithMaxRetries(-1)), "WithMaxRetries"},
+		"Update, client":  {update(noCluster, cm), "client is nil"},
+		"Update, object":  {update(c, noObject), "object is nil"},
+		"Modify, client":  {modify(noCluster, plusOne), "client is nil"},
+		"Modify, mutate":  {modify(c, nil), "function to call is nil"},
+		"Delete, client":  {k8sretry.Delete(ctx, noCluster, cm, metav1.DeleteOptions{}), "client is nil"},
+		"Delete, object":  {k8sretry.Delete(ctx, c, noObject, metav1.DeleteOptions{}), "object is nil"},
+		"Evict, client":   {k8sretry.Evict(ctx, nil, cm, metav1.DeleteOptions{}), "client is nil"},
+		"Evict, object":   {k8sretry.Evict(ctx, c, nil, metav1.DeleteOptions{}), "object is nil"},
+		"Apply, client":   {applied, "client is nil"},
+	} {
+		assert.ErrorContains(t, tt.err, tt.says, name)
+	}
+	assert.Empty(t, c.requests)
+}
+
+func TestTokenAnnotation(t *testing.T) {
+	c := newCluster()
+	made, err := k8sretry.Create(context.Background(), c, configMap("x"), metav1.CreateOptions{})
+	require.NoError(t, err)
+	other, err := k8sretry.Create(context.Background(), c, configMap("y"), metav1.CreateOptions{})
+	require.NoError(t, err)
+	assert.NotEmpty(t, made.Annotations[k8sretry.TokenAnnotation])
+	assert.NotEqual(t, made.Annotations, other.Annotations)
+
+	policy := k8sretry.NewPolicy(k8sretry.WithTokenAnnotation("example.com/token"))
+	made, err = k8sretry.Create(context.Background(), c, configMap("z"), metav1.CreateOptions{}, policy)
+	require.NoError(t, err)
+	assert.Contains(t, made.Annotations, "example.com/token")
+	assert.Len(t, made.Annotations, 1)
+
+	made, err = k8sretry.Create(context.Background(), c, configMap("w"), metav1.CreateOptions{}, policy, k8sretry.WithTokenAnnotation(""))
+	require.NoError(t, err)
+	assert.Empty(t, made.Annotations)
+}
+
+func TestWritesSendOneRequest(t *testing.T) {
+	ctx := context.Background()
+	c := newCluster()
+	client := overHTTP(t, c, nil).CoreV1().ConfigMaps("default")
+	made, err := k8sretry.Create(ctx, client, configMap("x"), metav1.CreateOptions{})
+	require.NoError(t, err)
+	made.Labels = map[string]string{"a": "b"}
+	made, err = k8sretry.Update(ctx, client, made, metav1.UpdateOptions{})
+	require.NoError(t, err)
+	require.NoError(t, k8sretry.Delete(ctx, client, made, metav1.DeleteOptions{}))
+	c.expectRequests(t, "create", "update", "delete")
+}
+
+// Fake clientsets have no UIDs and no resource versions, and ignore preconditions.
+func TestWritesOnAFakeClientset(t *testing.T) {
+	ctx := context.Background()
+	t.Run("success", func(t *testing.T) {
+		clientset := fake.NewClientset()
+		client := clientset.CoreV1().ConfigMaps("default")
+		made, err := k8sretry.Create(ctx, client, configMap("x"), metav1.CreateOptions{})
+		require.NoError(t, err)
+		made.Data = map[string]string{"a": "b"}
+		made, err = k8sretry.Update(ctx, client, made, metav1.UpdateOptions{})
+		require.NoError(t, err)
+		_, err = k8sretry.Modify(ctx, client, "x", plusOne)
+		require.NoError(t, err)
+		require.NoError(t, k8sretry.Delete(ctx, client, made, metav1.DeleteOptions{}))
+		assert.Equal(t, []string{"create", "update", "get", "update", "delete"}, verbs(clientset.Actions()))
+	})
+	t.Run("generateName", func(t *testing.T) {
+		client := fake.NewClientset().CoreV1().ConfigMaps("default")
+		obj := configMap("")
+		obj.GenerateName = "job-"
+		made, err := k8sretry.Create(ctx, client, obj, metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Regexp(t, "^job-.....$", made.Name)
+	})
+	for verb, write := range map[string]func(*testing.T, *fake.Clientset) error{
+		"create": func(t *testing.T, c *fake.Clientset) error {
+			_, err := k8sretry.Create(ctx, c.CoreV1().ConfigMaps("default"), configMap("new"), metav1.CreateOptions{})
+			return err
+		},
+		"update": func(t *testing.T, c *fake.Clientset) error {
+			_, err := k8sretry.Update(ctx, c.CoreV1().ConfigMaps("default"), configMap("x", "n", "1"), metav1.UpdateOptions{})
+			return err
+		},
+		"delete": func(t *testing.T, c *fake.Clientset) error {
+			return k8sretry.Delete(ctx, c.CoreV1().ConfigMaps("default"), configMap("x"), metav1.DeleteOptions{})
+		},
+	} {
+		t.Run("response lost: "+verb, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clientset := fake.NewClientset(configMap("x", "n", "0"))
+				loseResponses(&clientset.Fake, clientset.Tracker(), verb, 2)
+				require.NoError(t, write(t, clientset))
+			})
+		})
+		t.Run("request lost: "+verb, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clientset := fake.NewClientset(configMap("x", "n", "0"))
+				n := 2
+				clientset.PrependReactor(verb, "*", func(k8stesting.Action) (bool, runtime.Object, error) {
+					n--
+					return n >= 0, nil, gatewayTimeout()
+				})
+				require.NoError(t, write(t, clientset))
+			})
+		})
+	}
+	t.Run("response lost: Modify applies once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			clientset := fake.NewClientset(configMap("x", "n", "0"))
+			loseResponses(&clientset.Fake, clientset.Tracker(), "update", 1)
+			got, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "x", plusOne)
+			require.NoError(t, err)
+			assert.Equal(t, "1", got.Data["n"])
+		})
+	})
+	t.Run("response lost, changed in between: unknown without resource versions", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			clientset := fake.NewClientset(configMap("x", "n", "0"))
+			clientset.PrependReactor("update", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
+				_ = clientset.Tracker().Update(corev1.SchemeGroupVersion.WithResource("configmaps"), configMap("x", "n", "5"), "default")
+				return true, nil, lostReply()
+			})
+			_, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "x", plusOne)
+			requireUnknown(t, err)
+			assert.ErrorContains(t, err, "EOF")
+		})
+	})
+	t.Run("request lost, unchanged: sent again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			clientset := fake.NewClientset(configMap("x", "n", "0"))
+			n := 1
+			clientset.PrependReactor("update", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
+				n--
+				return n >= 0, nil, gatewayTimeout()
+			})
+			got, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "x", plusOne)
+			require.NoError(t, err)
+			assert.Equal(t, "1", got.Data["n"])
+			assert.Equal(t, []string{"get", "update", "get", "update"}, verbs(clientset.Actions()))
+		})
+	})
+	t.Run("conflict from a reactor: mutate again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			clientset := fake.NewClientset(configMap("x", "n", "0"))
+			n := 2
+			clientset.PrependReactor("update", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
+				n--
+				return n >= 0, nil, apierrors.NewConflict(configMaps, "x", assert.AnError)
+			})
+			got, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "x", plusOne)
+			require.NoError(t, err)
+			assert.Equal(t, "1", got.Data["n"])
+		})
+	})
+}
+
+// What Create sends of an unstructured object is what the caller gave, and the token.
+func TestWritesSendUnstructuredObjectsUnchanged(t *testing.T) {
+	var sent string
+	client := k8sretry.Dynamic(dynamicOver(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent = string(body)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		_, _ = w.Write(body)
+	}))
+	widget := func(metadata map[string]any, spec any) *unstructured.Unstructured {
+		metadata["name"] = "w"
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "example.com/v1", "kind": "Widget", "metadata": metadata, "spec": spec,
+		}}
+	}
+	t.Run("an int, which DeepCopy does not accept", func(t *testing.T) {
+		obj := widget(map[string]any{}, map[string]any{"size": 3})
+		_, err := k8sretry.Create(t.Context(), client, obj, metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Contains(t, sent, `"size":3`)
+		assert.Contains(t, sent, k8sretry.TokenAnnotation)
+		assert.Empty(t, obj.GetAnnotations(), "the caller's object was changed")
+	})
+	t.Run("annotations that are not strings, without a token", func(t *testing.T) {
+		annotations := map[string]any{"keep": "me", "build": int64(42)}
+		_, err := k8sretry.Create(t.Context(), client, widget(map[string]any{"annotations": annotations}, nil), metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Contains(t, sent, `"annotations":{"build":42,"keep":"me"}`)
+	})
+}
