@@ -50,24 +50,25 @@ const (
 
 // config is what the options of a call add up to. A call never changes it.
 type config struct {
-	given      given
-	numbers    [len(numbers)]int64
-	pc         uintptr // of the wrapped function
-	name       string
-	copyName   func() string
-	backoff    func(int) time.Duration
-	backoffFor [len(classNames)]func(int) time.Duration
-	condition  func(error) bool
-	classify   func(error) (Verdict, bool)
-	logger     logger
-	observe    func(context.Context, Event)
-	budget     *Budget
-	breaker    *Breaker
-	limiter    *Limiter
-	limiterKey uint32
-	token      string     // the annotation of the safe writes
-	safeWrite  *safeWrite // nil if the call is not a safe write
-	problem    string     // the first invalid setting
+	given       given
+	numbers     [len(numbers)]int64
+	pc          uintptr // of the wrapped function
+	name        string
+	copyName    func() string
+	backoff     func(int) time.Duration
+	backoffFor  [len(classNames)]func(int) time.Duration
+	condition   func(error) bool
+	classify    func(error) (Verdict, bool)
+	logger      logger
+	observe     func(context.Context, Event)
+	budget      *Budget
+	breaker     *Breaker
+	limiter     *Limiter
+	limiterKey  uint32
+	token       string     // the annotation of the safe writes
+	namedCreate bool       // the call creates an object whose name is known
+	safeWrite   *safeWrite // nil if the call is not a safe write
+	problem     string     // the first invalid setting
 }
 
 // resolve adds up options, the later ones on top of the earlier ones. See the escape

@@ -67,11 +67,13 @@ type createCall[T Object] struct {
 // (k8s.io/apiserver/pkg/registry/generic/registry/store.go).
 const maxGeneratedNames = 8
 
-// generateName names the object as k8s.io/apiserver/pkg/storage/names does.
-func (c *createCall[T]) generateName() {
+// generateName names the object.
+func (c *createCall[T]) generateName() { c.obj.SetName(generatedName(c.obj.GetGenerateName())) }
+
+// generatedName draws a name as k8s.io/apiserver/pkg/storage/names does.
+func generatedName(base string) string {
 	const maxLength, randomLength = 63, 5
-	base := c.obj.GetGenerateName()
-	c.obj.SetName(base[:min(len(base), maxLength-randomLength)] + utilrand.String(randomLength))
+	return base[:min(len(base), maxLength-randomLength)] + utilrand.String(randomLength)
 }
 
 // step tries to create the object, under further names if another client has the

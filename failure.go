@@ -192,6 +192,9 @@ func (c *config) repeats(v *Verdict) bool {
 	if c.safeWrite != nil {
 		return c.safeWrite.repeats(v)
 	}
+	if c.namedCreate && v.Class.transient() && v.Outcome == OutcomeUnknown {
+		return true // a second object of the same name cannot be made
+	}
 	return v.retryable(c.verb())
 }
 
