@@ -3,7 +3,6 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -38,98 +37,6 @@ func TestTraceHooksOnce(t *testing.T) {
 		return post(ctx, client, server.URL, "application/json")
 	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
 	assert.EqualValues(t, attempts, n.Load())
-}
-
-func afterGC(t *testing.T, use func(ctx context.Context, closed chan struct{})) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	closed := make(chan struct{})
-	require.NoError(t, k8sretry.Run(ctx, func(ctx context.Context) error { use(ctx, closed); return nil }, k8sretry.WithAttemptTimeout(time.Minute)))
-	collect()
-	cancel()
-	select {
-	case <-closed:
-	case <-time.After(2 * time.Second):
-		t.Error("the caller's context has ended and nobody told")
-	}
-}
-
-func TestAfterFuncAfterGC(t *testing.T) {
-	afterGC(t, func(ctx context.Context, closed chan struct{}) { context.AfterFunc(ctx, func() { close(closed) }) })
-}
-func TestDerivedGoroutineAfterGC(t *testing.T) {
-	afterGC(t, func(ctx context.Context, closed chan struct{}) {
-		d, stop := context.WithCancel(ctx)
-		t.Cleanup(stop)
-		go func() { <-d.Done(); close(closed) }()
-	})
-}
-func TestSelectAfterGC(t *testing.T) {
-	afterGC(t, func(ctx context.Context, closed chan struct{}) {
-		ev := make(chan int)
-		go func() {
-			for {
-				select {
-				case <-ev:
-				case <-ctx.Done():
-					close(closed)
-					return
-				}
-			}
-		}()
-	})
-}
-
-func TestStreamAfterGC(t *testing.T) {
-	for _, h2 := range []bool{false, true} {
-		t.Run(fmt.Sprint(h2), func(t *testing.T) {
-			gone := make(chan struct{})
-			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.(http.Flusher).Flush()
-				<-r.Context().Done()
-				close(gone)
-			}))
-			server.EnableHTTP2 = h2
-			server.StartTLS()
-			defer server.Close()
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			resp, err := k8sretry.Do(ctx, func(ctx context.Context) (*http.Response, error) {
-				req, _ := http.NewRequestWithContext(ctx, "GET", server.URL, nil)
-				return server.Client().Do(req)
-			}, k8sretry.WithAttemptTimeout(time.Minute))
-			require.NoError(t, err)
-			body := resp.Body
-			resp = nil
-			collect()
-			cancel()
-			select {
-			case <-gone:
-			case <-time.After(3 * time.Second):
-				t.Error("stream lives")
-			}
-			_ = body.Close()
-			server.Client().CloseIdleConnections()
-		})
-	}
-}
-
-func TestCancelIsSeenAtOnce(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	err := k8sretry.Run(ctx, func(ctx context.Context) error { cancel(); return ctx.Err() }, k8sretry.WithAttemptTimeout(time.Minute))
-	assert.ErrorIs(t, err, context.Canceled)
-}
-
-func TestErrIsStable(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		var first context.Context
-		_ = k8sretry.Run(ctx, func(ctx context.Context) error { first = ctx; return notFound() }, k8sretry.WithAttemptTimeout(time.Second))
-		before := first.Err()
-		time.Sleep(time.Minute)
-		assert.Equal(t, before, first.Err())
-	})
 }
 
 func TestNestedJoinsLoop(t *testing.T) {
@@ -272,33 +179,6 @@ func TestMaxDelayAndDisruption(t *testing.T) {
 		_, _ = k8sretry.Do(t.Context(), s.get, k8sretry.WithMaxDelay(time.Second), exact)
 		assert.LessOrEqual(t, s.waits()[0], time.Second)
 	})
-}
-
-func TestRaceAttemptContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			_ = k8sretry.Run(ctx, func(ctx context.Context) error {
-				d, c := context.WithTimeout(ctx, time.Millisecond)
-				defer c()
-				go func() { <-ctx.Done(); _ = ctx.Err(); _, _ = ctx.Deadline(); _ = context.Cause(ctx) }()
-				<-d.Done()
-				return d.Err()
-			}, k8sretry.WithAttemptTimeout(time.Millisecond), k8sretry.WithInitialDelay(0), k8sretry.WithVerb(k8sretry.VerbUpdate))
-		})
-	}
-	wg.Wait()
-}
-
-func TestPrintContextRace(t *testing.T) {
-	_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
-		for ctx.Err() == nil {
-			_ = fmt.Sprintf("%v", ctx)
-		}
-		return nil
-	}, k8sretry.WithAttemptTimeout(5*time.Millisecond))
 }
 
 func TestH2CreateSentIsUnknown(t *testing.T) {

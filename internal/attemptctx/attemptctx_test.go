@@ -126,30 +126,48 @@ func TestDerivedContextsNeedNoGoroutine(t *testing.T) {
 	})
 }
 
-// A bubble of testing/synctest does not end while there is a goroutine in it.
+// The parent of the outer context never ends, so a goroutine that follows it would keep the
+// bubble of testing/synctest from ending.
 func TestNestedContextsNeedNoGoroutine(t *testing.T) {
-	type key struct{}
-	for _, between := range []func(context.Context) context.Context{
-		func(ctx context.Context) context.Context { return ctx },
-		func(ctx context.Context) context.Context { return context.WithValue(ctx, key{}, 1) },
-	} {
-		for _, cancelled := range []bool{false, true} {
+	for name, between := range nestings() {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				parent, cancel := context.WithCancel(context.Background())
-				defer cancel()
+				outer := New(context.Background(), time.Minute)
+				inner := New(between(outer), time.Minute)
+				inner.End(true)
+				outer.End(true)
+				time.Sleep(time.Hour)
+				assert.NoError(t, inner.Err())
+			})
+		})
+	}
+}
+
+func TestNestedContextsEndWithTheOutermostParent(t *testing.T) {
+	for name, between := range nestings() {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				parent, cancel := context.WithCancel(t.Context())
 				outer := New(parent, time.Minute)
 				inner := New(between(outer), time.Minute)
 				inner.End(true)
 				outer.End(true)
 				time.Sleep(time.Hour)
 				require.NoError(t, inner.Err())
-				if cancelled {
-					cancel()
-					synctest.Wait()
-					assert.Equal(t, context.Canceled, inner.Err())
-				}
+				cancel()
+				synctest.Wait()
+				<-inner.Done()
+				assert.Equal(t, context.Canceled, inner.Err())
 			})
-		}
+		})
+	}
+}
+
+func nestings() map[string]func(context.Context) context.Context {
+	type key struct{}
+	return map[string]func(context.Context) context.Context{
+		"directly":      func(ctx context.Context) context.Context { return ctx },
+		"below a value": func(ctx context.Context) context.Context { return context.WithValue(ctx, key{}, 1) },
 	}
 }
 
