@@ -16,8 +16,8 @@ import (
 	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
-// Calls of one process that begin together and collide take turns: each of them collides
-// once at most.
+// Calls of one process that start together take turns once they have collided, so that each
+// of them gets at most one Conflict.
 func TestModifyTakesTurns(t *testing.T) {
 	const n = 50
 	synctest.Test(t, func(t *testing.T) {
@@ -36,15 +36,15 @@ func TestModifyTakesTurns(t *testing.T) {
 	})
 }
 
-// Whoever is slow in its turn is passed, and nothing is left of those who give up.
-func TestNobodyWaitsForATurnThatDoesNotEnd(t *testing.T) {
+// A call whose turn does not end is overtaken, and a call that gives up leaves nothing behind.
+func TestModifyDoesNotWaitForATurnThatDoesNotEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(settings("x"))
 		ctx, cancel := context.WithCancel(t.Context())
 		hung := make(chan struct{})
 		rounds := 0
 		var all sync.WaitGroup
-		all.Go(func() { // collides, has its turn and hangs in it
+		all.Go(func() { // it collides, and hangs in its turn
 			_, err := k8sretry.Modify(ctx, c, "x", func(o *corev1.ConfigMap) error {
 				if rounds++; rounds == 1 {
 					bump(c)()
@@ -76,15 +76,15 @@ func TestNobodyWaitsForATurnThatDoesNotEnd(t *testing.T) {
 
 		_, err = k8sretry.Modify(t.Context(), c, "x", collide())
 		require.NoError(t, err)
-		assert.InDelta(t, 1+2, time.Since(begun).Seconds(), 0.1, "it has waited for two seconds")
+		assert.InDelta(t, 1+2, time.Since(begun).Seconds(), 0.1, "it waits for the turn for two seconds")
 		cancel()
 		all.Wait()
 		assert.Zero(t, turns.Objects())
 	})
 }
 
-// Tests that run side by side, each with its own clock, may have objects of one UID.
-func TestTurnsAcrossBubbles(t *testing.T) {
+// Tests that run in parallel, each with its own clock, may use objects with the same UID.
+func TestModifyTakesTurnsInParallelTests(t *testing.T) {
 	for range 4 {
 		t.Run("a bubble", func(t *testing.T) {
 			t.Parallel()
