@@ -12,17 +12,17 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// While a server is down, a call that must not wait is told so, and sends nothing.
+// While a server is down, a call with WithMaxQueueTime(0) fails at once and sends nothing.
 func ExampleWithLimiter() {
-	gate := k8sretry.NewLimiter() // one for all calls of the process to a server
-	policy := k8sretry.NewPolicy(k8sretry.WithLimiter(gate), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0), k8sretry.WithName("get pod"))
+	limiter := k8sretry.NewLimiter() // one for all calls of the process to a server
+	policy := k8sretry.NewPolicy(k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0), k8sretry.WithName("get pod"))
 
 	sent := 0
 	down := func(context.Context) error { sent++; return syscall.ECONNREFUSED }
 	for range 3 {
 		fmt.Println(k8sretry.Run(context.Background(), down, policy))
 	}
-	fmt.Println("sent:", sent, "limited:", gate.State().Limited)
+	fmt.Println("sent:", sent, "limited:", limiter.State().Limited)
 	// Output:
 	// get pod: max retries reached after 1 attempt: connection refused
 	// get pod: max retries reached after 1 attempt: connection refused
@@ -30,8 +30,7 @@ func ExampleWithLimiter() {
 	// sent: 2 limited: true
 }
 
-// All calls together get one retry in ten seconds; what they fail with is the API's own
-// error.
+// All calls together may make one retry in ten seconds. The others return the error of the API.
 func ExampleWithBudget() {
 	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1, Window: 10 * time.Second})
 	policy := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithInitialDelay(0))
