@@ -2,9 +2,162 @@ package k8sretry
 
 import (
 	"context"
+	"math"
+	"time"
 
 	"github.com/k8sretry/k8sretry/internal/attemptctx"
+	"github.com/k8sretry/k8sretry/internal/breaker"
+	"github.com/k8sretry/k8sretry/internal/delay"
+	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/limiter"
 )
+
+// This file makes one attempt: admission by breaker and limiter, the context of the attempt, fn,
+// and the report of how it ended. The methods of Budget, Breaker and Limiter are used as bound
+// funcs only (budget.Calls, breaker.Calls, limiter.Calls): see the escape rule in config.go.
+
+// usualAttempt is how long an attempt may take without a timeout of its own, for the default of
+// WithMaxQueueTime.
+const usualAttempt = 10 * time.Second
+
+// queueTimeout is how long the call may be queued, all its attempts together.
+func (c *config) queueTimeout() time.Duration {
+	if c.given&(1<<numMaxQueueTime) != 0 {
+		return c.duration(numMaxQueueTime)
+	}
+	attempt := c.duration(numAttemptTimeout)
+	if attempt == 0 {
+		attempt = usualAttempt
+	}
+	schedule := c.schedule().withDefaults()
+	schedule.Jitter = JitterNone
+	total := float64(attempt)
+	for retry := 1; retry <= c.maxRetries() && total < math.MaxInt64/2; retry++ {
+		d := schedule.Delay(retry)
+		if retry > 64 { // the delays no longer grow
+			return delay.Clamp(total+float64(c.maxRetries()-retry+1)*(float64(d)+float64(attempt)), math.MaxInt64)
+		}
+		total += float64(d) + float64(attempt)
+	}
+	return delay.Clamp(total, math.MaxInt64)
+}
+
+// turn is what an attempt holds of breaker and limiter and must give back; and how it ended, if fn
+// did not decide that.
+type turn struct {
+	ticket    limiter.Ticket
+	admitted  bool // by the breaker
+	probe     bool
+	leftQueue bool   // the call ends in the queue of the limiter
+	timedOut  bool   // by the attempt timeout
+	epoch     uint32 // of the breaker
+}
+
+func (t *turn) admission() breaker.Admission {
+	return breaker.Admission{Probe: t.probe, Epoch: t.epoch}
+}
+
+func (t *turn) taken() bool { return t.admitted || t.ticket.Valid() }
+
+// guarded reports whether attempts have to be admitted.
+func (c *config) guarded() bool { return c.breaker != nil || c.limited() }
+
+// limited reports whether attempts pass the limiter: watches do not.
+func (c *config) limited() bool { return c.limiter != nil && c.verb() != VerbWatch }
+
+// admit prepares the next attempt. It returns the error that ends the call if the attempt may not
+// start.
+//
+//go:noinline // its frame must not be part of a call that waits between attempts
+func (p *progress) admit(c *config, ctx context.Context) error {
+	last := p.last
+	p.last = nil // it is last that a stop reports
+	if p.attempts > 0 {
+		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
+			c.safeWrite.waitTurn(ctx)
+		}
+		if ctx.Err() != nil { // it may have ended during the wait
+			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)
+		}
+	}
+	if c.guarded() {
+		if stopped := p.passGuards(c, ctx, last); stopped != nil {
+			return stopped
+		}
+	}
+	p.last = last
+	return nil
+}
+
+// passGuards asks breaker and limiter whether the next attempt may start, and waits in the queue
+// of the limiter if necessary. last is the error of the previous attempt.
+func (p *progress) passGuards(c *config, ctx context.Context, last error) error {
+	if c.breaker != nil {
+		a := c.breaker.enter()
+		if !a.Admitted() {
+			if last == nil {
+				last = c.breaker.lastError()
+			}
+			return p.refuse(c, ctx, StopBreakerOpen, a.Wait, last)
+		}
+		p.turn.admitted, p.turn.probe, p.turn.epoch = true, a.Probe, a.Epoch
+		if a.Changed {
+			p.reportHalfOpen(c, ctx)
+		}
+	}
+	if !c.limited() {
+		return nil
+	}
+	timeout, why := c.queueTimeout()-p.queued, StopQueueTimeout
+	if limit := c.duration(numMaxElapsed); limit > 0 {
+		if left := limit - (now() - p.began); left < timeout {
+			timeout = left
+			if deadline, ok := ctx.Deadline(); !ok || left < time.Until(deadline) {
+				why = StopMaxElapsed
+			}
+		}
+	}
+	t, queued, ok := c.limiter.calls.Enter(ctx, timeout)
+	p.turn.ticket = t
+	p.queued += queued
+	if ok {
+		return nil
+	}
+	p.abandon(c)
+	if ctx.Err() != nil && endOf(ctx) == StopCanceled {
+		why = StopCanceled
+	} else if ctx.Err() != nil {
+		why = StopQueueTimeout
+	}
+	return p.refuse(c, ctx, why, 0, last)
+}
+
+// reportHalfOpen emits the event for the first attempt of a half-open breaker. If an observer
+// panics, the attempt is given back.
+func (p *progress) reportHalfOpen(c *config, ctx context.Context) {
+	returned := false
+	defer func() {
+		if !returned {
+			p.abandon(c)
+		}
+	}()
+	p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: BreakerHalfOpen})
+	returned = true
+}
+
+// refuse ends a call whose next attempt was not admitted.
+func (p *progress) refuse(c *config, ctx context.Context, why StopReason, wait time.Duration, last error) error {
+	v := p.verdict
+	if p.attempts == 0 && last != nil {
+		v = Classify(last) // of another call
+		v.Outcome = OutcomeNotExecuted
+	}
+	if why == StopBreakerOpen {
+		v.RetryAfter = wait // it includes the Retry-After of the server
+	}
+	p.turn.leftQueue = why != StopBreakerOpen
+	return p.stop(c, ctx, why, &v, last)
+}
 
 // attempt calls fn once, with the context that the options ask for. Breaker and limiter
 // have let the attempt through; if fn panics, what they gave is given back here.
@@ -36,4 +189,70 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 	v, err := fn(ctx)
 	returned, ok = true, err == nil || p.record.contextKept()
 	return v, p.record.reveal(err)
+}
+
+// report gives back what the attempt holds, with what its end says about the server.
+func (p *progress) report(c *config, ctx context.Context, h health.Health, retryAfter time.Duration, err error) {
+	var switched, turned, limiting bool
+	var state BreakerState
+	if p.turn.admitted {
+		p.turn.admitted = false
+		switched, state = c.breaker.leave(p.turn.admission(), h, retryAfter, err)
+	}
+	if ticket := p.turn.ticket; ticket.Valid() {
+		p.turn.ticket = limiter.Ticket{}
+		timeout := c.duration(numAttemptTimeout)
+		if timeout == 0 && h == health.Unknown && endOf(ctx) == StopDeadline {
+			timeout = limiter.NeverLate // the deadline of the caller has passed
+		}
+		turned, limiting = c.limiter.calls.Leave(ticket, h, c.limiterKey, timeout, retryAfter)
+	}
+	if switched {
+		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state, Err: err})
+	}
+	if turned {
+		p.changed(c, ctx, Event{Kind: EventLimiter, Limited: limiting, Err: err})
+	}
+}
+
+// abandon gives back what an attempt holds whose end says nothing about the server.
+func (p *progress) abandon(c *config) {
+	if p.turn.admitted {
+		p.turn.admitted = false
+		c.breaker.leave(p.turn.admission(), health.Unknown, 0, nil)
+	}
+	if ticket := p.turn.ticket; ticket.Valid() {
+		p.turn.ticket = limiter.Ticket{}
+		c.limiter.calls.Leave(ticket, health.Unknown, c.limiterKey, 0, 0)
+	}
+}
+
+// health returns what a failed attempt says about the server.
+func (p *progress) health(ctx context.Context, v *Verdict) health.Health {
+	if v.StatusCode == 0 && ctx.Err() != nil {
+		return health.Unknown // the caller has canceled or timed out
+	}
+	switch p.inner {
+	case StopBreakerOpen, StopQueueTimeout, StopBudgetExhausted:
+		return health.Unknown // nothing was sent
+	}
+	return v.health()
+}
+
+// budget returns what the retries of the call are paid from, nil if from none.
+func (p *progress) budget(c *config) *Budget {
+	if c.budget != nil {
+		return c.budget
+	}
+	return p.record.lent()
+}
+
+// spend charges for the time that the call has spent on retries since the last charge.
+func (p *progress) spend(b *Budget) {
+	if p.attempts > 1 {
+		if spent := now() - p.failedAt - p.charged; spent > 0 {
+			b.spend(spent)
+			p.charged += spent
+		}
+	}
 }

@@ -49,7 +49,7 @@ func IsRetryableK8sError(err error) bool {
 func IsRetryableConnectionError(err error) bool {
 	w := walk{left: errchain.MaxNodes}
 	w.visit(err, errorPath{})
-	if w.worst == nil || w.status || w.worst == &meansUnknownHTTP || w.worst == &meansPluginFailed {
+	if w.worst == nil || w.status || w.permanent || w.worst == &meansUnknownHTTP || w.worst == &meansPluginFailed {
 		return false
 	}
 	switch w.worst.class {
@@ -72,6 +72,8 @@ func IsRetryableConnectionError(err error) bool {
 //
 // Some results that may be unexpected:
 //
+//   - An error marked with [Permanent] is [ClassPermanent]; its Outcome, StatusCode and
+//     RetryAfter are those of what was marked.
 //   - 401, a missing namespace, a quota, an API that is not served and a host name that
 //     does not exist are [ClassBlocked]. They are retried only if the caller asks for it.
 //   - AlreadyExists is [ClassPermanent]. In a response that is no Status its outcome is
@@ -107,6 +109,10 @@ func classify(err error, v *Verdict) (inner *Error) {
 		// Nothing was sent. The API error in it, if there is one, belongs to another call.
 		v.Outcome, v.RetryAfter = OutcomeNotExecuted, max(v.RetryAfter, e.RetryAfter)
 		v.flags &^= answered
+	}
+	if w.permanent {
+		v.Class, v.Detail = ClassPermanent, "marked permanent"
+		v.flags |= markedPermanent
 	}
 	return w.inner
 }

@@ -245,8 +245,8 @@ func (p *errorPath) networkTextMeaning(text string) *meaning {
 // pluginMeaning returns the meaning of a failed credential plugin
 // (k8s.io/client-go/plugin/pkg/client/auth/exec). The next call runs it again.
 func pluginMeaning(text string) *meaning {
-	for _, permanent := range [...]string{" not found", "no such file or directory", " not allowed", " not permitted"} {
-		if strings.Contains(text, permanent) {
+	for _, part := range pluginMissingTexts {
+		if strings.Contains(text, part) {
 			return &meansPluginMissing
 		}
 	}

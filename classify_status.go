@@ -224,7 +224,7 @@ func conflictMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 			return &meansDisruptionConflict
 		case "pods/binding":
 			// Every failure of a binding becomes a conflict, also one of the storage.
-			if _, cause, ok := strings.Cut(s.Message, `": `); ok && isStorageError(cause) {
+			if _, cause, ok := strings.Cut(s.Message, `": `); ok && hasPrefix(storagePrefixes, cause) {
 				return &meansBindingFailed
 			}
 		}
@@ -266,14 +266,6 @@ func unavailableMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning 
 	return &meansUnavailable
 }
 
-// isDialError reports whether the text of an error between two servers says that no
-// connection was established. The last form is that of an egress proxy
-// (k8s.io/apiserver/pkg/server/egressselector).
-func isDialError(text string) bool {
-	return strings.HasPrefix(text, "dial ") || strings.HasPrefix(text, "proxyconnect ") ||
-		strings.HasPrefix(text, "proxy error from ") && strings.Contains(text, " while dialing ")
-}
-
 // internalMeaning looks at the message: every error that the server could not convert to
 // a status is a 500, from a webhook that could not be called to a write that etcd may
 // still execute.
@@ -296,15 +288,4 @@ func internalMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 		}
 	}
 	return &meansInternalError
-}
-
-// isStorageError reports whether a text is that of an error of etcd, or of the
-// connection to it.
-func isStorageError(text string) bool {
-	for _, prefix := range [...]string{"etcdserver: ", "rpc error: ", "raft proposal dropped", "context deadline exceeded", "context canceled"} {
-		if strings.HasPrefix(text, prefix) {
-			return true
-		}
-	}
-	return false
 }

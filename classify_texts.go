@@ -1,10 +1,12 @@
 package k8sretry
 
+import "strings"
+
 // The texts that decide what an error means, where neither a code, a reason, a cause nor a
 // Go type does.
 //
 // To add a text, add a line to one of these tables, with a meaning of its own or one of
-// those in classify_meanings.go, and a row to errorsPage in docs_errors_rows_test.go. Then
+// those in classify_meanings.go, and a row to errorsPage in docs_test.go. Then
 // go test -run TestErrorsPage . -update writes the row to docs/errors.md.
 
 // textMeaning is a text of an error and what it means.
@@ -79,6 +81,26 @@ var storageTexts = []textMeaning{
 		&meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "request body truncated"}},
 }
 
+// storagePrefixes begin the texts of errors of etcd and of the connection to it.
+var storagePrefixes = []string{"etcdserver: ", "rpc error: ", "raft proposal dropped", "context deadline exceeded", "context canceled"}
+
+func hasPrefix(prefixes []string, s string) bool {
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(s, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isDialError reports whether the text of an error between two servers says that no
+// connection was established. The last form is that of an egress proxy
+// (k8s.io/apiserver/pkg/server/egressselector).
+func isDialError(text string) bool {
+	return strings.HasPrefix(text, "dial ") || strings.HasPrefix(text, "proxyconnect ") ||
+		strings.HasPrefix(text, "proxy error from ") && strings.Contains(text, " while dialing ")
+}
+
 // networkTexts are prefixes of the texts of errors that have no type of their own. The
 // first that matches decides.
 var networkTexts = []textMeaning{
@@ -136,3 +158,6 @@ var connectTexts = map[string]*meaning{
 	"Service Unavailable":           &meansProxyUnavailable,
 	"Gateway Timeout":               &meansProxyUnavailable,
 }
+
+// pluginMissingTexts occur in the error of a credential plugin that cannot be run at all.
+var pluginMissingTexts = []string{" not found", "no such file or directory", " not allowed", " not permitted"}

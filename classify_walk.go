@@ -23,6 +23,7 @@ import (
 type walk struct {
 	left          int           // errors that may still be visited
 	inner         *Error        // the first Error of this package
+	permanent     bool          // something was marked with Permanent
 	status        bool          // an API status was found
 	objectsBefore bool          // an API status without beforeObjects was found
 	worst         *meaning      // the least safe meaning, nil if nothing was found
@@ -87,6 +88,9 @@ func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members [
 			if next = e.Err; next == nil && e.StopReason == StopQueueTimeout {
 				next = ErrQueueTimeout
 			}
+		case *permanentError:
+			w.permanent = true
+			next = e.err
 		case *clientgo.HiddenError: // hides the error from client-go only
 			if e == nil {
 				return nil, nil, nil

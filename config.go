@@ -28,39 +28,6 @@ import (
 //
 //	go build -gcflags=-m . 2>&1 | grep leaking
 
-// Policy is a set of options that has been checked and made ready once. It is an
-// Option itself and stands for the options it was made of: given after others it overlays
-// them, given before others it is overlaid, setting by setting.
-//
-// A Policy is immutable and holds no state of a call: any number of goroutines may
-// share it. Make it with [NewPolicy]; the zero Policy and a nil *Policy set nothing.
-type Policy struct {
-	config
-	prepared bool // made by NewPolicy: the defaults are filled in
-	direct   bool // a call needs nothing before and after a successful fn
-	simple   bool // direct, and the caller decides nothing and hears nothing of a failure
-}
-
-func (*Policy) option() {}
-
-// NewPolicy returns a Policy of the given options. What they do not set stays open: the
-// default applies unless another option of the call sets it. An invalid option value is
-// reported by the calls that use the Policy.
-func NewPolicy(opts ...Option) *Policy {
-	p := &Policy{config: resolve(opts)}
-	p.prepare()
-	return p
-}
-
-// prepare makes the Policy ready for calls that have no other option.
-func (p *Policy) prepare() {
-	p.setDefaults()
-	p.direct = p.problem == "" && !p.verb().writes() && p.duration(numMaxElapsed) == 0 && p.duration(numAttemptTimeout) == 0 &&
-		p.observe == nil && p.budget == nil && p.breaker == nil && p.limiter == nil
-	p.simple = p.direct && p.given&(hasCondition|hasClassifier|hasLogger) == 0
-	p.prepared = true
-}
-
 // given is a set of the settings that options have set: a bit for each number, by its
 // value, and one for each of these.
 type given uint32
@@ -301,4 +268,26 @@ func orNegative(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
+}
+
+// keyOfLimiter identifies calls that usually take equally long, 0 if that is not known.
+// The name of a call identifies them, and so does a wrapped function. A verb alone does not: a
+// LIST of everything takes longer than one of a few objects.
+func (c *config) keyOfLimiter() uint32 {
+	switch {
+	case c.name != "":
+		return keyOf(c.name)
+	case c.pc != 0:
+		return max(1, uint32(c.pc)*2654435769)
+	}
+	return 0
+}
+
+// keyOf returns a number for a name, never 0.
+func keyOf(name string) uint32 {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(name) {
+		h = (h ^ uint32(name[i])) * 16777619
+	}
+	return max(h, 1)
 }

@@ -57,12 +57,13 @@ func TestPresetTables(t *testing.T) {
 	for line := range strings.Lines(text.String()) {
 		comment += "//\t" + line
 	}
-	generated(t, "doc.go", "// presets:begin\n", comment+"//\n", "// presets:end\n")
-	generated(t, "README.md", "<!-- presets:begin -->\n", markdown.String(), "<!-- presets:end -->\n")
+	Generated(t, "doc.go", "// presets:begin\n", comment+"//\n", "// presets:end\n")
+	Generated(t, "README.md", "<!-- presets:begin -->\n", markdown.String(), "<!-- presets:end -->\n")
 }
 
-// generated compares what stands between two marks of a file, or writes it there.
-func generated(t *testing.T, file, begin, want, end string) {
+// Generated compares what is between two marks of a file with want, or writes it there. It
+// is exported for the tests of package k8sretry_test.
+func Generated(t *testing.T, file, begin, want, end string) {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	require.NoError(t, err)

@@ -9,41 +9,74 @@ import (
 	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
-// The reasons for which a call stops. They are in the chain of the [*Error] that
-// the call returns, behind the last error of the API, so errors.Is finds them.
+// The reasons why a call ends. They are in the chain of the [*Error] that the call
+// returns, behind the last error of the API, so errors.Is finds them.
 var (
 	// ErrMaxRetries: every retry that the policy allows has been made.
 	ErrMaxRetries = errors.New("max retries reached")
-	// ErrMaxElapsed: the next retry would begin after the time of WithMaxElapsed.
+	// ErrMaxElapsed: the next retry would start after the time of WithMaxElapsed.
 	ErrMaxElapsed = errors.New("max elapsed time reached")
-	// ErrDeadline: the deadline of the caller's context has passed, or the next
-	// wait would pass it. In the second case the call returns while there is
-	// still time, and the error is no context.DeadlineExceeded.
+	// ErrDeadline: the deadline of the caller's context has passed, or the next wait would
+	// pass it. In the second case the call returns while there is still time, and the
+	// error is not a context.DeadlineExceeded.
 	ErrDeadline = errors.New("no time left before the deadline")
-	// ErrRetryAfterTooLong: the server asked for a longer wait than
-	// WithMaxRetryAfter allows. Error.RetryAfter holds what it asked for.
-	ErrRetryAfterTooLong = errors.New("the server asks for too long a wait")
-	// ErrBudgetExhausted: the retries of all calls together are used up.
+	// ErrRetryAfterTooLong: the server asked for a longer wait than WithMaxRetryAfter
+	// allows. Error.RetryAfter holds what it asked for.
+	ErrRetryAfterTooLong = errors.New("Retry-After is longer than allowed")
+	// ErrBudgetExhausted: the Budget allows no further retry.
 	ErrBudgetExhausted = errors.New("retry budget exhausted")
-	// ErrBreakerOpen: the circuit breaker lets no attempt through.
+	// ErrBreakerOpen: the Breaker is open. The attempt was not made.
 	ErrBreakerOpen = errors.New("circuit breaker open")
-	// ErrQueueTimeout: the gate did not let the attempt start in time. It was not sent.
-	ErrQueueTimeout = errors.New("held back, not sent")
-	// ErrOutcomeUnknown: the call failed, and the server may have carried it out
-	// all the same, in one of its attempts. A call that is known to be a read
-	// (WithVerb, ForRead) never has it. It tells what became of the call and may
-	// stand beside each of the others;
-	// Error.Outcome says whether the server is known to have done it.
+	// ErrQueueTimeout: the call queued at its Limiter for too long. The attempt was not
+	// made, and nothing was sent.
+	ErrQueueTimeout = errors.New("queue timeout, request not sent")
+	// ErrOutcomeUnknown: the call failed, and the server may have carried it out all the
+	// same in one of its attempts. A call that is known to be a read (WithVerb, ReadOnly,
+	// ForRead) never has it. It may be in the chain beside each of the others; Error.Outcome
+	// says whether the server is known to have carried it out.
 	ErrOutcomeUnknown = errors.New("the server may have carried out the call")
 )
+
+// Permanent marks an error that ends the call: Do stops, whatever the error means, and
+// neither [WithRetryIf] nor [WithClassifier] overrides it. It is for a fn that knows more
+// than the error says:
+//
+//	if pod.Status.Phase == corev1.PodFailed {
+//		return nil, k8sretry.Permanent(fmt.Errorf("pod %s has failed", pod.Name))
+//	}
+//
+// Do returns err itself, without the mark, if fn returned what Permanent returned; if fn
+// wrapped it further, the wrapper is returned as it is. errors.Is and errors.As see
+// through the mark, and so do the predicates of apierrors. If err leaves open whether the
+// server carried out a call whose verb writes, Do returns an [*Error] with
+// [ErrOutcomeUnknown], as for every such error. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type permanentError struct{ err error }
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// withoutMark returns the error that was marked, if err is a mark.
+func withoutMark(err error) error {
+	if e, ok := err.(*permanentError); ok {
+		return e.err
+	}
+	return err
+}
 
 // StopReason says why a call ended without success.
 type StopReason uint8
 
-// Why a call ended without success.
+// The reasons.
 const (
-	StopNone              StopReason = iota // it did not
-	StopNonRetryable                        // the error is a lasting one
+	StopNone              StopReason = iota // the call has not ended without success
+	StopNonRetryable                        // the error is permanent
 	StopMaxRetries                          // ErrMaxRetries
 	StopMaxElapsed                          // ErrMaxElapsed
 	StopDeadline                            // ErrDeadline
@@ -51,11 +84,11 @@ const (
 	StopBudgetExhausted                     // ErrBudgetExhausted
 	StopBreakerOpen                         // ErrBreakerOpen
 	StopQueueTimeout                        // ErrQueueTimeout
-	StopOutcomeUnknown                      // the failure is a passing one, but a repetition could do the work twice
+	StopOutcomeUnknown                      // the failure is transient, but a repetition could do the work twice
 	StopCanceled                            // the caller's context was cancelled
 )
 
-// stops holds, for each Stop, the end of its log event and the error in the chain.
+// stops holds the end of the log event and the error in the chain of each StopReason.
 var stops = [...]struct {
 	name string
 	err  error
@@ -73,7 +106,7 @@ var stops = [...]struct {
 	StopCanceled:          {"canceled", nil},
 }
 
-// String returns the stop as log events and metrics name it: "max_retries".
+// String returns the reason as log events and metrics name it, such as "max_retries".
 func (s StopReason) String() string {
 	if int(s) < len(stops) {
 		return stops[s].name
@@ -81,48 +114,48 @@ func (s StopReason) String() string {
 	return "invalid"
 }
 
-// Error is what a call returns that gave up on a passing failure, or that can no
-// longer tell what became of it. Lasting errors are returned as they came.
+// Error is the error of a call that gave up on a transient failure, or that cannot tell
+// whether the server carried it out. Permanent errors are returned as they came.
 //
-// The last error of the API is the first in its chain: apierrors.IsNotFound and
-// its like, errors.Is and errors.As answer for it. Behind it come the reason for
-// the stop (ErrMaxRetries, ...), ErrOutcomeUnknown where it applies, and the
-// context's error and cause if the context ended the call.
+// The last error of the API is the first in its chain: apierrors.IsNotFound and its
+// siblings, errors.Is and errors.As answer for it. Behind it are the reason (ErrMaxRetries,
+// ...), ErrOutcomeUnknown where it applies, and the error and cause of the context if the
+// context ended the call.
 //
-// An Error is not changed after it was returned.
+// An Error is not changed after the call has returned it.
 type Error struct {
-	// Function is what was called: the name given by WithName, the wrapped
-	// function, or the function that called Do.
+	// Function is what was called: the name given by WithName, the wrapped function, or
+	// the function that called Do.
 	Function string
 	// Verb is the verb given by WithVerb, VerbUnspecified if there was none.
 	Verb Verb
-	// Attempts is how often the function was called; over a Transport, repetitions that
+	// Attempts is how often the function was called. Over a Transport, repetitions that
 	// net/http made by itself on a new connection count, too.
 	Attempts int
-	// Elapsed is the time since the first attempt ended: what the waits and the
-	// further attempts took. The first attempt itself is not in it, because a
-	// call that succeeds at once reads no clock.
+	// Elapsed is the time since the first attempt ended: that of the waits and the further
+	// attempts. It does not include the first attempt, because a call that succeeds at once
+	// reads no clock.
 	Elapsed time.Duration
 	// StopReason says why the call ended.
 	StopReason StopReason
-	// RetryAfter is how long the server asked to wait in the last error, 0 if it
-	// did not. See WithMaxRetryAfter. With ErrBreakerOpen it is how long the Breaker will
-	// let no attempt through.
+	// RetryAfter is how long the server asked to wait in the last error, 0 if it did not
+	// ask. See WithMaxRetryAfter. With ErrBreakerOpen it is how long the Breaker will let
+	// no attempt through.
 	RetryAfter time.Duration
 	// Outcome is what the server did with the call, over all attempts. It is
-	// never more than OutcomeNotExecuted for a call that is known to be a read.
+	// OutcomeNotExecuted for a call that is known to be a read.
 	Outcome Outcome
 	// Err is the last error of the API or the network that fn returned. With
-	// ErrBreakerOpen and no attempt it is that of the call that kept the Breaker open;
+	// ErrBreakerOpen and no attempt it is the error of the call that kept the Breaker open;
 	// with ErrQueueTimeout and no attempt it is nil.
 	Err error
 
-	// ended holds what the context has to say if it ended the call: its error,
-	// its cause, and the error of an attempt that only repeats them.
+	// ended holds the error and the cause of the context if it ended the call, and the
+	// error of an attempt that only repeats them.
 	ended []error
 }
 
-// Error describes the stop and the last API error in one line:
+// Error returns the reason and the last error of the API in one line:
 //
 //	PodInterface.Get: max retries reached after 4 attempts in 7.2s: the server is currently unable to handle the request
 func (e *Error) Error() string {
@@ -144,7 +177,7 @@ func (e *Error) Error() string {
 	}
 	switch {
 	case e.StopReason == StopRetryAfterTooLong:
-		fmt.Fprintf(&b, " (it asks for %v)", e.RetryAfter)
+		fmt.Fprintf(&b, " (the server asks for %v)", e.RetryAfter)
 	case e.StopReason == StopBreakerOpen && e.RetryAfter > 0:
 		fmt.Fprintf(&b, " (for %v)", readable(e.RetryAfter))
 	}
@@ -182,7 +215,7 @@ func (e *Error) reason() string {
 	return "gave up"
 }
 
-// cause is the cause that the caller gave for ending the context, if it gave one.
+// cause is the cause that the caller gave for the end of the context, nil if it gave none.
 func (e *Error) cause() error {
 	if len(e.ended) > 1 && !errchain.Is(e.ended[0], e.ended[1]) {
 		return e.ended[1]
@@ -190,7 +223,7 @@ func (e *Error) cause() error {
 	return nil
 }
 
-// readable cuts a duration to a length that reads well: 7.213s, not 7.213448017s.
+// readable rounds a duration for a text: 7.213s, not 7.213448017s.
 func readable(d time.Duration) time.Duration {
 	if d < time.Second {
 		return d.Round(time.Microsecond)

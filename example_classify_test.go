@@ -15,13 +15,13 @@ import (
 )
 
 func ExampleIsRetryableK8sError() {
-	unavailable := apierrors.NewServiceUnavailable("not now")
+	unavailable := apierrors.NewServiceUnavailable("restarting")
 	missing := apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "web-0")
 
 	fmt.Println(k8sretry.IsRetryableK8sError(unavailable))
 	fmt.Println(k8sretry.IsRetryableK8sError(fmt.Errorf("reading web-0: %w", missing)))
 
-	// The predicates of apierrors do not look into an Aggregate.
+	// The predicates of apierrors do not inspect an Aggregate.
 	all := utilerrors.NewAggregate([]error{errors.New("2 of 3 pods failed"), unavailable})
 	fmt.Println(apierrors.IsServiceUnavailable(all), k8sretry.IsRetryableK8sError(all))
 	// Output:
@@ -34,7 +34,7 @@ func ExampleIsRetryableConnectionError() {
 	refused := &url.Error{Op: "Get", URL: "https://10.96.0.1/api", Err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}
 	fmt.Println(k8sretry.IsRetryableConnectionError(refused))
 
-	// The server has answered, whatever it says.
+	// The server has answered, so this is not a connection error.
 	answer := apierrors.NewInternalError(errors.New("read tcp 10.0.0.7:443: connection reset by peer"))
 	fmt.Println(k8sretry.IsRetryableConnectionError(answer))
 	// Output:

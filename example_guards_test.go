@@ -12,25 +12,27 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// While a server is down, a call with WithMaxQueueTime(0) fails at once and sends nothing.
+// While the server is down, a call that must not wait fails without sending a request.
 func ExampleWithLimiter() {
-	limiter := k8sretry.NewLimiter() // one for all calls of the process to a server
-	policy := k8sretry.NewPolicy(k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0), k8sretry.WithName("get pod"))
+	limiter := k8sretry.NewLimiter() // shared by all calls to the server
+	policy := k8sretry.NewPolicy(k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0))
 
 	sent := 0
 	down := func(context.Context) error { sent++; return syscall.ECONNREFUSED }
 	for range 3 {
-		fmt.Println(k8sretry.Run(context.Background(), down, policy))
+		err := k8sretry.Run(context.Background(), down, policy)
+		fmt.Println("refused:", errors.Is(err, syscall.ECONNREFUSED), "not sent:", errors.Is(err, k8sretry.ErrQueueTimeout))
 	}
 	fmt.Println("sent:", sent, "limited:", limiter.State().Limited)
 	// Output:
-	// get pod: max retries reached after 1 attempt: connection refused
-	// get pod: max retries reached after 1 attempt: connection refused
-	// get pod: held back, not sent after 0 attempts
+	// refused: true not sent: false
+	// refused: true not sent: false
+	// refused: false not sent: true
 	// sent: 2 limited: true
 }
 
-// All calls together may make one retry in ten seconds. The others return the error of the API.
+// All calls together have one retry in ten seconds. A call without a retry returns the
+// error of the API.
 func ExampleWithBudget() {
 	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1, Window: 10 * time.Second})
 	policy := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithInitialDelay(0))
@@ -47,8 +49,8 @@ func ExampleWithBudget() {
 	// attempts: 2
 }
 
-// A Breaker is shared by the calls to one server. It opens when nearly all attempts of some
-// seconds have failed; then calls fail at once, with ErrBreakerOpen.
+// All calls to a server share a Breaker. It opens when nearly all attempts of the last
+// seconds have failed. Then calls fail at once with ErrBreakerOpen.
 func ExampleWithBreaker() {
 	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{OpenDuration: 5 * time.Second})
 	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithBreaker(breaker))

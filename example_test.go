@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,10 +21,11 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// atOnce is for examples that nobody should wait for. A service leaves it out.
-var atOnce = k8sretry.WithInitialDelay(0)
+// noDelay makes the examples run without waiting. Omit it in a service.
+var noDelay = k8sretry.WithInitialDelay(0)
 
-// exampleClientset has one pod, and answers the first two calls with 503.
+// exampleClientset returns a clientset with one pod that answers the first two calls with
+// 503.
 func exampleClientset() kubernetes.Interface {
 	clientset := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
 	calls := 0
@@ -41,7 +41,7 @@ func ExampleDo() {
 
 	pods, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.PodList, error) {
 		return clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
-	}, k8sretry.ForRead(), atOnce)
+	}, k8sretry.ForRead(), noDelay)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -55,16 +55,30 @@ func ExampleRun() {
 
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {
 		return clientset.CoreV1().Pods("default").Delete(ctx, "web-0", metav1.DeleteOptions{})
-	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete), atOnce)
+	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete), noDelay)
 	fmt.Println(err)
 	// Output: <nil>
 }
 
-// A method of a typed client, wrapped once and called as before.
+func ExampleWrap1() {
+	ctx, clientset := context.Background(), exampleClientset()
+
+	list := k8sretry.Wrap1(clientset.CoreV1().Pods("default").List, k8sretry.ForRead(), noDelay)
+
+	pods, err := list(ctx, metav1.ListOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(pods.Items), "pod")
+	// Output: 1 pod
+}
+
+// A method of a typed client is wrapped once and called like the method.
 func ExampleWrap2() {
 	ctx, clientset := context.Background(), exampleClientset()
 
-	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead(), atOnce)
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead(), noDelay)
 
 	pod, err := get(ctx, "web-0", metav1.GetOptions{})
 	if err != nil {
@@ -79,7 +93,17 @@ func ExampleWrap2() {
 	// true pods "web-1" not found
 }
 
-// A policy for all calls of a service, and what one of them wants otherwise.
+func ExampleWrapRun2() {
+	ctx, clientset := context.Background(), exampleClientset()
+
+	remove := k8sretry.WrapRun2(clientset.CoreV1().Pods("default").Delete,
+		k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbDelete), noDelay)
+
+	fmt.Println(remove(ctx, "web-0", metav1.DeleteOptions{}))
+	// Output: <nil>
+}
+
+// A policy for all calls of a service, and a call that overrides one of its settings.
 func ExampleNewPolicy() {
 	policy := k8sretry.NewPolicy(
 		k8sretry.ForWrite(),
@@ -90,51 +114,32 @@ func ExampleNewPolicy() {
 	err := k8sretry.Run(context.Background(), func(context.Context) error {
 		attempts++
 		return apierrors.NewServiceUnavailable("restarting")
-	}, policy, k8sretry.WithMaxRetries(1), atOnce)
+	}, policy, k8sretry.WithMaxRetries(1), noDelay)
 	fmt.Println(attempts, errors.Is(err, k8sretry.ErrMaxRetries))
 	// Output: 2 true
 }
 
-// What a call that failed has to tell.
+// The information in the error of a failed call.
 func ExampleError() {
 	err := k8sretry.Run(context.Background(), func(context.Context) error {
 		return apierrors.NewTimeoutError("the write may still happen", 0)
 	}, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithName("create_database"))
 
 	fmt.Println("may have been created:", errors.Is(err, k8sretry.ErrOutcomeUnknown))
-	fmt.Println("of the API server:", apierrors.IsTimeout(err))
+	fmt.Println("timeout in the API server:", apierrors.IsTimeout(err))
 	if e, ok := errors.AsType[*k8sretry.Error](err); ok {
 		fmt.Println("attempts:", e.Attempts, "stop:", e.StopReason)
 	}
 	fmt.Println(err)
 	// Output:
 	// may have been created: true
-	// of the API server: true
+	// timeout in the API server: true
 	// attempts: 1 stop: outcome_unknown
 	// create_database: not repeated, the server may have carried out the call, after 1 attempt: Timeout: the write may still happen
 }
 
-// A webhook of one's own that answers 503 when it means "no".
-func ExampleWithClassifier() {
-	classify := func(err error) (k8sretry.Verdict, bool) {
-		v := k8sretry.Classify(err)
-		if v.StatusCode != 503 || !strings.Contains(err.Error(), "quota service") {
-			return v, false // no opinion
-		}
-		v.Class = k8sretry.ClassPermanent
-		return v, true
-	}
-	attempts := 0
-	err := k8sretry.Run(context.Background(), func(context.Context) error {
-		attempts++
-		return apierrors.NewServiceUnavailable("quota service says no")
-	}, k8sretry.WithClassifier(classify))
-	fmt.Println(attempts, err)
-	// Output: 1 quota service says no
-}
-
-// A function of several calls must not be replayed whole: put a Transport below the
-// client instead, and each of its calls is retried by itself.
+// With a Transport below the client, each call of a function is retried separately. A Do
+// around the function would repeat all of them.
 func ExampleTransport() {
 	requests := map[string]int{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -150,7 +155,7 @@ func ExampleTransport() {
 	defer server.Close()
 
 	config := &rest.Config{Host: server.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
-	config.Wrap(k8sretry.Transport(k8sretry.ForWrite(), atOnce))
+	config.Wrap(k8sretry.Transport(k8sretry.ForWrite(), noDelay))
 	clientset, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		fmt.Println(err)

@@ -61,6 +61,7 @@ func firstFailure(ctx context.Context, c *config, err error) (*progress, error) 
 func (p *progress) failed(c *config, ctx context.Context, err error) error {
 	p.count(p.record.repetitions())
 	repeat := p.judge(c, ctx, err)
+	err = withoutMark(err)
 	v := &p.verdict
 	before := p.outcome
 	if c.safeWrite != nil {
@@ -125,7 +126,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	if inner != nil {
 		p.inner = max(inner.StopReason, StopNonRetryable) // also of an Error that a caller has made
 	} else {
-		if v.Class == ClassCanceled || v.Class == ClassPermanent {
+		if v.Class == ClassCanceled || v.Class == ClassPermanent && v.flags&markedPermanent == 0 {
 			p.correctTimeout(c, ctx, v)
 		}
 		if p.record != nil {
@@ -138,6 +139,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 	}
 	if inner != nil {
 		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
+		return false
+	}
+	if v.flags&markedPermanent != 0 {
 		return false
 	}
 	if c.given&(hasClassifier|hasCondition) != 0 {
@@ -236,3 +240,31 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 	}
 	return c.backoff
 }
+
+// delayByCause returns the delay before a retry of a call with a limiter. If the cause is load,
+// the retry must not come before the delay of the schedule. If the failure is random, an early
+// retry is better, as long as most attempts succeed.
+func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration {
+	schedule := c.schedule()
+	schedule.Jitter = JitterNone
+	d := float64(schedule.Delay(retry))
+	limit := max(0, schedule.withDefaults().Max)
+	if v.Class == ClassServer {
+		if p.failing = min(p.failing+1, randomFailures+1); p.failing <= randomFailures {
+			if v.RetryAfter == 0 && c.limiter.calls.Quick() {
+				d /= quickPart
+			}
+			return delay.Clamp(delay.Between(0, d), limit)
+		}
+	}
+	high := min(2*d, float64(limit))
+	if d >= high { // the cap applies before the jitter, which does not end at the cap
+		d = high / 2
+	}
+	return delay.Clamp(delay.Between(d, high), limit)
+}
+
+const (
+	randomFailures = 3  // 5xx of one call; the fourth is not random
+	quickPart      = 10 // of the delay, see limiter.Calls.Quick
+)

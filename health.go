@@ -5,6 +5,9 @@ import "github.com/k8sretry/k8sretry/internal/health"
 // health returns what a failed attempt with this verdict says about the server. A failure of
 // something beside the server, such as a webhook, says nothing.
 func (v *Verdict) health() health.Health {
+	if v.flags&markedPermanent != 0 {
+		return health.Unknown // the class is not that of the failure
+	}
 	switch v.Class {
 	case ClassServer, ClassTimeout:
 		if v.flags&besideServer != 0 {

@@ -83,7 +83,7 @@ func direct(opts []Option) bool {
 // failed.
 func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
 	if permanent(ctx, opts, err) {
-		return v, err
+		return v, withoutMark(err)
 	}
 	c := configOf(opts)
 	p, err := firstFailure(ctx, c, err)

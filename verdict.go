@@ -140,6 +140,8 @@ const (
 	// besideServer: something other than the server failed, such as a webhook or the
 	// backend of a proxied request. The failure says nothing about the server's health.
 	besideServer
+	// markedPermanent: the caller's function has marked the error with Permanent.
+	markedPermanent
 )
 
 // Retryable reports whether a call with the given verb may be repeated after this

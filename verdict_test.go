@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -132,4 +133,36 @@ func TestDeleteCollectionIsRepeatedIfNothingWasDeleted(t *testing.T) {
 			assert.Equal(t, c.attempts, attempts, c.name)
 		}
 	})
+}
+
+// A failing webhook, quota or backend does not mean that the server fails.
+func TestFailureBesideTheServerDoesNotOpenABreaker(t *testing.T) {
+	beside := map[string]bool{
+		"failed calling webhook": true, "conversion webhook failed": true, "aggregated API server unavailable": true,
+		"service has no endpoints": true, "peer server not found": true, "backend unreachable": true,
+		"conflict on the status of a quota": true, "conflict on the status of a disruption budget": true,
+		"resource version too large": true, "quota evaluation timed out": true, "connection upgrade failed": true,
+	}
+	found := 0
+	for _, section := range errorsPage {
+		for _, row := range section.rows {
+			v := k8sretry.Classify(row.err)
+			if v.Class != server && v.Class != timeout {
+				continue
+			}
+			synctest.Test(t, func(t *testing.T) {
+				breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3})
+				for range 20 {
+					time.Sleep(time.Second)
+					_ = k8sretry.Run(t.Context(), func(context.Context) error { return row.err },
+						k8sretry.WithBreaker(breaker), k8sretry.WithMaxRetries(0))
+				}
+				assert.Equal(t, beside[v.Detail], breaker.State() == k8sretry.BreakerClosed, v.Detail)
+			})
+			if beside[v.Detail] {
+				found++
+			}
+		}
+	}
+	assert.GreaterOrEqual(t, found, len(beside))
 }

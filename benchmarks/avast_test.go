@@ -12,8 +12,8 @@ func avastJitter(initial time.Duration) time.Duration {
 	return max(1, initial/5)
 }
 
-// avastBest builds the retrier once for the calls of one context: the context is
-// one of its options, so calls with contexts of their own cannot share it.
+// avastBest builds the retrier once per context. The context is one of its options,
+// so calls with different contexts cannot share it.
 func avastBest(initial time.Duration) runner {
 	return func(ctx context.Context, n int, fn call) (v *corev1.ConfigMap, err error) {
 		retrier := retry.NewWithData[*corev1.ConfigMap](

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// minimal is the shortest delay every contender can be set to. Its timer is
-// armed and its goroutine parks all the same.
-const minimal = time.Nanosecond
+// minDelay is the shortest delay that every contender accepts. A timer is still
+// started, and the goroutine still parks.
+const minDelay = time.Nanosecond
 
-// each runs one situation for all contenders. The context can be cancelled, as
-// that of a request is: looking at it has its price.
+// each runs one situation for all contenders. The context is cancelable, like that of
+// a request, because checking such a context takes time.
 //
 // One operation is the given number of calls of fn.
 func each(b *testing.B, calls int, fn func() call) {
@@ -19,17 +19,17 @@ func each(b *testing.B, calls int, fn func() call) {
 		b.Run(c.name, func(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
-			run := c.prepare(minimal)
+			run := c.prepare(minDelay)
 			f, n := fn(), b.N
 			if c.name == "plain" {
-				n *= calls // nobody else makes the further calls
+				n *= calls // plain makes one call per operation
 			}
 			b.ReportAllocs()
 			b.ResetTimer()
 			v, err := run(ctx, n, f)
 			b.StopTimer()
 			if v == nil && err == nil {
-				b.Fatal("neither a value nor an error")
+				b.Fatal("no value and no error")
 			}
 		})
 	}

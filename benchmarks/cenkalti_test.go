@@ -17,8 +17,8 @@ func cenkaltiSchedule(initial time.Duration) *backoff.ExponentialBackOff {
 	}
 }
 
-// cenkaltiBest keeps the options for the calls of one goroutine: the schedule
-// holds state, which Retry resets, so goroutines cannot share it.
+// cenkaltiBest builds the options once per goroutine. The schedule has state, which
+// Retry resets, so goroutines cannot share it.
 func cenkaltiBest(initial time.Duration) runner {
 	return func(ctx context.Context, n int, fn call) (v *corev1.ConfigMap, err error) {
 		opts := []backoff.RetryOption{

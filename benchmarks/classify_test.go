@@ -9,14 +9,14 @@ import (
 
 var errWrappedUnavailable = fmt.Errorf("reading settings: %w", errUnavailable)
 
-// They keep the compiler from dropping what is measured.
+// Sinks, so that the compiler does not remove the measured code.
 var (
-	yes   bool
-	class k8sretry.Class
+	retryable bool
+	class     k8sretry.Class
 )
 
-// BenchmarkClassify tells failures apart. The rows differ in what they learn:
-// Classify says class, outcome, code and Retry-After; the others say yes or no.
+// BenchmarkClassify measures the classification of errors. Classify returns class,
+// outcome, status code and Retry-After; the others return a bool.
 func BenchmarkClassify(b *testing.B) {
 	for _, failure := range []struct {
 		name string
@@ -32,13 +32,13 @@ func BenchmarkClassify(b *testing.B) {
 			b.Run("hand", func(b *testing.B) {
 				b.ReportAllocs()
 				for range b.N {
-					yes = transient(err)
+					retryable = transient(err)
 				}
 			})
 			b.Run("predicates", func(b *testing.B) {
 				b.ReportAllocs()
 				for range b.N {
-					yes = predicates(err)
+					retryable = predicates(err)
 				}
 			})
 			b.Run("k8sretry-Classify", func(b *testing.B) {
@@ -50,7 +50,7 @@ func BenchmarkClassify(b *testing.B) {
 			b.Run("k8sretry-IsRetryable", func(b *testing.B) {
 				b.ReportAllocs()
 				for range b.N {
-					yes = failure.ours(err)
+					retryable = failure.ours(err)
 				}
 			})
 		})

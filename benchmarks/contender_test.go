@@ -17,7 +17,7 @@ import (
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 )
 
-// The settings all contenders share, as far as their library has them.
+// The settings of all contenders, as far as their library has them.
 const (
 	maxRetries = 3
 	maxDelay   = 30 * time.Second
@@ -25,29 +25,29 @@ const (
 	jitter     = 0.2
 )
 
-// call is what is retried: the shape of a read through a typed client.
+// call is the retried function. It has the signature of a read with a typed client.
 type call = func(context.Context) (*corev1.ConfigMap, error)
 
-// runner makes n calls, one after the other, and returns what the last one
-// returned. It holds the loop, so that the library is called directly, as in a
-// service: a call through a function value would cost each contender the same
-// nanosecond and make the ratios look better than they are.
+// runner makes n calls, one after the other, and returns the results of the last one.
+// The loop is in the runner, so that the library is called directly, as in a service.
+// A call through a function value would add the same nanosecond to all contenders and
+// so improve their ratios.
 type runner func(ctx context.Context, n int, fn call) (*corev1.ConfigMap, error)
 
 // contender is one way to retry a call.
 type contender struct {
 	name string
-	// prepare makes what may be shared by all calls and goroutines, with the
-	// given first delay. What may only be shared by the calls of one goroutine
-	// is made by the runner before its loop.
+	// prepare creates what all calls and goroutines can share, with the given
+	// initial delay. What only the calls of one goroutine can share is created by
+	// the runner before its loop.
 	prepare func(initial time.Duration) runner
-	// unlimited: the library has no limit of attempts in this form.
+	// unlimited is set if the library has no limit of attempts in this form.
 	unlimited bool
-	// deaf: a waiting call does not notice that its context has ended.
-	deaf bool
+	// ignoresContext is set if a waiting call does not return when its context ends.
+	ignoresContext bool
 }
 
-// contenders lists everybody, in the order of the tables.
+// contenders lists the contenders in the order of the tables.
 var contenders = []contender{
 	{name: "plain", prepare: plain},
 	{name: "hand", prepare: handWritten},
@@ -65,11 +65,11 @@ var contenders = []contender{
 	{name: "gax-usual", prepare: gaxUsual, unlimited: true},
 	{name: "wait-best", prepare: waitBest},
 	{name: "wait-usual", prepare: waitUsual},
-	{name: "onerror-best", prepare: onErrorBest, deaf: true},
-	{name: "onerror-usual", prepare: onErrorUsual, deaf: true},
+	{name: "onerror-best", prepare: onErrorBest, ignoresContext: true},
+	{name: "onerror-usual", prepare: onErrorUsual, ignoresContext: true},
 }
 
-// plain makes the call and nothing else.
+// plain makes the call without retries.
 func plain(time.Duration) runner {
 	return func(ctx context.Context, n int, fn call) (v *corev1.ConfigMap, err error) {
 		for range n {
@@ -79,8 +79,8 @@ func plain(time.Duration) runner {
 	}
 }
 
-// predicates tells transient failures apart with the predicates that
-// apimachinery offers, joined as they are in many controllers.
+// predicates recognizes transient failures with the predicates of apimachinery,
+// combined as in many controllers.
 func predicates(err error) bool {
 	return apierrors.IsServerTimeout(err) ||
 		apierrors.IsTimeout(err) ||
@@ -93,8 +93,8 @@ func predicates(err error) bool {
 		utilnet.IsProbableEOF(err)
 }
 
-// transient is the check of the hand-written loop: by code for answers of the
-// server, by cause for lost connections.
+// transient is the check of the hand-written loop: by status code for answers of the
+// server, by cause for connection errors.
 func transient(err error) bool {
 	if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
 		switch status.ErrStatus.Code {
@@ -109,7 +109,7 @@ func transient(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// What the calls return.
+// The results of the calls.
 var (
 	configMap = &corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
@@ -134,7 +134,7 @@ func succeeds(context.Context) (*corev1.ConfigMap, error) { return configMap, ni
 
 func notFound(context.Context) (*corev1.ConfigMap, error) { return nil, errNotFound }
 
-// failsTwice returns a function that fails at two calls of three. It is for one
+// failsTwice returns a function that fails in two of three calls. It is for use by one
 // goroutine.
 func failsTwice() call {
 	n := 0

@@ -8,12 +8,12 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// total keeps the compiler from dropping what is measured.
+// total is a sink, so that the compiler does not remove the measured code.
 var total time.Duration
 
-// BenchmarkDelay calculates the three delays of one call, with jitter. Most
-// schedules hold state, so that a call begins with a new or a reset one; what
-// that costs is measured too. failsafe-go keeps its calculation to itself.
+// BenchmarkDelay measures the calculation of the three delays of one call, with
+// jitter. Most schedules have state, so the time to create or reset them is included.
+// failsafe-go does not export its calculation.
 func BenchmarkDelay(b *testing.B) {
 	const initial = 2 * time.Second
 	for _, schedule := range []struct {

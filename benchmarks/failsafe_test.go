@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// failsafePolicy is shared by all calls in both forms, as the library's own
-// documentation does it.
+// failsafePolicy is shared by all calls in both forms, as in the documentation of the
+// library.
 func failsafePolicy(initial time.Duration, retryIf func(error) bool) retrypolicy.RetryPolicy[*corev1.ConfigMap] {
 	return retrypolicy.NewBuilder[*corev1.ConfigMap]().
 		HandleIf(func(_ *corev1.ConfigMap, err error) bool { return err != nil && retryIf(err) }).
@@ -21,8 +21,8 @@ func failsafePolicy(initial time.Duration, retryIf func(error) bool) retrypolicy
 		Build()
 }
 
-// failsafeBest keeps the executor for the calls of one context, and hands the
-// context to the function by closure: an Execution would be copied per attempt.
+// failsafeBest builds the executor once per context, and passes the context to the
+// function by closure, because an Execution would be copied in each attempt.
 func failsafeBest(initial time.Duration) runner {
 	policy := failsafePolicy(initial, transient)
 	return func(ctx context.Context, n int, fn call) (v *corev1.ConfigMap, err error) {

@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// gaxRetryer adds what gax leaves to its user: a limit of attempts.
+// gaxRetryer adds a limit of attempts, which gax does not have.
 type gaxRetryer struct {
 	backoff gax.Backoff
 	retries int

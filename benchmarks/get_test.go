@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// getter returns a Get of a real clientset, answered over loopback.
+// getter returns a function that calls Get of a real clientset over loopback.
 func getter(tb testing.TB) call {
 	body, err := json.Marshal(configMap)
 	require.NoError(tb, err)
@@ -30,14 +30,14 @@ func getter(tb testing.TB) call {
 	}
 }
 
-func TestGetIsAnswered(t *testing.T) {
+func TestGetReturnsTheObject(t *testing.T) {
 	v, err := getter(t)(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, configMap.Data, v.Data)
 }
 
-// BenchmarkGet shows what a retry library adds to a real call: the least a
-// network can cost, loopback and an answer from memory.
+// BenchmarkGet measures the overhead of a retry library in a real call over the
+// fastest possible network.
 func BenchmarkGet(b *testing.B) {
 	fn := getter(b)
 	each(b, 1, func() call { return fn })

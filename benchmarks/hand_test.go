@@ -8,14 +8,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// hand is the loop that a good engineer writes into a service: generic, bounded,
-// with jitter, a reused timer, and a look at the context before each attempt.
+// hand is a carefully hand-written loop: generic, bounded, with jitter, a reused
+// timer, and a check of the context before each attempt.
 //
-// It loses the API's error when the context ends. It has no Retry-After, looks at
-// no deadline before it sleeps, knows no lost HTTP/2 connections, takes a
-// webhook's denial with code 500 for a passing failure, repeats a create whose
-// outcome is unknown, says nothing about its attempts in the error, and neither
-// logs nor counts.
+// When the context ends, it loses the error of the API. It ignores Retry-After, does
+// not check the deadline before it waits, does not recognize lost HTTP/2 connections,
+// treats a denial of a webhook with code 500 as transient, repeats a create of unknown
+// outcome, does not report its attempts in the error, and has no logs and metrics.
 func hand[T any](ctx context.Context, fn func(context.Context) (T, error), retries int, initial time.Duration) (T, error) {
 	var timer *time.Timer
 	for retry := 0; ; retry++ {
@@ -41,7 +40,7 @@ func hand[T any](ctx context.Context, fn func(context.Context) (T, error), retri
 	}
 }
 
-// handDelay returns the delay before the given retry, the first being 0.
+// handDelay returns the delay before the given retry, counted from 0.
 func handDelay(retry int, initial time.Duration) time.Duration {
 	d := min(initial<<retry, maxDelay)
 	return d + time.Duration(rand.Float64()*jitter*float64(d))

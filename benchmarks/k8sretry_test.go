@@ -8,7 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// oursPrepared shares one policy between all calls, as the presets do.
+// oursPrepared shares one Policy between all calls.
 func oursPrepared(initial time.Duration) runner {
 	policy := k8sretry.NewPolicy(
 		k8sretry.WithMaxRetries(maxRetries),
@@ -23,7 +23,7 @@ func oursPrepared(initial time.Duration) runner {
 	}
 }
 
-// oursOptions writes three options into the call.
+// oursOptions creates three options in the call.
 func oursOptions(initial time.Duration) runner {
 	return func(ctx context.Context, n int, fn call) (v *corev1.ConfigMap, err error) {
 		for range n {

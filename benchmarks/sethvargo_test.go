@@ -9,8 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// sethvargoSchedule is a schedule in one value instead of a chain of closures.
-// Schedules of this library are used up by a call, so each call needs its own.
+// sethvargoSchedule is a schedule in one value instead of a chain of closures. A call
+// uses up a schedule of this library, so each call needs a new one.
 type sethvargoSchedule struct {
 	next    time.Duration
 	retries int

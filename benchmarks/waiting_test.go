@@ -11,11 +11,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// BenchmarkWaiting measures the memory of a call that waits for its retry:
-// heap and stack after a collection, the goroutine included, divided by 10,000
-// calls. Its ns/op means nothing. The runtime keeps what finished goroutines
-// have left, so only the first contender of a process pays for its goroutines:
-// cmd/table gives each a process of its own.
+// BenchmarkWaiting measures the memory of a call that waits for its retry: heap and
+// stacks after a garbage collection, goroutine included, divided by 10,000 calls. Its
+// ns/op is meaningless. The runtime reuses the memory of finished goroutines, so only
+// the first contender in a process allocates its goroutines. For this reason cmd/table
+// runs each contender in a separate process.
 func BenchmarkWaiting(b *testing.B) {
 	for _, c := range contenders {
 		if c.name == "plain" {
@@ -25,8 +25,8 @@ func BenchmarkWaiting(b *testing.B) {
 	}
 }
 
-// sleeping stands for the call alone: a goroutine that waits for a timer or its
-// context, the least a waiting call can cost.
+// sleeping replaces the call without retries: a goroutine that waits for a timer or
+// its context, which is the minimum for a waiting call.
 func sleeping(initial time.Duration) runner {
 	return func(ctx context.Context, _ int, fn call) (*corev1.ConfigMap, error) {
 		v, err := fn(ctx)
@@ -42,8 +42,8 @@ func sleeping(initial time.Duration) runner {
 
 // waiting returns the bytes per call of n calls that wait at the same time.
 func waiting(c contender, n int) float64 {
-	// Long enough for all to be counted while they wait; those that do not hear
-	// their context have to be waited for.
+	// The delay is long enough to measure while all calls wait. Contenders that ignore
+	// the context wait until its end.
 	run := c.prepare(8 * time.Second)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -58,7 +58,7 @@ func waiting(c contender, n int) float64 {
 	var all sync.WaitGroup
 	all.Add(n)
 	for range n {
-		go func() { // not all.Go: its frame would count for the calls
+		go func() { // all.Go would add a stack frame
 			_, _ = run(ctx, 1, fn)
 			all.Done()
 		}()
@@ -72,10 +72,10 @@ func waiting(c contender, n int) float64 {
 	return (after - before) / float64(n)
 }
 
-// inUse returns the bytes of live objects and of stacks.
+// inUse returns the number of bytes in live objects and stacks.
 func inUse() float64 {
 	runtime.GC()
-	runtime.GC() // finishes the sweep of the first, and empties pools
+	runtime.GC() // finishes the sweep of the first and clears pools
 	samples := []metrics.Sample{
 		{Name: "/memory/classes/heap/objects:bytes"},
 		{Name: "/memory/classes/heap/stacks:bytes"},
@@ -84,7 +84,7 @@ func inUse() float64 {
 	return float64(samples[0].Value.Uint64() + samples[1].Value.Uint64())
 }
 
-// parked returns the number of goroutines that wait.
+// parked returns the number of waiting goroutines.
 func parked() int {
 	samples := []metrics.Sample{{Name: "/sched/goroutines/waiting:goroutines"}}
 	metrics.Read(samples)

@@ -16,9 +16,9 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// What would fail in the same way again is tried once, and the caller gets the
-// very error that client-go made.
-func TestLastingAnswers(t *testing.T) {
+// A call that would fail again in the same way is attempted once, and the caller gets
+// the error of client-go unchanged.
+func TestPermanentErrorsAreReturnedUnchanged(t *testing.T) {
 	c := start(t)
 	ns := namespace(t, c)
 	maps := client(t, c.Config(app)).CoreV1().ConfigMaps(ns)
@@ -44,7 +44,7 @@ func TestLastingAnswers(t *testing.T) {
 			_, err := maps.Update(ctx, stale, metav1.UpdateOptions{})
 			return err
 		}},
-		{"conflict at the caller's word", k8sretry.VerbUnspecified, apierrors.IsConflict, k8sretry.ClassConflict, func(ctx context.Context) error {
+		{"conflict without a verb", k8sretry.VerbUnspecified, apierrors.IsConflict, k8sretry.ClassConflict, func(ctx context.Context) error {
 			_, err := maps.Update(ctx, stale, metav1.UpdateOptions{})
 			return err
 		}},
@@ -69,18 +69,18 @@ func TestLastingAnswers(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			events := &recorder{}
-			var made []error
-			begin := time.Now()
+			var errs []error
+			start := time.Now()
 			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
 				err := test.call(ctx)
-				made = append(made, err)
+				errs = append(errs, err)
 				return err
 			}, k8sretry.WithVerb(test.verb), k8sretry.WithObserver(events))
 
-			require.Len(t, made, 1, "attempts")
-			assert.Same(t, made[0], err)
+			require.Len(t, errs, 1, "attempts")
+			assert.Same(t, errs[0], err)
 			assert.True(t, test.is(err), "%v", err)
-			assert.Less(t, time.Since(begin), time.Second, "nothing was waited for")
+			assert.Less(t, time.Since(start), time.Second, "there was no delay")
 			failures := events.all(k8sretry.EventFailure)
 			require.Len(t, failures, 1)
 			assert.Equal(t, k8sretry.StopNonRetryable, failures[0].StopReason)

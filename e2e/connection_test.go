@@ -15,10 +15,10 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// A port that swallows what it is sent, one that hangs up, one that nobody listens
-// on: with a timeout for each attempt, the calls get through as soon as the server
-// does, and a create is repeated only because nothing of it was ever sent.
-func TestBrokenConnections(t *testing.T) {
+// Connections that are never served, closed, reset or refused: with an attempt timeout
+// the calls succeed as soon as the server is reachable. A create is repeated only
+// because nothing of it was sent.
+func TestBrokenConnectionsAreRetried(t *testing.T) {
 	c := start(t)
 	ns := namespace(t, c)
 	only := func(n int, fault faultproxy.ConnFault) func(p *faultproxy.Proxy) {
@@ -36,9 +36,9 @@ func TestBrokenConnections(t *testing.T) {
 		fault   func(p *faultproxy.Proxy)
 		classes []k8sretry.Class
 	}{
-		{"swallowed", only(2, faultproxy.ConnSwallow), []k8sretry.Class{k8sretry.ClassTimeout}},
+		{"never served", only(2, faultproxy.ConnBlackhole), []k8sretry.Class{k8sretry.ClassTimeout}},
 		{"closed", only(2, faultproxy.ConnClose), []k8sretry.Class{k8sretry.ClassConnection}},
-		// A reset may come so early that it ends the dialling.
+		// An early reset may fail the dial.
 		{"reset", only(2, faultproxy.ConnReset), []k8sretry.Class{k8sretry.ClassConnection, k8sretry.ClassRefused}},
 		{"refused", func(p *faultproxy.Proxy) {
 			p.Refuse()
@@ -50,7 +50,7 @@ func TestBrokenConnections(t *testing.T) {
 			both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
 				test.fault(p)
 				events := &recorder{}
-				limit := 10 * time.Second // struck by no other fault, however slow the machine
+				limit := 10 * time.Second // long enough for a slow machine
 				if slices.Contains(test.classes, k8sretry.ClassTimeout) {
 					limit = 800 * time.Millisecond
 				}
@@ -73,14 +73,13 @@ func TestBrokenConnections(t *testing.T) {
 	}
 }
 
-// A server that takes a request and never answers is noticed by the attempt's
-// timeout, and by nothing else.
-func TestSwallowedRequests(t *testing.T) {
+// The attempt timeout detects a server that accepts a request and never answers.
+func TestRequestsWithoutAnAnswerTimeOut(t *testing.T) {
 	c := start(t)
 	ns := namespace(t, c)
 	both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
 		maps := client(t, p.Config(c.Config(app))).CoreV1().ConfigMaps(ns)
-		made, err := maps.Create(t.Context(), configMap(objectName(t), "first"), metav1.CreateOptions{})
+		created, err := maps.Create(t.Context(), configMap(objectName(t), "first"), metav1.CreateOptions{})
 		require.NoError(t, err)
 		events := &recorder{}
 		policy := k8sretry.NewPolicy(k8sretry.WithAttemptTimeout(500*time.Millisecond), k8sretry.WithObserver(events),
@@ -88,29 +87,29 @@ func TestSwallowedRequests(t *testing.T) {
 
 		p.SetRule(faultproxy.Next(2, faultproxy.Hang()))
 		get := k8sretry.Wrap2(maps.Get, policy, k8sretry.WithVerb(k8sretry.VerbGet))
-		_, err = get(within(t, 10*time.Second), made.Name, metav1.GetOptions{})
+		_, err = get(within(t, 10*time.Second), created.Name, metav1.GetOptions{})
 		require.NoError(t, err)
 
-		// The update carries a resourceVersion: it cannot be done twice.
+		// The update has a resourceVersion, so it cannot be applied twice.
 		p.SetRule(faultproxy.Next(2, faultproxy.Hang()))
-		made.Data["key0"] = "second"
+		created.Data["key0"] = "second"
 		update := k8sretry.Wrap2(maps.Update, policy, k8sretry.WithVerb(k8sretry.VerbUpdate))
-		got, err := update(within(t, 10*time.Second), made, metav1.UpdateOptions{})
+		got, err := update(within(t, 10*time.Second), created, metav1.UpdateOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, "second", got.Data["key0"])
 		assert.Equal(t, map[k8sretry.Class]int{k8sretry.ClassTimeout: 4}, events.classes())
 
-		// A create is not sent again: the server may have it.
+		// A create is not repeated, because the server may have carried it out.
 		p.SetRule(faultproxy.Next(1, faultproxy.Hang().AfterCommit()))
 		create := k8sretry.Wrap2(maps.Create, policy, k8sretry.WithVerb(k8sretry.VerbCreate))
 		_, err = create(within(t, 10*time.Second), configMap(objectName(t)+"-2"), metav1.CreateOptions{})
 		require.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 		_, err = maps.Get(t.Context(), objectName(t)+"-2", metav1.GetOptions{})
-		require.NoError(t, err, "it had")
+		require.NoError(t, err, "the server has carried it out")
 	})
 }
 
-// A stream that was opened under an attempt timeout outlives it.
+// A watch that was opened within the attempt timeout is not ended by it.
 func TestWatchOutlivesAttemptTimeout(t *testing.T) {
 	c := start(t)
 	maps := client(t, c.Config(app)).CoreV1().ConfigMaps(namespace(t, c))
@@ -127,7 +126,7 @@ func TestWatchOutlivesAttemptTimeout(t *testing.T) {
 	for {
 		select {
 		case event, open := <-w.ResultChan():
-			require.True(t, open, "the watch was cut")
+			require.True(t, open, "the watch has ended")
 			if m, ok := event.Object.(*corev1.ConfigMap); ok && m.Name == "late" {
 				return
 			}

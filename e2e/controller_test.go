@@ -30,26 +30,26 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretryctrl"
 )
 
-// The labels of the test of controllers.
+// The labels of the objects of the controller.
 const (
 	roleLabel   = "example.com/role"
 	parentLabel = "example.com/parent"
 	parentRole  = "parent"
 )
 
-// families is a reconciler that gives each parent one child and writes down its name. It
-// is written as if no answer ever got lost: with a create that was done and reported as
-// failed it would make a second child.
+// families is a reconciler that creates one child for each parent and stores its name in
+// the parent. It does not handle lost answers: if a create succeeded but was reported as
+// failed, it would create a second child.
 type families struct {
-	client  ctrl.Client
-	created atomic.Int64
-	again   atomic.Int64 // reconciles that asked for another one
+	client   ctrl.Client
+	created  atomic.Int64
+	requeued atomic.Int64 // reconciles with a RequeueAfter
 }
 
 func (f *families) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	result, err := k8sretryctrl.Result(f.reconcile(ctx, req))
 	if result.RequeueAfter > 0 {
-		f.again.Add(1)
+		f.requeued.Add(1)
 	}
 	return result, err
 }
@@ -73,8 +73,8 @@ func (f *families) reconcile(ctx context.Context, req reconcile.Request) error {
 	return f.client.Update(ctx, parent)
 }
 
-// startFamilies runs a manager with the reconciler until the test ends. The manager's
-// cache holds parents only: what a proof must know of children it cannot learn there.
+// startFamilies runs a manager with the reconciler until the test ends. The cache of the
+// manager contains only parents, so k8sretryctrl cannot find children in it.
 func startFamilies(t *testing.T, config *rest.Config, ns string, opts ...k8sretry.Option) (*families, *errorLog) {
 	t.Helper()
 	ctrllog.SetLogger(logr.Discard())
@@ -103,8 +103,8 @@ func startFamilies(t *testing.T, config *rest.Config, ns string, opts ...k8sretr
 	return f, log
 }
 
-// errorLog keeps the errors of reconcilers that a manager logs. client-go logs to the same
-// logger each answer that it could not read to the end.
+// errorLog records the reconcile errors that a manager logs. Errors of client-go, which
+// uses the same logger, are ignored.
 type errorLog struct {
 	mu    sync.Mutex
 	lines []string
@@ -129,8 +129,8 @@ func (l *errorLog) all() []string {
 	return append([]string(nil), l.lines...)
 }
 
-// makeParents makes the objects that the reconciler is to work on.
-func makeParents(t *testing.T, c *cluster.Cluster, ns string, n int) {
+// createParents creates the objects to reconcile.
+func createParents(t *testing.T, c *cluster.Cluster, ns string, n int) {
 	t.Helper()
 	maps := client(t, c.Config(app)).CoreV1().ConfigMaps(ns)
 	for i := range n {
@@ -141,8 +141,8 @@ func makeParents(t *testing.T, c *cluster.Cluster, ns string, n int) {
 	}
 }
 
-// requireFamilies waits until each parent has its child, and demands that there is no
-// other one.
+// requireFamilies waits until each parent has its child, and requires that there are no
+// other children.
 func requireFamilies(t *testing.T, c *cluster.Cluster, ns string, n int) {
 	t.Helper()
 	maps := client(t, c.Config(app)).CoreV1().ConfigMaps(ns)
@@ -169,13 +169,13 @@ func requireFamilies(t *testing.T, c *cluster.Cluster, ns string, n int) {
 	}
 }
 
-// A controller lives through a crash of the apiserver: each parent gets its child, once,
-// and no reconcile fails.
+// After a crash of the apiserver each parent has exactly one child, and no reconcile has
+// failed.
 func TestControllerWhileServerIsKilled(t *testing.T) {
 	c := start(t)
 	ns := namespace(t, c)
 	const parents = 200
-	makeParents(t, c, ns, parents)
+	createParents(t, c, ns, parents)
 	events := &recorder{}
 	policy, _ := restartPolicies(events)
 	f, log := startFamilies(t, c.Config(app), ns, policy)
@@ -187,29 +187,30 @@ func TestControllerWhileServerIsKilled(t *testing.T) {
 	requireFamilies(t, c, ns, parents)
 
 	t.Logf("retries: %v", events.classes())
-	assert.NotZero(t, events.classes()[k8sretry.ClassConnection]+events.classes()[k8sretry.ClassRefused], "the kill has struck no call: the test shows nothing")
+	assert.NotZero(t, events.classes()[k8sretry.ClassConnection]+events.classes()[k8sretry.ClassRefused], "the crash affected no call: the test is inconclusive")
 	assert.Empty(t, log.all())
 	assert.Empty(t, events.all(k8sretry.EventFailure))
-	assert.Zero(t, f.again.Load())
+	assert.Zero(t, f.requeued.Load())
 }
 
-// The same with one answer in three lost, of the writes.
+// If a third of the answers to writes are lost, each parent gets exactly one child, and no
+// reconcile fails.
 func TestControllerWithLostAnswers(t *testing.T) {
 	c := start(t)
 	both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
 		ns := namespace(t, c)
 		const parents = 100
-		makeParents(t, c, ns, parents)
-		p.SetRule(faultproxy.When(faultproxy.Verbs("create", "update"), faultproxy.Share(1./3, seed(t), p.Alone(faultproxy.LostAnswers())...)))
+		createParents(t, c, ns, parents)
+		p.SetRule(faultproxy.When(faultproxy.Verbs("create", "update"), faultproxy.Share(1./3, seed(t), p.Isolated(faultproxy.LostAnswers())...)))
 		events := &recorder{}
 		policy, _ := restartPolicies(events)
 		f, log := startFamilies(t, p.Config(c.Config(app)), ns, policy, k8sretry.WithAttemptTimeout(time.Second))
 		requireFamilies(t, c, ns, parents)
 
 		t.Logf("retries: %v", events.classes())
-		assert.Greater(t, len(events.all(k8sretry.EventRetry)), parents/8, "too few faults: the test shows nothing")
+		assert.Greater(t, len(events.all(k8sretry.EventRetry)), parents/8, "too few faults: the test is inconclusive")
 		assert.Empty(t, log.all())
 		assert.Empty(t, events.all(k8sretry.EventFailure))
-		assert.Zero(t, f.again.Load())
+		assert.Zero(t, f.requeued.Load())
 	})
 }

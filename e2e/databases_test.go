@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,24 +25,23 @@ import (
 	dbservice "github.com/k8sretry/k8sretry/examples/databases/service"
 )
 
-// The example service on custom resources of a real server: what it answers, and
-// what is stored.
-func TestDatabases(t *testing.T) {
+// The example service with custom resources of a real server.
+func TestDatabasesCreateReadDelete(t *testing.T) {
 	c := start(t)
 	installDatabases(t, c)
 	ns := namespace(t, c)
 	api := databasesAPI(t, c.Config(app), ns)
 	stored := dynamicClient(t, c.Config(cluster.Admin)).Resource(dbservice.DatabaseResource).Namespace(ns)
 
-	made := api.post("orders", "key-1")
-	require.Equal(t, http.StatusCreated, made.code, made)
-	assert.Equal(t, "Pending", made.body["phase"])
-	assert.Equal(t, "/api/v1/databases/orders", made.location)
+	created := api.post("orders", "key-1")
+	require.Equal(t, http.StatusCreated, created.code, created)
+	assert.Equal(t, "Pending", created.body["phase"])
+	assert.Equal(t, "/api/v1/databases/orders", created.location)
 	object, err := stored.Get(t.Context(), "orders", metav1.GetOptions{})
 	require.NoError(t, err)
 	uid := object.GetUID()
 
-	// What an operator says is told.
+	// The service returns the status that an operator sets.
 	require.NoError(t, unstructured.SetNestedStringMap(object.Object, map[string]string{"phase": "Ready", "endpoint": "orders.example:5432"}, "status"))
 	_, err = stored.UpdateStatus(t.Context(), object, metav1.UpdateOptions{})
 	require.NoError(t, err)
@@ -65,11 +62,11 @@ func TestDatabases(t *testing.T) {
 	assert.Equal(t, uid, object.GetUID())
 
 	for name, body := range map[string]string{
-		"a bad name":      `{"name":"Not_A_Name","engine":"postgres","version":"16","storage":"10Gi"}`,
-		"a bad engine":    `{"name":"fine","engine":"db2","version":"16","storage":"10Gi"}`,
-		"a bad storage":   `{"name":"fine","engine":"redis","version":"7","storage":"much"}`,
-		"a field unknown": `{"name":"fine","engine":"redis","version":"7","storage":"1Gi","size":1}`,
-		"no JSON":         `name: fine`,
+		"invalid name":    `{"name":"Not_A_Name","engine":"postgres","version":"16","storage":"10Gi"}`,
+		"unknown engine":  `{"name":"fine","engine":"db2","version":"16","storage":"10Gi"}`,
+		"invalid storage": `{"name":"fine","engine":"redis","version":"7","storage":"much"}`,
+		"unknown field":   `{"name":"fine","engine":"redis","version":"7","storage":"1Gi","size":1}`,
+		"not JSON":        `name: fine`,
 	} {
 		bad := api.do("POST", "/api/v1/databases", body, "")
 		assert.Equal(t, http.StatusBadRequest, bad.code, "%s: %v", name, bad)
@@ -103,8 +100,7 @@ func TestDatabases(t *testing.T) {
 	assert.Equal(t, http.StatusNotFound, api.do("GET", "/api/v1/opsrequests/restart-2", "", "").code)
 }
 
-// A crash of the apiserver while callers wait for the service: each gets the answer
-// that it would have got without.
+// A crash of the apiserver does not change the answers of the service.
 func TestDatabasesWhileServerIsKilled(t *testing.T) {
 	c := start(t)
 	installDatabases(t, c)
@@ -116,51 +112,37 @@ func TestDatabasesWhileServerIsKilled(t *testing.T) {
 	}
 
 	const calls, workers = 160, 8
-	var next atomic.Int64
-	third := make(chan struct{})
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1) - 1)
-				if i == calls/3 {
-					close(third)
-				}
-				if i >= calls {
-					return
-				}
-				var a answer
-				want := http.StatusCreated
-				switch n := i / 8; i % 8 {
-				case 0:
-					want = http.StatusConflict
-					a = api.post(fmt.Sprint("old-", n), "foreign")
-				case 1:
-					want = http.StatusOK
-					a = api.do("GET", fmt.Sprint("/api/v1/databases/old-", n), "", "")
-				case 2:
-					want = http.StatusNotFound
-					a = api.do("GET", fmt.Sprint("/api/v1/databases/none-", n), "", "")
-				case 3:
-					want = http.StatusAccepted
-					made := api.post(fmt.Sprint("short-", n), "")
-					if assert.Equal(t, http.StatusCreated, made.code, made) {
-						a = api.do("DELETE", fmt.Sprint("/api/v1/databases/short-", n), "", "")
-					}
-				default:
-					a = api.post(fmt.Sprint("new-", i), fmt.Sprint("key-", i))
-				}
-				assert.Equal(t, want, a.code, "call %d: %v", i, a)
+	third, wait := startCalls(calls, workers, calls/3, func(i int) {
+		var a answer
+		want := http.StatusCreated
+		switch n := i / 8; i % 8 {
+		case 0:
+			want = http.StatusConflict
+			a = api.post(fmt.Sprint("old-", n), "foreign")
+		case 1:
+			want = http.StatusOK
+			a = api.do("GET", fmt.Sprint("/api/v1/databases/old-", n), "", "")
+		case 2:
+			want = http.StatusNotFound
+			a = api.do("GET", fmt.Sprint("/api/v1/databases/none-", n), "", "")
+		case 3:
+			want = http.StatusAccepted
+			created := api.post(fmt.Sprint("short-", n), "")
+			if assert.Equal(t, http.StatusCreated, created.code, created) {
+				a = api.do("DELETE", fmt.Sprint("/api/v1/databases/short-", n), "", "")
 			}
-		})
-	}
+		default:
+			a = api.post(fmt.Sprint("new-", i), fmt.Sprint("key-", i))
+		}
+		assert.Equal(t, want, a.code, "call %d: %v", i, a)
+	})
 	<-third
 	c.KillAPIServer()
 	<-within(t, 500*time.Millisecond).Done()
 	require.NoError(t, c.StartAPIServer())
-	wg.Wait()
+	wait()
 	t.Logf("retries: %v", events.classes())
-	assert.NotZero(t, events.classes()[k8sretry.ClassRefused], "no call has met the closed port")
+	assert.NotZero(t, events.classes()[k8sretry.ClassRefused], "no call was refused")
 
 	list, err := dynamicClient(t, c.Config(cluster.Admin)).Resource(dbservice.DatabaseResource).Namespace(ns).List(t.Context(), metav1.ListOptions{})
 	require.NoError(t, err)
@@ -172,8 +154,8 @@ func TestDatabasesWhileServerIsKilled(t *testing.T) {
 	assert.Equal(t, map[string]int{"old": 20, "new": calls / 2}, count)
 }
 
-// The answer to a create is lost on its way from the API server: the caller is told
-// 201, and there is one database.
+// If the answer of the API server to a create is lost, the service answers 201 and there
+// is one database.
 func TestDatabasesWithLostAnswers(t *testing.T) {
 	c := start(t)
 	installDatabases(t, c)
@@ -181,15 +163,15 @@ func TestDatabasesWithLostAnswers(t *testing.T) {
 	stored := dynamicClient(t, c.Config(cluster.Admin)).Resource(dbservice.DatabaseResource).Namespace(ns)
 	both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
 		api := databasesAPI(t, p.Config(c.Config(app)), ns)
-		for _, fault := range p.Alone(faultproxy.LostAnswers()) {
+		for _, fault := range p.Isolated(faultproxy.LostAnswers()) {
 			t.Run(fault.String(), func(t *testing.T) {
-				p.Forget()
+				p.ClearSends()
 				p.SetRule(faultproxy.When(faultproxy.Verbs("create", "delete"), faultproxy.Next(1, fault)))
 				name := objectName(t)
 				name = name[max(0, len(name)-50):]
 				name = "db" + name[2:]
-				made := api.post(name, "")
-				assert.Equal(t, http.StatusCreated, made.code, made)
+				created := api.post(name, "")
+				assert.Equal(t, http.StatusCreated, created.code, created)
 				committed := func(s faultproxy.Send) bool { return s.Method != "GET" && s.Committed() }
 				assert.Equal(t, 1, p.Count(committed))
 				assert.Equal(t, 2, p.Count(func(s faultproxy.Send) bool { return s.Method == "POST" }))
@@ -208,8 +190,8 @@ func TestDatabasesWithLostAnswers(t *testing.T) {
 	})
 }
 
-// installDatabases makes the custom resources of the service known to the server,
-// and returns when it serves them.
+// installDatabases installs the custom resource definitions of the service and waits
+// until the server serves them.
 func installDatabases(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	crds, err := dbservice.CRDs()
@@ -240,13 +222,13 @@ func dynamicClient(t *testing.T, config *rest.Config) dynamic.Interface {
 	return client
 }
 
-// databases is a caller of the service.
+// databases is a client of the service.
 type databases struct {
 	t      *testing.T
 	server *httptest.Server
 }
 
-// databasesAPI serves the service, with delays of milliseconds, until the test ends.
+// databasesAPI runs the service with short delays until the test ends.
 func databasesAPI(t *testing.T, config *rest.Config, namespace string, options ...k8sretry.Option) *databases {
 	t.Helper()
 	server := httptest.NewServer(dbservice.New(dynamicClient(t, config), nil, dbservice.Config{
@@ -260,7 +242,7 @@ func databasesAPI(t *testing.T, config *rest.Config, namespace string, options .
 	return &databases{t, server}
 }
 
-// answer is what the service said. Where it said nothing, code is 0.
+// answer is an answer of the service. code is 0 if there was none.
 type answer struct {
 	code     int
 	location string

@@ -1,3 +1,3 @@
-// Package e2e holds the tests of k8sretry against a real kube-apiserver with its
-// etcd, both on this machine and without a cluster. See README.md.
+// Package e2e contains tests of k8sretry with a real kube-apiserver and etcd, which run
+// on this machine without a cluster. See README.md.
 package e2e

@@ -16,10 +16,9 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// An etcd that stands still for some seconds: reads and writes time out, at the
-// client or in the server, are taken for what they are, and get through when it
-// goes on.
-func TestStoppedEtcdAmongCalls(t *testing.T) {
+// While etcd is stopped, reads and writes time out in the client or in the server. They
+// are classified as timeouts and succeed when etcd continues.
+func TestCallsSucceedAfterEtcdWasStopped(t *testing.T) {
 	c := start(t)
 	ns := namespace(t, c)
 	maps := client(t, c.Config(app)).CoreV1().ConfigMaps(ns)
@@ -39,13 +38,13 @@ func TestStoppedEtcdAmongCalls(t *testing.T) {
 			_, err := maps.Patch(ctx, "seed", types.MergePatchType, []byte(`{"data":{"patched":"yes"}}`), metav1.PatchOptions{})
 			return err
 		}},
-		// Names are never used twice here: what exists after an attempt of unknown
-		// outcome is ours.
+		// Names are unique here, so an object that exists after an attempt of unknown
+		// outcome was created by this call.
 		"create": {k8sretry.VerbUnspecified, func(ctx context.Context) error {
-			_, err := maps.Create(ctx, configMap("made"), metav1.CreateOptions{})
+			_, err := maps.Create(ctx, configMap("created"), metav1.CreateOptions{})
 			return err
 		}},
-		// The next two ask the server to stop by itself before the client does.
+		// The server times out the next two before the client does.
 		"get, timed out by the server": {k8sretry.VerbGet, func(ctx context.Context) error {
 			return rest.Get().Namespace(ns).Resource("configmaps").Name("seed").Param("timeout", "500ms").Do(ctx).Error()
 		}},
@@ -65,10 +64,10 @@ func TestStoppedEtcdAmongCalls(t *testing.T) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for name, test := range calls {
-		seen := &recorder{}
-		events[name] = seen
+		observed := &recorder{}
+		events[name] = observed
 		wg.Go(func() {
-			err := k8sretry.Run(within(t, 30*time.Second), test.call, k8sretry.WithVerb(test.verb), k8sretry.WithObserver(seen),
+			err := k8sretry.Run(within(t, 30*time.Second), test.call, k8sretry.WithVerb(test.verb), k8sretry.WithObserver(observed),
 				k8sretry.WithAttemptTimeout(time.Second), k8sretry.WithMaxRetries(30),
 				k8sretry.WithInitialDelay(100*time.Millisecond), k8sretry.WithMaxDelay(300*time.Millisecond))
 			if apierrors.IsAlreadyExists(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown) {
@@ -87,7 +86,7 @@ func TestStoppedEtcdAmongCalls(t *testing.T) {
 		assert.NotEmpty(t, retries, name)
 		for _, e := range retries {
 			t.Logf("%s: %v %v %v: %.150v", name, e.Class, e.StatusCode, e.Outcome, e.Err)
-			assert.True(t, e.Class == k8sretry.ClassTimeout || cut(e), "%s: %v: %v", name, e.Class, e.Err)
+			assert.True(t, e.Class == k8sretry.ClassTimeout || truncated(e), "%s: %v: %v", name, e.Class, e.Err)
 		}
 	}
 	seed, err := maps.Get(t.Context(), "seed", metav1.GetOptions{})
@@ -98,8 +97,8 @@ func TestStoppedEtcdAmongCalls(t *testing.T) {
 	assert.Equal(t, "after", second.Data["key0"])
 }
 
-// cut reports whether the server timed out but had begun to answer: all it can do
-// then is to break off the stream.
-func cut(e k8sretry.Event) bool {
+// truncated reports whether the server timed out after it had started to answer. It then
+// aborts the stream.
+func truncated(e k8sretry.Event) bool {
 	return e.Class == k8sretry.ClassConnection && e.StatusCode == 0
 }

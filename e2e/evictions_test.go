@@ -21,8 +21,8 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// pods makes the pods of a test. There are no nodes: a pod without one is gone as soon as
-// it is evicted; one with a node that nobody runs terminates for ever.
+// pods creates the pods of a test. There are no nodes: a pod without a node is deleted as
+// soon as it is evicted, a pod bound to a nonexistent node stays terminating.
 type pods struct {
 	*testing.T
 	kubernetes.Interface
@@ -46,7 +46,7 @@ func (p pods) pending(name string) *corev1.Pod {
 	return pod
 }
 
-// running is a pod that a disruption budget guards.
+// running creates a pod that a disruption budget counts.
 func (p pods) running(name string) *corev1.Pod {
 	p.Helper()
 	pod := p.pending(name)
@@ -64,7 +64,7 @@ func (p pods) bound(name, node string) *corev1.Pod {
 	return pod
 }
 
-// budget is what the controller of disruption budgets would write, which does not run.
+// budget writes the status of a disruption budget, because no controller is running.
 func (p pods) budget(allowed int32) {
 	p.Helper()
 	budgets := p.PolicyV1().PodDisruptionBudgets(p.namespace)
@@ -81,15 +81,16 @@ func (p pods) budget(allowed int32) {
 	require.NoError(p, err)
 }
 
-// gone reports whether this pod, and no other of its name, has gone or is going.
-func (p pods) gone(pod *corev1.Pod) bool {
+// evicted reports whether the pod is deleted or terminating. Another pod may have its
+// name.
+func (p pods) evicted(pod *corev1.Pod) bool {
 	p.Helper()
-	now, err := p.CoreV1().Pods(p.namespace).Get(p.Context(), pod.Name, metav1.GetOptions{})
+	current, err := p.CoreV1().Pods(p.namespace).Get(p.Context(), pod.Name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return true
 	}
 	require.NoError(p, err)
-	return now.UID != pod.UID || now.DeletionTimestamp != nil
+	return current.UID != pod.UID || current.DeletionTimestamp != nil
 }
 
 func binding(pod *corev1.Pod, node string) *corev1.Binding {
@@ -99,57 +100,57 @@ func binding(pod *corev1.Pod, node string) *corev1.Binding {
 	}
 }
 
-var soon = k8sretry.NewPolicy(k8sretry.WithInitialDelay(10*time.Millisecond), k8sretry.WithMaxDelay(100*time.Millisecond),
+var fast = k8sretry.NewPolicy(k8sretry.WithInitialDelay(10*time.Millisecond), k8sretry.WithMaxDelay(100*time.Millisecond),
 	k8sretry.WithAttemptTimeout(time.Second), k8sretry.WithLogger(nil))
 
-// The server carries out an eviction, and the answer is lost in every way there is.
+// An eviction succeeds if its answer is lost, in every possible way.
 func TestEvictionsWithLostAnswers(t *testing.T) {
 	c := start(t)
 	both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
 		direct := podsOf(t, c)
-		through := client(t, p.Config(c.Config(app))).CoreV1().Pods(direct.namespace)
+		proxied := client(t, p.Config(c.Config(app))).CoreV1().Pods(direct.namespace)
 		for _, fault := range faultproxy.LostAnswers() {
 			for name, make := range map[string]func(string) *corev1.Pod{
 				"pending": direct.pending, "running": direct.running,
-				"terminating": func(name string) *corev1.Pod { return direct.bound(name, "nobody") },
+				"terminating": func(name string) *corev1.Pod { return direct.bound(name, "nonexistent") },
 			} {
 				t.Run(fault.String()+" "+name, func(t *testing.T) {
 					pod := make(objectName(t)[len("testevictionswithlostanswers-"):])
 					p.SetRule(faultproxy.When(faultproxy.Path("/eviction"), faultproxy.Next(1, fault)))
 					ctx := faultproxy.WithCall(within(t, 20*time.Second), t.Name())
-					require.NoError(t, k8sretry.Evict(ctx, through, pod, metav1.DeleteOptions{}, soon))
-					assert.True(t, direct.gone(pod))
+					require.NoError(t, k8sretry.Evict(ctx, proxied, pod, metav1.DeleteOptions{}, fast))
+					assert.True(t, direct.evicted(pod))
 					assert.Equal(t, 2, p.Count(func(s faultproxy.Send) bool { return s.Call == t.Name() }))
 				})
 			}
-			t.Run(fault.String()+" and another pod takes the name", func(t *testing.T) {
+			t.Run(fault.String()+", another pod has the name", func(t *testing.T) {
 				name := "again" + objectName(t)[len("testevictionswithlostanswers-"):]
 				pod := direct.running(name[:min(len(name), 60)])
 				require.NoError(t, direct.CoreV1().Pods(direct.namespace).Delete(t.Context(), pod.Name, metav1.DeleteOptions{}))
 				next := direct.running(pod.Name)
 				p.SetRule(faultproxy.When(faultproxy.Path("/eviction"), faultproxy.Next(1, fault)))
-				require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), through, pod, metav1.DeleteOptions{}, soon))
-				assert.False(t, direct.gone(next), "the new pod was evicted")
+				require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), proxied, pod, metav1.DeleteOptions{}, fast))
+				assert.False(t, direct.evicted(next), "the new pod was evicted")
 			})
 		}
 	})
 }
 
-// What a disruption budget refuses is asked again until it allows it, or until the
-// deadline, when the refusal is the error.
-func TestEvictionAgainstABudget(t *testing.T) {
+// An eviction is repeated until the disruption budget allows it, or until the deadline,
+// when the last answer is returned.
+func TestEvictionWaitsForTheBudget(t *testing.T) {
 	p := podsOf(t, start(t))
 	pod := p.running("web-0")
 	p.budget(0)
 	client := p.CoreV1().Pods(p.namespace)
 
-	err := k8sretry.Evict(within(t, 3*time.Second), client, pod, metav1.DeleteOptions{}, soon, k8sretry.WithMaxDelay(time.Second))
+	err := k8sretry.Evict(within(t, 3*time.Second), client, pod, metav1.DeleteOptions{}, fast, k8sretry.WithMaxDelay(time.Second))
 	require.Error(t, err)
 	assert.ErrorIs(t, err, k8sretry.ErrDeadline)
 	assert.True(t, apierrors.IsTooManyRequests(err), "%v", err)
 	assert.True(t, apierrors.HasStatusCause(err, policyv1.DisruptionBudgetCause))
 	assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-	assert.False(t, p.gone(pod))
+	assert.False(t, p.evicted(pod))
 
 	var events recorder
 	allow := k8sretry.WithObserver(observerFunc(func(ctx context.Context, e k8sretry.Event) {
@@ -158,8 +159,8 @@ func TestEvictionAgainstABudget(t *testing.T) {
 			p.budget(1)
 		}
 	}))
-	require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), client, pod, metav1.DeleteOptions{}, soon, k8sretry.WithMaxDelay(time.Second), allow))
-	assert.True(t, p.gone(pod))
+	require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), client, pod, metav1.DeleteOptions{}, fast, k8sretry.WithMaxDelay(time.Second), allow))
+	assert.True(t, p.evicted(pod))
 	assert.Equal(t, map[k8sretry.Class]int{k8sretry.ClassDisruptionBudget: 1}, events.classes())
 }
 
@@ -167,8 +168,8 @@ type observerFunc func(context.Context, k8sretry.Event)
 
 func (f observerFunc) Observe(ctx context.Context, e k8sretry.Event) { f(ctx, e) }
 
-// The dynamic client evicts, too; a dry run evicts nothing.
-func TestEvictionByTheDynamicClient(t *testing.T) {
+// The dynamic client can evict. A dry run evicts nothing.
+func TestEvictionWithTheDynamicClient(t *testing.T) {
 	c := start(t)
 	p := podsOf(t, c)
 	pod := p.running("web-0")
@@ -179,26 +180,26 @@ func TestEvictionByTheDynamicClient(t *testing.T) {
 	require.NoError(t, err)
 	obj := &unstructured.Unstructured{Object: content}
 
-	require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), resource, obj, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}, soon))
-	assert.False(t, p.gone(pod))
-	require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), resource, obj, metav1.DeleteOptions{}, soon))
-	assert.True(t, p.gone(pod))
+	require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), resource, obj, metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}, fast))
+	assert.False(t, p.evicted(pod))
+	require.NoError(t, k8sretry.Evict(within(t, 20*time.Second), resource, obj, metav1.DeleteOptions{}, fast))
+	assert.True(t, p.evicted(pod))
 }
 
-// A binding is a create with an answer of its own: the second one is refused, whoever made
-// the first. With VerbCreate a lost answer ends the call; the pod tells the rest.
+// A second binding of a pod is answered Conflict, even by the same caller. With VerbCreate
+// a lost answer ends the call with ErrOutcomeUnknown.
 func TestBindingsWithLostAnswers(t *testing.T) {
 	c := start(t)
 	both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
 		direct := podsOf(t, c)
 		config := p.Config(c.Config(app))
-		config.Wrap(k8sretry.Transport(soon))
-		through := client(t, config).CoreV1().Pods(direct.namespace)
+		config.Wrap(k8sretry.Transport(fast))
+		proxied := client(t, config).CoreV1().Pods(direct.namespace)
 		pod := direct.pending("web-0")
 		bind := func(node string, opts ...k8sretry.Option) error {
 			return k8sretry.Run(within(t, 20*time.Second), func(ctx context.Context) error {
-				return through.Bind(ctx, binding(pod, node), metav1.CreateOptions{})
-			}, append(opts, soon)...)
+				return proxied.Bind(ctx, binding(pod, node), metav1.CreateOptions{})
+			}, append(opts, fast)...)
 		}
 		p.SetRule(faultproxy.When(faultproxy.Path("/binding"), faultproxy.Next(1, faultproxy.Reset().AfterCommit())))
 		err := bind("here", k8sretry.WithVerb(k8sretry.VerbCreate))
@@ -212,17 +213,17 @@ func TestBindingsWithLostAnswers(t *testing.T) {
 		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 		assert.ErrorContains(t, err, `already assigned to node "here"`)
 
-		// Without a verb it is asked again, and the conflict is in doubt.
+		// Without a verb it is repeated, and the outcome of the conflict is unknown.
 		pod = direct.pending("web-1")
 		p.SetRule(faultproxy.When(faultproxy.Path("/binding"), faultproxy.Next(1, faultproxy.Reset().AfterCommit())))
 		err = bind("here")
 		assert.True(t, apierrors.IsConflict(err), "%v", err)
 		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-		bound, err := through.Get(t.Context(), "web-1", metav1.GetOptions{})
+		bound, err := proxied.Get(t.Context(), "web-1", metav1.GetOptions{})
 		require.NoError(t, err)
-		assert.Equal(t, "here", bound.Spec.NodeName, "the proof")
+		assert.Equal(t, "here", bound.Spec.NodeName, "the pod shows the outcome")
 
-		// Of another pod of the name, the server says so.
+		// The server rejects a binding with the UID of another pod.
 		pod.UID = "another"
 		err = bind("here")
 		assert.Equal(t, k8sretry.ClassConflict, k8sretry.Classify(err).Class, "%v", err)

@@ -12,13 +12,13 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/fairness"
 )
 
-// A herd of calls for one seat: with a limiter all of them are served in time, and the
-// server has less to refuse than with any peer.
-func TestOneSeatForAll(t *testing.T) {
+// Many concurrent calls of a user with one seat: with a Limiter all calls are served in
+// time, and the server rejects fewer requests than with any other library.
+func TestLimiterServesAllCallsOfOneSeat(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes minutes")
 	}
-	// Of the peers those that fare best, and plain client-go: cmd/fairness has all of them.
+	// The best other libraries and plain client-go. cmd/fairness runs all contenders.
 	contenders := slices.DeleteFunc(fairness.Contenders(), func(c fairness.Contender) bool {
 		return !c.Ours && !c.Bare && c.Name != "plain client-go" || strings.HasPrefix(c.Name, "cenkalti") || strings.HasPrefix(c.Name, "avast")
 	})
@@ -27,26 +27,27 @@ func TestOneSeatForAll(t *testing.T) {
 	t.Cleanup(s.Close)
 	s.ShowLogs(t)
 
-	fewest, whose := -1, ""
-	for _, by := range contenders { // the peers come first
+	fewest, fewestBy := -1, ""
+	for _, by := range contenders { // the other libraries come first
 		t.Run(fmt.Sprintf("%s/bare=%v", by.Name, by.Bare), func(t *testing.T) {
 			r, err := s.Run(t.Context(), by)
 			require.NoError(t, err)
 			t.Log(r, r.Errors)
-			assert.GreaterOrEqual(t, r.Rejected, r.Throttled, "the server counts each 429 that arrived")
+			assert.GreaterOrEqual(t, r.Rejected, r.Throttled, "the server counts each 429 that the client received")
 			switch {
 			case !by.Ours:
 				if fewest < 0 || r.Rejected < fewest {
-					fewest, whose = r.Rejected, by.Name
+					fewest, fewestBy = r.Rejected, by.Name
 				}
-			case by.Limiterd && strings.Contains(by.Name, "Transport"):
-				// It gives its place at the limiter back with the headers, the server the seat
-				// with the body: it is slower, and on a busy machine some come too late.
+			case by.WithLimiter && strings.Contains(by.Name, "Transport"):
+				// A Transport releases its slot when the headers arrive, the server releases
+				// the seat after the body. So the Transport is slower, and on a busy machine
+				// some calls miss the limit.
 				assert.GreaterOrEqual(t, r.Served, fairness.Calls*9/10)
-				assert.Less(t, r.Rejected, fewest, "fewer than with %s", whose)
-			case by.Limiterd:
-				assert.Equal(t, fairness.Calls, r.Served, "all are served within %v", fairness.Limit)
-				assert.Less(t, r.Rejected, fewest, "fewer than with %s", whose)
+				assert.Less(t, r.Rejected, fewest, "fewer than with %s", fewestBy)
+			case by.WithLimiter:
+				assert.Equal(t, fairness.Calls, r.Served, "all calls are served within %v", fairness.Limit)
+				assert.Less(t, r.Rejected, fewest, "fewer than with %s", fewestBy)
 			}
 		})
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// The tests of this file are about the harness: that it breaks what the others
-// need broken.
+// The tests in this file check that the harness injects the faults that the other tests
+// need.
 
 func TestServerIsReal(t *testing.T) {
 	c := start(t)
@@ -39,7 +39,7 @@ func TestServerTakesFlags(t *testing.T) {
 	_, err = client(t, c.Config(cluster.Admin)).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{})
 	assert.NoError(t, err)
 
-	// A rolling update: the server ends in good order and comes back.
+	// A rolling update: the server shuts down gracefully and starts again.
 	c.StopAPIServer()
 	require.NoError(t, c.RestartAPIServer(t.Context()))
 	_, err = client(t, c.Config(cluster.Admin)).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{})
@@ -49,7 +49,7 @@ func TestServerTakesFlags(t *testing.T) {
 func TestKilledServerKeepsItsData(t *testing.T) {
 	c := start(t)
 	maps := client(t, c.Config(app)).CoreV1().ConfigMaps(namespace(t, c))
-	made, err := maps.Create(t.Context(), configMap("kept", "value"), metav1.CreateOptions{})
+	created, err := maps.Create(t.Context(), configMap("kept", "value"), metav1.CreateOptions{})
 	require.NoError(t, err)
 
 	c.KillAPIServer()
@@ -57,21 +57,21 @@ func TestKilledServerKeepsItsData(t *testing.T) {
 	require.Error(t, err)
 	assert.True(t, utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || errors.Is(err, context.DeadlineExceeded), "%v", err)
 
-	begin := time.Now()
+	start := time.Now()
 	require.NoError(t, c.StartAPIServer())
 	require.NoError(t, c.WaitReady(t.Context()))
-	t.Logf("ready again after %v", time.Since(begin).Round(time.Millisecond))
+	t.Logf("ready again after %v", time.Since(start).Round(time.Millisecond))
 	kept, err := maps.Get(t.Context(), "kept", metav1.GetOptions{})
 	require.NoError(t, err)
-	assert.Equal(t, made.UID, kept.UID)
+	assert.Equal(t, created.UID, kept.UID)
 }
 
-func TestStoppedEtcd(t *testing.T) {
+func TestStoppedEtcdCausesTimeouts(t *testing.T) {
 	c := start(t)
 	config := c.Config(app)
 	config.Timeout = time.Second
 	maps := client(t, config).CoreV1().ConfigMaps(namespace(t, c))
-	made, err := maps.Create(t.Context(), configMap("stopped", "before"), metav1.CreateOptions{})
+	created, err := maps.Create(t.Context(), configMap("stopped", "before"), metav1.CreateOptions{})
 	require.NoError(t, err)
 
 	timedOut := func(err error) bool {
@@ -81,8 +81,8 @@ func TestStoppedEtcd(t *testing.T) {
 	c.StopEtcd()
 	_, err = maps.Get(t.Context(), "stopped", metav1.GetOptions{})
 	assert.True(t, timedOut(err), "get: %v", err)
-	made.Data["key0"] = "after"
-	_, err = maps.Update(t.Context(), made, metav1.UpdateOptions{})
+	created.Data["key0"] = "after"
+	_, err = maps.Update(t.Context(), created, metav1.UpdateOptions{})
 	assert.True(t, timedOut(err), "update: %v", err)
 
 	c.ContinueEtcd()
@@ -109,7 +109,7 @@ func TestProxyLosesAnswers(t *testing.T) {
 				_, err := maps.Create(ctx, configMap(objectName(t)), metav1.CreateOptions{})
 				require.Error(t, err)
 				_, err = direct.Get(t.Context(), objectName(t), metav1.GetOptions{})
-				require.NoError(t, err, "the server has done it")
+				require.NoError(t, err, "the server has carried it out")
 				assert.Equal(t, 1, p.Count(func(s faultproxy.Send) bool { return s.Call == t.Name() && s.Committed() }))
 			})
 		}

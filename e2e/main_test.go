@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,15 +20,15 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// Users of the shared cluster beside cluster.Admin.
+// The users of the shared cluster besides cluster.Admin.
 const (
-	app    = "app"    // an ordinary one
-	greedy = "greedy" // gets one seat only, in the test of Priority and Fairness
+	app    = "app"    // an ordinary user
+	greedy = "greedy" // has one seat, in the test of Priority and Fairness
 )
 
-// All tests share one cluster: a start takes longer than most of them. None runs
-// in parallel with another, because some kill or stop parts of it; each has a
-// namespace of its own.
+// All tests share one cluster, because its start takes longer than most tests. The tests
+// do not run in parallel, because some kill or stop parts of it. Each test has its own
+// namespace.
 var (
 	shared     = sync.OnceValues(func() (*cluster.Cluster, error) { return cluster.New(cluster.Options{Users: []string{app, greedy}}) })
 	sharedUsed bool
@@ -43,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// start returns the shared cluster, ready and whole.
+// start returns the shared cluster, and restores it after the test.
 func start(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	sharedUsed = true
@@ -65,7 +66,7 @@ func client(t *testing.T, config *rest.Config) *kubernetes.Clientset {
 	return set
 }
 
-// namespace makes a namespace for the test.
+// namespace creates a namespace for the test.
 func namespace(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
 	ns, err := client(t, c.Config(cluster.Admin)).CoreV1().Namespaces().
@@ -74,7 +75,7 @@ func namespace(t *testing.T, c *cluster.Cluster) string {
 	return ns.Name
 }
 
-// both runs a test with a fault proxy over HTTP/2 and one over HTTP/1.1.
+// both runs a test with a fault proxy over HTTP/2 and over HTTP/1.1.
 func both(t *testing.T, c *cluster.Cluster, test func(t *testing.T, p *faultproxy.Proxy)) {
 	for _, o := range []faultproxy.Options{{}, {HTTP1: true}} {
 		name := "http2"
@@ -93,7 +94,7 @@ func configMap(name string, data ...string) *corev1.ConfigMap {
 	return m
 }
 
-// within is a context for what has to be over soon.
+// within returns a context with a timeout.
 func within(t *testing.T, d time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -101,7 +102,26 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// objectName makes a name for an object of the running test.
+// startCalls calls f for 0 to n-1 with the given number of workers. reached is closed before
+// call at. wait returns after the last call.
+func startCalls(n, workers, at int, f func(i int)) (reached <-chan struct{}, wait func()) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	signal := make(chan struct{})
+	for range workers {
+		wg.Go(func() {
+			for i := int(next.Add(1) - 1); i < n; i = int(next.Add(1) - 1) {
+				if i == at {
+					close(signal)
+				}
+				f(i)
+			}
+		})
+	}
+	return signal, wg.Wait
+}
+
+// objectName returns a name for an object of the running test.
 func objectName(t *testing.T) string {
 	return strings.Trim(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {

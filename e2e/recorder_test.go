@@ -1,29 +1,16 @@
 package e2e_test
 
 import (
-	"context"
-	"sync"
-
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// recorder keeps the events of calls.
-type recorder struct {
-	mu     sync.Mutex
-	events []k8sretry.Event
-}
-
-func (r *recorder) Observe(_ context.Context, e k8sretry.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.events = append(r.events, e)
-}
+// recorder records the events of calls.
+type recorder struct{ k8sretrytest.Recorder }
 
 // all returns the events of one kind.
 func (r *recorder) all(kind k8sretry.EventKind) (events []k8sretry.Event) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range r.events {
+	for _, e := range r.Events() {
 		if e.Kind == kind {
 			events = append(events, e)
 		}
@@ -31,7 +18,7 @@ func (r *recorder) all(kind k8sretry.EventKind) (events []k8sretry.Event) {
 	return events
 }
 
-// classes counts the retries by what their failures were taken for.
+// classes counts the retries by the class of their failure.
 func (r *recorder) classes() map[k8sretry.Class]int {
 	n := map[k8sretry.Class]int{}
 	for _, e := range r.all(k8sretry.EventRetry) {

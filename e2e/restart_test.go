@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,18 +20,18 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// restart policies: the presets, with delays that fit a server which is back in
-// some seconds.
-func restartPolicies(o k8sretry.Observer) (mutation, query *k8sretry.Policy) {
-	quick := k8sretry.NewPolicy(
+// restartPolicies returns the presets with delays for a server that is back after a few
+// seconds.
+func restartPolicies(o k8sretry.Observer) (write, read *k8sretry.Policy) {
+	fast := k8sretry.NewPolicy(
 		k8sretry.WithInitialDelay(100*time.Millisecond), k8sretry.WithMaxDelay(time.Second), k8sretry.WithMaxRetries(60),
 		k8sretry.WithAttemptTimeout(10*time.Second), k8sretry.WithObserver(o))
-	return k8sretry.NewPolicy(k8sretry.ForWrite(), quick), k8sretry.NewPolicy(k8sretry.ForRead(), quick)
+	return k8sretry.NewPolicy(k8sretry.ForWrite(), fast), k8sretry.NewPolicy(k8sretry.ForRead(), fast)
 }
 
-// A crash of the apiserver in the middle of 200 reads and writes, typed and
-// dynamic, is no failure of any of them.
-func TestServerKilledAmongCalls(t *testing.T) {
+// A crash of the apiserver during 200 reads and writes, typed and dynamic, makes none of
+// them fail.
+func TestCallsSucceedWhileServerIsKilled(t *testing.T) {
 	c := start(t)
 	ns := namespace(t, c)
 	config := c.Config(app)
@@ -42,46 +40,32 @@ func TestServerKilledAmongCalls(t *testing.T) {
 	require.NoError(t, err)
 	s.dynamic = set.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(ns)
 	events := &recorder{}
-	s.mutation, s.query = restartPolicies(events)
+	s.write, s.read = restartPolicies(events)
 
 	const calls, workers = 200, 10
-	var doomed [calls]*corev1.ConfigMap
+	var deleted [calls]*corev1.ConfigMap
 	_, err = s.maps.Create(t.Context(), configMap("seed", "value"), metav1.CreateOptions{})
 	require.NoError(t, err)
-	for i := range doomed {
+	for i := range deleted {
 		if i%len(s.kinds()) == 5 {
-			doomed[i], err = s.maps.Create(t.Context(), configMap(fmt.Sprint("doomed-", i)), metav1.CreateOptions{})
+			deleted[i], err = s.maps.Create(t.Context(), configMap(fmt.Sprint("deleted-", i)), metav1.CreateOptions{})
 			require.NoError(t, err)
 		}
 	}
 
-	var next atomic.Int64
-	half := make(chan struct{})
 	errs := make([]error, calls)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1) - 1)
-				if i == calls/2 {
-					close(half)
-				}
-				if i >= calls {
-					return
-				}
-				kinds := s.kinds()
-				errs[i] = kinds[i%len(kinds)](within(t, 90*time.Second), i, doomed[i])
-			}
-		})
-	}
+	half, wait := startCalls(calls, workers, calls/2, func(i int) {
+		kinds := s.kinds()
+		errs[i] = kinds[i%len(kinds)](within(t, 90*time.Second), i, deleted[i])
+	})
 	<-half
 	c.KillAPIServer()
 	killed := time.Now()
-	// The new one listens long before it serves: connections are refused only until
-	// it is started.
+	// The new process listens long before it serves, so connections are refused only
+	// until it is started.
 	<-within(t, 700*time.Millisecond).Done()
 	require.NoError(t, c.StartAPIServer())
-	wg.Wait()
+	wait()
 	t.Logf("all calls done %v after the kill; retries: %v", time.Since(killed).Round(time.Millisecond), events.classes())
 
 	failed := 0
@@ -91,26 +75,26 @@ func TestServerKilledAmongCalls(t *testing.T) {
 		}
 	}
 	require.Zero(t, failed)
-	assert.NotZero(t, events.classes()[k8sretry.ClassConnection], "the kill has struck no call under way: the test shows nothing")
-	assert.NotZero(t, events.classes()[k8sretry.ClassRefused], "no call has met the closed port")
+	assert.NotZero(t, events.classes()[k8sretry.ClassConnection], "the crash affected no call in flight: the test is inconclusive")
+	assert.NotZero(t, events.classes()[k8sretry.ClassRefused], "no call was refused")
 	s.check(t, calls)
 }
 
-// service is a small caller of the API with writes that may be repeated.
+// service makes calls to the API. Its writes may be repeated.
 type service struct {
-	maps            typedcorev1.ConfigMapInterface
-	dynamic         dynamic.ResourceInterface
-	mutation, query *k8sretry.Policy
+	maps        typedcorev1.ConfigMapInterface
+	dynamic     dynamic.ResourceInterface
+	write, read *k8sretry.Policy
 }
 
-type callKind func(ctx context.Context, i int, doomed *corev1.ConfigMap) error
+type callKind func(ctx context.Context, i int, deleted *corev1.ConfigMap) error
 
 func (s *service) kinds() []callKind {
 	return []callKind{s.get, s.list, s.create, s.apply, s.patch, s.remove}
 }
 
 func (s *service) get(ctx context.Context, _ int, _ *corev1.ConfigMap) error {
-	get := k8sretry.Wrap2(s.maps.Get, s.query, k8sretry.WithVerb(k8sretry.VerbGet))
+	get := k8sretry.Wrap2(s.maps.Get, s.read, k8sretry.WithVerb(k8sretry.VerbGet))
 	m, err := get(ctx, "seed", metav1.GetOptions{})
 	if err == nil && m.Data["key0"] != "value" {
 		err = fmt.Errorf("read %v", m.Data)
@@ -119,19 +103,19 @@ func (s *service) get(ctx context.Context, _ int, _ *corev1.ConfigMap) error {
 }
 
 func (s *service) list(ctx context.Context, _ int, _ *corev1.ConfigMap) error {
-	list := k8sretry.Wrap1(s.dynamic.List, s.query, k8sretry.WithVerb(k8sretry.VerbList))
+	list := k8sretry.Wrap1(s.dynamic.List, s.read, k8sretry.WithVerb(k8sretry.VerbList))
 	l, err := list(ctx, metav1.ListOptions{})
 	if err == nil && len(l.Items) == 0 {
-		err = errors.New("an empty list")
+		err = errors.New("empty list")
 	}
 	return err
 }
 
-// create is repeated at the caller's word: names are never used twice here, so
-// what exists after an attempt of unknown outcome is ours.
+// create has no verb, so it is repeated: names are unique here, so an object that exists
+// after an attempt of unknown outcome was created by this call.
 func (s *service) create(ctx context.Context, i int, _ *corev1.ConfigMap) error {
-	create := k8sretry.Wrap2(s.maps.Create, s.mutation)
-	_, err := create(ctx, configMap(fmt.Sprint("made-", i), "made"), metav1.CreateOptions{})
+	create := k8sretry.Wrap2(s.maps.Create, s.write)
+	_, err := create(ctx, configMap(fmt.Sprint("created-", i), "created"), metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown) {
 		return nil
 	}
@@ -146,7 +130,7 @@ func (s *service) apply(ctx context.Context, i int, _ *corev1.ConfigMap) error {
 	}}
 	_, err := k8sretry.Do(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return s.dynamic.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: "e2e"})
-	}, s.mutation, k8sretry.WithVerb(k8sretry.VerbApply))
+	}, s.write, k8sretry.WithVerb(k8sretry.VerbApply))
 	return err
 }
 
@@ -155,19 +139,19 @@ func (s *service) patch(ctx context.Context, i int, _ *corev1.ConfigMap) error {
 	return k8sretry.Run(ctx, func(ctx context.Context) error {
 		_, err := s.maps.Patch(ctx, "seed", types.MergePatchType, change, metav1.PatchOptions{})
 		return err
-	}, s.mutation, k8sretry.WithVerb(k8sretry.VerbPatch))
+	}, s.write, k8sretry.WithVerb(k8sretry.VerbPatch))
 }
 
-func (s *service) remove(ctx context.Context, _ int, doomed *corev1.ConfigMap) error {
-	remove := k8sretry.WrapRun2(s.maps.Delete, s.mutation, k8sretry.WithVerb(k8sretry.VerbDelete))
-	err := remove(ctx, doomed.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(doomed.UID))})
+func (s *service) remove(ctx context.Context, _ int, deleted *corev1.ConfigMap) error {
+	remove := k8sretry.WrapRun2(s.maps.Delete, s.write, k8sretry.WithVerb(k8sretry.VerbDelete))
+	err := remove(ctx, deleted.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(deleted.UID))})
 	if apierrors.IsNotFound(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown) {
 		return nil
 	}
 	return err
 }
 
-// check looks whether every write of the calls is there.
+// check checks that every write was carried out.
 func (s *service) check(t *testing.T, calls int) {
 	t.Helper()
 	list, err := s.maps.List(t.Context(), metav1.ListOptions{})
@@ -179,13 +163,13 @@ func (s *service) check(t *testing.T, calls int) {
 	for i := range calls {
 		switch i % len(s.kinds()) {
 		case 2:
-			assert.Contains(t, found, fmt.Sprint("made-", i))
+			assert.Contains(t, found, fmt.Sprint("created-", i))
 		case 3:
 			assert.Equal(t, "applied", found[fmt.Sprint("applied-", i)].Data["key0"])
 		case 4:
 			assert.Equal(t, "patched", found["seed"].Data[fmt.Sprint("patch-", i)])
 		case 5:
-			assert.NotContains(t, found, fmt.Sprint("doomed-", i))
+			assert.NotContains(t, found, fmt.Sprint("deleted-", i))
 		}
 	}
 }

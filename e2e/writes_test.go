@@ -17,7 +17,7 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/storm"
 )
 
-// seed is that of the environment variable SEED, or 1.
+// seed returns the seed in the environment variable SEED, or 1.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	text, ok := os.LookupEnv("SEED")
@@ -37,8 +37,8 @@ func protocols(t *testing.T, test func(t *testing.T, s storm.Setup)) {
 	t.Run("http1", func(t *testing.T) { test(t, s) })
 }
 
-// right demands that nothing went wrong.
-func right(t *testing.T, result storm.Result) {
+// requireCorrect checks that every caller got a correct result.
+func requireCorrect(t *testing.T, result storm.Result) {
 	t.Helper()
 	t.Log(result)
 	for _, note := range result.Notes {
@@ -47,45 +47,45 @@ func right(t *testing.T, result storm.Result) {
 	assert.Zero(t, result.FalseFailures, "false failures")
 	assert.Zero(t, result.Twice, "done twice")
 	assert.Zero(t, result.Lost, "lost")
-	assert.Equal(t, result.Right, result.Reported+result.Moot, "right failures")
+	assert.Equal(t, result.Expected, result.Reported+result.Ambiguous, "expected failures")
 }
 
-// Every kind of write, while one answer in five is lost and others are at work on the
-// same objects: what each caller is told is true.
+// Every caller gets a correct result while a fifth of the answers are lost and other
+// clients change the same objects.
 func TestWritesWithLostAnswers(t *testing.T) {
 	for _, kind := range storm.Kinds() {
 		t.Run(kind.Name, func(t *testing.T) {
 			protocols(t, func(t *testing.T, s storm.Setup) {
-				// Over one of the protocols with a Transport below.
+				// One of the protocols is tested with a Transport.
 				result, err := storm.Writes(t.Context(), s, storm.Ours(!s.HTTP1), kind)
 				require.NoError(t, err)
-				right(t, result)
-				assert.Greater(t, result.Struck, result.Ops/8, "too few faults: the test shows nothing")
+				requireCorrect(t, result)
+				assert.Greater(t, result.Faulty, result.Ops/8, "too few faults: the test is inconclusive")
 			})
 		})
 	}
 }
 
-// 1,000 creates, and the apiserver killed and started again in the middle of them.
+// The apiserver is killed and started again during 1,000 creates.
 func TestCreatesWhileServerIsKilled(t *testing.T) {
 	s := storm.Setup{Cluster: start(t), User: app, Seed: seed(t), Ops: 1000}
 	result, err := storm.Restart(t.Context(), s, storm.Ours(false))
 	require.NoError(t, err)
-	right(t, result)
+	requireCorrect(t, result)
 }
 
-// Three requests in ten fail before the server has seen them, and no call does.
+// No call fails if 30 % of the requests fail before they reach the server.
 func TestCallsWithEarlyFaults(t *testing.T) {
 	protocols(t, func(t *testing.T, s storm.Setup) {
 		result, err := storm.Early(t.Context(), s, storm.Ours(s.HTTP1))
 		require.NoError(t, err)
-		right(t, result)
-		assert.Greater(t, result.Struck, result.Ops/5, "too few faults: the test shows nothing")
+		requireCorrect(t, result)
+		assert.Greater(t, result.Faulty, result.Ops/5, "too few faults: the test is inconclusive")
 	})
 }
 
-// The faults are real ones: without k8sretry, callers are told what is not true.
-func TestWritesWithoutUs(t *testing.T) {
+// Without k8sretry the same faults give callers wrong results.
+func TestWritesWithoutK8sretry(t *testing.T) {
 	s := storm.Setup{Cluster: start(t), User: app, Seed: seed(t), Ops: 128}
 	for _, caller := range []storm.Caller{storm.Plain(), storm.OnError()} {
 		result, err := storm.Writes(t.Context(), s, caller, storm.Kinds()[0])
@@ -95,11 +95,11 @@ func TestWritesWithoutUs(t *testing.T) {
 	}
 }
 
-// A server that answers nothing but 429 sees one request and five retries, a second
-// apart, whatever client-go would do by itself.
+// A server that answers every request with 429 gets one request and five retries, one
+// second apart. client-go's own retries are disabled.
 func TestPersistentThrottling(t *testing.T) {
 	s := storm.Setup{Cluster: start(t), User: app}
-	var wg sync.WaitGroup // waiting takes nobody's time
+	var wg sync.WaitGroup
 	for _, http1 := range []bool{false, true} {
 		s := s
 		s.HTTP1 = http1
@@ -107,7 +107,7 @@ func TestPersistentThrottling(t *testing.T) {
 			sends, took, err := storm.Throttled(t.Context(), s, true)
 			assert.NoError(t, err)
 			assert.Equal(t, 6, sends)
-			assert.GreaterOrEqual(t, took, 5*time.Second, "the server's wait is the least")
+			assert.GreaterOrEqual(t, took, 5*time.Second, "the Retry-After is the minimum")
 			assert.Less(t, took, 7*time.Second)
 			t.Logf("http1 %v: %d sends in %v", http1, sends, took.Round(time.Millisecond))
 		})
@@ -115,53 +115,53 @@ func TestPersistentThrottling(t *testing.T) {
 	wg.Wait()
 }
 
-// longestDelay is what a reflector may wait when 3 s of faults end: its delays are 0.8 s,
-// doubled each time, spread upwards by up to their double, and the third one can begin
-// within that time, the fourth cannot (k8s.io/client-go/tools/cache/reflector.go).
+// longestDelay is the longest delay of a reflector after 3 s of faults. Its delays are
+// 0.8 s, doubled each time, with a jitter of up to 100 %. The third delay can start within
+// that time, the fourth cannot (k8s.io/client-go/tools/cache/reflector.go).
 const longestDelay = 2 * 3200 * time.Millisecond
 
-// An informer on a Transport, beside one without: resets, cut watches and failing lists
-// leave its cache no less right and no later.
-func TestInformerWithCutWatches(t *testing.T) {
+// With resets, aborted watches and failing lists, an informer with a Transport recovers as
+// fast as one without.
+func TestInformerWithAbortedWatches(t *testing.T) {
 	s := storm.Setup{Cluster: start(t), User: app, Seed: seed(t), Ops: 300}
 	type outcome struct {
-		late   time.Duration
-		struck int
+		delay  time.Duration
+		faults int
 		err    error
 	}
 	for _, http1 := range []bool{false, true} {
 		s.HTTP1 = http1
 		var with, without outcome
 		var wg sync.WaitGroup
-		wg.Go(func() { with.late, with.struck, with.err = storm.Informer(t.Context(), s, true, 3*time.Second) })
+		wg.Go(func() { with.delay, with.faults, with.err = storm.Informer(t.Context(), s, true, 3*time.Second) })
 		wg.Go(func() {
-			without.late, without.struck, without.err = storm.Informer(t.Context(), s, false, 3*time.Second)
+			without.delay, without.faults, without.err = storm.Informer(t.Context(), s, false, 3*time.Second)
 		})
 		wg.Wait()
 		require.NoError(t, with.err)
 		require.NoError(t, without.err)
-		t.Logf("http1 %v: right %v after the last fault (%d faults); without a Transport %v (%d)",
-			http1, with.late.Round(time.Millisecond), with.struck, without.late.Round(time.Millisecond), without.struck)
-		assert.NotZero(t, with.struck)
-		assert.Less(t, with.late, without.late+time.Second+longestDelay)
+		t.Logf("http1 %v: in sync %v after the last fault (%d faults); without a Transport %v (%d)",
+			http1, with.delay.Round(time.Millisecond), with.faults, without.delay.Round(time.Millisecond), without.faults)
+		assert.NotZero(t, with.faults)
+		assert.Less(t, with.delay, without.delay+time.Second+longestDelay)
 	}
 }
 
-// Sixteen deletes at once on a connection that is still being made, of objects whose
-// names have passed to others: no answer is lost, and the first one counts, however
-// often net/http has looked for a connection.
+// Sixteen concurrent deletes on a new connection, of objects that are missing or whose name
+// another object has. No answer is lost, so the first answer is returned without
+// ErrOutcomeUnknown, even if net/http tried several connections.
 func TestFirstAnswersOnNewConnections(t *testing.T) {
 	c := start(t)
 	direct := client(t, c.Config(app)).CoreV1().ConfigMaps(namespace(t, c))
-	made, err := direct.Create(t.Context(), configMap("taken"), metav1.CreateOptions{})
+	created, err := direct.Create(t.Context(), configMap("existing"), metav1.CreateOptions{})
 	require.NoError(t, err)
-	stale := made.DeepCopy()
+	stale := created.DeepCopy()
 	stale.UID = "another"
-	absent := made.DeepCopy()
+	absent := created.DeepCopy()
 	absent.Name = "absent"
 	for range 5 {
 		both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
-			maps := client(t, p.Config(c.Config(app))).CoreV1().ConfigMaps(made.Namespace)
+			maps := client(t, p.Config(c.Config(app))).CoreV1().ConfigMaps(created.Namespace)
 			errs := make([]error, 16)
 			var wg sync.WaitGroup
 			for i := range errs {

@@ -1,66 +1,66 @@
-// Package k8sretryctrl brings the retries and the safe writes of k8sretry to
-// controller-runtime.
+// Package k8sretryctrl adds the retries and safe writes of k8sretry to controller-runtime.
+//
+// [NewClient] returns a client.Client that retries transient failures:
 //
 //	c := k8sretryctrl.NewClient(mgr.GetClient())
 //
-// is a client.Client whose calls survive what is transient, and
+// [Result] converts an error into the result of a Reconcile:
 //
 //	func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 //		return k8sretryctrl.Result(r.sync(ctx, req))
 //	}
 //
-// makes of what could not be survived a reconcile after a while, or none.
+// # Retries
 //
-// # What is repeated
+// Every method retries a failure of a request that was not executed. After a failure with
+// an unknown outcome:
 //
-// A failure after which nothing was done is repeated, whatever the method. After one
-// that leaves open what the server did:
+//	Get, List, Watch              retried; for Watch, the start of the watch
+//	Create                        retried by k8sretry.Create, verified by a token in an annotation
+//	Update, Status().Update       retried by k8sretry.Update, verified by the content of the object
+//	Delete                        retried by k8sretry.Delete, with the object's UID as a precondition
+//	Patch                         retried, except for a JSON patch, which may append to a list
+//	Apply                         retried: a second apply has no further effect
+//	DeleteAllOf                   not retried: it would delete objects created in the meantime
+//	SubResource(...).Update       retried: the resource version, if there is one, prevents a second update
+//	SubResource(...).Patch, Apply like those of objects
+//	SubResource("eviction")       retried if it has the pod's UID; succeeds if that pod no longer exists
+//	SubResource("token")          retried: a token is issued and not stored
+//	SubResource(...).Create       not retried for others, such as a binding
+//	Create of an object without   not retried, except for reviews (authentication.k8s.io,
+//	  any name                      authorization.k8s.io), which store nothing
+//	dry runs                      retried
 //
-//	Get, List, Watch              repeated; of Watch the start
-//	Create                        k8sretry.Create: repeated, and proven by a token in an annotation
-//	Update, Status().Update       k8sretry.Update: repeated, and proven by what the server holds
-//	Delete                        k8sretry.Delete: repeated, with the UID of the object as a precondition
-//	Patch                         repeated, but for a JSON patch, which may append to a list
-//	Apply                         repeated: applying twice is applying once
-//	DeleteAllOf                   not repeated: objects created since would go, too
-//	SubResource(...).Update       repeated: the resource version guards it, if there is one
-//	SubResource(...).Patch, Apply as those of objects
-//	SubResource("eviction")       repeated if it names the pod's UID; that the pod is gone is a success then
-//	SubResource("token")          repeated: a token is issued and not stored
-//	SubResource(...).Create       others, such as a binding, are not repeated
-//	Create of an object without   not repeated, but for reviews (authentication.k8s.io,
-//	  any name                      authorization.k8s.io), which are questions
-//	dry runs                      repeated
+// If a method does not retry, or cannot verify the outcome, its error wraps
+// [k8sretry.ErrOutcomeUnknown].
 //
-// What is not repeated ends with an error that has [k8sretry.ErrOutcomeUnknown] in its
-// chain, and so does what can be proven neither way.
+// # Differences from k8sretry
 //
-// # What differs from k8sretry
+// Methods change an object in place, as in controller-runtime, and only if they succeed.
+// After a verification the object has the content that was read from the server.
 //
-// Objects are changed in place, as controller-runtime does, and only by a success; after a
-// proof they hold what was found.
+// Update sends no token. A token would change the object even if the update changes
+// nothing else, and a controller that updates the objects it watches would never stop.
+// Instead, Update reads the object and compares it, or its status, with the one that was
+// sent. If a webhook, a default or another client has changed the object, the outcome
+// remains unknown: the error is the Conflict and wraps ErrOutcomeUnknown, and [Result]
+// requeues the object.
 //
-// An Update leaves no token. One that changes nothing stays one: a token of its own would
-// make a change of it, and a controller that updates what it watches would never come to
-// rest. Its proof is that the object, or for a status the status, holds what was sent.
-// Where a webhook, a default or somebody else has changed it since, there is no proof: the
-// Conflict comes with ErrOutcomeUnknown, and [Result] has the object reconciled again.
+// Verification reads from the server, not from the cache of a manager. It needs the
+// permission to get the object.
 //
-// Proofs read from the server, never from the cache of a manager. They need the right to
-// get the object.
+// Delete does not delete another object with the same name: with an object from a stale
+// cache it returns a Conflict.
 //
-// Delete never deletes another object that has taken the name. An object from a cache that
-// lags behind is a Conflict then.
+// # Other clients and caches
 //
-// # Below and around
+// Get and List of a cached client are served by the cache. NotFound from the cache is
+// returned without a retry. The wrappers of controller-runtime (client.WithFieldOwner,
+// client.WithFieldValidation, client.NewNamespacedClient, client.NewDryRunClient,
+// interceptors) may be applied before or after NewClient. With a k8sretry.Transport in the
+// rest.Config of the manager, each attempt sends one request, and client-go makes no
+// retries itself. Informers retry themselves and are not affected.
 //
-// An object read from a cache is read once: what a cache does not hold is NotFound at once.
-// The wrappers of controller-runtime (client.WithFieldOwner, client.WithFieldValidation,
-// client.NewNamespacedClient, client.NewDryRunClient, interceptors) go inside or outside. A
-// k8sretry.Transport in the rest.Config of the manager sends once for each attempt, and
-// takes away the repetitions that client-go makes unseen. Informers are not touched: they
-// repeat by themselves.
-//
-// A call that waits for its next attempt keeps its worker busy. For short waits give a
-// policy of few retries; Result brings the object back.
+// A call that waits for its next attempt blocks a worker of the controller. To avoid long
+// waits, use few retries and [Result], which requeues the object.
 package k8sretryctrl

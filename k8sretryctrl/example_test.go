@@ -17,8 +17,8 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// The first create is carried out, and its answer is lost. With a plain client the second
-// would be an AlreadyExists.
+// The first create is executed, but its response is lost. Without verification, the retry
+// would return AlreadyExists.
 func ExampleNewClient() {
 	creates := 0
 	inner := interceptor.NewClient(fake.NewFakeClient(), interceptor.Funcs{
@@ -54,7 +54,7 @@ func ExampleResult() {
 	// terminal error: no such field
 }
 
-// outage is a client of a server that has too much to do.
+// outage returns a client of an overloaded server.
 func outage() client.Client {
 	return interceptor.NewClient(fake.NewFakeClient(), interceptor.Funcs{
 		Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {

@@ -8,44 +8,47 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/k8sretry/k8sretry/k8sretryctrl"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Failures of three kinds: nothing was done, it may have been, it never will be.
-func notDone() error { return k8sretrytest.WebhookFailed() }
-func inDoubt() error { return k8sretrytest.Status(http.StatusGatewayTimeout) }
-func refused() error { return k8sretrytest.WebhookDenied("no") }
+// Errors of three kinds: not executed, with an unknown outcome, and permanent.
+func notExecuted() error    { return k8sretrytest.WebhookFailed() }
+func unknownOutcome() error { return k8sretrytest.Status(http.StatusGatewayTimeout) }
+func denied() error         { return k8sretrytest.WebhookDenied("no") }
 
-// faults are the mishaps of a fake client. Calls are named by their method and, of
-// subresources, the name: "Create", "status.Update".
+// faults makes calls of a fake client fail. A call has the name of its method, with a prefix
+// for subresources: "Create", "status.Update".
 type faults struct {
 	mu    sync.Mutex
 	calls []string
-	only  string // the calls that are struck, "" for all
+	only  string // the name of the calls that fail, "" for all
 	err   func() error
-	fail  int // the next calls fail and do nothing
-	lose  int // those after them are carried out, and fail
+	fail  int // number of next calls that fail without being executed
+	lose  int // number of calls after those that are executed and then fail
 }
 
-func (f *faults) strike(call string, do func() error) error {
+func (f *faults) apply(call string, do func() error) error {
 	f.mu.Lock()
 	f.calls = append(f.calls, call)
-	struck := f.only == "" || f.only == call
-	fail := struck && f.fail > 0
-	lose := struck && !fail && f.lose > 0
+	applies := f.only == "" || f.only == call
+	fail := applies && f.fail > 0
+	lose := applies && !fail && f.lose > 0
 	if fail {
 		f.fail--
 	}
@@ -63,7 +66,7 @@ func (f *faults) strike(call string, do func() error) error {
 	return do()
 }
 
-// count is how often a call was made.
+// count returns the number of calls with a name.
 func (f *faults) count(call string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -81,56 +84,56 @@ func (f *faults) all() []string {
 	return slices.Clone(f.calls)
 }
 
-// in puts the faults in front of a client.
+// in returns a client with the faults in front of c.
 func (f *faults) in(c client.WithWatch) client.WithWatch {
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
-			return f.strike("Get", func() error { return c.Get(ctx, key, obj, opts...) })
+			return f.apply("Get", func() error { return c.Get(ctx, key, obj, opts...) })
 		},
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			return f.strike("List", func() error { return c.List(ctx, list, opts...) })
+			return f.apply("List", func() error { return c.List(ctx, list, opts...) })
 		},
 		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
-			return f.strike("Create", func() error { return c.Create(ctx, obj, opts...) })
+			return f.apply("Create", func() error { return c.Create(ctx, obj, opts...) })
 		},
 		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
-			return f.strike("Update", func() error { return c.Update(ctx, obj, opts...) })
+			return f.apply("Update", func() error { return c.Update(ctx, obj, opts...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
-			return f.strike("Patch", func() error { return c.Patch(ctx, obj, patch, opts...) })
+			return f.apply("Patch", func() error { return c.Patch(ctx, obj, patch, opts...) })
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			return f.strike("Apply", func() error { return c.Apply(ctx, obj, opts...) })
+			return f.apply("Apply", func() error { return c.Apply(ctx, obj, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
-			return f.strike("Delete", func() error { return c.Delete(ctx, obj, opts...) })
+			return f.apply("Delete", func() error { return c.Delete(ctx, obj, opts...) })
 		},
 		DeleteAllOf: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteAllOfOption) error {
-			return f.strike("DeleteAllOf", func() error { return c.DeleteAllOf(ctx, obj, opts...) })
+			return f.apply("DeleteAllOf", func() error { return c.DeleteAllOf(ctx, obj, opts...) })
 		},
 		Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) (w watch.Interface, err error) {
-			err = f.strike("Watch", func() error { w, err = c.Watch(ctx, list, opts...); return err })
+			err = f.apply("Watch", func() error { w, err = c.Watch(ctx, list, opts...); return err })
 			return w, err
 		},
 		SubResourceGet: func(ctx context.Context, c client.Client, name string, obj, sub client.Object, opts ...client.SubResourceGetOption) error {
-			return f.strike(name+".Get", func() error { return c.SubResource(name).Get(ctx, obj, sub, opts...) })
+			return f.apply(name+".Get", func() error { return c.SubResource(name).Get(ctx, obj, sub, opts...) })
 		},
 		SubResourceCreate: func(ctx context.Context, c client.Client, name string, obj, sub client.Object, opts ...client.SubResourceCreateOption) error {
-			return f.strike(name+".Create", func() error { return c.SubResource(name).Create(ctx, obj, sub, opts...) })
+			return f.apply(name+".Create", func() error { return c.SubResource(name).Create(ctx, obj, sub, opts...) })
 		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, name string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
-			return f.strike(name+".Update", func() error { return c.SubResource(name).Update(ctx, obj, opts...) })
+			return f.apply(name+".Update", func() error { return c.SubResource(name).Update(ctx, obj, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, name string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			return f.strike(name+".Patch", func() error { return c.SubResource(name).Patch(ctx, obj, patch, opts...) })
+			return f.apply(name+".Patch", func() error { return c.SubResource(name).Patch(ctx, obj, patch, opts...) })
 		},
 		SubResourceApply: func(ctx context.Context, c client.Client, name string, obj runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
-			return f.strike(name+".Apply", func() error { return c.SubResource(name).Apply(ctx, obj, opts...) })
+			return f.apply(name+".Apply", func() error { return c.SubResource(name).Apply(ctx, obj, opts...) })
 		},
 	})
 }
 
-// cluster is a fake with an object of each kind that the tests need.
+// cluster returns a fake with an object of each kind that the tests need.
 func cluster() client.WithWatch {
 	return builder().WithStatusSubresource(&corev1.Pod{}).WithObjects(
 		configMap("x", "n", "0"),
@@ -162,8 +165,49 @@ func configMap(name string, data ...string) *corev1.ConfigMap {
 
 func key(name string) client.ObjectKey { return client.ObjectKey{Namespace: "default", Name: name} }
 
-// inVirtualTime runs a test in a bubble.
+// inVirtualTime runs a subtest in a synctest bubble.
 func inVirtualTime(t *testing.T, name string, test func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
+}
+
+// newClient returns a retrying client with faults, and the fake server of its inner client.
+func newClient(f *faults) (c, server client.WithWatch) {
+	server = cluster()
+	return k8sretryctrl.NewClient(f.in(server)), server
+}
+
+func read(t *testing.T, c client.Client, name string) *corev1.ConfigMap {
+	t.Helper()
+	cm := &corev1.ConfigMap{}
+	require.NoError(t, c.Get(t.Context(), key(name), cm))
+	return cm
+}
+
+func asUnstructured(name string, data map[string]any) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "data": data,
+		"metadata": map[string]any{"name": name, "namespace": "default"},
+	}}
+}
+
+// interruptFirstUpdate returns a retrying client for server. Its first update, of an object or a
+// subresource, calls first and fails with an unknown outcome.
+func interruptFirstUpdate(server client.WithWatch, first func(update func() error)) client.WithWatch {
+	attempts := 0
+	attempt := func(update func() error) error {
+		if attempts++; attempts > 1 {
+			return update()
+		}
+		first(update)
+		return unknownOutcome()
+	}
+	return k8sretryctrl.NewClient(interceptor.NewClient(server, interceptor.Funcs{
+		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+			return attempt(func() error { return c.Update(ctx, obj, opts...) })
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, name string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+			return attempt(func() error { return c.SubResource(name).Update(ctx, obj, opts...) })
+		},
+	}))
 }

@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// kindOf names the kind of an object, a list or an apply configuration: "ConfigMap".
-// There are as many names as there are kinds, so that they are good for metrics.
+// kindOf returns the kind of an object, a list or an apply configuration, such as
+// "ConfigMap". It is a part of call names, which metrics use as labels.
 func kindOf(obj any) string {
 	var kind string
 	if o, ok := obj.(runtime.Object); ok {
@@ -23,28 +23,29 @@ func kindOf(obj any) string {
 	return strings.TrimSuffix(kind, "List")
 }
 
-// fresh is an empty object of the type and kind of obj.
-func fresh[T runtime.Object](obj T) T {
+// newOf returns an empty object with the type and kind of obj.
+func newOf[T runtime.Object](obj T) T {
 	empty := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(T)
 	empty.GetObjectKind().SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
 	return empty
 }
 
-// fill makes obj what made is. Both are pointers of one type.
-func fill(obj, made runtime.Object) {
-	reflect.ValueOf(obj).Elem().Set(reflect.ValueOf(made).Elem())
+// assign sets *dst to *src. Both are pointers of the same type.
+func assign(dst, src runtime.Object) {
+	reflect.ValueOf(dst).Elem().Set(reflect.ValueOf(src).Elem())
 }
 
-// copyOf is a copy for a client to write into. DeepCopy panics on an unstructured object
-// with an int in it, and clients replace the whole of it anyway.
+// copyOf returns a copy of obj into which a client can decode a response. It does not use
+// DeepCopy for unstructured objects, which panics on an int. A shallow copy is sufficient,
+// because clients replace the content.
 func copyOf(obj client.Object) client.Object {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
 		return obj.DeepCopyObject().(client.Object)
 	}
-	own := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
-	if meta, ok := own.Object["metadata"].(map[string]any); ok {
-		own.Object["metadata"] = maps.Clone(meta)
+	c := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
+	if meta, ok := c.Object["metadata"].(map[string]any); ok {
+		c.Object["metadata"] = maps.Clone(meta)
 	}
-	return own
+	return c
 }

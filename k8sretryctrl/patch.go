@@ -12,19 +12,19 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-func (c *retrying) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+func (c *retryClient) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
 	o := (&client.PatchOptions{}).ApplyOptions(opts)
-	return c.patch(ctx, "patch "+kindOf(obj), patch, o, func(ctx context.Context, own owner) error {
-		return c.inner.Patch(ctx, own(obj), patch, opts...)
+	return c.patch(ctx, "patch "+kindOf(obj), patch, o, func(ctx context.Context, copied copier) error {
+		return c.inner.Patch(ctx, copied(obj), patch, opts...)
 	})
 }
 
-// patch sends a patch by the rules of its type.
-func (c *retrying) patch(ctx context.Context, name string, patch client.Patch, o *client.PatchOptions, send func(context.Context, owner) error) error {
-	if missing(patch) {
+// patch sends a patch with the verb of its type.
+func (c *retryClient) patch(ctx context.Context, name string, patch client.Patch, o *client.PatchOptions, send func(context.Context, copier) error) error {
+	if isNil(patch) {
 		return errNilPatch
 	}
 	dryRun := len(o.DryRun) > 0 || o.Raw != nil && len(o.Raw.DryRun) > 0
@@ -34,24 +34,24 @@ func (c *retrying) patch(ctx context.Context, name string, patch client.Patch, o
 		verb = k8sretry.VerbApply
 	case types.JSONPatchType:
 		if !dryRun {
-			send = onceIfInDoubt(name, send)
+			send = stopOnUnknownOutcome(name, send)
 		}
 	}
-	policy, verb := c.policy(verb, dryRun)
-	return c.write(ctx, policy, verb, name, send)
+	verb = verbOf(verb, dryRun)
+	return c.write(ctx, verb, name, send)
 }
 
-// onceIfInDoubt keeps a JSON patch, which may append to a list, from being repeated when
-// it may have been carried out. Where there is a wire, k8sretry sees the patch on it and
-// knows more than an error tells; a fake has none.
-func onceIfInDoubt(name string, send func(context.Context, owner) error) func(context.Context, owner) error {
+// stopOnUnknownOutcome stops the retries of a JSON patch, which may append to a list, after
+// an attempt with an unknown outcome. k8sretry does so itself if it observes the HTTP
+// request of the patch. A fake client makes no HTTP request.
+func stopOnUnknownOutcome(name string, send func(context.Context, copier) error) func(context.Context, copier) error {
 	attempts := 0
-	return func(ctx context.Context, own owner) error {
+	return func(ctx context.Context, copied copier) error {
 		attempts++
-		var wire atomic.Bool
-		err := send(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { wire.Store(true) }}), own)
+		var sent atomic.Bool
+		err := send(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { sent.Store(true) }}), copied)
 		v := k8sretry.Classify(err)
-		if err == nil || wire.Load() || v.Outcome == k8sretry.OutcomeNotExecuted || !v.Retryable(k8sretry.VerbPatch) {
+		if err == nil || sent.Load() || v.Outcome == k8sretry.OutcomeNotExecuted || !v.Retryable(k8sretry.VerbPatch) {
 			return err
 		}
 		return &k8sretry.Error{
@@ -61,15 +61,15 @@ func onceIfInDoubt(name string, send func(context.Context, owner) error) func(co
 	}
 }
 
-// Apply is repeated whatever became of the request before: applying twice is applying
-// once, for one field owner. A conflict about the ownership of fields is never repeated.
-func (c *retrying) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+// Apply is retried whatever its outcome, because a second apply by the same field owner has
+// no further effect. A conflict about field ownership is not retried.
+func (c *retryClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
 	o := (&client.ApplyOptions{}).ApplyOptions(opts)
-	policy, verb := c.policy(k8sretry.VerbApply, len(o.DryRun) > 0)
-	return c.run(ctx, policy, verb, "apply "+kindOf(obj), func(ctx context.Context) error {
+	verb := verbOf(k8sretry.VerbApply, len(o.DryRun) > 0)
+	return c.run(ctx, c.writes, verb, "apply "+kindOf(obj), func(ctx context.Context) error {
 		return c.inner.Apply(ctx, obj, opts...)
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-func (c *retrying) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+func (c *retryClient) Get(ctx context.Context, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
@@ -19,7 +19,7 @@ func (c *retrying) Get(ctx context.Context, key client.ObjectKey, obj client.Obj
 	})
 }
 
-func (c *retrying) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+func (c *retryClient) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	if err := c.check(list); err != nil {
 		return err
 	}
@@ -28,8 +28,8 @@ func (c *retrying) List(ctx context.Context, list client.ObjectList, opts ...cli
 	})
 }
 
-// Watch retries the start of a watch. One that was opened lives on with ctx.
-func (c *retrying) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
+// Watch retries the start of a watch. A watch that has started ends with ctx.
+func (c *retryClient) Watch(ctx context.Context, list client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
 	if err := c.check(list); err != nil {
 		return nil, err
 	}
@@ -42,19 +42,19 @@ func (c *retrying) Watch(ctx context.Context, list client.ObjectList, opts ...cl
 	}, k8sretry.WithName("watch "+kindOf(list)), c.reads, k8sretry.WithVerb(k8sretry.VerbWatch))
 }
 
-// readInto reads into obj. A repetition reads into an object of its own, because an
-// answer that could not be read to its end may have left something in the first.
-func readInto[T runtime.Object](ctx context.Context, c *retrying, verb k8sretry.Verb, name string, obj T, read func(context.Context, T) error) error {
+// readInto reads into obj. A retry reads into a new object, because a response that was
+// not complete may have set fields of obj.
+func readInto[T runtime.Object](ctx context.Context, c *retryClient, verb k8sretry.Verb, name string, obj T, read func(context.Context, T) error) error {
 	first := true
 	return c.run(ctx, c.reads, verb, name, func(ctx context.Context) error {
 		if first {
 			first = false
 			return read(ctx, obj)
 		}
-		into := fresh(obj)
+		into := newOf(obj)
 		err := read(ctx, into)
 		if err == nil {
-			fill(obj, into)
+			assign(obj, into)
 		}
 		return err
 	})

@@ -12,143 +12,144 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// How long to wait before an object is reconciled again, if the server does not say. Both
-// are spread upwards by up to a fifth, and so is the server's wish, so that those who
-// failed together do not come back together.
+// The delays before an object is reconciled again without a Retry-After. All delays are
+// increased at random by up to a fifth, so that calls that failed at the same time are not
+// retried at the same time.
 const (
-	whilePassing = 15 * time.Second // all retries have failed: the outage is a long one
-	untilRead    = time.Second      // for the cache to learn what has changed
+	delayAfterOutage  = 15 * time.Second // all retries have failed, so the outage is not short
+	delayAfterRefusal = time.Second      // for the cache to receive the change
 )
 
-// Result turns an error of a client of [NewClient], or of any call of k8sretry, into what
-// a Reconcile returns:
+// Result converts an error of a client of [NewClient], or of any call of k8sretry, into the
+// result of a Reconcile:
 //
 //	return k8sretryctrl.Result(r.sync(ctx, object))
 //
-// What becomes of an error:
+// It converts these errors:
 //
-//	nil                                                  done
-//	*k8sretry.Error: it gave up on a failure that        RequeueAfter: the server's
-//	  passes, or cannot tell what became of a write        Retry-After, or 15 s
-//	the same, on a refusal (NotFound, Conflict, ...)     RequeueAfter: 1 s
+//	nil                                                  no requeue
+//	*k8sretry.Error after a transient failure, or        RequeueAfter: the server's
+//	  with an unknown outcome                              Retry-After, or 15 s
+//	*k8sretry.Error with StopNonRetryable (a NotFound    RequeueAfter: 1 s
+//	  or Conflict after an unknown outcome)
 //	Conflict (409)                                       RequeueAfter: 1 s
-//	400, 405, 406, 413, 415, 422                         TerminalError: the request itself is wrong
-//	other answers of the API: NotFound, AlreadyExists,   unchanged, so that the queue repeats them
-//	  Forbidden, denials of webhooks, quota, 401,          with its growing delays: others may
-//	  ownership of fields, 410, ...                        change the world
-//	a TerminalError, and errors of other sources         unchanged
-//	several errors                                       by their members if these agree (the
-//	                                                       longest wait), else unchanged
+//	400, 405, 406, 413, 415, 422                         TerminalError: the request is invalid
+//	other API errors: NotFound, AlreadyExists,           unchanged: the workqueue retries them
+//	  Forbidden, denied by a webhook, quota, 401,          with increasing delays, because they
+//	  field ownership, 410, ...                            may depend on other objects
+//	TerminalError, errors of other sources               unchanged
+//	several errors                                       the result of each error if they agree
+//	                                                       (with the longest delay), else unchanged
 //
-// A wait is spread upwards by up to a fifth. With RequeueAfter there is no error:
-// controller-runtime logs and counts none, and k8sretry has logged the failure. A
-// TerminalError is logged, counted and not repeated until the object changes.
+// Delays are increased at random by up to a fifth. With RequeueAfter the error is nil:
+// controller-runtime does not log or count it, but k8sretry has logged the failure.
+// controller-runtime logs and counts a TerminalError, and does not reconcile the object
+// until it changes.
 //
-// An answer that lasts comes from the client as the server gave it, so that those of
-// other clients are judged, too. Result is safe for concurrent use.
+// API errors of other clients are converted in the same way. Result is safe for concurrent
+// use.
 func Result(err error) (reconcile.Result, error) {
-	left := mostErrors
-	switch v := judge(err, &left); v.fate {
-	case passing:
-		return reconcile.Result{RequeueAfter: spread(v.after)}, nil
-	case hopeless:
+	left := maxErrors
+	switch d := decide(err, &left); d.action {
+	case requeue:
+		return reconcile.Result{RequeueAfter: spread(d.after)}, nil
+	case terminate:
 		return reconcile.Result{}, reconcile.TerminalError(err)
 	}
 	return reconcile.Result{}, err
 }
 
-// spread is d and up to a fifth more.
+// spread returns d, increased at random by up to a fifth.
 func spread(d time.Duration) time.Duration {
 	return k8sretry.Exponential{Initial: d, Max: 2 * d}.Delay(1)
 }
 
-// fate is what shall become of an error.
-type fate uint8
+// action is how Result handles an error.
+type action uint8
 
 const (
-	foreign  fate = iota // not ours to decide
-	passing              // reconcile again after a while
-	hopeless             // do not reconcile again
+	keep      action = iota // return the error
+	requeue                 // reconcile the object after a delay
+	terminate               // do not reconcile the object until it changes
 )
 
-type verdict struct {
-	fate  fate
-	after time.Duration
+type decision struct {
+	action action
+	after  time.Duration
 }
 
-// mostErrors bounds how much of an error is looked at: chains can be cyclic.
-const mostErrors = 1000
+// maxErrors limits the number of errors to visit, because chains can be cyclic.
+const maxErrors = 1000
 
-// terminal is the type of a TerminalError.
-var terminal = reflect.TypeOf(reconcile.TerminalError(nil))
+var terminalErrorType = reflect.TypeOf(reconcile.TerminalError(nil))
 
-// judge looks for what decides. It uses neither errors.Is nor errors.As, which never come
-// back from a chain without an end.
-func judge(err error, left *int) verdict {
+// decide visits up to left errors of a tree. It does not use errors.Is and errors.As, which
+// do not return from a cyclic chain.
+func decide(err error, left *int) decision {
 	for ; err != nil && *left > 0; *left-- {
-		if missing(err) || reflect.TypeOf(err) == terminal {
-			return verdict{}
+		if isNil(err) || reflect.TypeOf(err) == terminalErrorType {
+			return decision{}
 		}
 		switch e := err.(type) {
-		case *k8sretry.Error: // before others: it has several errors in it
-			return judgeError(e)
+		case *k8sretry.Error: // first, because it wraps several errors
+			return decideError(e)
 		case apierrors.APIStatus:
-			return judgeAnswer(err)
+			return decideAPIError(err)
 		case interface{ Unwrap() []error }:
-			return judgeAll(e.Unwrap(), left)
-		case interface{ Errors() []error }: // an Aggregate of apimachinery
-			return judgeAll(e.Errors(), left)
+			return decideAll(e.Unwrap(), left)
+		case interface{ Errors() []error }: // Aggregate of apimachinery
+			return decideAll(e.Errors(), left)
 		case interface{ Unwrap() error }:
 			err = e.Unwrap()
 		default:
-			return verdict{}
+			return decision{}
 		}
 	}
-	return verdict{}
+	return decision{}
 }
 
-// judgeAll judges several errors. If one must not be hidden or dropped, none is.
-func judgeAll(errs []error, left *int) (all verdict) {
+// decideAll returns the common decision of several errors, or keep if they differ.
+func decideAll(errs []error, left *int) (all decision) {
 	first := true
 	for _, err := range errs {
 		if *left--; *left <= 0 {
-			return verdict{}
+			return decision{}
 		}
 		if err == nil {
 			continue
 		}
-		v := judge(err, left)
-		if !first && v.fate != all.fate {
-			return verdict{}
+		d := decide(err, left)
+		if !first && d.action != all.action {
+			return decision{}
 		}
 		first = false
-		all = verdict{v.fate, max(all.after, v.after)}
+		all = decision{d.action, max(all.after, d.after)}
 	}
 	return all
 }
 
-func judgeError(e *k8sretry.Error) verdict {
+func decideError(e *k8sretry.Error) decision {
 	switch {
 	case e.RetryAfter > 0:
-		return verdict{passing, e.RetryAfter}
+		return decision{requeue, e.RetryAfter}
 	case e.StopReason == k8sretry.StopNonRetryable:
-		return verdict{passing, untilRead}
+		return decision{requeue, delayAfterRefusal}
 	}
-	return verdict{passing, whilePassing}
+	return decision{requeue, delayAfterOutage}
 }
 
-func judgeAnswer(err error) verdict {
+func decideAPIError(err error) decision {
 	v := k8sretry.Classify(err)
 	if v.Class == k8sretry.ClassConflict {
-		return verdict{passing, max(untilRead, v.RetryAfter)}
+		return decision{requeue, max(delayAfterRefusal, v.RetryAfter)}
 	}
 	if v.Class != k8sretry.ClassPermanent || strings.HasPrefix(err.Error(), `admission webhook "`) {
-		return verdict{} // a webhook denies with any code it likes
+		return decision{} // a webhook may use any code
 	}
 	switch v.StatusCode {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge,
 		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		return verdict{fate: hopeless}
+		return decision{action: terminate}
 	}
-	return verdict{}
+	return decision{}
 }

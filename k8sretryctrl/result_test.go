@@ -22,24 +22,25 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// gaveUp is what a call returns that has failed with err to the end.
+// gaveUp returns the error of a call whose attempts have failed with err.
 func gaveUp(err error, opts ...k8sretry.Option) error {
 	return k8sretry.Run(context.Background(), func(context.Context) error { return err },
 		append([]k8sretry.Option{k8sretry.WithMaxRetries(0)}, opts...)...)
 }
 
-// refusedInDoubt is what a call returns that was refused after it may have been done.
-func refusedInDoubt(refusal error) error {
+// permanentAfterUnknownOutcome returns the error of a call whose first attempt had an unknown
+// outcome and whose second attempt failed with a permanent error.
+func permanentAfterUnknownOutcome(permanent error) error {
 	n := 0
 	return k8sretry.Run(context.Background(), func(context.Context) error {
 		if n++; n == 1 {
-			return inDoubt()
+			return unknownOutcome()
 		}
-		return refusal
+		return permanent
 	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
 }
 
-func TestResult(t *testing.T) {
+func TestResultOfEachKindOfError(t *testing.T) {
 	pods := corev1.Resource("pods")
 	invalid := apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "web-0", field.ErrorList{})
 	conflict := apierrors.NewConflict(pods, "web-0", errors.New("modified"))
@@ -53,27 +54,27 @@ func TestResult(t *testing.T) {
 	for _, c := range []struct {
 		situation string
 		err       error
-		after     time.Duration // 0: an error
+		after     time.Duration // 0 for an error
 		terminal  bool
 	}{
-		{"done", nil, 0, false},
+		{"no error", nil, 0, false},
 
 		{"an outage", gaveUp(k8sretrytest.Status(503)), long, false},
-		{"an outage, told of with more words", fmt.Errorf("sync: %w", gaveUp(k8sretrytest.Status(503))), long, false},
+		{"an outage, wrapped", fmt.Errorf("sync: %w", gaveUp(k8sretrytest.Status(503))), long, false},
 		{"a lost connection", gaveUp(k8sretrytest.ConnectionReset()), long, false},
-		{"a server that asks for a while", gaveUp(k8sretrytest.TooManyRequests(40 * time.Second)), 40 * time.Second, false},
-		{"one that asks for a second", gaveUp(k8sretrytest.TooManyRequests(time.Second)), time.Second, false},
-		{"one that asks for too long", gaveUp(k8sretrytest.TooManyRequests(time.Hour), k8sretry.WithMaxRetries(3)), time.Hour, false},
+		{"a Retry-After of 40 s", gaveUp(k8sretrytest.TooManyRequests(40 * time.Second)), 40 * time.Second, false},
+		{"a Retry-After of a second", gaveUp(k8sretrytest.TooManyRequests(time.Second)), time.Second, false},
+		{"a Retry-After that is too long to wait for", gaveUp(k8sretrytest.TooManyRequests(time.Hour), k8sretry.WithMaxRetries(3)), time.Hour, false},
 		{"a disruption budget", gaveUp(k8sretrytest.DisruptionBudget()), long, false},
-		{"a create that may have been done", gaveUp(inDoubt(), k8sretry.WithVerb(k8sretry.VerbCreate)), long, false},
-		{"a conflict that may be with oneself", refusedInDoubt(conflict), short, false},
-		{"not found, perhaps deleted by oneself", refusedInDoubt(notFound), short, false},
-		{"invalid, perhaps because it was done", refusedInDoubt(invalid), short, false},
+		{"a create with an unknown outcome", gaveUp(unknownOutcome(), k8sretry.WithVerb(k8sretry.VerbCreate)), long, false},
+		{"a conflict after an unknown outcome", permanentAfterUnknownOutcome(conflict), short, false},
+		{"not found after an unknown outcome", permanentAfterUnknownOutcome(notFound), short, false},
+		{"invalid after an unknown outcome", permanentAfterUnknownOutcome(invalid), short, false},
 		{"a conflict", conflict, short, false},
-		{"a conflict, told of with more words", fmt.Errorf("sync: %w", conflict), short, false},
+		{"a conflict, wrapped", fmt.Errorf("sync: %w", conflict), short, false},
 
 		{"invalid", invalid, 0, true},
-		{"invalid, told of with more words", fmt.Errorf("sync: %w", invalid), 0, true},
+		{"invalid, wrapped", fmt.Errorf("sync: %w", invalid), 0, true},
 		{"bad request", apierrors.NewBadRequest("no"), 0, true},
 		{"too large", apierrors.NewRequestEntityTooLargeError("no"), 0, true},
 		{"method not allowed", apierrors.NewMethodNotSupported(pods, "create"), 0, true},
@@ -84,27 +85,27 @@ func TestResult(t *testing.T) {
 		{"quota", k8sretrytest.QuotaExceeded(), 0, false},
 		{"unauthorized", apierrors.NewUnauthorized("no"), 0, false},
 		{"expired", apierrors.NewResourceExpired("list again"), 0, false},
-		{"fields owned by another", apierrors.NewApplyConflict([]metav1.StatusCause{{Type: metav1.CauseTypeFieldManagerConflict}}, "no"), 0, false},
+		{"a field of another owner", apierrors.NewApplyConflict([]metav1.StatusCause{{Type: metav1.CauseTypeFieldManagerConflict}}, "no"), 0, false},
 		{"denied by a webhook", k8sretrytest.WebhookDenied("no"), 0, false},
 		{"denied by a webhook that says bad request", k8sretrytest.ServerStatus(400, "", `admission webhook "a.b.c" denied the request: no`), 0, false},
-		{"a 503 that nobody has retried", k8sretrytest.Status(503), 0, false},
+		{"a 503 without retries", k8sretrytest.Status(503), 0, false},
 
-		{"somebody else's error", io.EOF, 0, false},
-		{"a context's", context.Canceled, 0, false},
-		{"one that is terminal already", reconcile.TerminalError(conflict), 0, true},
-		{"one that is terminal already, and an outage", errors.Join(reconcile.TerminalError(conflict), conflict), 0, false},
-		{"more than anybody reads", wide{}, 0, false},
-		{"nil pointers", none, 0, false},
-		{"nil pointers of ours", noError, 0, false},
-		{"a circle", cycle, 0, false},
+		{"an error of another package", io.EOF, 0, false},
+		{"a context error", context.Canceled, 0, false},
+		{"a TerminalError", reconcile.TerminalError(conflict), 0, true},
+		{"a TerminalError and a conflict", errors.Join(reconcile.TerminalError(conflict), conflict), 0, false},
+		{"an infinite tree", wide{}, 0, false},
+		{"a nil *StatusError", none, 0, false},
+		{"a nil *k8sretry.Error", noError, 0, false},
+		{"a cycle", cycle, 0, false},
 
-		{"two outages: the longer wait", errors.Join(gaveUp(k8sretrytest.Status(503)), gaveUp(k8sretrytest.TooManyRequests(40*time.Second))), 40 * time.Second, false},
-		{"the longer wait first", errors.Join(gaveUp(k8sretrytest.TooManyRequests(40*time.Second)), conflict), 40 * time.Second, false},
-		{"an aggregate of two", utilerrors.NewAggregate([]error{conflict, gaveUp(inDoubt())}), long, false},
+		{"two outages, with the longer delay", errors.Join(gaveUp(k8sretrytest.Status(503)), gaveUp(k8sretrytest.TooManyRequests(40*time.Second))), 40 * time.Second, false},
+		{"the longer delay first", errors.Join(gaveUp(k8sretrytest.TooManyRequests(40*time.Second)), conflict), 40 * time.Second, false},
+		{"an aggregate of two", utilerrors.NewAggregate([]error{conflict, gaveUp(unknownOutcome())}), long, false},
 		{"two invalid", errors.Join(invalid, nil, fmt.Errorf("b: %w", invalid)), 0, true},
-		{"an outage and an invalid: neither is lost", errors.Join(gaveUp(inDoubt()), invalid), 0, false},
-		{"an outage and somebody else's", errors.Join(gaveUp(inDoubt()), io.EOF), 0, false},
-		{"an outage within two wraps and a join", fmt.Errorf("a: %w, b: %w", errors.Join(conflict), conflict), short, false},
+		{"an outage and an invalid", errors.Join(gaveUp(unknownOutcome()), invalid), 0, false},
+		{"an outage and an error of another package", errors.Join(gaveUp(unknownOutcome()), io.EOF), 0, false},
+		{"conflicts within a join and a wrap", fmt.Errorf("a: %w, b: %w", errors.Join(conflict), conflict), short, false},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			result, err := k8sretryctrl.Result(c.err)
@@ -123,7 +124,7 @@ func TestResult(t *testing.T) {
 			assert.Equal(t, c.err, err)
 		})
 	}
-	t.Run("they do not come back together", func(t *testing.T) {
+	t.Run("delays are spread", func(t *testing.T) {
 		waits := map[time.Duration]bool{}
 		for range 20 {
 			result, _ := k8sretryctrl.Result(conflict)
@@ -131,9 +132,9 @@ func TestResult(t *testing.T) {
 		}
 		assert.Greater(t, len(waits), 1)
 	})
-	t.Run("a cancelled call", func(t *testing.T) {
+	t.Run("a canceled call", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		err := k8sretry.Run(ctx, func(context.Context) error { cancel(); return inDoubt() })
+		err := k8sretry.Run(ctx, func(context.Context) error { cancel(); return unknownOutcome() })
 		result, err := k8sretryctrl.Result(err)
 		assert.NoError(t, err)
 		assert.NotZero(t, result.RequeueAfter)
@@ -146,7 +147,7 @@ type loop struct{ next error }
 func (*loop) Error() string   { return "loop" }
 func (l *loop) Unwrap() error { return l.next }
 
-// wide is a tree of joined errors, without an end.
+// wide is an infinite tree of errors.
 type wide struct{}
 
 func (wide) Error() string   { return "wide" }

@@ -15,19 +15,20 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-func (c *retrying) Status() client.SubResourceWriter { return c.SubResource("status") }
+func (c *retryClient) Status() client.SubResourceWriter { return c.SubResource("status") }
 
-func (c *retrying) SubResource(name string) client.SubResourceClient { return &subresource{c, name} }
+func (c *retryClient) SubResource(name string) client.SubResourceClient { return &subresource{c, name} }
 
 type subresource struct {
-	client *retrying
+	client *retryClient
 	name   string
 }
 
-// inner is looked up at each call, so that a nil client can be reported.
+// inner returns the inner client of the subresource. It must follow check, which reports a
+// nil client.
 func (s *subresource) inner() client.SubResourceClient { return s.client.inner.SubResource(s.name) }
 
-func (s *subresource) call(verb string, obj any) string {
+func (s *subresource) callName(verb string, obj any) string {
 	return verb + " " + kindOf(obj) + "/" + s.name
 }
 
@@ -35,37 +36,37 @@ func (s *subresource) Get(ctx context.Context, obj, sub client.Object, opts ...c
 	if err := s.client.check(obj, sub); err != nil {
 		return err
 	}
-	return readInto(ctx, s.client, k8sretry.VerbGet, s.call("get", obj), sub, func(ctx context.Context, sub client.Object) error {
+	return readInto(ctx, s.client, k8sretry.VerbGet, s.callName("get", obj), sub, func(ctx context.Context, sub client.Object) error {
 		return s.inner().Get(ctx, obj, sub, opts...)
 	})
 }
 
-// Create is not repeated when it may have been carried out, with two exceptions. A token
-// is issued and not stored. And an eviction that names the UID of its pod is repeated like
-// the deletion that it is: of a pod on its way out it takes no second disruption from the
-// budget, and that the pod is gone is what was asked for. A binding is not: whose the node
-// is that the pod has by then, no answer tells.
+// Create is not retried after an unknown outcome, with two exceptions. A token is issued
+// and not stored. An eviction with the UID of its pod is retried like a deletion: a second
+// eviction of a terminating pod does not reduce the disruption budget again, and the
+// eviction has succeeded if the pod no longer exists. A binding is not retried, because
+// the response to the retry does not show which client has bound the pod.
 func (s *subresource) Create(ctx context.Context, obj, sub client.Object, opts ...client.SubResourceCreateOption) error {
 	if err := s.client.check(obj, sub); err != nil {
 		return err
 	}
 	o := (&client.SubResourceCreateOptions{}).ApplyOptions(opts)
-	verb, evicts := k8sretry.VerbCreate, s.name == "eviction" && namesUID(sub)
-	if evicts {
+	verb, eviction := k8sretry.VerbCreate, s.name == "eviction" && hasUID(sub)
+	if eviction {
 		verb = k8sretry.VerbDelete
 	}
-	policy, verb := s.client.policy(verb, len(o.DryRun) > 0 || s.name == "token")
-	err := s.client.write(ctx, policy, verb, s.call("create", obj), func(ctx context.Context, own owner) error {
-		return s.inner().Create(ctx, own(obj), own(sub), opts...)
+	verb = verbOf(verb, len(o.DryRun) > 0 || s.name == "token")
+	err := s.client.write(ctx, verb, s.callName("create", obj), func(ctx context.Context, copied copier) error {
+		return s.inner().Create(ctx, copied(obj), copied(sub), opts...)
 	})
-	if evicts && errors.Is(err, k8sretry.ErrOutcomeUnknown) && isGone(err, obj.GetName()) {
+	if eviction && errors.Is(err, k8sretry.ErrOutcomeUnknown) && isGone(err, obj.GetName()) {
 		return nil
 	}
 	return err
 }
 
-// namesUID reports whether an eviction is of one pod, and not of whatever has its name.
-func namesUID(eviction client.Object) bool {
+// hasUID reports whether an eviction has the UID of its pod as a precondition.
+func hasUID(eviction client.Object) bool {
 	var o *metav1.DeleteOptions
 	switch e := eviction.(type) {
 	case *policyv1.Eviction:
@@ -76,8 +77,8 @@ func namesUID(eviction client.Object) bool {
 	return o != nil && o.Preconditions != nil && o.Preconditions.UID != nil
 }
 
-// isGone reports whether err says that the pod is no longer there, or that another one has
-// its name (k8s.io/apiserver/pkg/storage/interfaces.go).
+// isGone reports whether err means that the pod does not exist, or that another pod has its
+// name (k8s.io/apiserver/pkg/storage/interfaces.go).
 func isGone(err error, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -88,28 +89,29 @@ func isGone(err error, name string) bool {
 		apierrors.IsConflict(err) && strings.Contains(status.Status().Message, "UID in precondition")
 }
 
-// Update of a status is k8sretry.Update, proven by what the status holds. Others are
-// repeated like any update: the resource version guards them, and a conflict after a
-// request of unknown outcome comes with ErrOutcomeUnknown.
+// Update of a status calls k8sretry.Update and is verified by the content of the status.
+// An update of another subresource is retried like any update: the resource version
+// prevents a second update, and a conflict after an unknown outcome wraps
+// ErrOutcomeUnknown.
 func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {
 	if err := s.client.check(obj); err != nil {
 		return err
 	}
 	o := (&client.SubResourceUpdateOptions{}).ApplyOptions(opts)
-	name := s.call("update", obj)
-	if s.name == "status" && missing(o.SubResourceBody) {
+	name := s.callName("update", obj)
+	if s.name == "status" && isNil(o.SubResourceBody) {
 		return s.client.replace(ctx, name, obj, o.DryRun, &updater{
 			reader: reader{s.client, obj}, same: sameStatus,
 			send: func(ctx context.Context, obj client.Object) error { return s.inner().Update(ctx, obj, opts...) },
 		})
 	}
-	policy, verb := s.client.policy(k8sretry.VerbUpdate, len(o.DryRun) > 0)
-	return s.client.write(ctx, policy, verb, name, func(ctx context.Context, own owner) error {
+	verb := verbOf(k8sretry.VerbUpdate, len(o.DryRun) > 0)
+	return s.client.write(ctx, verb, name, func(ctx context.Context, copied copier) error {
 		opts := opts
-		if !missing(o.SubResourceBody) {
-			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(own(o.SubResourceBody)))
+		if !isNil(o.SubResourceBody) {
+			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
 		}
-		return s.inner().Update(ctx, own(obj), opts...)
+		return s.inner().Update(ctx, copied(obj), opts...)
 	})
 }
 
@@ -118,12 +120,12 @@ func (s *subresource) Patch(ctx context.Context, obj client.Object, patch client
 		return err
 	}
 	o := (&client.SubResourcePatchOptions{}).ApplyOptions(opts)
-	return s.client.patch(ctx, s.call("patch", obj), patch, &o.PatchOptions, func(ctx context.Context, own owner) error {
+	return s.client.patch(ctx, s.callName("patch", obj), patch, &o.PatchOptions, func(ctx context.Context, copied copier) error {
 		opts := opts
-		if !missing(o.SubResourceBody) {
-			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(own(o.SubResourceBody)))
+		if !isNil(o.SubResourceBody) {
+			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
 		}
-		return s.inner().Patch(ctx, own(obj), patch, opts...)
+		return s.inner().Patch(ctx, copied(obj), patch, opts...)
 	})
 }
 
@@ -132,8 +134,8 @@ func (s *subresource) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 		return err
 	}
 	o := (&client.SubResourceApplyOptions{}).ApplyOpts(opts)
-	policy, verb := s.client.policy(k8sretry.VerbApply, len(o.DryRun) > 0)
-	return s.client.run(ctx, policy, verb, s.call("apply", obj), func(ctx context.Context) error {
+	verb := verbOf(k8sretry.VerbApply, len(o.DryRun) > 0)
+	return s.client.run(ctx, s.client.writes, verb, s.callName("apply", obj), func(ctx context.Context) error {
 		return s.inner().Apply(ctx, obj, opts...)
 	})
 }

@@ -10,38 +10,38 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// Create is k8sretry.Create. The object carries the token of the call from then on.
-func (c *retrying) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
+// Create calls k8sretry.Create. After a success the object has the token annotation.
+func (c *retryClient) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
 	name := "create " + kindOf(obj)
 	o := (&client.CreateOptions{}).ApplyOptions(opts)
 	if obj.GetName() == "" && obj.GetGenerateName() == "" {
-		return c.ask(ctx, name, obj, len(o.DryRun) > 0, opts)
+		return c.createUnnamed(ctx, name, obj, len(o.DryRun) > 0, opts)
 	}
-	made, err := k8sretry.Create(ctx, k8sretry.Creator[client.Object](&creator{reader{c, obj}, opts}), obj,
+	created, err := k8sretry.Create(ctx, k8sretry.Creator[client.Object](&creator{reader{c, obj}, opts}), obj,
 		metav1.CreateOptions{DryRun: o.DryRun}, k8sretry.WithName(name), c.writes)
 	if err == nil {
-		fill(obj, made)
+		assign(obj, created)
 	}
 	return err
 }
 
-// ask creates an object without a name. There is nothing to find it by afterwards, and a
-// token in it would be refused: reviews are questions put as a POST, and the server
-// insists that their metadata is empty (k8s.io/kubernetes/pkg/apis/authorization/validation).
-func (c *retrying) ask(ctx context.Context, name string, obj client.Object, dryRun bool, opts []client.CreateOption) error {
-	gvk, _ := c.inner.GroupVersionKindFor(obj) // inner will say by itself what it does not know
+// createUnnamed creates an object without a name, which no read can find afterwards. It
+// sets no token, because the server rejects reviews with metadata
+// (k8s.io/kubernetes/pkg/apis/authorization/validation).
+func (c *retryClient) createUnnamed(ctx context.Context, name string, obj client.Object, dryRun bool, opts []client.CreateOption) error {
+	gvk, _ := c.inner.GroupVersionKindFor(obj) // inner.Create returns the error
 	review := gvk.Group == "authorization.k8s.io" || gvk.Group == "authentication.k8s.io"
-	policy, verb := c.policy(k8sretry.VerbCreate, dryRun || review)
-	return c.write(ctx, policy, verb, name, func(ctx context.Context, own owner) error {
-		return c.inner.Create(ctx, own(obj), opts...)
+	verb := verbOf(k8sretry.VerbCreate, dryRun || review)
+	return c.write(ctx, verb, name, func(ctx context.Context, copied copier) error {
+		return c.inner.Create(ctx, copied(obj), opts...)
 	})
 }
 
-// Update is k8sretry.Update, with another proof: see updater.
-func (c *retrying) Update(ctx context.Context, obj client.Object, opts ...client.UpdateOption) error {
+// Update calls k8sretry.Update with a different verification, see updater.
+func (c *retryClient) Update(ctx context.Context, obj client.Object, opts ...client.UpdateOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
@@ -52,18 +52,18 @@ func (c *retrying) Update(ctx context.Context, obj client.Object, opts ...client
 	})
 }
 
-func (c *retrying) replace(ctx context.Context, name string, obj client.Object, dryRun []string, u *updater) error {
+func (c *retryClient) replace(ctx context.Context, name string, obj client.Object, dryRun []string, u *updater) error {
 	stored, err := k8sretry.Update(ctx, k8sretry.Updater[client.Object](u), obj,
-		metav1.UpdateOptions{DryRun: dryRun}, k8sretry.WithName(name), c.writes, k8sretry.WithTokenAnnotation(unsent))
+		metav1.UpdateOptions{DryRun: dryRun}, k8sretry.WithName(name), c.writes, k8sretry.WithTokenAnnotation(localAnnotation))
 	if err == nil {
 		takeToken(stored)
-		fill(obj, stored)
+		assign(obj, stored)
 	}
 	return err
 }
 
-// Delete is k8sretry.Delete: the UID of obj is sent along.
-func (c *retrying) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
+// Delete calls k8sretry.Delete, which sends the UID of obj as a precondition.
+func (c *retryClient) Delete(ctx context.Context, obj client.Object, opts ...client.DeleteOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
@@ -72,27 +72,27 @@ func (c *retrying) Delete(ctx context.Context, obj client.Object, opts ...client
 		metav1.DeleteOptions{DryRun: o.DryRun, Preconditions: o.Preconditions}, k8sretry.WithName("delete "+kindOf(obj)), c.writes)
 }
 
-// DeleteAllOf is not repeated once it may have begun: objects created since would go, too.
-func (c *retrying) DeleteAllOf(ctx context.Context, obj client.Object, opts ...client.DeleteAllOfOption) error {
+// DeleteAllOf is not retried after an unknown outcome: it would delete objects created in
+// the meantime.
+func (c *retryClient) DeleteAllOf(ctx context.Context, obj client.Object, opts ...client.DeleteAllOfOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
 	o := (&client.DeleteAllOfOptions{}).ApplyOptions(opts)
-	policy, verb := c.policy(k8sretry.VerbDeleteCollection, len(o.DryRun) > 0)
-	return c.run(ctx, policy, verb, "deletecollection "+kindOf(obj), func(ctx context.Context) error {
+	verb := verbOf(k8sretry.VerbDeleteCollection, len(o.DryRun) > 0)
+	return c.run(ctx, c.writes, verb, "deletecollection "+kindOf(obj), func(ctx context.Context) error {
 		return c.inner.DeleteAllOf(ctx, obj, opts...)
 	})
 }
 
-// owner makes a copy of an object for one attempt. What a successful attempt has made of
-// the copy, the object becomes.
-type owner func(client.Object) client.Object
+// copier returns a copy of an object for one attempt. If the attempt succeeds, the copy is
+// assigned to the object.
+type copier func(client.Object) client.Object
 
-// write is a call with retries that changes objects in place. Clients decode answers into
-// the object that they were given; what a failed attempt has left there must not be sent
-// by the next one.
-func (c *retrying) write(ctx context.Context, policy *k8sretry.Policy, verb k8sretry.Verb, name string, fn func(context.Context, owner) error) error {
-	return c.run(ctx, policy, verb, name, func(ctx context.Context) error {
+// write runs fn with retries. Clients decode responses into the objects that they get, so
+// fn must pass copies: a retry must not send what a failed attempt has decoded.
+func (c *retryClient) write(ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context, copier) error) error {
+	return c.run(ctx, c.writes, verb, name, func(ctx context.Context) error {
 		var objects, copies []client.Object
 		err := fn(ctx, func(obj client.Object) client.Object {
 			objects, copies = append(objects, obj), append(copies, copyOf(obj))
@@ -100,34 +100,34 @@ func (c *retrying) write(ctx context.Context, policy *k8sretry.Policy, verb k8sr
 		})
 		if err == nil {
 			for i, obj := range objects {
-				fill(obj, copies[i])
+				assign(obj, copies[i])
 			}
 		}
 		return err
 	})
 }
 
-// creator gives the client the shape that k8sretry.Create asks for.
+// creator implements k8sretry.Creator with the client.
 type creator struct {
 	reader
 	opts []client.CreateOption
 }
 
-func (s *creator) Create(ctx context.Context, obj client.Object, _ metav1.CreateOptions) (client.Object, error) {
-	own := copyOf(obj)
-	return own, s.client.inner.Create(ctx, own, s.opts...)
+func (c *creator) Create(ctx context.Context, obj client.Object, _ metav1.CreateOptions) (client.Object, error) {
+	created := copyOf(obj)
+	return created, c.client.inner.Create(ctx, created, c.opts...)
 }
 
-// deleter gives the client the shape that k8sretry.Delete asks for.
+// deleter implements k8sretry.Deleter with the client.
 type deleter struct {
 	reader
 	opts []client.DeleteOption
 }
 
-func (s *deleter) Delete(ctx context.Context, _ string, o metav1.DeleteOptions) error {
-	opts := s.opts
+func (d *deleter) Delete(ctx context.Context, _ string, o metav1.DeleteOptions) error {
+	opts := d.opts
 	if o.Preconditions != nil {
 		opts = append(slices.Clip(opts), client.Preconditions(*o.Preconditions))
 	}
-	return s.client.inner.Delete(ctx, copyOf(s.obj), opts...)
+	return d.client.inner.Delete(ctx, copyOf(d.obj), opts...)
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// The attributes of this library: fields of the log lines, with a prefix.
+// The attributes that semantic conventions do not define. Most are fields of the log lines
+// with the prefix "k8sretry.".
 const (
 	keyFunction   = attribute.Key("k8sretry.function")
 	keyVerb       = attribute.Key("k8sretry.verb")
@@ -21,14 +22,14 @@ const (
 	keyDelay      = attribute.Key("k8sretry.delay_seconds")
 	keyClass      = attribute.Key("k8sretry.class")
 	keyOutcome    = attribute.Key("k8sretry.outcome")
-	keyStop       = attribute.Key("k8sretry.stop")
+	keyStopReason = attribute.Key("k8sretry.stop_reason")
 	keyDetail     = attribute.Key("k8sretry.detail")
 	keyRetryAfter = attribute.Key("k8sretry.retry_after_seconds")
 	keyElapsed    = attribute.Key("k8sretry.elapsed_seconds")
-	keyHeld       = attribute.Key("k8sretry.queued_seconds")
+	keyQueued     = attribute.Key("k8sretry.queued_seconds")
 )
 
-// set is a list of attributes, in which what says nothing is left out.
+// set is a list of attributes without empty texts and zero durations.
 type set []attribute.KeyValue
 
 func (s *set) text(key attribute.Key, value string) {
@@ -45,7 +46,7 @@ func (s *set) seconds(key attribute.Key, value time.Duration) {
 	}
 }
 
-// eventAttributes are what a span event tells.
+// eventAttributes returns the attributes of a span event.
 func eventAttributes(e *k8sretry.Event) set {
 	s := make(set, 0, 14)
 	s.text(keyFunction, e.Function)
@@ -54,9 +55,9 @@ func eventAttributes(e *k8sretry.Event) set {
 	s.number(keyMaxRetries, e.MaxRetries)
 	s.seconds(keyDelay, e.Delay)
 	s.seconds(keyElapsed, e.Elapsed)
-	s.seconds(keyHeld, e.Queued)
+	s.seconds(keyQueued, e.Queued)
 	if e.Kind == k8sretry.EventFailure {
-		s.text(keyStop, e.StopReason.String())
+		s.text(keyStopReason, e.StopReason.String())
 	}
 	if e.Err != nil {
 		s.failure(e)
@@ -67,7 +68,7 @@ func eventAttributes(e *k8sretry.Event) set {
 	return s
 }
 
-// failure is what all spans tell of an error.
+// failure adds the attributes of a failure that spans and span events share.
 func (s *set) failure(e *k8sretry.Event) {
 	s.text(semconv.ErrorTypeKey, errorType(e))
 	s.text(keyClass, e.Class.String())
@@ -75,8 +76,8 @@ func (s *set) failure(e *k8sretry.Event) {
 	s.status(e.StatusCode)
 }
 
-// status adds the status code if it is one: a classifier, and a Status that was not
-// written by an API server, may hold any number.
+// status adds a valid HTTP status code. A classifier or a Status from another server may
+// contain any number.
 func (s *set) status(code int) {
 	if isStatus(code) {
 		s.number(semconv.HTTPResponseStatusCodeKey, code)
@@ -85,7 +86,7 @@ func (s *set) status(code int) {
 
 func isStatus(code int) bool { return code >= 100 && code <= 599 }
 
-// errorType is the value of error.type, one of a bounded number.
+// errorType returns the value of error.type, which has a limited number of values.
 func errorType(e *k8sretry.Event) string {
 	switch {
 	case isStatus(e.StatusCode):
@@ -96,12 +97,13 @@ func errorType(e *k8sretry.Event) string {
 	return e.StopReason.String()
 }
 
-// longestText bounds the text of an error: a gateway may answer with a page of HTML.
-const longestText = 1024
+// maxText limits the length of an error text in bytes. A gateway may respond with an HTML
+// page.
+const maxText = 1024
 
-// text is the text of an error, which survives an Error method that panics, in the valid
-// UTF-8 that exporters insist on.
+// text returns the text of an error, also if its Error method panics, as the valid UTF-8
+// that exporters require.
 func text(err error) string {
 	s := fmt.Sprint(err)
-	return strings.ToValidUTF8(s[:min(len(s), longestText)], "")
+	return strings.ToValidUTF8(s[:min(len(s), maxText)], "")
 }

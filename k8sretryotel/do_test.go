@@ -3,73 +3,57 @@ package k8sretryotel_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretryotel"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// tree are the spans in the order of their ends, each with its parent, status and
-// attributes.
-func (s *sdk) tree() []string {
-	names := map[trace.SpanID]string{}
-	for _, span := range s.spans.GetSpans() {
-		names[span.SpanContext.SpanID()] = span.Name
-	}
-	var lines []string
-	for _, span := range s.spans.GetSpans() {
-		line := names[span.Parent.SpanID()] + " > " + span.Name + " " + words(span.Attributes)
-		if span.Status.Code != codes.Unset {
-			line += ": " + span.Status.Code.String() + " " + span.Status.Description
-		}
-		lines = append(lines, line)
-	}
-	return lines
-}
-
-func TestDo(t *testing.T) {
+func TestDoCreatesASpanPerCallAndAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSDK(t, sdktrace.AlwaysSample())
-		gone, busy := k8sretrytest.Status(404), k8sretrytest.Status(503)
+		notFound, unavailable := k8sretrytest.Status(404), k8sretrytest.Status(503)
 		caller := s.inSpan(t, func(ctx context.Context) {
-			v, err := k8sretryotel.Do(ctx, s.Observer, "get pod", fails(busy), exact, k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbGet))
+			v, err := k8sretryotel.Do(ctx, s.Observer, "get pod", fails(unavailable), exact, k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbGet))
 			require.NoError(t, err)
 			assert.Equal(t, "value", v)
 		})
 		assert.Equal(t, []string{
-			"get pod > attempt attempt=1 class=server error.type=503 http.response.status_code=503 outcome=unknown: Error " + busy.Error(),
+			"get pod > attempt attempt=1 class=server error.type=503 http.response.status_code=503 outcome=unknown: Error " + unavailable.Error(),
 			"get pod > attempt attempt=2",
 			"reconcile > get pod attempt=2 verb=get",
 			" > reconcile ",
 		}, s.tree())
-		assert.Empty(t, caller.Events, "they are on the span of the call")
+		assert.Empty(t, caller.Events, "the events are added to the span of the call")
 		assert.Len(t, events(s.span(t, "get pod")), 2)
 		attempts := s.spans.GetSpans()[:2]
-		assert.Equal(t, time.Second, attempts[1].StartTime.Sub(attempts[0].EndTime), "the wait is in none of them")
+		assert.Equal(t, time.Second, attempts[1].StartTime.Sub(attempts[0].EndTime), "the wait is not part of an attempt")
 
 		s.spans.Reset()
-		_, err := k8sretryotel.Do(t.Context(), s.Observer, "get pod", fails(gone))
-		assert.Equal(t, gone, err, "as it came")
+		_, err := k8sretryotel.Do(t.Context(), s.Observer, "get pod", fails(notFound))
+		assert.Equal(t, notFound, err, "returned unchanged")
 		assert.Equal(t, []string{
-			"get pod > attempt attempt=1 class=permanent error.type=404 http.response.status_code=404 outcome=not_executed: Error " + gone.Error(),
-			" > get pod attempt=1 class=permanent error.type=404 http.response.status_code=404 outcome=not_executed stop=non_retryable: Error " + gone.Error(),
+			"get pod > attempt attempt=1 class=permanent error.type=404 http.response.status_code=404 outcome=not_executed: Error " + notFound.Error(),
+			" > get pod attempt=1 class=permanent error.type=404 http.response.status_code=404 outcome=not_executed stop_reason=non_retryable: Error " + notFound.Error(),
 		}, s.tree())
 		assert.Contains(t, s.measured(t), "k8sretry.calls{function=get pod verb=get} 1")
 	})
 }
 
-// A function gets the span of its attempt, and the spans end with the attempt.
-func TestSpansOfAttempts(t *testing.T) {
+func TestAnAttemptGetsItsSpanInTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSDK(t, sdktrace.AlwaysSample())
 		var seen []trace.SpanID
@@ -90,7 +74,7 @@ func TestSpansOfAttempts(t *testing.T) {
 	})
 }
 
-func TestSpansEndWhenAFunctionPanics(t *testing.T) {
+func TestSpansEndIfTheFunctionPanics(t *testing.T) {
 	s := newSDK(t, sdktrace.AlwaysSample())
 	assert.PanicsWithValue(t, "no", func() {
 		_ = k8sretryotel.Run(t.Context(), s.Observer, "delete pod", func(context.Context) error { panic("no") })
@@ -98,8 +82,7 @@ func TestSpansEndWhenAFunctionPanics(t *testing.T) {
 	assert.Len(t, s.spans.GetSpans(), 2)
 }
 
-// What makes no sense is the error of k8sretry, and no attempt is made.
-func TestDoWithBadInput(t *testing.T) {
+func TestInvalidArgumentsAreErrorsWithoutAnAttempt(t *testing.T) {
 	s := newSDK(t, sdktrace.AlwaysSample())
 	never := func(context.Context) (string, error) { t.Error("called"); return "", nil }
 	var noContext context.Context
@@ -121,10 +104,10 @@ func TestDoWithBadInput(t *testing.T) {
 	s.spans.Reset()
 	_, err = k8sretryotel.Do(canceled, s.Observer, "get pod", never)
 	require.ErrorIs(t, err, context.Canceled)
-	assert.Equal(t, []string{" > get pod attempt=0 class=canceled error.type=canceled outcome=not_executed stop=canceled: Error context canceled"}, s.tree())
+	assert.Equal(t, []string{" > get pod attempt=0 class=canceled error.type=canceled outcome=not_executed stop_reason=canceled: Error context canceled"}, s.tree())
 }
 
-func TestDoWithoutAnObserver(t *testing.T) {
+func TestDoWithoutAnObserverCreatesNoSpans(t *testing.T) {
 	for _, o := range []*k8sretryotel.Observer{nil, {}} {
 		var recorder k8sretrytest.Recorder
 		_, err := k8sretryotel.Do(t.Context(), o, "get pod", fails(k8sretrytest.Status(404)), k8sretry.WithObserver(&recorder))
@@ -133,19 +116,70 @@ func TestDoWithoutAnObserver(t *testing.T) {
 	}
 }
 
-// The caller's slice of options may have room for more: it is not written to.
-func TestDoKeepsTheOptionsOfTheCaller(t *testing.T) {
+// The slice of options may have spare capacity.
+func TestDoDoesNotModifyTheOptions(t *testing.T) {
 	s := newSDK(t, sdktrace.AlwaysSample())
-	room := make([]k8sretry.Option, 1, 4)
-	_, err := k8sretryotel.Do(t.Context(), s.Observer, "get pod", fails(), room...)
+	opts := make([]k8sretry.Option, 1, 4)
+	_, err := k8sretryotel.Do(t.Context(), s.Observer, "get pod", fails(), opts...)
 	require.NoError(t, err)
-	assert.Equal(t, make([]k8sretry.Option, 4), room[:4])
+	assert.Equal(t, make([]k8sretry.Option, 4), opts[:4])
 }
 
-// A name given once stays the last word, so that span, logs and metrics agree.
-func TestDoNamesTheCall(t *testing.T) {
+func TestTheNameOfTheSpanReplacesWithName(t *testing.T) {
 	s := newSDK(t, sdktrace.AlwaysSample())
 	_, err := k8sretryotel.Do(t.Context(), s.Observer, "get pod", fails(errors.New("x")), k8sretry.WithName("other"), k8sretry.WithMaxRetries(0))
 	require.Error(t, err)
 	assert.Contains(t, events(s.span(t, "get pod"))[0], "function=get pod")
+}
+
+// Of two RoundTrippers that wrap a config, the later one is above.
+func TestAnInstrumentedRoundTripperBelowATransportHasASpanPerSend(t *testing.T) {
+	for name, c := range map[string]struct {
+		order func(cfg *rest.Config, instrumented, retries transport.WrapperFunc)
+		want  []string
+	}{
+		"below": {func(cfg *rest.Config, instrumented, retries transport.WrapperFunc) {
+			cfg.Wrap(instrumented)
+			cfg.Wrap(retries)
+		}, []string{"503", "200"}},
+		"above": {func(cfg *rest.Config, instrumented, retries transport.WrapperFunc) {
+			cfg.Wrap(retries)
+			cfg.Wrap(instrumented)
+		}, []string{"200"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSDK(t, sdktrace.AlwaysSample())
+				instrumented := func(next http.RoundTripper) http.RoundTripper {
+					return roundTripper(func(req *http.Request) (*http.Response, error) {
+						_, span := s.tracer.Start(req.Context(), "GET")
+						defer span.End()
+						resp, err := next.RoundTrip(req)
+						if err == nil {
+							span.SetName(strconv.Itoa(resp.StatusCode))
+						}
+						return resp, err
+					})
+				}
+				caller := s.inSpan(t, func(ctx context.Context) {
+					get(ctx, t, func(server http.RoundTripper) http.RoundTripper {
+						cfg := &rest.Config{Transport: server}
+						c.order(cfg, instrumented, k8sretry.Transport(k8sretry.WithObserver(s.Observer)))
+						rt, err := rest.TransportFor(cfg)
+						require.NoError(t, err)
+						return rt
+					})
+				})
+				var sends []string
+				for _, span := range s.spans.GetSpans() {
+					if span.Name != "reconcile" {
+						sends = append(sends, span.Name)
+						assert.Equal(t, caller.SpanContext.SpanID(), span.Parent.SpanID())
+					}
+				}
+				assert.Equal(t, c.want, sends)
+				assert.Len(t, s.measured(t), 4, "one call with one retry")
+			})
+		})
+	}
 }

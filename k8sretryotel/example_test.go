@@ -12,9 +12,9 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// One Observer serves all policies of a program. Without options it writes to the
-// providers that the program has made the global ones.
-func ExampleNewPolicy() {
+// An Observer may be used by all policies of a program. Without options it uses the global
+// providers.
+func ExampleNew() {
 	observer, err := k8sretryotel.New()
 	if err != nil {
 		fmt.Println(err)
@@ -29,7 +29,7 @@ func ExampleNewPolicy() {
 	// Output: the server could not find the requested resource (put pods web-0)
 }
 
-// Each attempt has a span, in the span of the call.
+// Each attempt has a span, which is a child of the span of the call.
 func ExampleDo() {
 	spans := tracetest.NewInMemoryExporter()
 	tracers := sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans))

@@ -9,12 +9,12 @@ import (
 	"go.opentelemetry.io/otel/metric/noop"
 )
 
-// Names without number (of objects, which a WithName must not hold) fill no memory.
-func TestSeriesAreBounded(t *testing.T) {
+// A program may pass names of objects to WithName.
+func TestTheNumberOfSeriesIsLimited(t *testing.T) {
 	m, err := newMetrics(noop.Meter{})
 	require.NoError(t, err)
-	for i := range 2 * mostSeries {
-		require.NotNil(t, m.series(named{function: strconv.Itoa(i)}))
+	for i := range 2 * maxSeries {
+		require.NotNil(t, m.series(call{function: strconv.Itoa(i)}))
 	}
-	assert.Len(t, *m.successes.Load(), mostSeries)
+	assert.Len(t, *m.successes.Load(), maxSeries)
 }

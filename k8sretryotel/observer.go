@@ -14,9 +14,9 @@ import (
 
 const scope = "github.com/k8sretry/k8sretry/k8sretryotel"
 
-// Observer is a k8sretry.Observer that writes span events and metrics. Make it with
-// [New]; the zero Observer and a nil *Observer see nothing. One serves any number of
-// policies, and it is safe for concurrent use.
+// Observer is a k8sretry.Observer that adds span events and records metrics. Use [New] to
+// create one, for any number of policies. A nil Observer and the zero Observer do nothing.
+// An Observer is safe for concurrent use.
 type Observer struct {
 	metrics *metrics
 	tracer  trace.Tracer
@@ -24,7 +24,7 @@ type Observer struct {
 
 var _ k8sretry.Observer = (*Observer)(nil)
 
-// Option sets where an Observer writes to. A nil Option is ignored.
+// Option configures an Observer. A nil Option has no effect.
 type Option func(*options)
 
 type options struct {
@@ -32,19 +32,20 @@ type options struct {
 	meters  metric.MeterProvider
 }
 
-// WithTracerProvider sets the provider of the spans of [Do] and [Run]. Events go to the
-// span of the context, whatever its provider. nil, and the default: the global one.
+// WithTracerProvider sets the provider of the spans of [Do] and [Run]. The default, also for
+// nil, is the global provider. Span events are added to the span in the context, whatever
+// its provider.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(o *options) { o.tracers = p }
 }
 
-// WithMeterProvider sets the provider of the metrics. nil, and the default: the global
-// one.
+// WithMeterProvider sets the provider of the metrics. The default, also for nil, is the
+// global provider.
 func WithMeterProvider(p metric.MeterProvider) Option {
 	return func(o *options) { o.meters = p }
 }
 
-// New returns an Observer. Its error is that of a MeterProvider that refuses one of the
+// New returns an Observer, or an error if the MeterProvider cannot create one of the
 // instruments.
 func New(opts ...Option) (*Observer, error) {
 	var o options
@@ -66,8 +67,8 @@ func New(opts ...Option) (*Observer, error) {
 	return &Observer{metrics: m, tracer: o.tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL))}, nil
 }
 
-// Observe writes what an event tells. An event of a kind that it does not know, but that
-// has a name, is an event on the span and nothing else.
+// Observe adds a span event and records metrics. It implements k8sretry.Observer. An event
+// of an unknown kind with a name is added to the span only.
 func (o *Observer) Observe(ctx context.Context, e k8sretry.Event) {
 	if o == nil || o.metrics == nil {
 		return

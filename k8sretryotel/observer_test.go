@@ -3,8 +3,6 @@ package k8sretryotel_test
 import (
 	"context"
 	"errors"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -25,8 +22,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// Each situation by what the caller's span and the metrics tell of it.
-func TestObserver(t *testing.T) {
+func TestCallsAddSpanEventsAndMetrics(t *testing.T) {
 	verb := k8sretry.WithVerb(k8sretry.VerbCreate)
 	named := k8sretry.WithName("create_database")
 	for _, c := range []struct {
@@ -61,46 +57,46 @@ func TestObserver(t *testing.T) {
 			},
 		},
 		{
-			name:  "never connected",
+			name:  "connection refused",
 			fails: []error{k8sretrytest.ConnectionRefused(), k8sretrytest.ConnectionRefused()},
 			opts:  []k8sretry.Option{verb, named, k8sretry.WithMaxRetries(1)},
 			events: []string{
 				"k8s_api_call_failed_retrying attempt=1 class=refused delay_seconds=0.5 error.type=refused " +
 					"exception.message=" + k8sretrytest.ConnectionRefused().Error() + " function=create_database max_retries=1 outcome=not_executed verb=create",
 				"k8s_api_call_failed_max_retries attempt=2 class=refused elapsed_seconds=0.5 error.type=refused " +
-					"exception.message=" + k8sretrytest.ConnectionRefused().Error() + " function=create_database max_retries=1 outcome=not_executed stop=max_retries verb=create",
+					"exception.message=" + k8sretrytest.ConnectionRefused().Error() + " function=create_database max_retries=1 outcome=not_executed stop_reason=max_retries verb=create",
 			},
 			metrics: []string{
-				"k8sretry.call.attempts{stop=max_retries verb=create} 2 of 1",
-				"k8sretry.calls{error.type=refused function=create_database outcome=not_executed stop=max_retries verb=create} 1",
+				"k8sretry.call.attempts{stop_reason=max_retries verb=create} 2 of 1",
+				"k8sretry.calls{error.type=refused function=create_database outcome=not_executed stop_reason=max_retries verb=create} 1",
 				"k8sretry.retries{class=refused function=create_database verb=create} 1",
 				"k8sretry.retry.delay{class=refused verb=create} 0.5s of 1",
 			},
 		},
 		{
-			name:  "a lost answer of a create",
-			fails: []error{k8sretrytest.LostReply()},
+			name:  "a lost response of a create",
+			fails: []error{k8sretrytest.ConnectionClosed()},
 			opts:  []k8sretry.Option{verb, named},
 			events: []string{
 				"k8s_api_call_failed_outcome_unknown attempt=1 class=connection error.type=connection " +
-					"exception.message=" + k8sretrytest.LostReply().Error() + " function=create_database max_retries=3 outcome=unknown stop=outcome_unknown verb=create",
+					"exception.message=" + k8sretrytest.ConnectionClosed().Error() + " function=create_database max_retries=3 outcome=unknown stop_reason=outcome_unknown verb=create",
 			},
 			metrics: []string{
-				"k8sretry.call.attempts{stop=outcome_unknown verb=create} 1 of 1",
-				"k8sretry.calls{error.type=connection function=create_database outcome=unknown stop=outcome_unknown verb=create} 1",
+				"k8sretry.call.attempts{stop_reason=outcome_unknown verb=create} 1 of 1",
+				"k8sretry.calls{error.type=connection function=create_database outcome=unknown stop_reason=outcome_unknown verb=create} 1",
 			},
 		},
 		{
-			name:  "a code that is none",
+			name:  "an invalid status code",
 			fails: []error{errors.New("odd")},
 			opts: []k8sretry.Option{named, k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) {
 				return k8sretry.Verdict{StatusCode: 1_000_000_000}, true
 			})},
 			events: []string{"k8s_api_call_failed_non_retryable attempt=1 class=none error.type=non_retryable exception.message=odd " +
-				"function=create_database max_retries=3 outcome=not_executed stop=non_retryable"},
+				"function=create_database max_retries=3 outcome=not_executed stop_reason=non_retryable"},
 			metrics: []string{
-				"k8sretry.call.attempts{stop=non_retryable} 1 of 1",
-				"k8sretry.calls{error.type=non_retryable function=create_database outcome=not_executed stop=non_retryable} 1",
+				"k8sretry.call.attempts{stop_reason=non_retryable} 1 of 1",
+				"k8sretry.calls{error.type=non_retryable function=create_database outcome=not_executed stop_reason=non_retryable} 1",
 			},
 		},
 	} {
@@ -112,24 +108,14 @@ func TestObserver(t *testing.T) {
 				})
 				assert.Equal(t, c.events, events(span))
 				assert.Equal(t, c.metrics, s.measured(t))
-				assert.Equal(t, codes.Unset, span.Status.Code, "the caller's to set")
+				assert.Equal(t, codes.Unset, span.Status.Code, "only the caller sets the status")
 				assert.Empty(t, span.Attributes)
 			})
 		})
 	}
 }
 
-// Names that are looked up: for a success at once none is, and it is counted all the same.
-func TestSuccessAtOnceWithoutAName(t *testing.T) {
-	s := newSDK(t, sdktrace.AlwaysSample())
-	_, err := k8sretry.Do(t.Context(), fails(), k8sretry.WithObserver(s.Observer))
-	require.NoError(t, err)
-	assert.Equal(t, []string{"k8sretry.call.attempts{} 1 of 1", "k8sretry.calls{} 1"}, s.measured(t))
-}
-
-// The requests of a clientset carry the caller's span down to a Transport, whose names
-// hold no object's.
-func TestBelowAClientset(t *testing.T) {
+func TestATransportUsesTheSpanOfTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSDK(t, sdktrace.AlwaysSample())
 		span := s.inSpan(t, func(ctx context.Context) {
@@ -145,48 +131,8 @@ func TestBelowAClientset(t *testing.T) {
 	})
 }
 
-func TestWhatIsNotSampledIsNotWritten(t *testing.T) {
-	s := newSDK(t, sdktrace.NeverSample())
-	ctx, span := s.tracer.Start(t.Context(), "reconcile")
-	e := k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: k8sretry.StopNonRetryable, Err: told{t}}
-	s.Observe(ctx, e)
-	span.End()
-	s.Observe(t.Context(), e)
-	assert.Empty(t, s.spans.GetSpans())
-}
-
-// told is an error whose text nobody may ask for.
-type told struct{ t *testing.T }
-
-func (e told) Error() string { e.t.Error("asked for its text"); return "" }
-
-func TestErrorTextIsBounded(t *testing.T) {
-	for name, c := range map[string]struct {
-		err  error
-		want string
-	}{
-		"a page of HTML":            {errors.New(strings.Repeat("<p>bad gateway</p>", 10_000)), strings.Repeat("<p>bad gateway</p>", 60)[:1024]},
-		"cut between runes":         {errors.New("x" + strings.Repeat("€", 1000)), "x" + strings.Repeat("€", 341)},
-		"no UTF-8":                  {errors.New("a\xffb"), "ab"},
-		"an Error that panics":      {(*k8sretry.Error)(nil), "<nil>"},
-		"just as long as it may be": {errors.New(strings.Repeat("x", 1024)), strings.Repeat("x", 1024)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newSDK(t, sdktrace.AlwaysSample())
-			span := s.inSpan(t, func(ctx context.Context) {
-				s.Observe(ctx, k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: k8sretry.StopNonRetryable, Err: c.err})
-			})
-			for _, a := range span.Events[0].Attributes {
-				if a.Key == "exception.message" {
-					assert.Equal(t, c.want, a.Value.AsString())
-				}
-			}
-		})
-	}
-}
-
-// Kinds, stops and verbs that a later k8sretry has, or that nobody has.
-func TestUnknownEventsAreHarmless(t *testing.T) {
+// A later version of k8sretry may have more kinds, verbs, classes and stop reasons.
+func TestUnknownEventsAreIgnored(t *testing.T) {
 	s := newSDK(t, sdktrace.AlwaysSample())
 	span := s.inSpan(t, func(ctx context.Context) {
 		for kind := k8sretry.EventFailure + 1; kind != 0; kind++ {
@@ -201,12 +147,12 @@ func TestUnknownEventsAreHarmless(t *testing.T) {
 
 	s.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: 200, Verb: 200, Class: 200, Outcome: 200, StatusCode: -7})
 	assert.Equal(t, []string{
-		"k8sretry.call.attempts{stop=invalid verb=invalid} 0 of 1",
-		"k8sretry.calls{error.type=invalid outcome=invalid stop=invalid verb=invalid} 1",
+		"k8sretry.call.attempts{stop_reason=invalid verb=invalid} 0 of 1",
+		"k8sretry.calls{error.type=invalid outcome=invalid stop_reason=invalid verb=invalid} 1",
 	}, s.measured(t))
 }
 
-func TestNew(t *testing.T) {
+func TestNewUsesTheGivenProviders(t *testing.T) {
 	t.Run("the global providers", func(t *testing.T) {
 		spans, reader := tracetest.NewInMemoryExporter(), sdkmetric.NewManualReader()
 		otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
@@ -220,92 +166,15 @@ func TestNew(t *testing.T) {
 		assert.Len(t, spans.GetSpans(), 2)
 		assert.Len(t, (&sdk{reader: reader}).measured(t), 2)
 	})
-	t.Run("a provider that refuses an instrument", func(t *testing.T) {
-		o, err := k8sretryotel.New(k8sretryotel.WithMeterProvider(refusing{}))
-		require.ErrorIs(t, err, errRefused)
+	t.Run("a provider that cannot create an instrument", func(t *testing.T) {
+		o, err := k8sretryotel.New(k8sretryotel.WithMeterProvider(failingProvider{}))
+		require.ErrorIs(t, err, errInstrument)
 		assert.Nil(t, o)
 	})
-	t.Run("nil and zero see nothing", func(t *testing.T) {
+	t.Run("a nil and a zero Observer do nothing", func(t *testing.T) {
 		for _, o := range []*k8sretryotel.Observer{nil, {}} {
 			_, err := k8sretry.Do(t.Context(), fails(), k8sretry.WithObserver(o))
 			require.NoError(t, err)
 		}
 	})
-}
-
-var errRefused = errors.New("refused")
-
-type refusing struct{ metricnoop.MeterProvider }
-
-func (refusing) Meter(string, ...metric.MeterOption) metric.Meter { return refusingMeter{} }
-
-type refusingMeter struct{ metricnoop.Meter }
-
-func (refusingMeter) Float64Histogram(string, ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
-	return nil, errRefused
-}
-
-// One Observer for all, and more names than it keeps.
-func TestConcurrentUse(t *testing.T) {
-	s := newSDK(t, sdktrace.AlwaysSample())
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for i := range 1100 {
-				s.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, Function: strings.Repeat("x", i)})
-			}
-		})
-	}
-	wg.Wait()
-	assert.Contains(t, s.measured(t), "k8sretry.call.attempts{} 8800 of 8800")
-	assert.Contains(t, s.measured(t), "k8sretry.calls{function="+strings.Repeat("x", 1099)+"} 8")
-}
-
-// To be told of a success at once costs no allocation: neither where nothing is collected
-// nor where metrics are and no span is sampled. An event for a span that does not record
-// costs none beyond those of the metrics.
-func TestNoAllocation(t *testing.T) {
-	s := newSDK(t, sdktrace.NeverSample())
-	unsampled, span := s.tracer.Start(context.Background(), "reconcile")
-	defer span.End()
-	none, err := k8sretryotel.New(k8sretryotel.WithMeterProvider(metricnoop.NewMeterProvider()), k8sretryotel.WithTracerProvider(tracenoop.NewTracerProvider()))
-	require.NoError(t, err)
-	success := k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, MaxRetries: 3, Verb: k8sretry.VerbGet}
-	named := success
-	named.Function = "create_database"
-	retry := k8sretry.Event{Kind: k8sretry.EventRetry, Attempt: 1, Class: k8sretry.ClassServer, StatusCode: 503, Err: told{t}}
-	for name, c := range map[string]struct {
-		ctx   context.Context
-		o     *k8sretryotel.Observer
-		event k8sretry.Event
-	}{
-		"nothing is collected":                    {context.Background(), none, success},
-		"nothing is collected, with a name":       {context.Background(), none, named},
-		"nothing is collected, a retry":           {unsampled, none, retry},
-		"metrics, no span":                        {context.Background(), s.Observer, success},
-		"metrics, no span, with a name":           {context.Background(), s.Observer, named},
-		"metrics, an unsampled span":              {unsampled, s.Observer, success},
-		"metrics, an unsampled span, with a name": {unsampled, s.Observer, named},
-	} {
-		assert.Zero(t, testing.AllocsPerRun(100, func() { c.o.Observe(c.ctx, c.event) }), name)
-	}
-}
-
-// What the Observer adds to a call that succeeds at once.
-func BenchmarkSuccessAtOnce(b *testing.B) {
-	none, err := k8sretryotel.New(k8sretryotel.WithMeterProvider(metricnoop.NewMeterProvider()))
-	require.NoError(b, err)
-	value := func(context.Context) (int, error) { return 1, nil }
-	for name, policy := range map[string]*k8sretry.Policy{
-		"without":         k8sretry.NewPolicy(k8sretry.ForRead()),
-		"nothing listens": k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithObserver(none)),
-		"metrics":         k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithObserver(newSDK(b, sdktrace.NeverSample()))),
-	} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				_, _ = k8sretry.Do(context.Background(), value, policy)
-			}
-		})
-	}
 }

@@ -10,11 +10,12 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// Collector counts the calls that it observes. It is a [k8sretry.Observer], for
-// [k8sretry.WithObserver], and a [prometheus.Collector], to be registered once.
+// Collector counts the events of calls. It is a [k8sretry.Observer] for
+// [k8sretry.WithObserver] and a [prometheus.Collector] for one registry.
 //
-// One Collector serves all calls of a process. It is made by [New], safe for concurrent
-// use, starts no goroutine and must not be copied. The zero value and nil count nothing.
+// Use [New] to create a Collector, one for all calls of a process. It is safe for
+// concurrent use, starts no goroutine and must not be copied. A nil Collector and the
+// zero Collector count nothing.
 type Collector struct {
 	calls    *prometheus.CounterVec
 	retries  *prometheus.CounterVec
@@ -24,14 +25,14 @@ type Collector struct {
 	sends    *prometheus.CounterVec
 	breaker  *prometheus.CounterVec
 	limiter  *prometheus.CounterVec
-	counted  []prometheus.Collector // all of these
+	vectors  []prometheus.Collector // all of the above
 
 	budgets  map[string]*k8sretry.Budget
 	breakers map[string]*k8sretry.Breaker
 	limiters map[string]*k8sretry.Limiter
 
-	series atomic.Pointer[map[call]*series] // the map is never changed
-	mu     sync.Mutex                       // held by who puts another map there
+	series atomic.Pointer[map[call]*series] // the map is replaced, not modified
+	mu     sync.Mutex                       // serializes replacements of the map
 }
 
 var (
@@ -39,36 +40,38 @@ var (
 	_ prometheus.Collector = (*Collector)(nil)
 )
 
-// attemptBuckets end where the presets do: with 2, 3, 5 and 10 retries.
+// attemptBuckets include the numbers of attempts of the presets, which have 2, 3, 5 and
+// 10 retries.
 var attemptBuckets = []float64{1, 2, 3, 4, 6, 11}
 
-// New returns a Collector that has counted nothing yet.
+// New returns a Collector. Without options it exports no state of budgets, breakers and
+// limiters.
 func New(options ...Option) *Collector {
 	c := &Collector{
 		calls: counter("k8sretry_calls_total",
-			"Calls that have ended, by result and, if they failed, by what stopped them.",
-			"function", "verb", "result", "stop"),
+			"Calls that have ended, by result and, for failures, by stop reason.",
+			"function", "verb", "result", "stop_reason"),
 		retries: counter("k8sretry_retries_total",
-			"Retries that were decided on, by class and status code of the failure before.",
+			"Retries, by class and status code of the failed attempt.",
 			"function", "verb", "class", "code"),
 		attempts: counter("k8sretry_attempts_total",
 			"Attempts of calls that have ended.",
 			"function", "verb"),
 		waits: counter("k8sretry_wait_seconds_total",
-			"Time that calls waited: before a retry, counted when it is decided on, by class of the failure before; and in line at the limiter, counted when the call ends.",
+			"Time that calls waited, by cause: the class of the failed attempt for a wait before a retry, counted when it starts; limiter for a wait in the queue of a limiter, counted when the call ends.",
 			"function", "verb", "cause"),
 		sends: counter("k8sretry_sends_total",
-			"Requests handed to the connection by a RoundTripper of CountSends, by status code of the answer.",
+			"HTTP requests sent through a RoundTripper of CountSends, by status code of the response.",
 			"method", "code"),
 		breaker: counter("k8sretry_breaker_changes_total",
-			"Changes of the state of breakers, by new state.",
+			"State changes of breakers, by new state.",
 			"state"),
 		limiter: counter("k8sretry_limiter_changes_total",
-			"How often limiters began to limit attempts (limited) and stopped doing so (open).",
+			"State changes of limiters: to limited when they start to limit attempts, to open when they stop.",
 			"state"),
 		perCall: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "k8sretry_call_attempts",
-			Help:    "Attempts that a call took until it ended.",
+			Help:    "Attempts per call, counted when the call ends.",
 			Buckets: attemptBuckets,
 
 			NativeHistogramBucketFactor:     1.1,
@@ -80,7 +83,7 @@ func New(options ...Option) *Collector {
 		breakers: map[string]*k8sretry.Breaker{},
 		limiters: map[string]*k8sretry.Limiter{},
 	}
-	c.counted = []prometheus.Collector{c.calls, c.retries, c.attempts, c.waits, c.sends, c.breaker, c.limiter, c.perCall}
+	c.vectors = []prometheus.Collector{c.calls, c.retries, c.attempts, c.waits, c.sends, c.breaker, c.limiter, c.perCall}
 	c.series.Store(&map[call]*series{})
 	for _, s := range []k8sretry.BreakerState{k8sretry.BreakerClosed, k8sretry.BreakerOpen, k8sretry.BreakerHalfOpen} {
 		c.breaker.WithLabelValues(s.String())
@@ -100,25 +103,26 @@ func counter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }
 
-// Describe is for the registry.
+// Describe implements [prometheus.Collector].
 func (c *Collector) Describe(out chan<- *prometheus.Desc) {
-	if c == nil || c.counted == nil {
+	if c == nil || c.vectors == nil {
 		return
 	}
-	for _, vector := range c.counted {
+	for _, vector := range c.vectors {
 		vector.Describe(out)
 	}
-	for _, d := range states {
+	for _, d := range stateDescs {
 		out <- d
 	}
 }
 
-// Collect is for the registry. It asks the budgets, breakers and limiters for their state.
+// Collect implements [prometheus.Collector]. It reads the current state of the budgets,
+// breakers and limiters.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
-	if c == nil || c.counted == nil {
+	if c == nil || c.vectors == nil {
 		return
 	}
-	for _, vector := range c.counted {
+	for _, vector := range c.vectors {
 		vector.Collect(out)
 	}
 	c.collectBudgets(out)

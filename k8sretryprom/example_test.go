@@ -16,7 +16,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// One call that is retried once, and what a scrape shows of it.
+// A call is retried once. A scrape reports two attempts and one retry.
 func Example() {
 	retries := k8sretryprom.New()
 	prometheus.MustRegister(retries)
@@ -32,7 +32,7 @@ func Example() {
 # HELP k8sretry_attempts_total Attempts of calls that have ended.
 # TYPE k8sretry_attempts_total counter
 k8sretry_attempts_total{function="get_pod",verb="get"} 2
-# HELP k8sretry_retries_total Retries that were decided on, by class and status code of the failure before.
+# HELP k8sretry_retries_total Retries, by class and status code of the failed attempt.
 # TYPE k8sretry_retries_total counter
 k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 1
 `), "k8sretry_attempts_total", "k8sretry_retries_total")
@@ -44,8 +44,9 @@ k8sretry_retries_total{class="server",code="503",function="get_pod",verb="get"} 
 	// Output: one retry, after a 503
 }
 
-// All calls of all clients that are built from a rest.Config, with what limits them.
-func ExampleNewPolicy() {
+// The Collector observes all requests of the clients that are created from a rest.Config,
+// and exports the state of their budget and limiter.
+func ExampleNew() {
 	budget, limiter := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewLimiter()
 	retries := k8sretryprom.New(k8sretryprom.WithBudget("cluster", budget), k8sretryprom.WithLimiter("cluster", limiter))
 	prometheus.MustRegister(retries)

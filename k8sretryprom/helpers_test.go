@@ -1,7 +1,10 @@
 package k8sretryprom_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -9,11 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
+	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretryprom"
 )
 
-// gather is what a scrape of the Collector alone would get.
+// gather returns the metrics of a scrape of the Collector.
 func gather(t testing.TB, c *k8sretryprom.Collector) []*dto.MetricFamily {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -23,8 +28,8 @@ func gather(t testing.TB, c *k8sretryprom.Collector) []*dto.MetricFamily {
 	return families
 }
 
-// values are the series of the named metrics as lines, without those that are 0. A
-// histogram is shown by its count and its sum.
+// values returns the series of the named metrics, one per line, except for those that are
+// 0. The value of a histogram is its count and its sum.
 func values(t testing.TB, c *k8sretryprom.Collector, names ...string) []string {
 	t.Helper()
 	lines := []string{}
@@ -51,12 +56,56 @@ func values(t testing.TB, c *k8sretryprom.Collector, names ...string) []string {
 	return lines
 }
 
-// waitedFor are those of the lines that are about a cause.
-func waitedFor(lines []string, cause string) (found []string) {
+// withCause returns the lines of one cause.
+func withCause(lines []string, cause string) (found []string) {
 	for _, line := range lines {
 		if strings.Contains(line, "cause="+cause) {
 			found = append(found, line)
 		}
 	}
 	return found
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// full returns a Collector that has values for all of its metrics.
+func full(t testing.TB) *k8sretryprom.Collector {
+	c := k8sretryprom.New(
+		k8sretryprom.WithBudget("default", k8sretry.NewBudget(k8sretry.BudgetConfig{})),
+		k8sretryprom.WithBreaker("default", k8sretry.NewBreaker(k8sretry.BreakerConfig{})),
+		k8sretryprom.WithLimiter("default", k8sretry.NewLimiter()),
+	)
+	success(t, c, "f", k8sretry.VerbGet)
+	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventRetry, Attempt: 1, Function: "f", Class: k8sretry.ClassServer, StatusCode: 503})
+	_, _ = c.CountSends(responses(200)).RoundTrip(request(t))
+	return c
+}
+
+func success(t testing.TB, c *k8sretryprom.Collector, function string, verb k8sretry.Verb) {
+	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, Function: function, Verb: verb})
+}
+
+// fakeServer responds with one code per request. The code 0 is a failed connection.
+type fakeServer struct {
+	codes []int
+	idle  int
+}
+
+func responses(codes ...int) *fakeServer { return &fakeServer{codes: codes} }
+
+func (s *fakeServer) CloseIdleConnections() { s.idle++ }
+
+func (s *fakeServer) RoundTrip(req *http.Request) (*http.Response, error) {
+	code := s.codes[0]
+	s.codes = s.codes[1:]
+	if code == 0 {
+		return nil, errors.New("connection reset by peer")
+	}
+	return &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: req}, nil
+}
+
+func request(t testing.TB) *http.Request {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://server/api/v1/namespaces/default/pods/web-0", nil)
+	require.NoError(t, err)
+	return req
 }

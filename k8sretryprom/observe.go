@@ -3,15 +3,13 @@ package k8sretryprom
 import (
 	"context"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/k8sretry/k8sretry"
 )
 
-// Observe counts an event. It takes no lock and allocates nothing for a success at once,
-// but for the first of its function and verb.
+// Observe counts an event. It implements [k8sretry.Observer]. For a success at once it
+// takes no lock and allocates nothing, except for the first one of a function and verb.
 func (c *Collector) Observe(_ context.Context, e k8sretry.Event) {
-	if c == nil || c.counted == nil {
+	if c == nil || c.vectors == nil {
 		return
 	}
 	switch e.Kind {
@@ -34,14 +32,14 @@ func (c *Collector) Observe(_ context.Context, e k8sretry.Event) {
 	}
 }
 
-// ended counts a call. What it took is known here and not before: of a call that is
-// stopped between two attempts, the event repeats the number of the last one.
-func (c *Collector) ended(e *k8sretry.Event, result, stop string) {
+// ended counts a call and its attempts. The number of attempts is known only when the
+// call ends: the attempt that an EventRetry announces may not take place.
+func (c *Collector) ended(e *k8sretry.Event, result, stopReason string) {
 	s := c.find(e)
 	if e.Kind == k8sretry.EventSuccess && e.Attempt == 1 {
 		s.atOnce.Inc()
 	} else {
-		c.calls.WithLabelValues(s.function, s.verb, result, stop).Inc()
+		c.calls.WithLabelValues(s.function, s.verb, result, stopReason).Inc()
 	}
 	if e.Attempt > 0 {
 		s.attempts.Add(float64(e.Attempt))
@@ -53,14 +51,7 @@ func (c *Collector) ended(e *k8sretry.Event, result, stop string) {
 }
 
 func (c *Collector) waited(s *series, cause string, seconds float64) {
-	c.waits.WithLabelValues(s.function, s.verb, cause).Add(max(0, seconds)) // a Counter panics on less
-}
-
-// series are the metrics of one function and verb that each call needs.
-type series struct {
-	function, verb   string // the labels
-	atOnce, attempts prometheus.Counter
-	perCall          prometheus.Observer
+	c.waits.WithLabelValues(s.function, s.verb, cause).Add(max(0, seconds)) // a Counter panics on a negative value
 }
 
 func limiterState(limited bool) string {

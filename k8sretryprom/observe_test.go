@@ -14,7 +14,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// failing fails with these errors, one each, and then succeeds.
+// failing returns a function that fails with each of the errors once and then succeeds.
 func failing(errs ...error) func(context.Context) error {
 	return func(context.Context) error {
 		if len(errs) == 0 {
@@ -26,7 +26,7 @@ func failing(errs ...error) func(context.Context) error {
 	}
 }
 
-func TestWhatBecomesOfCalls(t *testing.T) {
+func TestCallsAreCountedByResult(t *testing.T) {
 	for _, situation := range []struct {
 		name    string
 		call    func(context.Context) error
@@ -34,7 +34,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 		calls   []string
 	}{
 		{
-			"it succeeds at once",
+			"success at once",
 			failing(), nil,
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 1",
@@ -43,8 +43,8 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 			},
 		},
 		{
-			"it succeeds after two retries, for different reasons",
-			failing(k8sretrytest.Status(503), k8sretrytest.LostReply()), nil,
+			"success after two retries, for different reasons",
+			failing(k8sretrytest.Status(503), k8sretrytest.ConnectionClosed()), nil,
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 3",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 3 attempts",
@@ -56,7 +56,7 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 			},
 		},
 		{
-			"it is throttled for 7 seconds",
+			"throttled for 7 seconds",
 			failing(k8sretrytest.TooManyRequests(7 * time.Second)), nil,
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 2",
@@ -67,32 +67,32 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 			},
 		},
 		{
-			"there is nothing of that name",
+			"not found",
 			failing(k8sretrytest.Status(404)), nil,
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 1",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 1 attempts",
-				"calls_total{function=get_pod,result=failed_at_once,stop=non_retryable,verb=get} 1",
+				"calls_total{function=get_pod,result=failed_at_once,stop_reason=non_retryable,verb=get} 1",
 			},
 		},
 		{
 			"all retries fail",
-			failing(k8sretrytest.LostReply(), k8sretrytest.LostReply(), k8sretrytest.LostReply(), k8sretrytest.LostReply()), []k8sretry.Option{k8sretry.WithMaxRetries(1)},
+			failing(k8sretrytest.ConnectionClosed(), k8sretrytest.ConnectionClosed(), k8sretrytest.ConnectionClosed(), k8sretrytest.ConnectionClosed()), []k8sretry.Option{k8sretry.WithMaxRetries(1)},
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 2",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 2 attempts",
-				"calls_total{function=get_pod,result=failed_after_retry,stop=max_retries,verb=get} 1",
+				"calls_total{function=get_pod,result=failed_after_retry,stop_reason=max_retries,verb=get} 1",
 				"retries_total{class=connection,code=none,function=get_pod,verb=get} 1",
 				"wait_seconds_total{cause=connection,function=get_pod,verb=get} 1",
 			},
 		},
 		{
-			"a budget without a reserve refuses the first retry",
-			failing(k8sretrytest.LostReply()), []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1}))},
+			"a budget without minimum retries refuses the first retry",
+			failing(k8sretrytest.ConnectionClosed()), []k8sretry.Option{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: -1}))},
 			[]string{
 				"attempts_total{function=get_pod,verb=get} 1",
 				"call_attempts{function=get_pod,verb=get} 1 calls, 1 attempts",
-				"calls_total{function=get_pod,result=failed_at_once,stop=budget_exhausted,verb=get} 1",
+				"calls_total{function=get_pod,result=failed_at_once,stop_reason=budget_exhausted,verb=get} 1",
 			},
 		},
 	} {
@@ -112,46 +112,45 @@ func TestWhatBecomesOfCalls(t *testing.T) {
 	}
 }
 
-// A call that is stopped while it waits has made no more attempts than it had.
-func TestStoppedBetweenTwoAttempts(t *testing.T) {
+// A call that is canceled during a wait makes no further attempt.
+func TestACallCanceledBetweenTwoAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := k8sretryprom.New()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second/2, cancel)
 
-		err := k8sretry.Run(ctx, failing(k8sretrytest.LostReply()), k8sretry.WithName("f"), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
+		err := k8sretry.Run(ctx, failing(k8sretrytest.ConnectionClosed()), k8sretry.WithName("f"), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.Equal(t, []string{
 			"attempts_total{function=f,verb=none} 1",
 			"call_attempts{function=f,verb=none} 1 calls, 1 attempts",
-			"calls_total{function=f,result=failed_at_once,stop=canceled,verb=none} 1",
+			"calls_total{function=f,result=failed_at_once,stop_reason=canceled,verb=none} 1",
 			"retries_total{class=connection,code=none,function=f,verb=none} 1",
 		}, values(t, c, "attempts_total", "call_attempts", "calls_total", "retries_total"))
 	})
 }
 
-// A call that never began is a call, and no attempt.
-func TestOverBeforeTheFirstAttempt(t *testing.T) {
+func TestACallCanceledBeforeTheFirstAttempt(t *testing.T) {
 	c := k8sretryprom.New()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 
 	_ = k8sretry.Run(ctx, failing(), k8sretry.WithName("f"), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 
-	assert.Equal(t, []string{"calls_total{function=f,result=failed_at_once,stop=canceled,verb=none} 1"},
+	assert.Equal(t, []string{"calls_total{function=f,result=failed_at_once,stop_reason=canceled,verb=none} 1"},
 		values(t, c, "attempts_total", "call_attempts", "calls_total"))
 }
 
-// An alert sees a first failure only if the series was there before it, with 0.
-func TestWhatAlertsAreAboutBeginsAtZero(t *testing.T) {
+// rate() includes the first failure only if the series had the value 0 before.
+func TestSeriesOfAlertsStartAtZero(t *testing.T) {
 	c := k8sretryprom.New()
 	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, Function: "f"})
-	at0 := map[string]bool{}
+	isZero := map[string]bool{}
 	for _, family := range gather(t, c) {
 		for _, m := range family.GetMetric() {
 			for _, l := range m.GetLabel() {
-				at0[family.GetName()+" "+l.GetValue()] = m.GetCounter() != nil && m.GetCounter().GetValue() == 0
+				isZero[family.GetName()+" "+l.GetValue()] = m.GetCounter() != nil && m.GetCounter().GetValue() == 0
 			}
 		}
 	}
@@ -159,12 +158,12 @@ func TestWhatAlertsAreAboutBeginsAtZero(t *testing.T) {
 		"k8sretry_calls_total succeeded_after_retry", "k8sretry_calls_total max_retries",
 		"k8sretry_breaker_changes_total open", "k8sretry_limiter_changes_total limited",
 	} {
-		assert.True(t, at0[series], series)
+		assert.True(t, isZero[series], series)
 	}
 }
 
-// Events of others may hold anything; a scrape must go well all the same.
-func TestStrangeEvents(t *testing.T) {
+// Other packages may create events with any values.
+func TestInvalidEventsDoNotBreakAScrape(t *testing.T) {
 	c := k8sretryprom.New()
 	for kind := range k8sretry.EventKind(8) {
 		c.Observe(t.Context(), k8sretry.Event{
@@ -175,7 +174,7 @@ func TestStrangeEvents(t *testing.T) {
 	assert.Equal(t, []string{"retries_total{class=invalid,code=other,function=\uFFFD,verb=invalid} 1"}, values(t, c, "retries_total", "attempts_total", "wait_seconds_total"))
 }
 
-func TestNoCollector(t *testing.T) {
+func TestNilAndZeroCollectorsCountNothing(t *testing.T) {
 	for name, c := range map[string]*k8sretryprom.Collector{"nil": nil, "zero": {}} {
 		t.Run(name, func(t *testing.T) {
 			c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1})
@@ -188,12 +187,67 @@ func TestNoCollector(t *testing.T) {
 func FuzzObserve(f *testing.F) {
 	f.Add(uint8(0), "get pods", uint8(1), 1, int64(time.Second), int64(0), uint8(2), 503, uint8(0))
 	f.Add(uint8(2), "\xff", uint8(0), -1, int64(-1), int64(-1), uint8(200), -503, uint8(200))
-	f.Fuzz(func(t *testing.T, kind uint8, function string, verb uint8, attempt int, delay, held int64, class uint8, code int, stop uint8) {
+	f.Fuzz(func(t *testing.T, kind uint8, function string, verb uint8, attempt int, delay, queued int64, class uint8, code int, reason uint8) {
 		c := k8sretryprom.New()
 		c.Observe(t.Context(), k8sretry.Event{
 			Kind: k8sretry.EventKind(kind), Function: function, Verb: k8sretry.Verb(verb), Attempt: attempt, Delay: time.Duration(delay),
-			Queued: time.Duration(held), Class: k8sretry.Class(class), StatusCode: code, StopReason: k8sretry.StopReason(stop), Breaker: k8sretry.BreakerState(stop),
+			Queued: time.Duration(queued), Class: k8sretry.Class(class), StatusCode: code, StopReason: k8sretry.StopReason(reason), Breaker: k8sretry.BreakerState(reason),
 		})
 		gather(t, c)
 	})
+}
+
+func TestASuccessAtOnceAllocatesNothing(t *testing.T) {
+	c := k8sretryprom.New()
+	success(t, c, "f", k8sretry.VerbGet)
+	ctx := t.Context()
+	assert.Zero(t, testing.AllocsPerRun(1000, func() {
+		c.Observe(ctx, k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, Function: "f", Verb: k8sretry.VerbGet})
+	}))
+}
+
+// BenchmarkObserve measures the cost of a success at once.
+func BenchmarkObserve(b *testing.B) {
+	c := k8sretryprom.New()
+	ctx := b.Context()
+	e := k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, Function: "get pods", Verb: k8sretry.VerbGet}
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Observe(ctx, e)
+	}
+}
+
+func BenchmarkObserveRetry(b *testing.B) {
+	c := k8sretryprom.New()
+	ctx := b.Context()
+	e := k8sretry.Event{Kind: k8sretry.EventRetry, Attempt: 1, Function: "get pods", Verb: k8sretry.VerbGet, Class: k8sretry.ClassServer, StatusCode: 503, Delay: 1}
+	b.ReportAllocs()
+	for b.Loop() {
+		c.Observe(ctx, e)
+	}
+}
+
+type noop struct{}
+
+func (noop) Observe(context.Context, k8sretry.Event) {}
+
+// BenchmarkDo measures a call that succeeds at once without an Observer, with an Observer
+// that does nothing, and with a Collector.
+func BenchmarkDo(b *testing.B) {
+	for _, bench := range []struct {
+		name   string
+		policy *k8sretry.Policy
+	}{
+		{"without", k8sretry.NewPolicy(k8sretry.ForRead())},
+		{"noop", k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(noop{}))},
+		{"with", k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("get_pod"), k8sretry.WithObserver(k8sretryprom.New()))},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			ctx := b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = k8sretry.Do(ctx, func(context.Context) (int, error) { return 1, nil }, bench.policy)
+			}
+		})
+	}
 }

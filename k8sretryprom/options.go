@@ -6,30 +6,30 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// Option adds to what a Collector shows. Of two of a kind with the same name the later
-// wins. A nil Option does nothing.
+// Option configures a Collector. If two options of the same kind have the same name, the
+// later one applies. A nil Option has no effect.
 type Option func(*Collector)
 
-// WithBudget shows the state of a Budget under a name that people know it by, "default"
-// for instance. nil takes an earlier one of that name back.
+// WithBudget exports the state of a Budget. name is the value of the label budget, such as
+// "default". A nil Budget removes an earlier one of that name.
 func WithBudget(name string, b *k8sretry.Budget) Option {
 	return func(c *Collector) { put(c.budgets, name, b) }
 }
 
-// WithBreaker shows the state of a Breaker under a name that people know it by. nil
-// takes an earlier one of that name back.
+// WithBreaker exports the state of a Breaker. name is the value of the label breaker. A nil
+// Breaker removes an earlier one of that name.
 func WithBreaker(name string, b *k8sretry.Breaker) Option {
 	return func(c *Collector) { put(c.breakers, name, b) }
 }
 
-// WithLimiter shows the state of a Limiter under a name that people know it by. nil takes an
-// earlier one of that name back.
-func WithLimiter(name string, g *k8sretry.Limiter) Option {
-	return func(c *Collector) { put(c.limiters, name, g) }
+// WithLimiter exports the state of a Limiter. name is the value of the label limiter. A nil
+// Limiter removes an earlier one of that name.
+func WithLimiter(name string, l *k8sretry.Limiter) Option {
+	return func(c *Collector) { put(c.limiters, name, l) }
 }
 
 func put[T any](named map[string]*T, name string, v *T) {
-	name = strings.ToValidUTF8(name, "\uFFFD") // all that Prometheus asks of a label's value
+	name = strings.ToValidUTF8(name, "\uFFFD") // Prometheus rejects other label values
 	if v == nil {
 		delete(named, name)
 		return

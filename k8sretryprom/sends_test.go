@@ -1,10 +1,7 @@
 package k8sretryprom_test
 
 import (
-	"errors"
-	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -16,36 +13,10 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretryprom"
 )
 
-// fakeServer answers with the codes, one each; 0 is a connection that fails.
-type fakeServer struct {
-	codes []int
-	idle  int
-}
-
-func answers(codes ...int) *fakeServer { return &fakeServer{codes: codes} }
-
-func (s *fakeServer) CloseIdleConnections() { s.idle++ }
-
-func (s *fakeServer) RoundTrip(req *http.Request) (*http.Response, error) {
-	code := s.codes[0]
-	s.codes = s.codes[1:]
-	if code == 0 {
-		return nil, errors.New("connection reset by peer")
-	}
-	return &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: req}, nil
-}
-
-func request(t testing.TB) *http.Request {
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://server/api/v1/namespaces/default/pods/web-0", nil)
-	require.NoError(t, err)
-	return req
-}
-
-// One call, three sends: below the Transport both are seen.
-func TestSendsBelowATransport(t *testing.T) {
+func TestSendsAreCountedBelowATransport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := k8sretryprom.New()
-		rt := k8sretry.Transport(k8sretry.WithObserver(c), k8sretry.WithLogger(nil))(c.CountSends(answers(503, 429, 200)))
+		rt := k8sretry.Transport(k8sretry.WithObserver(c), k8sretry.WithLogger(nil))(c.CountSends(responses(503, 429, 200)))
 
 		resp, err := rt.RoundTrip(request(t))
 
@@ -61,9 +32,9 @@ func TestSendsBelowATransport(t *testing.T) {
 	})
 }
 
-func TestSendsOfAnyKind(t *testing.T) {
+func TestMethodsAndCodesAreLimited(t *testing.T) {
 	c := k8sretryprom.New()
-	rt := c.CountSends(answers(0, 777, 200))
+	rt := c.CountSends(responses(0, 777, 200))
 	for _, method := range []string{http.MethodPost, "BREW", ""} {
 		req := request(t)
 		req.Method = method
@@ -74,9 +45,8 @@ func TestSendsOfAnyKind(t *testing.T) {
 	}, values(t, c, "sends_total"))
 }
 
-// client-go reaches through wrappers for the transport at the bottom.
-func TestSendsPassOn(t *testing.T) {
-	server := answers(200)
+func TestCountSendsForwardsToNext(t *testing.T) {
+	server := responses(200)
 	rt := k8sretryprom.New().CountSends(server)
 	utilnet.CloseIdleConnectionsFor(rt)
 	assert.Equal(t, 1, server.idle)

@@ -4,20 +4,29 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/k8sretry/k8sretry"
 )
 
-// call is a function and a verb, as events have them.
+// call is the function and verb of an event.
 type call struct {
 	function string
 	verb     k8sretry.Verb
 }
 
+// series holds the metrics of one function and verb that every call updates.
+type series struct {
+	function, verb   string // the labels
+	atOnce, attempts prometheus.Counter
+	perCall          prometheus.Observer
+}
+
 const (
-	// maxCalls bounds the series that names can make: a name comes from the code, but
-	// nothing keeps a caller from putting the name of an object into WithName.
+	// maxCalls limits the number of series, in case that a program passes names of objects
+	// to WithName.
 	maxCalls = 256
-	// maxName bounds what a name costs in every scrape.
+	// maxName limits the length of a function name in bytes.
 	maxName = 100
 
 	otherFunction = "other"
@@ -38,7 +47,7 @@ func (c *Collector) find(e *k8sretry.Event) *series {
 	return c.add(call{strings.Clone(e.Function), e.Verb})
 }
 
-// add makes the series of a call that is new.
+// add creates the series of a call.
 func (c *Collector) add(k call) *series {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -47,14 +56,14 @@ func (c *Collector) add(k call) *series {
 		k.function = otherFunction
 	}
 	if s, ok := known[k]; ok {
-		return s // another call was faster
+		return s // another goroutine has added it
 	}
 	s := &series{function: functionLabel(k.function), verb: verbLabel(k.verb)}
 	s.atOnce = c.calls.WithLabelValues(s.function, s.verb, "succeeded_at_once", "")
 	s.attempts = c.attempts.WithLabelValues(s.function, s.verb)
 	s.perCall = c.perCall.WithLabelValues(s.function, s.verb)
-	// A rate sees no growth in a series that begins above 0: what alerts are about
-	// begins at 0, before it happens.
+	// rate() ignores the first value of a series. Series that alerts use must start at 0,
+	// before the first event.
 	c.calls.WithLabelValues(s.function, s.verb, "succeeded_after_retry", "")
 	c.calls.WithLabelValues(s.function, s.verb, "failed_after_retry", k8sretry.StopMaxRetries.String())
 	more := maps.Clone(known)

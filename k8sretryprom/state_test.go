@@ -13,7 +13,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-func TestBudget(t *testing.T) {
+func TestStateOfABudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 3, Ratio: -1, Window: time.Minute})
 		c := k8sretryprom.New(k8sretryprom.WithBudget("cluster", b))
@@ -31,12 +31,12 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-func TestBreaker(t *testing.T) {
+func TestStateOfABreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
 		c := k8sretryprom.New(k8sretryprom.WithBreaker("cluster", b))
-		shown := func() []string { return values(t, c, "breaker_state", "breaker_changes_total") }
-		assert.Equal(t, []string{"breaker_state{breaker=cluster,state=closed} 1"}, shown())
+		exported := func() []string { return values(t, c, "breaker_state", "breaker_changes_total") }
+		assert.Equal(t, []string{"breaker_state{breaker=cluster,state=closed} 1"}, exported())
 
 		down := k8sretrytest.ConnectionRefused()
 		call := func() {
@@ -47,46 +47,36 @@ func TestBreaker(t *testing.T) {
 			call()
 			time.Sleep(time.Second / 4)
 		}
-		opened := []string{"breaker_changes_total{state=open} 1", "breaker_state{breaker=cluster,state=open} 1"}
-		assert.Subset(t, shown(), opened[1:])
+		assert.Contains(t, exported(), "breaker_state{breaker=cluster,state=open} 1")
 
 		down = nil
 		time.Sleep(time.Minute)
 		call()
-		assert.Contains(t, shown(), "breaker_state{breaker=cluster,state=closed} 1")
-		assert.Contains(t, shown(), "breaker_changes_total{state=closed} 1")
+		assert.Contains(t, exported(), "breaker_state{breaker=cluster,state=closed} 1")
+		assert.Contains(t, exported(), "breaker_changes_total{state=closed} 1")
 	})
 }
 
-func TestLimiter(t *testing.T) {
+func TestStateOfALimiter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := k8sretry.NewLimiter()
-		c := k8sretryprom.New(k8sretryprom.WithLimiter("cluster", g))
-		assert.Equal(t, []string{"limiter_limit_attempts{limiter=cluster} +Inf", "limiter_pace_attempts_per_second{limiter=cluster} +Inf"},
-			values(t, c, "limiter_limited", "limiter_limit_attempts", "limiter_pace_attempts_per_second", "limiter_changes_total"))
+		l := k8sretry.NewLimiter()
+		c := k8sretryprom.New(k8sretryprom.WithLimiter("cluster", l))
+		assert.Equal(t, []string{"limiter_limit_attempts{limiter=cluster} +Inf", "limiter_rate_attempts_per_second{limiter=cluster} +Inf"},
+			values(t, c, "limiter_limited", "limiter_limit_attempts", "limiter_rate_attempts_per_second", "limiter_changes_total"))
 
-		options := k8sretry.NewPolicy(k8sretry.WithName("f"), k8sretry.WithLimiter(g), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
+		options := k8sretry.NewPolicy(k8sretry.WithName("f"), k8sretry.WithLimiter(l), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 		refused := func(context.Context) error { return k8sretrytest.ConnectionRefused() }
 		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(0))
 		assert.Subset(t, values(t, c, "limiter_limited", "limiter_changes_total"),
 			[]string{"limiter_changes_total{state=limited} 1", "limiter_limited{limiter=cluster} 1"})
 
 		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(3))
-		assert.NotEmpty(t, waitedFor(values(t, c, "wait_seconds_total"), "limiter"), "the wait in line")
+		assert.NotEmpty(t, withCause(values(t, c, "wait_seconds_total"), "limiter"), "the wait in the queue")
 
 		for range 20 {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, options)
 		}
-		time.Sleep(time.Minute) // for the ticks of the Limiter to end
+		time.Sleep(time.Minute) // the timers of the Limiter end
 		assert.Contains(t, values(t, c, "limiter_changes_total"), "limiter_changes_total{state=open} 1")
 	})
-}
-
-func TestOfTwoWithTheSameNameTheLaterWins(t *testing.T) {
-	small, big := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1}), k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 9})
-	c := k8sretryprom.New(
-		k8sretryprom.WithBudget("a\xff", small), k8sretryprom.WithBudget("a\xff", big), nil,
-		k8sretryprom.WithBudget("b", small), k8sretryprom.WithBudget("b", nil), k8sretryprom.WithLimiter("g", nil),
-	)
-	assert.Equal(t, []string{"budget_remaining_retries{budget=a\uFFFD} 9"}, values(t, c, "budget_remaining_retries", "limiter_limited"))
 }

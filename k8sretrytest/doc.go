@@ -1,22 +1,22 @@
-// Package k8sretrytest helps a service test how it retries calls of the Kubernetes
-// API: against fake clientsets, against real clients, and on virtual time.
+// Package k8sretrytest helps to test how a program retries Kubernetes API calls. It
+// works with fake clientsets, with real clients, and under virtual time.
 //
 //	clientset := fake.NewClientset()
 //	var faults k8sretrytest.Faults
 //	faults.Install(&clientset.Fake)
 //	faults.FailNext(2, "update", "deployments", k8sretrytest.Status(503))
 //
-// What is here:
+// The package contains:
 //
-//   - [Faults] is a script of failures, before or after the server has done the
-//     work. [Faults.Install] puts it into a fake clientset, [Faults.Transport] in
-//     front of a real server.
-//   - The errors ([Status], [ConnectionReset], [EtcdTimeout], ...) have exactly the
-//     shape in which client-go returns them.
-//   - [LikeServer] makes a fake clientset keep UIDs, resource versions and
-//     preconditions, which a plain one does not.
-//   - [Recorder] notes what a call decided, and asserts it.
+//   - [Faults], rules that make calls fail before or after the server has processed
+//     them. [Faults.Install] adds them to a fake clientset, [Faults.Transport] puts
+//     them in front of a real server.
+//   - Errors ([Status], [ConnectionReset], [EtcdTimeout], ...) with the types and texts
+//     that client-go returns.
+//   - [EmulateServer], which makes a fake clientset maintain UIDs, resource versions
+//     and preconditions.
+//   - [Recorder], a [k8sretry.Observer] that stores events and has assertions.
 //
-// No test needs to wait: docs/testing.md of the repository shows testing under the
-// virtual time of testing/synctest.
+// Tests need not sleep: docs/testing.md in the repository shows how to use
+// testing/synctest.
 package k8sretrytest

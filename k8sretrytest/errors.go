@@ -11,96 +11,103 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// The errors of this package are new at each call, so that a test may change one.
-// For what apierrors has constructors for (NewNotFound, NewAlreadyExists, NewConflict)
-// use those: the API server makes its answers with them, too.
+// Each function returns a new error, so that a test may modify it. Errors for which
+// apierrors has a constructor (NewNotFound, NewAlreadyExists, NewConflict) are not
+// repeated here: the API server uses those constructors itself.
 
 var pods = schema.GroupResource{Resource: "pods"}
 
-// Status is an answer with the given code and a plain text, as proxies, load
-// balancers and the outer filters of kube-apiserver write it. 409 is the one to a
-// request other than a POST, for which client-go makes an AlreadyExists of it.
+// Status returns the error for a response with the given code and a plain text body,
+// as proxies, load balancers and the outer filters of kube-apiserver send it. A 409 is
+// the response to a method other than POST: client-go turns a 409 to a POST into
+// AlreadyExists.
 //
-// Classify: 408, 500, 502, 503 are ClassServer and 504 is ClassTimeout, all with an
-// unknown outcome; 429 is ClassThrottled and not executed; 401 is ClassBlocked, 409
-// ClassConflict with an unknown outcome, most others ClassPermanent.
+// Classify returns ClassServer for 408, 500, 502 and 503, and ClassTimeout for 504,
+// all with an unknown outcome; ClassThrottled for 429, not executed; ClassBlocked for
+// 401; ClassConflict for 409 with an unknown outcome; ClassPermanent for most others.
 func Status(code int) error {
 	return generic(code, http.StatusText(code), 0)
 }
 
-// TooManyRequests is the 429 of kube-apiserver's flow control. retryAfter is rounded up
-// to whole seconds; 0 leaves it out.
+// TooManyRequests returns the 429 of kube-apiserver's flow control. The Retry-After
+// is retryAfter, rounded up to whole seconds; there is none if retryAfter is 0.
 //
-// Classify: ClassThrottled, not executed, with the delay as RetryAfter.
+// Classify returns ClassThrottled, not executed, with the delay as RetryAfter.
 //
-// A real client (see [Faults.Transport]) shows it only if retryAfter is 0: any
-// other value client-go obeys by itself, 10 times.
+// client-go itself retries a response with a Retry-After up to 10 times. Behind
+// [Faults.Transport], a caller sees such an error only after 11 faults.
 func TooManyRequests(retryAfter time.Duration) error {
 	return generic(http.StatusTooManyRequests, "Too many requests, please try again later.", wholeSeconds(retryAfter))
 }
 
-// generic is what client-go makes of an answer without a Status in its body.
+// generic returns the error that client-go makes of a response without a Status in
+// its body.
 func generic(code int, body string, retryAfter int) error {
 	return apierrors.NewGenericServerResponse(code, http.MethodPut, pods, "web-0", body, retryAfter, true)
 }
 
 func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
 
-// ServerStatus is an answer of kube-apiserver itself: a metav1.Status with this
-// code, reason ("" is that of storage faults) and message, without details.
+// ServerStatus returns the error for a metav1.Status sent by kube-apiserver, with the
+// given code, reason and message and without details. Storage errors have an empty
+// reason.
 //
-// Classify judges it by the reason, then by the code, and by the message of a 403,
-// 500 or 503.
+// Classify uses the reason first, then the code; for a 403, 500 or 503 also the
+// message.
 func ServerStatus(code int, reason metav1.StatusReason, message string) error {
 	return &apierrors.StatusError{ErrStatus: metav1.Status{
 		Status: metav1.StatusFailure, Code: int32(code), Reason: reason, Message: message,
 	}}
 }
 
-// EtcdTimeout is the answer when etcd has not confirmed a write in time, and may
-// apply it later.
+// EtcdTimeout returns the error for a write that etcd did not confirm in time and may
+// still apply.
 //
-// Classify: ClassServer, outcome unknown.
+// Classify returns ClassServer with an unknown outcome.
 func EtcdTimeout() error {
 	return ServerStatus(http.StatusInternalServerError, "", "etcdserver: request timed out")
 }
 
-// WebhookDenied is the answer when an admission webhook says no, for the reason given.
+// WebhookDenied returns the error for a request that an admission webhook denied for
+// the given reason.
 //
-// Classify: ClassPermanent, not executed.
+// Classify returns ClassPermanent, not executed.
 func WebhookDenied(reason string) error {
 	return ServerStatus(http.StatusForbidden, metav1.StatusReasonForbidden,
 		`admission webhook "policy.example.com" denied the request: `+reason)
 }
 
-// WebhookFailed is the answer when an admission webhook could not be asked.
+// WebhookFailed returns the error for a request whose admission webhook did not
+// respond.
 //
-// Classify: ClassServer, not executed: admission comes before storage.
+// Classify returns ClassServer, not executed: admission precedes storage.
 func WebhookFailed() error {
 	return apierrors.NewInternalError(errors.New(`failed calling webhook "policy.example.com": failed to call webhook: ` +
 		`Post "https://policy.policy-system.svc:443/validate?timeout=10s": context deadline exceeded`))
 }
 
-// QuotaExceeded is the answer when a ResourceQuota is used up.
+// QuotaExceeded returns the error for a request that would exceed a ResourceQuota.
 //
-// Classify: ClassBlocked, not executed: it passes when somebody else makes room.
+// Classify returns ClassBlocked, not executed: a retry succeeds only after other
+// objects have been deleted or the quota has been raised.
 func QuotaExceeded() error {
 	return apierrors.NewForbidden(pods, "web-0",
 		errors.New("exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10"))
 }
 
-// QuotaConflict is the answer when the server lost a race for the status of a
-// ResourceQuota. It looks like a conflict about the object, and is none.
+// QuotaConflict returns the error for a request during which the server failed to
+// update the status of a ResourceQuota because of a concurrent update. It is a 409,
+// but not a conflict about the object of the request.
 //
-// Classify: ClassServer, not executed: send the same again.
+// Classify returns ClassServer, not executed: the same request may be sent again.
 func QuotaConflict() error {
 	return apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "compute", errModified)
 }
 
-// DisruptionBudget is the answer to an eviction that a PodDisruptionBudget does not
-// allow for now. It is a 429, and not one of overload.
+// DisruptionBudget returns the error for an eviction that a PodDisruptionBudget does
+// not allow at the moment. It is a 429, but not a sign of overload.
 //
-// Classify: ClassDisruptionBudget, not executed.
+// Classify returns ClassDisruptionBudget, not executed.
 func DisruptionBudget() error {
 	err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
 	err.ErrStatus.Details.Causes = []metav1.StatusCause{{
@@ -109,6 +116,6 @@ func DisruptionBudget() error {
 	return err
 }
 
-// errModified is the text of every conflict about a resource version
+// errModified has the text of every conflict about a resource version
 // (k8s.io/apiserver/pkg/registry/generic/registry/store.go).
 var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")

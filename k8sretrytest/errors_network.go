@@ -24,76 +24,80 @@ var (
 	client = &net.TCPAddr{IP: net.ParseIP("10.244.0.7"), Port: 40512}
 )
 
-// inURL is what http.Client returns for an error of its transport.
-func inURL(err error) error { return &url.Error{Op: method, URL: endpoint, Err: err} }
+// urlError returns what http.Client returns for an error of its transport.
+func urlError(err error) error { return &url.Error{Op: method, URL: endpoint, Err: err} }
 
-// ConnectionRefused is the error when nobody listens at the server's address.
+// ConnectionRefused returns the error for a connection that the server's host refused,
+// because no process listens on the port.
 //
-// Classify: ClassRefused, not executed.
+// Classify returns ClassRefused, not executed.
 func ConnectionRefused() error {
-	return inURL(&net.OpError{Op: "dial", Net: "tcp", Addr: server, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
+	return urlError(&net.OpError{Op: "dial", Net: "tcp", Addr: server, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)})
 }
 
-// ConnectionReset is the error when the connection was reset while the answer was
-// awaited.
+// ConnectionReset returns the error for a connection that was reset before the
+// response arrived.
 //
-// Classify: ClassConnection, outcome unknown.
+// Classify returns ClassConnection with an unknown outcome.
 func ConnectionReset() error {
-	return inURL(&net.OpError{Op: "read", Net: "tcp", Source: client, Addr: server, Err: os.NewSyscallError("read", syscall.ECONNRESET)})
+	return urlError(&net.OpError{Op: "read", Net: "tcp", Source: client, Addr: server, Err: os.NewSyscallError("read", syscall.ECONNRESET)})
 }
 
-// LostReply is the error when the connection was closed instead of an answer: EOF.
+// ConnectionClosed returns the error for a connection that was closed before the
+// response arrived: io.EOF.
 //
-// Classify: ClassConnection, outcome unknown.
-func LostReply() error { return inURL(io.EOF) }
+// Classify returns ClassConnection with an unknown outcome.
+func ConnectionClosed() error { return urlError(io.EOF) }
 
-// GoAway is the error when the server closed an HTTP/2 connection, as kube-apiserver
-// does on its way down and with --goaway-chance, and the request was under way.
+// GoAway returns the error for a request in flight on an HTTP/2 connection that the
+// server closed. kube-apiserver does so while it shuts down, and at random with
+// --goaway-chance.
 //
-// Classify: ClassConnection, outcome unknown.
+// Classify returns ClassConnection with an unknown outcome.
 func GoAway() error {
-	//lint:ignore SA1019 it is what the transport of client-go returns
-	return inURL(http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeNo})
+	//lint:ignore SA1019 the transport of client-go returns this type
+	return urlError(http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeNo})
 }
 
-// CutBody is the error when an answer began and its body ended too early. What the
-// answer said, success or failure, is lost.
+// TruncatedBody returns the error for a response whose body ended before it was
+// complete. The response may have reported success or failure.
 //
-// Classify: ClassConnection, outcome unknown.
-func CutBody() error {
-	return fmt.Errorf(cutBodyText+" Please retry. Original error: %w", io.ErrUnexpectedEOF)
+// Classify returns ClassConnection with an unknown outcome.
+func TruncatedBody() error {
+	return fmt.Errorf(truncatedBodyText+" Please retry. Original error: %w", io.ErrUnexpectedEOF)
 }
 
-// cutBodyText begins the error that k8s.io/client-go/rest/request.go makes. It has no
-// type of its own.
-const cutBodyText = "unexpected error when reading response body."
+// truncatedBodyText is the start of the error that k8s.io/client-go/rest/request.go
+// returns. The error has no type of its own.
+const truncatedBodyText = "unexpected error when reading response body."
 
-// NoSuchHost is the error when the server's name does not exist.
+// NoSuchHost returns the error for a server name that does not exist in DNS.
 //
-// Classify: ClassBlocked, not executed: names are mistyped more often than late.
+// Classify returns ClassBlocked, not executed: the usual cause is a misspelled name.
 func NoSuchHost() error {
-	return inURL(dns(&net.DNSError{Err: "no such host", IsNotFound: true}))
+	return dialDNS(net.DNSError{Err: "no such host", IsNotFound: true})
 }
 
-// NameServerTimeout is the error when no name server answered.
+// DNSTimeout returns the error for a DNS lookup that no name server answered in time.
 //
-// Classify: ClassTimeout, not executed.
-func NameServerTimeout() error {
-	return inURL(dns(&net.DNSError{Err: "i/o timeout", IsTimeout: true, IsTemporary: true}))
+// Classify returns ClassTimeout, not executed.
+func DNSTimeout() error {
+	return dialDNS(net.DNSError{Err: "i/o timeout", IsTimeout: true, IsTemporary: true})
 }
 
-func dns(err *net.DNSError) error {
+func dialDNS(err net.DNSError) error {
 	err.Name, err.Server = "api.example.com", "10.96.0.10:53"
-	return &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	return urlError(&net.OpError{Op: "dial", Net: "tcp", Err: &err})
 }
 
-// ClientTimeout is the error when the Timeout of rest.Config ran out. errors.Is finds
-// context.DeadlineExceeded in it, though the caller's context is alive.
+// ClientTimeout returns the error for a request that exceeded the Timeout of
+// rest.Config. errors.Is finds context.DeadlineExceeded in it, although the caller's
+// context has not ended.
 //
-// Classify: ClassTimeout, outcome unknown.
+// Classify returns ClassTimeout with an unknown outcome.
 func ClientTimeout() error {
-	// Its type is unexported, so a client has to make it. The request goes nowhere.
-	c := http.Client{Timeout: 1, Transport: silence{}}
+	// The type is unexported, so an http.Client has to make the error. No request is sent.
+	c := http.Client{Timeout: 1, Transport: blackHole{}}
 	resp, err := c.Post(endpoint, "application/json", nil)
 	if err == nil {
 		_ = resp.Body.Close()
@@ -101,13 +105,13 @@ func ClientTimeout() error {
 	return err
 }
 
-// silence is a server that never answers.
-type silence struct{}
+// blackHole is a transport that never returns a response.
+type blackHole struct{}
 
-// RoundTrip waits for the channel, not for the context: http.Client notes that it was
-// its Timeout between the two.
-func (silence) RoundTrip(req *http.Request) (*http.Response, error) {
-	//lint:ignore SA1019 it is what http.Client closes
+// RoundTrip waits for the channel, not for the context: http.Client records that its
+// Timeout has expired before it closes the channel, but maybe after the context ends.
+func (blackHole) RoundTrip(req *http.Request) (*http.Response, error) {
+	//lint:ignore SA1019 http.Client closes this channel
 	<-req.Cancel
 	return nil, context.DeadlineExceeded
 }

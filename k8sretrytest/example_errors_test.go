@@ -10,7 +10,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-func ExampleStatusSubresource() {
+func ExampleStatus() {
 	err := k8sretrytest.Status(503)
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
@@ -120,8 +120,8 @@ func ExampleConnectionReset() {
 	// connection unknown
 }
 
-func ExampleLostReply() {
-	err := k8sretrytest.LostReply()
+func ExampleConnectionClosed() {
+	err := k8sretrytest.ConnectionClosed()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)
@@ -140,8 +140,8 @@ func ExampleGoAway() {
 	// connection unknown
 }
 
-func ExampleCutBody() {
-	err := k8sretrytest.CutBody()
+func ExampleTruncatedBody() {
+	err := k8sretrytest.TruncatedBody()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)
@@ -160,8 +160,8 @@ func ExampleNoSuchHost() {
 	// blocked not_executed
 }
 
-func ExampleNameServerTimeout() {
-	err := k8sretrytest.NameServerTimeout()
+func ExampleDNSTimeout() {
+	err := k8sretrytest.DNSTimeout()
 	v := k8sretry.Classify(err)
 	fmt.Println(err)
 	fmt.Println(v.Class, v.Outcome)

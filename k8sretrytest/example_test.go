@@ -23,7 +23,7 @@ var (
 	fast = k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithJitter(k8sretry.JitterNone))
 )
 
-// getPod is code under test.
+// getPod is the code under test.
 func getPod(clientset kubernetes.Interface, opts ...k8sretry.Option) error {
 	return k8sretry.Run(ctx, func(ctx context.Context) error {
 		_, err := clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
@@ -35,7 +35,7 @@ func pod(name string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}}
 }
 
-// A script holds several failures, which come one after the other.
+// Several rules for the same calls apply one after the other.
 func ExampleFaults() {
 	clientset := fake.NewClientset(pod("web-0"))
 	var faults k8sretrytest.Faults
@@ -64,7 +64,7 @@ func ExampleFaults_Install() {
 	// Output: <nil> 2
 }
 
-// The third call fails: two go through before it.
+// The first two calls succeed, the third one fails.
 func ExampleFaults_FailNext() {
 	clientset := fake.NewClientset(pod("web-0"))
 	var faults k8sretrytest.Faults
@@ -82,12 +82,13 @@ func ExampleFaults_FailNext() {
 	// <nil>
 }
 
-// A create whose answer was lost must not be repeated blindly: Run says so.
-func ExampleFaults_LoseNext() {
+// Run does not retry a create whose response was lost: the error reports that the
+// outcome is unknown.
+func ExampleFaults_LoseResponses() {
 	clientset := fake.NewClientset()
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
-	faults.LoseNext(1, "create", "pods", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "create", "pods", k8sretrytest.ConnectionClosed())
 	err := k8sretry.Run(ctx, func(ctx context.Context) error {
 		_, err := clientset.CoreV1().Pods("default").Create(ctx, pod("web-0"), metav1.CreateOptions{})
 		return err
@@ -95,10 +96,10 @@ func ExampleFaults_LoseNext() {
 	fmt.Println(errors.Is(err, k8sretry.ErrOutcomeUnknown))
 
 	_, err = clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
-	fmt.Println("it is there:", err == nil)
+	fmt.Println("stored:", err == nil)
 	// Output:
 	// true
-	// it is there: true
+	// stored: true
 }
 
 func ExampleFaults_FailRandomly() {
@@ -112,15 +113,15 @@ func ExampleFaults_FailRandomly() {
 			failed++
 		}
 	}
-	fmt.Println(failed, "of 100 failed;", faults.Calls("get", "pods") > 120, "that some were repeated")
-	// Output: 0 of 100 failed; true that some were repeated
+	fmt.Println(failed, "of 100 failed; more than 120 calls:", faults.Calls("get", "pods") > 120)
+	// Output: 0 of 100 failed; more than 120 calls: true
 }
 
-func ExampleFaults_LoseRandomly() {
+func ExampleFaults_LoseResponsesRandomly() {
 	clientset := fake.NewClientset()
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
-	faults.LoseRandomly(1, 0.3, "create", "pods", k8sretrytest.Status(504))
+	faults.LoseResponsesRandomly(1, 0.3, "create", "pods", k8sretrytest.Status(504))
 	failed := 0
 	for i := range 100 {
 		if _, err := clientset.CoreV1().Pods("default").Create(ctx, pod(fmt.Sprint("web-", i)), metav1.CreateOptions{}); err != nil {
@@ -132,13 +133,13 @@ func ExampleFaults_LoseRandomly() {
 	// Output: true 100 <nil>
 }
 
-func ExampleFaults_Heal() {
+func ExampleFaults_Clear() {
 	clientset := fake.NewClientset(pod("web-0"))
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
 	faults.FailNext(1000, "*", "*", k8sretrytest.ConnectionRefused())
 	fmt.Println(getPod(clientset, fast) != nil)
-	faults.Heal()
+	faults.Clear()
 	fmt.Println(getPod(clientset, fast) != nil)
 	// Output:
 	// true
@@ -157,7 +158,7 @@ func ExampleFaults_Calls() {
 
 func ExampleFaults_Transport() {
 	var faults k8sretrytest.Faults
-	cfg := &rest.Config{Host: "http://in.memory", Transport: memory{http.HandlerFunc(serve)}} // or that of envtest
+	cfg := &rest.Config{Host: "http://in.memory", Transport: memory{http.HandlerFunc(serve)}} // or the config of envtest
 	cfg.Wrap(faults.Transport)
 	clientset, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -165,7 +166,7 @@ func ExampleFaults_Transport() {
 		return
 	}
 	faults.FailNext(1, "list", "deployments", k8sretrytest.Status(502))
-	faults.LoseNext(1, "list", "deployments", k8sretrytest.CutBody())
+	faults.LoseResponses(1, "list", "deployments", k8sretrytest.TruncatedBody())
 	for range 3 {
 		_, err := clientset.AppsV1().Deployments("default").List(ctx, metav1.ListOptions{})
 		fmt.Println(k8sretry.Classify(err).Class)
@@ -176,9 +177,9 @@ func ExampleFaults_Transport() {
 	// none
 }
 
-func ExampleLikeServer() {
+func ExampleEmulateServer() {
 	clientset := fake.NewClientset()
-	k8sretrytest.LikeServer(&clientset.Fake)
+	k8sretrytest.EmulateServer(&clientset.Fake)
 	pods := clientset.CoreV1().Pods("default")
 
 	created, _ := pods.Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-"}}, metav1.CreateOptions{})
@@ -190,7 +191,7 @@ func ExampleLikeServer() {
 	_, err = pods.Update(ctx, created, metav1.UpdateOptions{})
 	fmt.Println(k8sretry.Classify(err).Class)
 
-	err = pods.Delete(ctx, created.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions("of another")})
+	err = pods.Delete(ctx, created.Name, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions("other")})
 	fmt.Println(k8sretry.Classify(err).Class)
 	// Output:
 	// 9 36 2
@@ -211,14 +212,14 @@ func ExampleRecorder() {
 	// Output: 2 [1ms 2ms] true
 }
 
-// printing stands for the t of a test.
-type printing struct{ testing.TB }
+// printer stands for the t of a test.
+type printer struct{ testing.TB }
 
-func (printing) Helper()                        {}
-func (printing) Errorf(format string, a ...any) { fmt.Printf(format+"\n", a...) }
+func (printer) Helper()                        {}
+func (printer) Errorf(format string, a ...any) { fmt.Printf(format+"\n", a...) }
 
 func ExampleRecorder_AssertRetried() {
-	var t printing
+	var t printer
 	clientset := fake.NewClientset(pod("web-0"))
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
@@ -230,12 +231,12 @@ func ExampleRecorder_AssertRetried() {
 	recorder.AssertRetried(t, 2)
 	// Output:
 	// retries: 1, want 2:
-	//   getPod attempt 1: connection, again in 1ms: Post "https://10.96.0.1:443/api/v1/namespaces/default/pods": read tcp 10.244.0.7:40512->10.96.0.1:443: read: connection reset by peer
+	//   getPod attempt 1: connection, retry in 1ms: Post "https://10.96.0.1:443/api/v1/namespaces/default/pods": read tcp 10.244.0.7:40512->10.96.0.1:443: read: connection reset by peer
 	//   getPod attempt 2: success
 }
 
 func ExampleRecorder_AssertSucceeded() {
-	var t printing
+	var t printer
 	var recorder k8sretrytest.Recorder
 	_ = getPod(fake.NewClientset(), fast, k8sretry.WithObserver(&recorder), k8sretry.WithName("getPod"))
 	recorder.AssertSucceeded(t)
@@ -245,7 +246,7 @@ func ExampleRecorder_AssertSucceeded() {
 }
 
 func ExampleRecorder_AssertStopped() {
-	var t printing
+	var t printer
 	clientset := fake.NewClientset(pod("web-0"))
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)

@@ -9,20 +9,21 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// Install puts the faults into a fake clientset, before all of its reactors. Every
-// fake of client-go has a testing.Fake: pass &clientset.Fake of the typed, dynamic
-// or metadata one. Calls that fail are in its Actions, like all others.
+// Install adds the faults to a fake clientset, before all of its reactors. Every fake
+// of client-go has a testing.Fake: pass &clientset.Fake of a typed, dynamic or metadata
+// clientset. The fake records calls that fail in its Actions, like all others.
 //
-// Install before the clientset is used; more than one Faults can be installed.
+// Call Install before the clientset is used. Several Faults can be installed in one
+// clientset.
 func (f *Faults) Install(fake *clienttesting.Fake) {
 	fake.Lock()
 	defer fake.Unlock()
 	fake.ReactionChain = slices.Insert(slices.Clone(fake.ReactionChain), 0, clienttesting.Reactor(&reactor{f, fake}))
-	fake.WatchReactionChain = slices.Insert(slices.Clone(fake.WatchReactionChain), 0, clienttesting.WatchReactor(&watchReactor{f, fake}))
+	fake.WatchReactionChain = slices.Insert(slices.Clone(fake.WatchReactionChain), 0, clienttesting.WatchReactor(&watchReactor{f}))
 }
 
-// seen says what a fake is asked to do, in the words of RBAC.
-func seen(action clienttesting.Action) call {
+// callOfAction returns the verb and resource of an action, as RBAC names them.
+func callOfAction(action clienttesting.Action) call {
 	c := call{action.GetVerb(), action.GetResource().Resource}
 	if sub := action.GetSubresource(); sub != "" {
 		c.resource += "/" + sub
@@ -42,8 +43,8 @@ func isApply(t types.PatchType) bool {
 	return t == types.ApplyYAMLPatchType || t == types.ApplyCBORPatchType
 }
 
-// reactor is a Faults in the chain of one fake. The fake holds its lock while it
-// reacts, so that the chain does not move.
+// reactor is a Faults in the reaction chain of one fake. The fake holds its lock while
+// a reactor runs, so the chain does not change.
 type reactor struct {
 	faults *Faults
 	fake   *clienttesting.Fake
@@ -52,18 +53,18 @@ type reactor struct {
 func (r *reactor) Handles(clienttesting.Action) bool { return true }
 
 func (r *reactor) React(action clienttesting.Action) (handled bool, obj runtime.Object, err error) {
-	fault := r.faults.next(seen(action))
+	fault := r.faults.next(callOfAction(action))
 	if fault.err == nil {
 		return false, nil, nil
 	}
-	if fault.after {
-		_, _, _ = behind(r.fake, r, action)
+	if fault.execute {
+		_, _, _ = reactAfter(r.fake, r, action)
 	}
 	return true, nil, fault.err
 }
 
-// behind hands an action to the reactors that come after one in its chain.
-func behind(fake *clienttesting.Fake, self clienttesting.Reactor, action clienttesting.Action) (handled bool, obj runtime.Object, err error) {
+// reactAfter passes an action to the reactors that follow self in the chain of fake.
+func reactAfter(fake *clienttesting.Fake, self clienttesting.Reactor, action clienttesting.Action) (handled bool, obj runtime.Object, err error) {
 	chain := fake.ReactionChain
 	for _, next := range chain[slices.Index(chain, self)+1:] {
 		if !next.Handles(action) {
@@ -76,16 +77,13 @@ func behind(fake *clienttesting.Fake, self clienttesting.Reactor, action clientt
 	return false, nil, nil
 }
 
-// watchReactor is the twin of reactor in the other chain.
-type watchReactor struct {
-	faults *Faults
-	fake   *clienttesting.Fake
-}
+// watchReactor is a Faults in the watch reaction chain of a fake.
+type watchReactor struct{ faults *Faults }
 
 func (r *watchReactor) Handles(clienttesting.Action) bool { return true }
 
-// React starts no watch whose answer is lost: it would be one that nobody can stop.
+// React does not start a watch whose response is lost: no caller could stop it.
 func (r *watchReactor) React(action clienttesting.Action) (handled bool, w watch.Interface, err error) {
-	fault := r.faults.next(seen(action))
+	fault := r.faults.next(callOfAction(action))
 	return fault.err != nil, nil, fault.err
 }

@@ -10,90 +10,92 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Faults says which calls fail, and how. It is put into a fake clientset by
-// [Faults.Install] or in front of a real server by [Faults.Transport]; one Faults
-// can serve several at a time.
+// Faults is a list of rules that make calls fail. [Faults.Install] adds it to a fake
+// clientset, [Faults.Transport] puts it in front of a real server. One Faults can serve
+// several clientsets and servers at the same time.
 //
-// A verb is one of RBAC's (get, list, watch, create, update, patch, delete,
-// deletecollection), or "apply" for those patches that are server-side applies; any
-// other verb panics, for it would never match. A resource is the plural name,
-// "pods" or "pods/eviction"; as in RBAC, "pods" does not cover "pods/eviction". "*"
-// is every verb, and every resource with all its subresources.
+// A rule applies to a verb and a resource. The verb is one of RBAC (get, list, watch,
+// create, update, patch, delete, deletecollection), or "apply" for server-side applies
+// only; "patch" includes them. Any other verb panics. The resource is the plural name,
+// such as "pods" or "pods/eviction"; as in RBAC, "pods" does not include
+// "pods/eviction". The verb "*" is every verb, the resource "*" is every resource and
+// subresource.
 //
-// Of several rules that cover a call, the one set first decides, until it is used
-// up. The zero Faults lets everything through. A Faults is safe for concurrent use,
-// and must not be copied.
+// If several rules apply to a call, the one that was added first decides, until it has
+// been used n times. The zero Faults makes no call fail. A Faults is safe for
+// concurrent use and must not be copied.
 type Faults struct {
 	mu    sync.Mutex
 	rules []*rule
 	calls map[call]int
 }
 
-// call is what a rule can see of a call.
+// call is the verb and resource of a call.
 type call struct{ verb, resource string }
 
-// rule is the fate of the calls that it covers: the next left ones, or each with a
-// probability.
+// rule decides calls of its verb and resource: the next remaining ones, or each with
+// a probability.
 type rule struct {
 	call
 	fault
-	left        int
+	remaining   int
 	probability float64
 	random      *rand.Rand // nil for a rule that counts
 }
 
-// fault is the fate of one call. The zero fault lets it through.
+// fault is the effect of a rule on one call. The zero fault has none.
 type fault struct {
-	err   error
-	after bool // the call is carried out, then its answer is lost
+	err     error
+	execute bool // the server processes the call before it fails
 }
 
-// FailNext makes the next n calls of the verb and resource fail with err. The server
-// never sees them. A nil err lets n calls through, so that a later rule begins with
-// the call after those.
+// FailNext makes the next n calls of the verb and resource fail with err before they
+// reach the server. With a nil err, the next n calls reach the server: rules that were
+// added later apply only to the calls after them.
 //
-// A *StatusError is copied for each call; other errors are returned as they are.
+// A *StatusError is copied for each call; any other error is returned as it is.
 func (f *Faults) FailNext(n int, verb, resource string, err error) {
-	f.add(&rule{call: call{verb, resource}, fault: fault{err: err}, left: n})
+	f.add(&rule{call: call{verb, resource}, fault: fault{err: err}, remaining: n})
 }
 
-// LoseNext has the next n calls of the verb and resource carried out, and then fail
-// with err: whatever the server answered, success or refusal, is lost.
-func (f *Faults) LoseNext(n int, verb, resource string, err error) {
-	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, after: true}, left: n})
+// LoseResponses makes the next n calls of the verb and resource fail with err after the
+// server has processed them. The response is lost, whether it reports success or
+// failure.
+func (f *Faults) LoseResponses(n int, verb, resource string, err error) {
+	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, execute: true}, remaining: n})
 }
 
-// FailRandomly makes each call of the verb and resource fail with err, at the given
-// probability, from 0 to 1. The server never sees those that fail. The same seed
-// gives the same calls, counted in the order in which they come.
+// FailRandomly makes each call of the verb and resource fail with err before it reaches
+// the server, with the given probability from 0 to 1. The same seed makes the same
+// calls fail, in the order in which they arrive.
 func (f *Faults) FailRandomly(seed uint64, probability float64, verb, resource string, err error) {
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err}, probability: probability, random: rand.New(rand.NewPCG(seed, 0))})
 }
 
-// LoseRandomly has each call of the verb and resource carried out, and loses the
-// answer, at the given probability, from 0 to 1: the call fails with err. For the
-// seed see [Faults.FailRandomly].
-func (f *Faults) LoseRandomly(seed uint64, probability float64, verb, resource string, err error) {
-	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, after: true}, probability: probability, random: rand.New(rand.NewPCG(seed, 0))})
+// LoseResponsesRandomly makes each call of the verb and resource fail with err after the
+// server has processed it, with the given probability from 0 to 1. See
+// [Faults.FailRandomly] for the seed.
+func (f *Faults) LoseResponsesRandomly(seed uint64, probability float64, verb, resource string, err error) {
+	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, execute: true}, probability: probability, random: rand.New(rand.NewPCG(seed, 0))})
 }
 
-// Heal forgets all rules. The counts of [Faults.Calls] stay.
-func (f *Faults) Heal() {
+// Clear removes all rules. It does not reset the counts of [Faults.Calls].
+func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.rules = nil
 }
 
-// Calls is how often the verb and resource were called, failures included. Behind a
-// Transport it counts requests, those that client-go repeats by itself included.
+// Calls returns the number of calls of the verb and resource, including those that
+// failed. A Transport counts requests, including those that client-go retries itself.
 func (f *Faults) Calls(verb, resource string) int {
 	want := checked(call{verb, resource})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n := 0
-	for c, times := range f.calls {
-		if want.covers(c) {
-			n += times
+	for c, count := range f.calls {
+		if want.includes(c) {
+			n += count
 		}
 	}
 	return n
@@ -108,6 +110,7 @@ func (f *Faults) add(r *rule) {
 
 var verbs = []string{"*", "get", "list", "watch", "create", "update", "patch", "apply", "delete", "deletecollection"}
 
+// checked returns c and panics if its verb is unknown.
 func checked(c call) call {
 	if !slices.Contains(verbs, c.verb) {
 		panic(fmt.Sprintf("k8sretrytest: unknown verb %q, want one of %s", c.verb, strings.Join(verbs, " ")))
@@ -115,12 +118,12 @@ func checked(c call) call {
 	return c
 }
 
-func (want call) covers(c call) bool {
+func (want call) includes(c call) bool {
 	verb := want.verb == "*" || want.verb == c.verb || want.verb == "patch" && c.verb == "apply"
 	return verb && (want.resource == "*" || want.resource == c.resource)
 }
 
-// next counts a call and decides its fate.
+// next counts a call and returns the fault of the first rule that applies to it.
 func (f *Faults) next(c call) fault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,26 +132,26 @@ func (f *Faults) next(c call) fault {
 	}
 	f.calls[c]++
 	for _, r := range f.rules {
-		if r.covers(c) && r.strikes() {
+		if r.includes(c) && r.use() {
 			return r.fault.copy()
 		}
 	}
 	return fault{}
 }
 
-// strikes reports whether the rule decides this call, and uses it up.
-func (r *rule) strikes() bool {
+// use reports whether the rule decides this call, and counts it.
+func (r *rule) use() bool {
 	if r.random != nil {
 		return r.random.Float64() < r.probability
 	}
-	if r.left <= 0 {
+	if r.remaining <= 0 {
 		return false
 	}
-	r.left--
+	r.remaining--
 	return true
 }
 
-// copy keeps callers from sharing what one of them may change.
+// copy returns a fault whose *StatusError is not shared with other callers.
 func (f fault) copy() fault {
 	if s, ok := f.err.(*apierrors.StatusError); ok {
 		f.err = &apierrors.StatusError{ErrStatus: *s.ErrStatus.DeepCopy()}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -12,20 +14,14 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	kubetypes "k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
-	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-var errScripted = errors.New("scripted")
-
-func TestARuleCoversItsVerbAndResource(t *testing.T) {
+func TestARuleAppliesToItsVerbAndResource(t *testing.T) {
 	ctx := context.Background()
 	calls := map[string]func(*fake.Clientset) error{
 		"get configmaps":   get,
@@ -57,7 +53,7 @@ func TestARuleCoversItsVerbAndResource(t *testing.T) {
 	}
 	cases := []struct {
 		verb, resource string
-		covers         []string // of the calls above; nil is all
+		applies        []string // to these of the calls above; nil means all
 	}{
 		{"*", "*", nil},
 		{"create", "*", []string{"create configmaps", "create pods/eviction"}},
@@ -75,60 +71,57 @@ func TestARuleCoversItsVerbAndResource(t *testing.T) {
 	}
 	for _, c := range cases {
 		for name, do := range calls {
-			t.Run(c.verb+" "+c.resource+" meets "+name, func(t *testing.T) {
+			t.Run(c.verb+" "+c.resource+", call "+name, func(t *testing.T) {
 				cs, faults := faulty("a")
-				faults.FailNext(1, c.verb, c.resource, errScripted)
-				covered := c.covers == nil
-				for _, covers := range c.covers {
-					covered = covered || covers == name
-				}
+				faults.FailNext(1, c.verb, c.resource, errFault)
+				applies := c.applies == nil || slices.Contains(c.applies, name)
 				err := do(cs)
-				assert.Equal(t, covered, errors.Is(err, errScripted), "%v", err)
+				assert.Equal(t, applies, errors.Is(err, errFault), "%v", err)
 				want := 0
-				if covered {
+				if applies {
 					want = 1
 				}
 				assert.Equal(t, want, faults.Calls(c.verb, c.resource))
-				assert.Len(t, cs.Actions(), 1, "the fake has noted the call, failed or not")
+				assert.Len(t, cs.Actions(), 1, "the fake records the call, whether it fails or not")
 			})
 		}
 	}
 }
 
-func TestRulesAreUsedUpInTheOrderOfTheirSetting(t *testing.T) {
+func TestTheRuleAddedFirstDecides(t *testing.T) {
 	cs, faults := faulty()
 	other := errors.New("other")
-	faults.FailNext(2, "get", "configmaps", errScripted)
-	faults.FailNext(1, "*", "*", nil) // one goes through
+	faults.FailNext(2, "get", "configmaps", errFault)
+	faults.FailNext(1, "*", "*", nil) // one call reaches the server
 	faults.FailNext(1, "get", "*", other)
-	var told []string
+	var errs []string
 	for range 5 {
-		told = append(told, get(cs).Error())
+		errs = append(errs, get(cs).Error())
 	}
-	assert.Equal(t, []string{"scripted", "scripted", `configmaps "a" not found`, "other", `configmaps "a" not found`}, told)
+	assert.Equal(t, []string{"fault", "fault", `configmaps "a" not found`, "other", `configmaps "a" not found`}, errs)
 	assert.Equal(t, 5, faults.Calls("get", "configmaps"))
 	assert.Zero(t, faults.Calls("update", "*"))
 
-	faults.FailNext(9, "*", "*", errScripted)
-	faults.Heal()
-	assert.True(t, apierrors.IsNotFound(get(cs)), "healed")
-	assert.Equal(t, 6, faults.Calls("*", "*"), "the counts stay")
+	faults.FailNext(9, "*", "*", errFault)
+	faults.Clear()
+	assert.True(t, apierrors.IsNotFound(get(cs)), "no rules are left")
+	assert.Equal(t, 6, faults.Calls("*", "*"), "Clear keeps the counts")
 }
 
-func TestALostAnswerIsThatOfACallCarriedOut(t *testing.T) {
+func TestLoseResponsesProcessesTheCalls(t *testing.T) {
 	ctx := context.Background()
 	cs, faults := faulty()
-	faults.LoseNext(2, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(2, "create", "configmaps", k8sretrytest.ConnectionClosed())
 	_, err := maps(cs).Create(ctx, configMap("a"), metav1.CreateOptions{})
 	assert.ErrorContains(t, err, "EOF")
 	require.NoError(t, get(cs), "it was stored")
 	_, err = maps(cs).Create(ctx, configMap("a"), metav1.CreateOptions{})
-	assert.ErrorContains(t, err, "EOF", "the AlreadyExists is lost, too")
+	assert.ErrorContains(t, err, "EOF", "an AlreadyExists is lost, too")
 	_, err = maps(cs).Create(ctx, configMap("a"), metav1.CreateOptions{})
 	assert.True(t, apierrors.IsAlreadyExists(err), "%v", err)
 	assert.Len(t, cs.Actions(), 4)
 
-	faults.LoseNext(1, "watch", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "watch", "configmaps", k8sretrytest.ConnectionClosed())
 	_, err = maps(cs).Watch(ctx, metav1.ListOptions{})
 	assert.ErrorContains(t, err, "EOF")
 	w, err := maps(cs).Watch(ctx, metav1.ListOptions{})
@@ -136,35 +129,29 @@ func TestALostAnswerIsThatOfACallCarriedOut(t *testing.T) {
 	w.Stop()
 }
 
-func TestTheSameSeedGivesTheSameFaults(t *testing.T) {
-	fates := func(seed uint64, p float64) (fates string) {
+func TestTheSameSeedFailsTheSameCalls(t *testing.T) {
+	results := func(seed uint64, p float64) (results string) {
 		cs, faults := faulty()
-		faults.FailRandomly(seed, p, "get", "configmaps", errScripted)
+		faults.FailRandomly(seed, p, "get", "configmaps", errFault)
 		for range 200 {
-			if errors.Is(get(cs), errScripted) {
-				fates += "x"
+			if errors.Is(get(cs), errFault) {
+				results += "x"
 			} else {
-				fates += "."
+				results += "."
 			}
 		}
-		return fates
+		return results
 	}
-	assert.Equal(t, fates(1, 0.3), fates(1, 0.3))
-	assert.NotEqual(t, fates(1, 0.3), fates(2, 0.3))
-	assert.NotContains(t, fates(1, 0), "x")
-	assert.NotContains(t, fates(1, 1), ".")
-	n := 0
-	for _, fate := range fates(7, 0.3) {
-		if fate == 'x' {
-			n++
-		}
-	}
-	assert.InDelta(t, 60, n, 25)
+	assert.Equal(t, results(1, 0.3), results(1, 0.3))
+	assert.NotEqual(t, results(1, 0.3), results(2, 0.3))
+	assert.NotContains(t, results(1, 0), "x")
+	assert.NotContains(t, results(1, 1), ".")
+	assert.InDelta(t, 60, strings.Count(results(7, 0.3), "x"), 25)
 }
 
-func TestAnswersAreLostAtRandom(t *testing.T) {
+func TestLoseResponsesRandomlyProcessesTheCalls(t *testing.T) {
 	cs, faults := faulty()
-	faults.LoseRandomly(1, 0.5, "create", "configmaps", k8sretrytest.LostReply())
+	faults.LoseResponsesRandomly(1, 0.5, "create", "configmaps", k8sretrytest.ConnectionClosed())
 	failed := 0
 	for i := range 100 {
 		if _, err := maps(cs).Create(context.Background(), configMap(fmt.Sprint("m", i)), metav1.CreateOptions{}); err != nil {
@@ -173,11 +160,11 @@ func TestAnswersAreLostAtRandom(t *testing.T) {
 	}
 	list, err := maps(cs).List(context.Background(), metav1.ListOptions{})
 	require.NoError(t, err)
-	assert.Len(t, list.Items, 100, "all were carried out")
+	assert.Len(t, list.Items, 100, "all calls are processed")
 	assert.InDelta(t, 50, failed, 20)
 }
 
-func TestNoCallerSharesAStatusErrorWithAnother(t *testing.T) {
+func TestCallersDoNotShareAStatusError(t *testing.T) {
 	cs, faults := faulty()
 	faults.FailNext(2, "get", "*", k8sretrytest.DisruptionBudget())
 	first := get(cs)
@@ -185,45 +172,24 @@ func TestNoCallerSharesAStatusErrorWithAnother(t *testing.T) {
 	assert.Equal(t, k8sretrytest.DisruptionBudget(), get(cs))
 }
 
-func TestAVerbThatDoesNotExistPanics(t *testing.T) {
+func TestAnUnknownVerbPanics(t *testing.T) {
 	const text = `k8sretrytest: unknown verb "Update", want one of * get list watch create update patch apply delete deletecollection`
 	var faults k8sretrytest.Faults
-	assert.PanicsWithValue(t, text, func() { faults.FailNext(1, "Update", "pods", errScripted) })
-	assert.PanicsWithValue(t, text, func() { faults.LoseRandomly(1, 1, "Update", "pods", errScripted) })
+	assert.PanicsWithValue(t, text, func() { faults.FailNext(1, "Update", "pods", errFault) })
+	assert.PanicsWithValue(t, text, func() { faults.LoseResponsesRandomly(1, 1, "Update", "pods", errFault) })
 	assert.PanicsWithValue(t, text, func() { faults.Calls("Update", "pods") })
 }
 
-func TestOneScriptServesSeveralFakes(t *testing.T) {
-	ctx := context.Background()
+func TestFaultsAreSafeForConcurrentUse(t *testing.T) {
 	cs, faults := faulty()
-	dynamic := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme(), &unstructured.Unstructured{Object: map[string]any{
-		"apiVersion": "example.com/v1", "kind": "Widget", "metadata": map[string]any{"name": "a", "namespace": "default"},
-	}})
-	faults.Install(&dynamic.Fake)
-	widgets := dynamic.Resource(schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}).Namespace("default")
-
-	faults.FailNext(1, "get", "widgets", errScripted)
-	faults.LoseNext(1, "delete", "widgets", k8sretrytest.LostReply())
-	_, err := widgets.Get(ctx, "a", metav1.GetOptions{})
-	assert.ErrorIs(t, err, errScripted)
-	_, err = widgets.Get(ctx, "a", metav1.GetOptions{})
-	require.NoError(t, err)
-	assert.ErrorContains(t, widgets.Delete(ctx, "a", metav1.DeleteOptions{}), "EOF")
-	assert.True(t, apierrors.IsNotFound(widgets.Delete(ctx, "a", metav1.DeleteOptions{})))
-	_ = get(cs)
-	assert.Equal(t, 3, faults.Calls("get", "*"))
-}
-
-func TestFaultsAreForManyGoroutines(t *testing.T) {
-	cs, faults := faulty()
-	faults.FailNext(50, "get", "*", errScripted)
+	faults.FailNext(50, "get", "*", errFault)
 	faults.FailRandomly(1, 0.5, "get", "*", nil)
 	var wg sync.WaitGroup
 	failed := make(chan error, 200)
 	for range 100 {
 		wg.Go(func() {
 			for range 2 {
-				if err := get(cs); errors.Is(err, errScripted) {
+				if err := get(cs); errors.Is(err, errFault) {
 					failed <- err
 				}
 				_ = faults.Calls("*", "*")

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +15,10 @@ import (
 	"go.uber.org/goleak"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
@@ -22,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// faulty is a fake clientset with its faults.
+// faulty returns a fake clientset and its faults.
 func faulty(objects ...string) (*fake.Clientset, *k8sretrytest.Faults) {
 	cs := fake.NewClientset()
 	for _, name := range objects {
@@ -43,13 +47,13 @@ func maps(cs *fake.Clientset) typedcorev1.ConfigMapInterface {
 	return cs.CoreV1().ConfigMaps("default")
 }
 
-// get reads one object that is not there: what a fault lets through is a 404.
+// get reads the object "a". Without a fault it returns a 404 if there is no such object.
 func get(cs *fake.Clientset) error {
 	_, err := maps(cs).Get(context.Background(), "a", metav1.GetOptions{})
 	return err
 }
 
-// types are the types of an error and of what it wraps, outermost first.
+// types returns the types of an error and of the errors that it wraps, outermost first.
 func types(err error) (names []string) {
 	for ; err != nil; err = errors.Unwrap(err) {
 		names = append(names, fmt.Sprintf("%T", err))
@@ -64,15 +68,16 @@ func mustStatus(t *testing.T, err error) metav1.Status {
 	return s.Status()
 }
 
-// listening is a testing.TB that only listens.
-type listening struct {
+// fakeT is a testing.TB that stores the messages of Errorf.
+type fakeT struct {
 	testing.TB
-	said []string
+	errors []string
 }
 
-func (l *listening) Helper() {}
-func (l *listening) Errorf(format string, a ...any) {
-	l.said = append(l.said, fmt.Sprintf(format, a...))
+func (f *fakeT) Helper() {}
+
+func (f *fakeT) Errorf(format string, a ...any) {
+	f.errors = append(f.errors, fmt.Sprintf(format, a...))
 }
 
 var (
@@ -80,7 +85,7 @@ var (
 	exact = k8sretry.WithJitter(k8sretry.JitterNone)
 )
 
-// document is a file without indentation.
+// document returns the content of a file without indentation.
 func document(t *testing.T, file string) string {
 	t.Helper()
 	content, err := os.ReadFile(file)
@@ -90,4 +95,49 @@ func document(t *testing.T, file string) string {
 		b.WriteString(strings.TrimLeft(line, " \t"))
 	}
 	return b.String()
+}
+
+var errFault = errors.New("fault")
+
+// inMemory returns a real clientset with faults in front of a handler.
+func inMemory(t *testing.T, handler http.HandlerFunc) (*kubernetes.Clientset, *k8sretrytest.Faults) {
+	t.Helper()
+	faults := new(k8sretrytest.Faults)
+	cfg := &rest.Config{Host: "http://in.memory", Transport: memory{handler}, QPS: -1}
+	cfg.Wrap(faults.Transport)
+	cs, err := kubernetes.NewForConfig(cfg)
+	require.NoError(t, err)
+	return cs, faults
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// emulated returns a fake clientset with EmulateServer, and its faults.
+func emulated(objects ...string) (*fake.Clientset, *k8sretrytest.Faults) {
+	cs, faults := faulty(objects...)
+	k8sretrytest.EmulateServer(&cs.Fake)
+	return cs, faults
+}
+
+func create(t *testing.T, cs *fake.Clientset, m *corev1.ConfigMap) *corev1.ConfigMap {
+	t.Helper()
+	created, err := maps(cs).Create(context.Background(), m, metav1.CreateOptions{})
+	require.NoError(t, err)
+	return created
+}
+
+func read(t *testing.T, cs *fake.Clientset, name string) *corev1.ConfigMap {
+	t.Helper()
+	m, err := maps(cs).Get(context.Background(), name, metav1.GetOptions{})
+	require.NoError(t, err)
+	return m
+}
+
+func version(t *testing.T, m metav1.Object) int {
+	t.Helper()
+	v, err := strconv.Atoi(m.GetResourceVersion())
+	require.NoError(t, err)
+	return v
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-func TestARecorderTellsWhatACallDecided(t *testing.T) {
+func TestARecorderStoresTheEventsOfACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var recorder k8sretrytest.Recorder
 		assert.Zero(t, recorder.Last())
@@ -30,42 +30,42 @@ func TestARecorderTellsWhatACallDecided(t *testing.T) {
 		assert.True(t, recorder.AssertRetried(t, 2))
 		assert.True(t, recorder.AssertSucceeded(t))
 
-		var l listening
-		assert.False(t, recorder.AssertRetried(&l, 1))
-		assert.False(t, recorder.AssertStopped(&l, k8sretry.StopMaxRetries))
-		story := ":" +
-			"\n  get attempt 1: server, again in 1s: " + k8sretrytest.Status(503).Error() +
-			"\n  get attempt 2: server, again in 2s: " + k8sretrytest.Status(503).Error() +
+		var fake fakeT
+		assert.False(t, recorder.AssertRetried(&fake, 1))
+		assert.False(t, recorder.AssertStopped(&fake, k8sretry.StopMaxRetries))
+		events := ":" +
+			"\n  get attempt 1: server, retry in 1s: " + k8sretrytest.Status(503).Error() +
+			"\n  get attempt 2: server, retry in 2s: " + k8sretrytest.Status(503).Error() +
 			"\n  get attempt 3: success"
-		assert.Equal(t, []string{"retries: 2, want 1" + story, "the last call has not stopped with max_retries" + story}, l.said)
+		assert.Equal(t, []string{"retries: 2, want 1" + events, "the last call has not stopped with max_retries" + events}, fake.errors)
 	})
 }
 
-func TestARecorderTellsWhyACallFailed(t *testing.T) {
+func TestAFailedAssertionNamesTheStopReason(t *testing.T) {
 	var recorder k8sretrytest.Recorder
 	cs, _ := faulty()
 	err := k8sretry.Run(context.Background(), func(context.Context) error { return get(cs) }, k8sretry.WithObserver(&recorder), k8sretry.WithName("get"))
 	require.Error(t, err)
 	assert.True(t, recorder.AssertRetried(t, 0))
 	assert.True(t, recorder.AssertStopped(t, k8sretry.StopNonRetryable))
-	var l listening
-	assert.False(t, recorder.AssertSucceeded(&l))
-	assert.False(t, recorder.AssertStopped(&l, k8sretry.StopDeadline))
-	const story = ":\n  get attempt 1: permanent, stopped (non_retryable): configmaps \"a\" not found"
-	assert.Equal(t, []string{"the last call has not succeeded" + story, "the last call has not stopped with deadline" + story}, l.said)
+	var fake fakeT
+	assert.False(t, recorder.AssertSucceeded(&fake))
+	assert.False(t, recorder.AssertStopped(&fake, k8sretry.StopDeadline))
+	const events = ":\n  get attempt 1: permanent, stopped (non_retryable): configmaps \"a\" not found"
+	assert.Equal(t, []string{"the last call has not succeeded" + events, "the last call has not stopped with deadline" + events}, fake.errors)
 }
 
-func TestARecorderThatHeardNothingSaysSo(t *testing.T) {
+func TestAssertionsWithoutEvents(t *testing.T) {
 	var recorder k8sretrytest.Recorder
-	var l listening
-	assert.True(t, recorder.AssertRetried(&l, 0), "no call, no retry")
-	assert.False(t, recorder.AssertSucceeded(&l))
-	assert.False(t, recorder.AssertStopped(&l, k8sretry.StopNone))
-	const silence = ": no event was recorded; is the Recorder given by k8sretry.WithObserver?"
-	assert.Equal(t, []string{"the last call has not succeeded" + silence, "the last call has not stopped with " + silence}, l.said)
+	var fake fakeT
+	assert.True(t, recorder.AssertRetried(&fake, 0), "no call was retried")
+	assert.False(t, recorder.AssertSucceeded(&fake))
+	assert.False(t, recorder.AssertStopped(&fake, k8sretry.StopNone))
+	const none = ": no event was recorded; is the Recorder passed to k8sretry.WithObserver?"
+	assert.Equal(t, []string{"the last call has not succeeded" + none, "the last call has not stopped with " + none}, fake.errors)
 }
 
-func TestALongStoryIsCut(t *testing.T) {
+func TestAFailedAssertionListsTheLatestEvents(t *testing.T) {
 	var recorder k8sretrytest.Recorder
 	var wg sync.WaitGroup
 	for range 50 {
@@ -74,21 +74,21 @@ func TestALongStoryIsCut(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	var l listening
-	recorder.AssertRetried(&l, 1)
-	require.Len(t, l.said, 1)
-	assert.Contains(t, l.said[0], "retries: 0, want 1:\n  (30 earlier events)\n")
+	var fake fakeT
+	recorder.AssertRetried(&fake, 1)
+	require.Len(t, fake.errors, 1)
+	assert.Contains(t, fake.errors[0], "retries: 0, want 1:\n  (30 earlier events)\n")
 }
 
-// A new state of a limiter is no end of the call that brought it about.
-func TestStoryOfANewState(t *testing.T) {
+// A limiter's change of state does not end the call that caused it.
+func TestALimiterEventDoesNotEndACall(t *testing.T) {
 	var seen k8sretrytest.Recorder
 	err := k8sretry.Run(t.Context(), func(context.Context) error { return k8sretrytest.TooManyRequests(0) },
 		k8sretry.WithName("get"), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen), k8sretry.WithMaxRetries(0))
 	assert.Error(t, err)
-	var l listening
-	assert.False(t, seen.AssertSucceeded(&l))
-	require.Len(t, l.said, 1)
-	assert.Contains(t, l.said[0], "get attempt 1: k8s_api_limiter_limiting: ")
-	assert.Contains(t, l.said[0], "get attempt 1: throttled, stopped (max_retries): ")
+	var fake fakeT
+	assert.False(t, seen.AssertSucceeded(&fake))
+	require.Len(t, fake.errors, 1)
+	assert.Contains(t, fake.errors[0], "get attempt 1: k8s_api_limiter_limiting: ")
+	assert.Contains(t, fake.errors[0], "get attempt 1: throttled, stopped (max_retries): ")
 }

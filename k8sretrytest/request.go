@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// requested says what a request asks of the API, as RBAC would put it. ok is false
-// for what is no resource: discovery, health, metrics. For the paths see
-// k8s.io/apiserver/pkg/endpoints/request/requestinfo.go.
-func requested(req *http.Request) (c call, ok bool) {
+// callOfRequest returns the verb and resource of a request, as RBAC names them. ok is
+// false for paths that are not resources, such as discovery, health and metrics. See
+// k8s.io/apiserver/pkg/endpoints/request/requestinfo.go for the paths.
+func callOfRequest(req *http.Request) (c call, ok bool) {
 	parts := strings.Split(strings.Trim(req.URL.Path, "/"), "/")
-	// A server may be below a path of its own.
+	// The API may have a path prefix.
 	at := slices.IndexFunc(parts, func(s string) bool { return s == "api" || s == "apis" })
 	if at < 0 {
 		return call{}, false

@@ -16,36 +16,36 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 )
 
-// LikeServer makes a fake clientset keep the rules of kube-apiserver that retries
-// depend on, and that a plain fake ignores:
+// EmulateServer makes a fake clientset follow the rules of kube-apiserver that matter
+// for retries and that a plain fake ignores:
 //
-//   - A new object gets a UID, a resourceVersion and a creationTimestamp, and a name
-//     if it has only a generateName. One that brings a resourceVersion is refused.
-//   - Each write that changes something gives a new resourceVersion; one that
-//     changes nothing, a patch included, gives none and is not stored. (Server-side
-//     applies are stored always.)
-//   - An update or patch with a resourceVersion or UID that is not the object's is a
-//     Conflict, and so is a delete whose preconditions do not hold.
-//   - An object with finalizers is not deleted but gets a deletionTimestamp, and goes
-//     with its last finalizer.
-//   - Dry runs answer, and store nothing.
+//   - A create sets UID, resourceVersion and creationTimestamp, and the name of an
+//     object that has only a generateName. It fails if the object has a
+//     resourceVersion.
+//   - A write that changes the object sets a new resourceVersion. A write that changes
+//     nothing, including a patch, is not stored. Server-side applies are always stored.
+//   - An update or patch with another resourceVersion or UID than that of the object
+//     fails with a Conflict, and so does a delete whose preconditions do not match.
+//   - A delete of an object with finalizers sets the deletionTimestamp. The object is
+//     removed together with its last finalizer.
+//   - A dry run returns the result and stores nothing.
 //
-// Objects that the clientset was made with are shown with a UID and the
-// resourceVersion "1" until they are written; watches show them as they were given.
-// A watch from an earlier resourceVersion begins with the present state of what has
-// changed since, not with each change.
+// Reads return an object that was passed to the clientset's constructor with a UID and
+// the resourceVersion "1" until its first write; watches return it as it was passed. A
+// watch from an earlier resourceVersion starts with the current state of the objects
+// that have changed since then, not with each change.
 //
-// It does not know schemas, defaults or admission, and treats a write of the status
-// as one of the object. Subresources that are of another kind than the object
-// (eviction, scale, token) go through as they are.
+// EmulateServer implements no schemas, defaults or admission, and treats a write of the
+// status as a write of the object. It does not handle subresources of another kind than
+// the object (eviction, scale, token).
 //
-// Pass &clientset.Fake, once, before the clientset is used; before or after
-// [Faults.Install] is the same.
-func LikeServer(fake *clienttesting.Fake) {
+// Pass &clientset.Fake once, before the clientset is used. The order of EmulateServer
+// and [Faults.Install] does not matter.
+func EmulateServer(fake *clienttesting.Fake) {
 	fake.Lock()
 	defer fake.Unlock()
-	// Behind all faults: what they fail must not be done, and reads of the rules
-	// themselves are no calls.
+	// After all faults: calls that fail must not be processed, and reads by the rules
+	// must not be counted as calls.
 	at := 0
 	for i, r := range fake.ReactionChain {
 		if _, ok := r.(*reactor); ok {
@@ -56,11 +56,11 @@ func LikeServer(fake *clienttesting.Fake) {
 	fake.ReactionChain = slices.Insert(slices.Clone(fake.ReactionChain), at, clienttesting.Reactor(rules))
 }
 
-// serverRules is a reactor that rewrites writes on their way to the tracker. The lock
-// of the fake, held during each action, protects it.
+// serverRules is a reactor that changes writes before they reach the object tracker. It
+// is protected by the lock of the fake, which is held during each action.
 type serverRules struct {
 	fake     *clienttesting.Fake
-	versions map[schema.GroupVersionResource]int64 // the last one given, for each resource
+	versions map[schema.GroupVersionResource]int64 // the latest resourceVersion of each resource
 }
 
 func (s *serverRules) Handles(clienttesting.Action) bool { return true }
@@ -69,7 +69,7 @@ func (s *serverRules) React(action clienttesting.Action) (handled bool, obj runt
 	if sub := action.GetSubresource(); sub != "" && sub != "status" {
 		return false, nil, nil
 	}
-	switch a := action.(type) { // types, as the interfaces of a create and an update are the same
+	switch a := action.(type) { // concrete types: creates and updates have the same interface
 	case clienttesting.CreateActionImpl:
 		obj, err = s.create(a)
 	case clienttesting.UpdateActionImpl:
@@ -106,7 +106,7 @@ func (s *serverRules) create(a clienttesting.CreateActionImpl) (runtime.Object, 
 	m.SetUID(uuid.NewUUID())
 	m.SetCreationTimestamp(now())
 	m.SetDeletionTimestamp(nil)
-	if dry(a.CreateOptions.DryRun) {
+	if isDryRun(a.CreateOptions.DryRun) {
 		if _, err := s.lookUp(a, m.GetName()); err == nil {
 			return nil, apierrors.NewAlreadyExists(a.GetResource().GroupResource(), m.GetName())
 		}
@@ -120,16 +120,16 @@ func (s *serverRules) update(a clienttesting.UpdateActionImpl) (runtime.Object, 
 	if err != nil {
 		return nil, err
 	}
-	was, err := s.lookUp(a, m.GetName())
+	stored, err := s.lookUp(a, m.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return s.replace(a, was, a.GetObject(), a.UpdateOptions)
+	return s.replace(a, stored, a.GetObject(), a.UpdateOptions)
 }
 
-// replace stores obj in the place of was, if it may.
-func (s *serverRules) replace(a clienttesting.Action, was, obj runtime.Object, opts metav1.UpdateOptions) (runtime.Object, error) {
-	old, err := meta.Accessor(was)
+// replace stores obj in place of stored if the preconditions of obj match.
+func (s *serverRules) replace(a clienttesting.Action, stored, obj runtime.Object, opts metav1.UpdateOptions) (runtime.Object, error) {
+	old, err := meta.Accessor(stored)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (s *serverRules) replace(a clienttesting.Action, was, obj runtime.Object, o
 	if err != nil {
 		return nil, err
 	}
-	if err := unchanged(a, m, old); err != nil {
+	if err := checkPreconditions(a, m, old); err != nil {
 		return nil, err
 	}
 	m.SetUID(old.GetUID())
@@ -148,14 +148,14 @@ func (s *serverRules) replace(a clienttesting.Action, was, obj runtime.Object, o
 	if m.GetManagedFields() == nil {
 		m.SetManagedFields(old.GetManagedFields())
 	}
-	obj.GetObjectKind().SetGroupVersionKind(was.GetObjectKind().GroupVersionKind())
+	obj.GetObjectKind().SetGroupVersionKind(stored.GetObjectKind().GroupVersionKind())
 	switch {
-	case equality.Semantic.DeepEqual(was, obj):
-		return was, nil
-	case dry(opts.DryRun):
+	case equality.Semantic.DeepEqual(stored, obj):
+		return stored, nil
+	case isDryRun(opts.DryRun):
 		return obj, nil
 	case m.GetDeletionTimestamp() != nil && len(m.GetFinalizers()) == 0:
-		_, _, err := behind(s.fake, s, clienttesting.NewDeleteAction(a.GetResource(), a.GetNamespace(), old.GetName()))
+		_, _, err := reactAfter(s.fake, s, clienttesting.NewDeleteAction(a.GetResource(), a.GetNamespace(), old.GetName()))
 		return obj, err
 	}
 	update := clienttesting.NewUpdateActionWithOptions(a.GetResource(), a.GetNamespace(), obj, opts)
@@ -164,58 +164,57 @@ func (s *serverRules) replace(a clienttesting.Action, was, obj runtime.Object, o
 }
 
 func (s *serverRules) patch(a clienttesting.PatchActionImpl) (runtime.Object, error) {
-	was, err := s.lookUp(a, a.GetName())
+	stored, err := s.lookUp(a, a.GetName())
 	if isApply(a.GetPatchType()) {
-		return s.apply(a, was, err)
+		return s.apply(a, stored, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	// A tracker of its own, with nothing but this object, works out what the patch
-	// makes of it.
+	// A second tracker, which holds only this object, computes the result of the patch.
 	scratch := clienttesting.NewObjectTracker(nil, nil)
-	if err := scratch.Create(a.GetResource(), was, a.GetNamespace()); err != nil {
+	if err := scratch.Create(a.GetResource(), stored, a.GetNamespace()); err != nil {
 		return nil, err
 	}
 	_, obj, err := clienttesting.ObjectReaction(scratch)(a)
 	if err != nil {
 		return nil, err
 	}
-	return s.replace(a, was, obj, metav1.UpdateOptions{DryRun: a.PatchOptions.DryRun, FieldManager: a.PatchOptions.FieldManager})
+	return s.replace(a, stored, obj, metav1.UpdateOptions{DryRun: a.PatchOptions.DryRun, FieldManager: a.PatchOptions.FieldManager})
 }
 
 func (s *serverRules) delete(a clienttesting.DeleteActionImpl) error {
-	was, err := s.lookUp(a, a.GetName())
+	stored, err := s.lookUp(a, a.GetName())
 	if err != nil {
 		return err
 	}
-	old, err := meta.Accessor(was)
+	old, err := meta.Accessor(stored)
 	if err != nil {
 		return err
 	}
 	if p := a.DeleteOptions.Preconditions; p != nil {
-		// The texts, and the kind in the place of the resource, are those of
+		// The texts, and the kind in place of the resource, are those of
 		// k8s.io/apiserver/pkg/registry/rest/delete.go.
-		what := schema.GroupResource{Group: a.GetResource().Group, Resource: kind(was)}
+		resource := schema.GroupResource{Group: a.GetResource().Group, Resource: kind(stored)}
 		if p.UID != nil && *p.UID != old.GetUID() {
-			return apierrors.NewConflict(what, old.GetName(), fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s). "+
+			return apierrors.NewConflict(resource, old.GetName(), fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s). "+
 				"The object might have been deleted and then recreated", *p.UID, old.GetUID()))
 		}
 		if p.ResourceVersion != nil && *p.ResourceVersion != old.GetResourceVersion() {
-			return apierrors.NewConflict(what, old.GetName(), fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). "+
+			return apierrors.NewConflict(resource, old.GetName(), fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). "+
 				"The object might have been modified", *p.ResourceVersion, old.GetResourceVersion()))
 		}
 	}
 	switch {
-	case dry(a.DeleteOptions.DryRun):
+	case isDryRun(a.DeleteOptions.DryRun):
 		return nil
 	case len(old.GetFinalizers()) == 0:
-		_, _, err := behind(s.fake, s, a)
+		_, _, err := reactAfter(s.fake, s, a)
 		return err
 	case old.GetDeletionTimestamp() == nil:
 		at := now()
 		old.SetDeletionTimestamp(&at)
-		_, err := s.store(clienttesting.NewUpdateAction(a.GetResource(), a.GetNamespace(), was), was)
+		_, err := s.store(clienttesting.NewUpdateAction(a.GetResource(), a.GetNamespace(), stored), stored)
 		return err
 	}
 	return nil

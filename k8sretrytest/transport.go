@@ -20,18 +20,19 @@ import (
 //	cfg.Wrap(faults.Transport)
 //	clientset, err := kubernetes.NewForConfig(cfg)
 //
-// An error of the API becomes an answer with its code, its body and its Retry-After;
-// [CutBody] becomes an answer that ends too early; any other error is returned as the
-// transport's, without the *url.Error, which http.Client puts around it again.
-// Requests for something else than resources (discovery, health) pass.
+// An API error becomes a response with its code, its body and its Retry-After.
+// [TruncatedBody] becomes a response whose body ends before it is complete. The
+// transport returns any other error itself, without a *url.Error, which http.Client
+// adds. Requests for paths that are not resources (discovery, health) reach the server.
 //
-// client-go repeats some requests by itself, so that one fault may be seen by nobody
+// client-go retries some requests itself, so that a caller may not see a single fault
 // (k8s.io/client-go/rest/with_retry.go): any request after a 429 or 5xx with a
-// Retry-After, and reads after a lost connection, up to 10 times each, a second apart.
-// Set 11 faults for one that a caller shall see, or use errors without a delay.
+// Retry-After, and reads after a lost connection, up to 10 times each at intervals of
+// a second. Use n = 11 to make a caller see one such fault, or use errors without a
+// Retry-After.
 //
-// The Transport passes CloseIdleConnections on, and is safe for concurrent use if
-// next is. A nil next is http.DefaultTransport.
+// The returned RoundTripper forwards CloseIdleConnections to next. It is safe for
+// concurrent use if next is. If next is nil, it uses http.DefaultTransport.
 func (f *Faults) Transport(next http.RoundTripper) http.RoundTripper {
 	if next == nil {
 		next = http.DefaultTransport
@@ -44,13 +45,13 @@ type transport struct {
 	next   http.RoundTripper
 }
 
-// WrappedRoundTripper lets client-go find what is inside.
+// WrappedRoundTripper returns next, for client-go and apimachinery.
 func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 func (t *transport) CloseIdleConnections() { utilnet.CloseIdleConnectionsFor(t.next) }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	c, ok := requested(req)
+	c, ok := callOfRequest(req)
 	if !ok {
 		return t.next.RoundTrip(req)
 	}
@@ -58,43 +59,43 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if fault.err == nil {
 		return t.next.RoundTrip(req)
 	}
-	if !fault.after {
+	if !fault.execute {
 		if req.Body != nil {
-			_ = req.Body.Close() // a RoundTripper closes it, whatever happens
+			_ = req.Body.Close() // a RoundTripper must close it
 		}
-		return answer(req, fault.err)
+		return respond(req, fault.err)
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
 	if c.verb != "watch" && resp.StatusCode != http.StatusSwitchingProtocols {
-		// Read to its end, the connection can be used again. A stream has no end.
+		// The connection can be reused after the body has been read. A stream has no end.
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
 	}
 	_ = resp.Body.Close()
-	return answer(req, fault.err)
+	return respond(req, fault.err)
 }
 
-// maxDrained is what an answer may still hold to be read for the sake of its
-// connection.
+// maxDrained is the number of bytes to read from a lost response so that its connection
+// can be reused.
 const maxDrained = 1 << 20
 
-// answer makes of an error what a client turns into the same error again.
-func answer(req *http.Request, err error) (*http.Response, error) {
+// respond returns the response, or the error, from which a client makes err.
+func respond(req *http.Request, err error) (*http.Response, error) {
 	if s, ok := errors.AsType[*apierrors.StatusError](err); ok {
-		return statusAnswer(req, s.ErrStatus)
+		return statusResponse(req, s.ErrStatus)
 	}
 	if e, ok := err.(*url.Error); ok {
 		return nil, e.Err
 	}
-	if strings.HasPrefix(err.Error(), cutBodyText) {
-		return response(req, http.StatusOK, "application/json", io.MultiReader(strings.NewReader(`{"kind":`), cut{})), nil
+	if strings.HasPrefix(err.Error(), truncatedBodyText) {
+		return response(req, http.StatusOK, "application/json", io.MultiReader(strings.NewReader(`{"kind":`), truncated{})), nil
 	}
 	return nil, err
 }
 
-func statusAnswer(req *http.Request, status metav1.Status) (*http.Response, error) {
+func statusResponse(req *http.Request, status metav1.Status) (*http.Response, error) {
 	contentType, body := "application/json", []byte(nil)
 	if text, ok := genericBody(status); ok {
 		contentType, body = "text/plain; charset=utf-8", []byte(text)
@@ -113,8 +114,8 @@ func statusAnswer(req *http.Request, status metav1.Status) (*http.Response, erro
 	return resp, nil
 }
 
-// genericBody is the body of an answer from which client-go made this status because
-// it held none.
+// genericBody returns the body of the response from which client-go made this status,
+// if that response had no Status in its body.
 func genericBody(status metav1.Status) (body string, ok bool) {
 	if status.Details == nil {
 		return "", false
@@ -136,7 +137,7 @@ func response(req *http.Request, code int, contentType string, body io.Reader) *
 	}
 }
 
-// cut is the end of a body that ends too early.
-type cut struct{}
+// truncated is the end of a body that is not complete.
+type truncated struct{}
 
-func (cut) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+func (truncated) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

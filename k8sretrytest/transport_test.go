@@ -26,64 +26,8 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
-
-func TestRequestsAreNamedAsRBACDoes(t *testing.T) {
-	cases := []struct{ method, url, contentType, verb, resource string }{
-		{"GET", "/api/v1/namespaces/default/pods/web-0", "", "get", "pods"},
-		{"GET", "/api/v1/namespaces/default/pods/web-0/log?follow=1", "", "get", "pods/log"},
-		{"GET", "/api/v1/namespaces/default/pods", "", "list", "pods"},
-		{"GET", "/api/v1/pods?watch=true", "", "watch", "pods"},
-		{"GET", "/api/v1/pods?watch=1&fieldSelector=metadata.name%3Da", "", "watch", "pods"},
-		{"GET", "/api/v1/nodes/n-0", "", "get", "nodes"},
-		{"GET", "/api/v1/namespaces", "", "list", "namespaces"},
-		{"GET", "/api/v1/namespaces/default", "", "get", "namespaces"},
-		{"PUT", "/api/v1/namespaces/default/finalize", "", "update", "namespaces/finalize"},
-		{"PUT", "/api/v1/namespaces/default/status", "", "update", "namespaces/status"},
-		{"POST", "/apis/apps/v1/namespaces/default/deployments", "", "create", "deployments"},
-		{"POST", "/api/v1/namespaces/default/pods/web-0/eviction", "", "create", "pods/eviction"},
-		{"PUT", "/apis/apps/v1/namespaces/default/deployments/web/scale", "", "update", "deployments/scale"},
-		{"PATCH", "/apis/apps/v1/namespaces/default/deployments/web", "application/merge-patch+json", "patch", "deployments"},
-		{"PATCH", "/apis/apps/v1/namespaces/default/deployments/web", "application/apply-patch+yaml", "apply", "deployments"},
-		{"DELETE", "/apis/apps/v1/namespaces/default/deployments/web", "", "delete", "deployments"},
-		{"DELETE", "/apis/apps/v1/namespaces/default/deployments", "", "deletecollection", "deployments"},
-		{"GET", "/k8s/clusters/c-1/apis/apps/v1/namespaces/default/deployments/web", "", "get", "deployments"},
-		{"GET", "/api", "", "", ""},
-		{"GET", "/api/v1", "", "", ""},
-		{"GET", "/apis/apps/v1", "", "", ""},
-		{"GET", "/version", "", "", ""},
-		{"GET", "/healthz", "", "", ""},
-		{"OPTIONS", "/api/v1/pods", "", "", ""},
-	}
-	for _, c := range cases {
-		t.Run(c.method+" "+c.url, func(t *testing.T) {
-			var faults k8sretrytest.Faults
-			passed := false
-			transport := faults.Transport(roundTrip(func(req *http.Request) (*http.Response, error) {
-				passed = true
-				return httptest.NewRecorder().Result(), nil
-			}))
-			faults.FailNext(1, "*", "*", errScripted)
-			req := httptest.NewRequest(c.method, c.url, nil)
-			req.Header.Set("Content-Type", c.contentType)
-			resp, err := transport.RoundTrip(req)
-			if c.verb == "" {
-				require.NoError(t, err)
-				assert.NoError(t, resp.Body.Close())
-				assert.True(t, passed, "what is no resource passes")
-				assert.Zero(t, faults.Calls("*", "*"))
-				return
-			}
-			assert.ErrorIs(t, err, errScripted)
-			assert.False(t, passed)
-			assert.Equal(t, 1, faults.Calls(c.verb, c.resource))
-		})
-	}
-}
-
-// loopback is a server and a client that really talk, and how many connections they made.
+// loopback returns a client and the faults in front of a server on the loopback
+// interface, and the number of connections to it.
 func loopback(t *testing.T, serve http.HandlerFunc) (*kubernetes.Clientset, *k8sretrytest.Faults, *atomic.Int32) {
 	t.Helper()
 	var connections atomic.Int32
@@ -104,23 +48,23 @@ func loopback(t *testing.T, serve http.HandlerFunc) (*kubernetes.Clientset, *k8s
 	return cs, faults, &connections
 }
 
-func TestLostAnswersLeaveTheirConnection(t *testing.T) {
+func TestALostResponseKeepsItsConnection(t *testing.T) {
 	stored := 0
 	cs, faults, connections := loopback(t, func(w http.ResponseWriter, _ *http.Request) {
 		stored++
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a"},"data":{"a":"`+strings.Repeat("x", 100_000)+`"}}`)
 	})
-	faults.LoseNext(50, "create", "configmaps", k8sretrytest.Status(504))
+	faults.LoseResponses(50, "create", "configmaps", k8sretrytest.Status(504))
 	for range 50 {
 		_, err := cs.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		require.True(t, apierrors.IsTimeout(err), "%v", err)
 	}
-	assert.Equal(t, 50, stored, "all were carried out")
+	assert.Equal(t, 50, stored, "all requests are processed")
 	assert.EqualValues(t, 1, connections.Load())
 }
 
-func TestAStreamWithoutEndIsNotReadToItsEnd(t *testing.T) {
+func TestALostWatchIsClosed(t *testing.T) {
 	var gone sync.WaitGroup
 	gone.Add(1)
 	cs, faults, _ := loopback(t, func(w http.ResponseWriter, req *http.Request) {
@@ -129,10 +73,10 @@ func TestAStreamWithoutEndIsNotReadToItsEnd(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-req.Context().Done()
 	})
-	faults.LoseNext(1, "watch", "configmaps", k8sretrytest.Status(503))
+	faults.LoseResponses(1, "watch", "configmaps", k8sretrytest.Status(503))
 	_, err := cs.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{})
 	assert.True(t, apierrors.IsServiceUnavailable(err), "%v", err)
-	gone.Wait() // the server sees the client leave
+	gone.Wait() // the server notices that the client has closed the stream
 }
 
 type closing struct {
@@ -159,17 +103,17 @@ func TestBodiesAreClosed(t *testing.T) {
 	}
 	faults.FailNext(1, "*", "*", k8sretrytest.ConnectionReset())
 	send()
-	assert.Equal(t, 1, requests, "closed, though nobody read it")
-	faults.LoseNext(1, "*", "*", k8sretrytest.ConnectionReset())
+	assert.Equal(t, 1, requests, "closed without having been read")
+	faults.LoseResponses(1, "*", "*", k8sretrytest.ConnectionReset())
 	send()
 	assert.Equal(t, []int{2, 1}, []int{requests, responses})
 }
 
-func TestAnErrorOfTheServerGoesBeforeALostAnswer(t *testing.T) {
+func TestAConnectionErrorReplacesALostResponse(t *testing.T) {
 	var faults k8sretrytest.Faults
 	down := errors.New("down")
 	transport := faults.Transport(roundTrip(func(*http.Request) (*http.Response, error) { return nil, down }))
-	faults.LoseNext(1, "*", "*", k8sretrytest.LostReply())
+	faults.LoseResponses(1, "*", "*", k8sretrytest.ConnectionClosed())
 	_, err := transport.RoundTrip(httptest.NewRequest("GET", "/api/v1/pods", nil))
 	assert.ErrorIs(t, err, down)
 }
@@ -181,7 +125,7 @@ type idle struct {
 
 func (i idle) CloseIdleConnections() { *i.closed = true }
 
-func TestATransportIsAGoodWrapper(t *testing.T) {
+func TestATransportForwardsToNext(t *testing.T) {
 	var faults k8sretrytest.Faults
 	closed := false
 	inner := idle{closed: &closed}
@@ -194,8 +138,8 @@ func TestATransportIsAGoodWrapper(t *testing.T) {
 	assert.Equal(t, http.DefaultTransport, faults.Transport(nil).(utilnet.RoundTripperWrapper).WrappedRoundTripper())
 }
 
-// client-go obeys a Retry-After by itself: a caller sees a 429 only after 11 requests.
-func TestAShortThrottleIsNotSeenByTheCaller(t *testing.T) {
+// A caller sees a 429 with a Retry-After only after 11 requests.
+func TestClientGoItselfRetriesResponsesWithRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cs, faults := inMemory(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -213,8 +157,8 @@ func TestAShortThrottleIsNotSeenByTheCaller(t *testing.T) {
 
 		faults.FailNext(11, "get", "configmaps", k8sretrytest.TooManyRequests(time.Second))
 		assert.True(t, apierrors.IsTooManyRequests(get()))
-		faults.FailNext(10, "get", "configmaps", k8sretrytest.LostReply())
-		require.NoError(t, get(), "reads are repeated after a lost connection, too")
+		faults.FailNext(10, "get", "configmaps", k8sretrytest.ConnectionClosed())
+		require.NoError(t, get(), "client-go also retries reads after a lost connection")
 	})
 }
 
@@ -227,7 +171,7 @@ func TestARealClientIsRetried(t *testing.T) {
 	})
 	var recorder k8sretrytest.Recorder
 	faults.FailNext(1, "update", "configmaps", k8sretrytest.Status(503))
-	faults.LoseNext(1, "update", "configmaps", k8sretrytest.CutBody())
+	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.TruncatedBody())
 	err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
 		_, err := cs.CoreV1().ConfigMaps("default").Update(ctx, configMap("a"), metav1.UpdateOptions{})
 		return err

@@ -26,8 +26,7 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// What docs/testing.md shows and says. Its Go code is taken from this file, which
-// TestTheGuideIsTested checks.
+// TestTheGuideIsTested checks that the Go code of docs/testing.md is part of this file.
 
 // Scaler is the code under test.
 type Scaler struct {
@@ -98,10 +97,10 @@ func TestScaleGivesUpInTime(t *testing.T) {
 func TestScaleTwiceIsScaleOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset := fake.NewClientset(web())
-		k8sretrytest.LikeServer(&clientset.Fake)
+		k8sretrytest.EmulateServer(&clientset.Fake)
 		var faults k8sretrytest.Faults
 		faults.Install(&clientset.Fake)
-		faults.LoseNext(1, "update", "deployments", k8sretrytest.LostReply())
+		faults.LoseResponses(1, "update", "deployments", k8sretrytest.ConnectionClosed())
 
 		if err := (Scaler{Clientset: clientset}).Scale(t.Context(), "web", 3); err != nil {
 			t.Fatal(err)
@@ -163,16 +162,16 @@ func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// The claims in the guide that its code does not show.
+// The following tests hold statements of the guide that its code does not show.
 
 func TestNoRealTimePasses(t *testing.T) {
 	start := time.Now()
 	TestScaleOutlastsAnOutage(t)
-	assert.Less(t, time.Since(start), 20*time.Second, "a minute of waits")
+	assert.Less(t, time.Since(start), 20*time.Second, "the test waits for a minute of virtual time")
 }
 
 func TestAFakeMadeOutsideTheBubbleWorksInIt(t *testing.T) {
-	clientset, faults := served("a")
+	clientset, faults := emulated("a")
 	faults.FailNext(3, "get", "configmaps", k8sretrytest.Status(503))
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -182,17 +181,17 @@ func TestAFakeMadeOutsideTheBubbleWorksInIt(t *testing.T) {
 	assert.Equal(t, 4, faults.Calls("get", "configmaps"))
 }
 
-func TestAFakeKnowsNoContext(t *testing.T) {
+func TestAFakeIgnoresTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	clientset, _ := served("a")
+	clientset, _ := emulated("a")
 	_, err := maps(clientset).Get(ctx, "a", metav1.GetOptions{})
 	assert.NoError(t, err)
 }
 
 func TestAnInformerSeesWritesBetweenFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		clientset, faults := served("before")
+		clientset, faults := emulated("before")
 		faults.FailNext(2, "watch", "configmaps", k8sretrytest.Status(503))
 		ctx, cancel := context.WithCancel(t.Context())
 		factory := informers.NewSharedInformerFactory(clientset, 0)
@@ -207,7 +206,7 @@ func TestAnInformerSeesWritesBetweenFaults(t *testing.T) {
 		assert.Equal(t, "before", <-seen)
 		create(t, clientset, configMap("between"))
 		assert.Equal(t, "between", <-seen)
-		time.Sleep(10 * time.Minute) // virtual; more than any back-off of an informer
+		time.Sleep(10 * time.Minute) // more than any backoff of an informer
 		assert.Equal(t, 3, faults.Calls("watch", "configmaps"))
 	})
 }
@@ -219,6 +218,6 @@ func TestTheGuideIsTested(t *testing.T) {
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
-		assert.Contains(t, source, code, "the guide shows code that no test runs")
+		assert.Contains(t, source, code, "virtual_test.go does not contain this code of docs/testing.md")
 	}
 }

@@ -128,11 +128,11 @@ func TestRetryOnConflictGivesUpAfterFiveAttempts(t *testing.T) {
 func TestUpdateWithLostAnswerIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, faults := cluster()
-		faults.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+		faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 		require.NoError(t, retry.OnError(retry.DefaultRetry, transient, func() error { return onConflictBefore(t.Context(), clientset) }))
 		assert.Equal(t, "43", runs(t, clientset), "41 + 1")
 
-		faults.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+		faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 		require.NoError(t, onConflictAfter(t.Context(), clientset))
 		assert.Equal(t, "44", runs(t, clientset), "43 + 1")
 	})

@@ -40,7 +40,7 @@ func cluster() (kubernetes.Interface, *k8sretrytest.Faults) {
 		&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}},
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "totals", Namespace: "default"}, Data: map[string]string{"runs": "41"}},
 	)
-	k8sretrytest.LikeServer(&clientset.Fake)
+	k8sretrytest.EmulateServer(&clientset.Fake)
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
 	return clientset, &faults

@@ -83,7 +83,7 @@ func TestCreateWithLostAnswerIsNotRepeated(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				clientset, faults := inMemory(t, want.build, servePod)
-				faults.LoseNext(1, "create", "pods", k8sretrytest.LostReply())
+				faults.LoseResponses(1, "create", "pods", k8sretrytest.ConnectionClosed())
 				_, err := clientset.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-"}}, metav1.CreateOptions{})
 				assert.Equal(t, want.requests, faults.Calls("create", "pods"))
 				if name == "before" {

@@ -89,12 +89,14 @@ func TestBatch(t *testing.T) {
 			exitPermanent, "", 0,
 		},
 		"an answer is lost": {
-			func(f *k8sretrytest.Faults) { f.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply()) },
+			func(f *k8sretrytest.Faults) {
+				f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
+			},
 			exitOK, "migrated a\nmigrated b\n", 2 * time.Second,
 		},
 		"an answer is lost, then the server is unreachable": {
 			func(f *k8sretrytest.Faults) {
-				f.LoseNext(1, "update", "configmaps", k8sretrytest.LostReply())
+				f.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
 				f.FailNext(1, "list", "configmaps", nil)
 				f.FailNext(1, "get", "configmaps", nil)
 				f.FailNext(999, "*", "configmaps", k8sretrytest.ConnectionRefused())

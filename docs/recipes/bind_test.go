@@ -53,7 +53,7 @@ func TestBind(t *testing.T) {
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
 		"answer is lost, pod is bound to the node": {
-			[]error{k8sretrytest.LostReply(), assigned}, "a",
+			[]error{k8sretrytest.ConnectionClosed(), assigned}, "a",
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
 		"etcd times out, reported as a conflict": {
@@ -61,7 +61,7 @@ func TestBind(t *testing.T) {
 			func(t *testing.T, err error) { assert.NoError(t, err) },
 		},
 		"answer is lost, pod is bound to another node": {
-			[]error{k8sretrytest.LostReply(), assigned}, "b",
+			[]error{k8sretrytest.ConnectionClosed(), assigned}, "b",
 			func(t *testing.T, err error) { assert.True(t, apierrors.IsConflict(err), "%v", err) },
 		},
 		"pod was bound before": {

@@ -64,7 +64,7 @@ func TestDrain(t *testing.T) {
 		},
 		"answer is lost, pod is gone": {
 			func(f *k8sretrytest.Faults) {
-				f.FailNext(1, "create", "pods/eviction", k8sretrytest.LostReply())
+				f.FailNext(1, "create", "pods/eviction", k8sretrytest.ConnectionClosed())
 				f.FailNext(1, "create", "pods/eviction", apierrors.NewNotFound(corev1.Resource("pods"), "web-0"))
 			},
 			"waiting 1s: connection lost\nevicted web-0\nevicted web-1\n",

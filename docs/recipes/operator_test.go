@@ -91,7 +91,7 @@ func TestOperator(t *testing.T) {
 		faults.FailNext(1, "get", "deployments", k8sretrytest.TooManyRequests(time.Minute)) // too long for the call
 		faults.FailNext(2, "get", "deployments", k8sretrytest.Status(503))                  // retried within the call
 		faults.FailNext(3, "update", "deployments", k8sretrytest.Status(403))               // not retryable: repeated by the queue
-		faults.FailNext(1, "update", "deployments", k8sretrytest.LostReply())
+		faults.FailNext(1, "update", "deployments", k8sretrytest.ConnectionClosed())
 
 		c.Queue.Add("web")
 		c.Queue.Add("gone")

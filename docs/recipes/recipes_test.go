@@ -30,7 +30,7 @@ var exact = k8sretry.WithJitter(k8sretry.JitterNone)
 // cluster returns a fake clientset that behaves like a server, and its faults.
 func cluster(objects ...runtime.Object) (kubernetes.Interface, *k8sretrytest.Faults) {
 	clientset := fake.NewClientset(objects...)
-	k8sretrytest.LikeServer(&clientset.Fake)
+	k8sretrytest.EmulateServer(&clientset.Fake)
 	var faults k8sretrytest.Faults
 	faults.Install(&clientset.Fake)
 	return clientset, &faults

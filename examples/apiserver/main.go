@@ -1,21 +1,21 @@
-// Apiserver runs the examples' API server in memory as a program of its own, to try
-// things out against it:
+// Apiserver runs the in-memory API server of the examples as a separate program:
 //
 //	go run ./examples/apiserver -dir /tmp/try -resource databases.example.dev/v1/databases/Database
 //
-// It writes into the directory: kubeconfig, which leads any client to it, and
-// control, the address under which it is told to misbehave:
+// It writes two files into the directory: kubeconfig, for clients, and control, which
+// contains the URL for commands:
 //
 //	curl -X POST "$(cat /tmp/try/control)/down"          close the port: connection refused
-//	curl -X POST "$(cat /tmp/try/control)/up"            open it again, all objects as they were
+//	curl -X POST "$(cat /tmp/try/control)/up"            open the port again; the objects are kept
 //	curl -X POST ".../fail?verb=create&code=503&times=2" fail the next 2 creates
 //	curl -X POST ".../limit?verb=create&in-flight=5&each=50ms"
-//	curl -X POST ".../heal"                              forget failures and limits
-//	curl ".../requests?verb=create"                      what was asked: verb, resource, name, code
+//	curl -X POST ".../heal"                              remove all failures and limits
+//	curl ".../requests?verb=create"                      list requests: verb, resource, name, code
 //
-// A failure's code may also be drop (close the connection) or hang (never answer),
-// and after-commit=true does the work before it fails; resource and name narrow what
-// verb selects. Loopback only, no TLS, no authentication: not for anything real.
+// The code of a failure is a status code, drop (close the connection) or hang (never
+// answer). With after-commit=true the server carries out the request before it fails.
+// The parameters verb, resource and name select requests. The server listens on
+// loopback only, without TLS and authentication; use it for experiments only.
 package main
 
 import (
@@ -69,7 +69,7 @@ func run(ctx context.Context, dir string, resources []tinykube.Resource) error {
 	go func() { served <- control.Serve(listener) }()
 	defer func() { _ = control.Close(); <-served }()
 
-	// Last, and whole at once: who sees the file may begin.
+	// The file is written last and atomically: once it exists, the server is ready.
 	path := filepath.Join(dir, "control")
 	if err := os.WriteFile(path+".new", []byte("http://"+listener.Addr().String()+"\n"), 0o644); err != nil {
 		return err
@@ -81,7 +81,7 @@ func run(ctx context.Context, dir string, resources []tinykube.Resource) error {
 	return nil
 }
 
-// newControl serves the commands.
+// newControl returns the handler for the commands.
 func newControl(server *tinykube.Server) http.Handler {
 	mux := http.NewServeMux()
 	command := func(path string, do func(url.Values) error) {
@@ -160,10 +160,10 @@ func parseAnswer(q url.Values) (tinykube.Answer, error) {
 	return answer, nil
 }
 
-// number reads a count; one that is not given is otherwise.
-func number(q url.Values, name string, otherwise int) (int, error) {
+// number returns the value of a parameter, or fallback if the parameter is absent.
+func number(q url.Values, name string, fallback int) (int, error) {
 	if q.Get(name) == "" {
-		return otherwise, nil
+		return fallback, nil
 	}
 	n, err := strconv.Atoi(q.Get(name))
 	if err != nil || n < 1 || n > 10_000 {

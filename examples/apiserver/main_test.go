@@ -23,8 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// begin runs the program's server; told gives it a command.
-func begin(t *testing.T) (maps typed.ConfigMapInterface, told func(method, path string) (code int, text string)) {
+// startServer runs the program. command sends a request to its control address.
+func startServer(t *testing.T) (maps typed.ConfigMapInterface, command func(method, path string) (code int, text string)) {
 	t.Helper()
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -57,53 +57,53 @@ func begin(t *testing.T) (maps typed.ConfigMapInterface, told func(method, path 
 	}
 }
 
-func TestTheServerDoesAsItIsTold(t *testing.T) {
+func TestCommandsTakeEffect(t *testing.T) {
 	ctx := context.Background()
-	maps, told := begin(t)
+	maps, command := startServer(t)
 	create := func(name string) error {
 		_, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{})
 		return err
 	}
-	tell := func(path string) {
-		code, text := told("POST", path)
+	post := func(path string) {
+		code, text := command("POST", path)
 		require.Equal(t, 200, code, text)
 	}
 
-	tell("/fail?verb=create&code=503&times=2")
+	post("/fail?verb=create&code=503&times=2")
 	assert.True(t, apierrors.IsServiceUnavailable(create("a")))
-	tell("/heal")
+	post("/heal")
 	assert.NoError(t, create("a"))
-	tell("/fail?name=b&code=drop&after-commit=true")
+	post("/fail?name=b&code=drop&after-commit=true")
 	assert.ErrorIs(t, create("b"), io.EOF)
 	assert.True(t, apierrors.IsAlreadyExists(create("b")))
-	tell("/limit?verb=list&in-flight=1&each=1ms")
+	post("/limit?verb=list&in-flight=1&each=1ms")
 	_, err := maps.List(ctx, metav1.ListOptions{})
 	assert.NoError(t, err)
-	tell("/fail?verb=update&code=429&retry-after=1")
+	post("/fail?verb=update&code=429&retry-after=1")
 
-	_, text := told("GET", "/requests?verb=create&resource=configmaps")
+	_, text := command("GET", "/requests?verb=create&resource=configmaps")
 	assert.Equal(t, "create configmaps a 503\ncreate configmaps a 201\ncreate configmaps b 0\ncreate configmaps b 409", text)
-	tell("/down")
+	post("/down")
 	assert.Error(t, create("c"))
-	tell("/up")
+	post("/up")
 	assert.NoError(t, create("c"))
 }
 
-func TestCommandsThatMakeNoSense(t *testing.T) {
-	_, told := begin(t)
+func TestInvalidCommandsAreRejected(t *testing.T) {
+	_, command := startServer(t)
 	for _, path := range []string{
 		"/fail", "/fail?code=200", "/fail?code=503&times=0", "/fail?code=503&times=x", "/fail?code=429&retry-after=x",
 		"/limit?in-flight=0&each=1s", "/limit?in-flight=1", "/limit?in-flight=x&each=1s",
 	} {
-		code, text := told("POST", path)
+		code, text := command("POST", path)
 		assert.Equal(t, 400, code, path)
 		assert.NotEmpty(t, text)
 	}
-	code, _ := told("GET", "/down")
-	assert.Equal(t, 405, code, "a browser's visit changes nothing")
+	code, _ := command("GET", "/down")
+	assert.Equal(t, 405, code, "a GET changes nothing")
 }
 
-func TestResourcesOfTheCommandLine(t *testing.T) {
+func TestResourceFlag(t *testing.T) {
 	var l resourceList
 	require.NoError(t, l.Set("databases.example.dev/v1/databases/Database"))
 	assert.Equal(t, "Database", l[0].Kind)

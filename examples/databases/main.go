@@ -1,5 +1,5 @@
-// Databases is a small real service under k8sretry: it keeps databases as custom
-// resources. See its package service for the HTTP interface.
+// Databases is a small service that stores databases as custom resources and makes
+// all calls to the API server with k8sretry. See package service for its HTTP API.
 //
 //	go run ./examples/databases
 //	curl -X POST localhost:8080/api/v1/databases \
@@ -7,12 +7,12 @@
 //	curl localhost:8080/api/v1/databases/orders
 //	curl localhost:8080/api/v1/opsrequests/orders-provision
 //
-// Without -kubeconfig it brings an API server in memory along, with a stand-in for
-// the operator that would provision the databases. With it, the cluster needs the
-// definitions of service/crds.yaml; print them with -crds.
+// Without -kubeconfig it starts an API server in memory and a fake operator that
+// provisions the databases. With -kubeconfig, the cluster needs the custom resource
+// definitions of service/crds.yaml, which -crds prints.
 //
-// SIGTERM or SIGINT stops it: requests under way are finished, for as long as
-// -shutdown-timeout; then they are answered 503. A second signal ends it at once.
+// After SIGTERM or SIGINT it finishes the requests in flight. Those that take longer
+// than -shutdown-timeout are answered 503. A second signal ends the process at once.
 package main
 
 import (
@@ -53,12 +53,12 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` of the service")
-	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "use the cluster of this `file` instead of the server in memory")
+	flag.StringVar(&o.kubeconfig, "kubeconfig", "", "use the cluster of this kubeconfig `file` instead of the server in memory")
 	flag.StringVar(&o.namespace, "namespace", "default", "`namespace` of the databases")
-	flag.DurationVar(&o.requestTimeout, "request-timeout", 90*time.Second, "how long a caller waits at most, all retries together")
-	flag.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long requests under way may take after SIGTERM")
-	flag.DurationVar(&o.attemptTimeout, "attempt-timeout", 15*time.Second, "how long one attempt may take: a server that never answers is found out by this alone")
-	flag.DurationVar(&o.initialDelay, "initial-delay", 0, "the first delay of all retries, to make a trial quick; 0 leaves it to the presets")
+	flag.DurationVar(&o.requestTimeout, "request-timeout", 90*time.Second, "maximum duration of a request, including all retries")
+	flag.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "maximum time to finish requests after SIGTERM")
+	flag.DurationVar(&o.attemptTimeout, "attempt-timeout", 15*time.Second, "maximum duration of one attempt; without it a server that never answers is not detected")
+	flag.DurationVar(&o.initialDelay, "initial-delay", 0, "delay before the first retry, to shorten a trial; 0 means that of the presets")
 	flag.BoolVar(&o.crds, "crds", false, "print the custom resource definitions and exit")
 	flag.Parse()
 	if o.crds {
@@ -76,7 +76,7 @@ func main() {
 	}
 }
 
-// retry is what the command line says on top of the presets.
+// retry returns the options that override the presets.
 func (o options) retry() []k8sretry.Option {
 	options := []k8sretry.Option{k8sretry.WithAttemptTimeout(o.attemptTimeout)}
 	if o.initialDelay > 0 {
@@ -85,7 +85,8 @@ func (o options) retry() []k8sretry.Option {
 	return options
 }
 
-// newLogger writes a JSON object a line, under "event" what happened.
+// newLogger returns a logger that writes one JSON object per line, with the message
+// under the key "event".
 func newLogger(out io.Writer) *zap.Logger {
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.MessageKey = "event"
@@ -93,11 +94,11 @@ func newLogger(out io.Writer) *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.Lock(zapcore.AddSync(out)), zap.InfoLevel))
 }
 
-// errStopping ends the requests that are still under way when the time for them is
-// up. As a cause of its own it tells them apart from callers who left.
+// errStopping is the cause with which requests are canceled at the end of the
+// shutdown timeout. It distinguishes them from requests whose caller disconnected.
 var errStopping = errors.New("the service is stopping")
 
-// run serves until the context ends. started, if not nil, gets the address.
+// run serves until the context ends. It sends the address to started, if not nil.
 func run(ctx context.Context, logger *zap.Logger, o options, started chan<- net.Addr) error {
 	config, stopCluster, err := connect(logger, o)
 	if err != nil {
@@ -137,14 +138,14 @@ func run(ctx context.Context, logger *zap.Logger, o options, started chan<- net.
 	case <-ctx.Done():
 	}
 	logger.Info("service_stopping", zap.Duration("timeout", o.shutdownTimeout))
-	patience, cancel := context.WithTimeout(context.Background(), o.shutdownTimeout)
+	shutdownCtx, cancel := context.WithTimeout(context.Background(), o.shutdownTimeout)
 	defer cancel()
-	if err := server.Shutdown(patience); err != nil {
-		// Time is up: whoever still waits in a backoff is answered now.
+	if err := server.Shutdown(shutdownCtx); err != nil {
+		// The requests that are still waiting for a retry are answered now.
 		endRequests(errStopping)
-		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		closeCtx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if server.Shutdown(last) != nil {
+		if server.Shutdown(closeCtx) != nil {
 			_ = server.Close()
 		}
 		logger.Warn("service_stopped_early")
@@ -154,14 +155,14 @@ func run(ctx context.Context, logger *zap.Logger, o options, started chan<- net.
 	return nil
 }
 
-// connect finds the cluster: somebody's, or one in memory.
+// connect returns the configuration of the cluster: the given one, or one in memory.
 func connect(logger *zap.Logger, o options) (config *rest.Config, stop func(), err error) {
 	if o.kubeconfig != "" {
 		if config, err = clientcmd.BuildConfigFromFlags("", o.kubeconfig); err != nil {
 			return nil, nil, err
 		}
-		// client-go's own limit, 5 requests a second, makes callers wait while the
-		// server is idle. The server says itself when it has too much.
+		// client-go's default limit of 5 requests a second delays callers even if the
+		// server is idle. An overloaded server answers 429, which is retried.
 		config.QPS = -1
 		return config, func() {}, nil
 	}
@@ -174,7 +175,7 @@ func connect(logger *zap.Logger, o options) (config *rest.Config, stop func(), e
 		server.Stop()
 		return nil, nil, err
 	}
-	if err := makeNamespace(client, o.namespace); err != nil {
+	if err := createNamespace(client, o.namespace); err != nil {
 		server.Stop()
 		return nil, nil, err
 	}
@@ -182,7 +183,7 @@ func connect(logger *zap.Logger, o options) (config *rest.Config, stop func(), e
 	return server.Config(), func() { stopOperator(); server.Stop() }, nil
 }
 
-// resources are the custom resources, as the server in memory wants to know them.
+// resources returns the custom resources for the server in memory.
 func resources() []tinykube.Resource {
 	return []tinykube.Resource{
 		{
@@ -196,7 +197,7 @@ func resources() []tinykube.Resource {
 	}
 }
 
-func makeNamespace(client dynamic.Interface, name string) error {
+func createNamespace(client dynamic.Interface, name string) error {
 	namespace := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": name},
 	}}

@@ -16,17 +16,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
 
-	"github.com/k8sretry/k8sretry/examples/databases/service"
 	"github.com/k8sretry/k8sretry/examples/internal/tinykube"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// running is the service while it runs.
+// running is a running service.
 type running struct {
 	url  string
 	stop context.CancelFunc
@@ -34,7 +30,7 @@ type running struct {
 	log  *lockedBuffer
 }
 
-func begin(t *testing.T, o options) *running {
+func startService(t *testing.T, o options) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{stop: cancel, done: make(chan error, 1), log: &lockedBuffer{}}
@@ -45,7 +41,7 @@ func begin(t *testing.T, o options) *running {
 	case address := <-started:
 		r.url = "http://" + address.String()
 	case err := <-r.done:
-		require.FailNow(t, "it did not start", "%v", err)
+		require.FailNow(t, "the service did not start", "%v", err)
 	}
 	t.Cleanup(func() {
 		cancel()
@@ -54,7 +50,7 @@ func begin(t *testing.T, o options) *running {
 	return r
 }
 
-func (r *running) ask(method, path, body string) (code int, answer map[string]any, err error) {
+func (r *running) request(method, path, body string) (code int, answer map[string]any, err error) {
 	request, err := http.NewRequest(method, r.url+path, strings.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -68,7 +64,7 @@ func (r *running) ask(method, path, body string) (code int, answer map[string]an
 	return response.StatusCode, answer, json.NewDecoder(response.Body).Decode(&answer)
 }
 
-// lockedBuffer is a log that is read while it is written.
+// lockedBuffer is a buffer for concurrent use.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -88,23 +84,23 @@ func (b *lockedBuffer) String() string {
 
 const orders = `{"name":"orders","engine":"postgres","version":"16","storage":"10Gi"}`
 
-func TestTheServiceAloneWithItsServerInMemory(t *testing.T) {
-	r := begin(t, options{namespace: "team", requestTimeout: time.Minute, shutdownTimeout: time.Minute})
-	code, answer, err := r.ask("POST", "/api/v1/databases", orders)
+func TestServiceWithServerInMemory(t *testing.T) {
+	r := startService(t, options{namespace: "team", requestTimeout: time.Minute, shutdownTimeout: time.Minute})
+	code, answer, err := r.request("POST", "/api/v1/databases", orders)
 	require.NoError(t, err)
 	assert.Equal(t, 201, code, "%v", answer)
 	assert.Eventually(t, func() bool {
-		_, answer, err := r.ask("GET", "/api/v1/databases/orders", "")
+		_, answer, err := r.request("GET", "/api/v1/databases/orders", "")
 		return err == nil && answer["phase"] == "Ready"
-	}, 10*time.Second, 10*time.Millisecond, "the stand-in for the operator provisions it")
-	code, answer, err = r.ask("GET", "/api/v1/opsrequests/orders-provision", "")
+	}, 10*time.Second, 10*time.Millisecond, "the fake operator provisions the database")
+	code, answer, err = r.request("GET", "/api/v1/opsrequests/orders-provision", "")
 	require.NoError(t, err)
 	assert.Equal(t, 200, code)
 	assert.Equal(t, "Succeeded", answer["phase"])
-	code, _, err = r.ask("DELETE", "/api/v1/databases/orders", "")
+	code, _, err = r.request("DELETE", "/api/v1/databases/orders", "")
 	require.NoError(t, err)
 	assert.Equal(t, 202, code)
-	code, _, err = r.ask("GET", "/api/v1/databases/orders", "")
+	code, _, err = r.request("GET", "/api/v1/databases/orders", "")
 	require.NoError(t, err)
 	assert.Equal(t, 404, code)
 
@@ -118,7 +114,7 @@ func TestTheServiceAloneWithItsServerInMemory(t *testing.T) {
 	assert.Contains(t, r.log.String(), `"service_stopped"`)
 }
 
-// withCluster is the service on a server that the test can make fail.
+// withCluster starts the service and a server whose failures the test can script.
 func withCluster(t *testing.T, o options) (*tinykube.Server, *running) {
 	t.Helper()
 	server, err := tinykube.Start(resources()...)
@@ -127,7 +123,7 @@ func withCluster(t *testing.T, o options) (*tinykube.Server, *running) {
 	o.kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, server.WriteKubeconfig(o.kubeconfig))
 	o.namespace = "default"
-	return server, begin(t, o)
+	return server, startService(t, o)
 }
 
 type result struct {
@@ -136,49 +132,49 @@ type result struct {
 	err    error
 }
 
-// post sends a request in the background, and returns when the server has refused
-// its first attempt.
+// post sends a request in the background, and returns after the server has answered
+// the first attempt.
 func post(t *testing.T, server *tinykube.Server, r *running) <-chan result {
 	t.Helper()
 	results := make(chan result, 1)
 	go func() {
-		code, answer, err := r.ask("POST", "/api/v1/databases", orders)
+		code, answer, err := r.request("POST", "/api/v1/databases", orders)
 		results <- result{code, answer, err}
 	}()
 	require.Eventually(t, func() bool { return server.Count(tinykube.Match{Verb: "create"}) == 1 }, 10*time.Second, time.Millisecond)
 	return results
 }
 
-func TestASilentServerIsFoundOutByTheAttemptTimeout(t *testing.T) {
+func TestAttemptTimeoutDetectsAServerThatNeverAnswers(t *testing.T) {
 	server, r := withCluster(t, options{requestTimeout: time.Minute, attemptTimeout: 100 * time.Millisecond, initialDelay: 10 * time.Millisecond})
 	server.FailNext(1, tinykube.Match{Verb: "create"}, tinykube.Hang)
-	code, answer, err := r.ask("POST", "/api/v1/databases", orders)
+	code, answer, err := r.request("POST", "/api/v1/databases", orders)
 	require.NoError(t, err)
 	assert.Equal(t, 201, code, "%v", answer)
 	r.stop()
 	require.NoError(t, <-r.done)
 }
 
-func TestAStopFinishesWhatIsUnderWay(t *testing.T) {
+func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 	server, r := withCluster(t, options{requestTimeout: time.Minute, shutdownTimeout: time.Minute})
-	server.FailNext(1, tinykube.Match{Verb: "create"}, tinykube.Fail(503)) // a wait of 2 s
+	server.FailNext(1, tinykube.Match{Verb: "create"}, tinykube.Fail(503)) // retried after 2 s
 	results := post(t, server, r)
 	r.stop()
 	got := <-results
 	require.NoError(t, got.err)
 	assert.Equal(t, 201, got.code, "%v", got.answer)
 	require.NoError(t, <-r.done)
-	_, _, err := r.ask("GET", "/healthz", "")
-	assert.Error(t, err, "nobody listens any more")
+	_, _, err := r.request("GET", "/healthz", "")
+	assert.Error(t, err, "the port is closed")
 }
 
-func TestAStopDoesNotWaitForEver(t *testing.T) {
+func TestShutdownTimeoutEndsRequestsInFlight(t *testing.T) {
 	server, r := withCluster(t, options{requestTimeout: time.Minute, shutdownTimeout: 10 * time.Millisecond})
 	server.FailNext(9, tinykube.Match{Verb: "create"}, tinykube.Fail(503))
 	results := post(t, server, r)
 	r.stop()
 	got := <-results
-	require.NoError(t, got.err, "even then there is an answer")
+	require.NoError(t, got.err, "the request is answered")
 	assert.Equal(t, 503, got.code)
 	assert.Equal(t, "stopping", got.answer["error"])
 	assert.Equal(t, "unknown", got.answer["outcome"])
@@ -186,34 +182,11 @@ func TestAStopDoesNotWaitForEver(t *testing.T) {
 	assert.Contains(t, r.log.String(), `"service_stopped_early"`)
 }
 
-func TestItDoesNotStartOnNothing(t *testing.T) {
+func TestRunFailsWithoutClusterOrPort(t *testing.T) {
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer busy.Close()
 	logger := newLogger(io.Discard)
 	assert.Error(t, run(t.Context(), logger, options{kubeconfig: "/nowhere"}, nil))
 	assert.Error(t, run(t.Context(), logger, options{namespace: "default", listen: busy.Addr().String()}, nil))
-}
-
-func TestTheOperatorIgnoresDatabasesThatAreGone(t *testing.T) {
-	server, err := tinykube.Start(resources()...)
-	require.NoError(t, err)
-	defer server.Stop()
-	client, err := dynamic.NewForConfig(server.Config())
-	require.NoError(t, err)
-	databases := client.Resource(service.DatabaseResource).Namespace("default")
-	server.FailNext(1, tinykube.Match{Verb: "patch", Resource: "databases"}, tinykube.Fail(404))
-	stop := startOperator(client, newLogger(io.Discard), "default")
-	defer stop()
-	for _, name := range []string{"gone", "there"} {
-		_, err := databases.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
-			"apiVersion": "databases.example.dev/v1", "kind": "Database", "metadata": map[string]any{"name": name},
-		}}, metav1.CreateOptions{})
-		require.NoError(t, err)
-	}
-	assert.Eventually(t, func() bool {
-		u, err := databases.Get(t.Context(), "there", metav1.GetOptions{})
-		phase, _, _ := unstructured.NestedString(u.Object, "status", "phase")
-		return err == nil && phase == "Ready"
-	}, 10*time.Second, 10*time.Millisecond)
 }

@@ -16,9 +16,9 @@ import (
 	"github.com/k8sretry/k8sretry/examples/databases/service"
 )
 
-// startOperator plays the operator of a real cluster: every new database gets an
-// OpsRequest, and both are done at once. It serves the server in memory only; stop
-// returns when it has ended.
+// startOperator starts a fake operator for the server in memory. It creates an
+// OpsRequest for every new database and marks both as done. stop waits until the
+// operator has ended.
 func startOperator(client dynamic.Interface, logger *zap.Logger, namespace string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -46,7 +46,7 @@ type operator struct {
 	retry                  *k8sretry.Policy
 }
 
-// follow provisions databases until the watch or the context ends.
+// follow provisions new databases until the watch or the context ends.
 func (o operator) follow(ctx context.Context) error {
 	w, err := k8sretry.Do(ctx, func(ctx context.Context) (watch.Interface, error) {
 		return o.databases.Watch(ctx, metav1.ListOptions{})
@@ -67,8 +67,8 @@ func (o operator) follow(ctx context.Context) error {
 	return nil
 }
 
-// provision writes what a real operator would in the end. Applied twice it changes
-// nothing.
+// provision writes the objects that a real operator would have written at the end.
+// It is idempotent.
 func (o operator) provision(ctx context.Context, name string) error {
 	request := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": service.OpsRequestResource.GroupVersion().String(), "kind": "OpsRequest",

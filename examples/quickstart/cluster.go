@@ -17,8 +17,9 @@ import (
 	"github.com/k8sretry/k8sretry/examples/internal/tinykube"
 )
 
-// connect finds the API server to call and the script of what goes wrong there:
-// in the server in memory, or in front of a real one.
+// connect returns the configuration of the API server and the failures to script.
+// Without a kubeconfig it starts a server in memory; with one, the failures are
+// injected in the client's transport.
 func connect(kubeconfig string) (config *rest.Config, failures *tinykube.Failures, stop func(), err error) {
 	if kubeconfig == "" {
 		server, err := tinykube.Start()
@@ -36,8 +37,8 @@ func connect(kubeconfig string) (config *rest.Config, failures *tinykube.Failure
 	return config, failures, func() {}, nil
 }
 
-// openLog makes a logger as services have one: a JSON object a line, under
-// "event" what happened. The lines go to the file and, to be seen, to out.
+// openLog returns a logger that writes one JSON object per line, with the message
+// under the key "event". The lines go to the file and to out.
 func openLog(path string, out io.Writer) (logger *zap.Logger, close func(), err error) {
 	file, err := os.Create(path)
 	if err != nil {
@@ -51,13 +52,13 @@ func openLog(path string, out io.Writer) (logger *zap.Logger, close func(), err 
 	return logger, func() { _ = file.Close() }, nil
 }
 
-// cleanUp removes the ConfigMap if the run ended before it did so itself, even
+// cleanUp deletes the ConfigMap if the run ended before deleting it, for example
 // after Ctrl-C.
 func cleanUp(remove func(context.Context, string, metav1.DeleteOptions) error, failures *tinykube.Failures, name string) {
 	failures.Heal()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := remove(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-		fmt.Fprintf(os.Stderr, "quickstart: the ConfigMap %s may be left: %v\n", name, err)
+		fmt.Fprintf(os.Stderr, "quickstart: the ConfigMap %s may still exist: %v\n", name, err)
 	}
 }

@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What the log of a run has to say.
+// The expected content of the log.
 var (
 	wantEvents = map[string]string{
 		"k8s_api_call_failed_retrying":       "8",
@@ -37,46 +37,46 @@ var (
 	wantCodes = []string{"3 503", "1 null", "1 504", "1 502", "1 500", "1 429"}
 )
 
-// TestTheProgramAndItsPipelines builds the program, runs it as a newcomer does,
-// and asks its log what the summary says to ask.
-func TestTheProgramAndItsPipelines(t *testing.T) {
+// TestSummaryCommandsGiveTheirExpectedOutput builds and runs the program, and runs
+// the commands that its summary prints.
+func TestSummaryCommandsGiveTheirExpectedOutput(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "quickstart")
 	built, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput()
 	require.NoError(t, err, "%s", built)
 	run := exec.Command(program)
 	run.Dir = dir
-	shown, err := run.CombinedOutput()
-	require.NoError(t, err, "the exit code of\n%s", shown)
+	output, err := run.CombinedOutput()
+	require.NoError(t, err, "%s", output)
 
-	ask := func(pipeline string) string {
+	shell := func(pipeline string) string {
 		sh := exec.Command("sh", "-c", pipeline)
 		sh.Dir, sh.Env = dir, append(os.Environ(), "LC_ALL=C")
-		answer, err := sh.CombinedOutput()
-		require.NoError(t, err, "%s: %s", pipeline, answer)
-		return strings.TrimSpace(string(answer))
+		result, err := sh.CombinedOutput()
+		require.NoError(t, err, "%s: %s", pipeline, result)
+		return strings.TrimSpace(string(result))
 	}
 	for event, want := range wantEvents {
 		pipeline := "grep " + event + " app.log | wc -l"
-		assert.Equal(t, want, ask(pipeline), pipeline)
-		assert.Regexp(t, regexp.QuoteMeta(pipeline)+` +# `+want+`\n`, string(shown), "the summary says so, too")
+		assert.Equal(t, want, shell(pipeline), pipeline)
+		assert.Regexp(t, regexp.QuoteMeta(pipeline)+` +# `+want+`\n`, string(output), "the summary has the same number")
 	}
 	log, err := os.ReadFile(filepath.Join(dir, "app.log"))
 	require.NoError(t, err)
-	assert.Equal(t, wantCodes, codesOf(t, log), "counted here")
-	if _, err := exec.LookPath("jq"); err == nil { // a machine without it still has the count above
+	assert.Equal(t, wantCodes, codesOf(t, log))
+	if _, err := exec.LookPath("jq"); err == nil { // without jq, codesOf still checks the counts
 		pipeline := "grep k8s_api_call_failed_retrying app.log | jq .status_code | sort | uniq -c | sort -rn"
-		assert.Equal(t, wantCodes, trimmedLines(ask(pipeline)), pipeline)
+		assert.Equal(t, wantCodes, trimmedLines(shell(pipeline)), pipeline)
 	}
 	for _, line := range wantCodes {
-		assert.Contains(t, string(shown), line+"\n")
+		assert.Contains(t, string(output), line+"\n")
 	}
 	for line := range strings.Lines(string(log)) {
-		assert.Contains(t, string(shown), line, "the log is shown, too")
+		assert.Contains(t, string(output), line, "the log is also printed")
 	}
 }
 
-// codesOf is the jq pipeline in Go.
+// codesOf does in Go what the jq pipeline does.
 func codesOf(t *testing.T, log []byte) (lines []string) {
 	counts := map[string]int{}
 	for line := range bytes.Lines(log) {
@@ -107,8 +107,8 @@ func trimmedLines(text string) (lines []string) {
 	return lines
 }
 
-// someCluster is a server that stands for a real cluster.
-func someCluster(t *testing.T) (server *tinykube.Server, kubeconfig string) {
+// startCluster starts a server that takes the place of a real cluster.
+func startCluster(t *testing.T) (server *tinykube.Server, kubeconfig string) {
 	t.Helper()
 	server, err := tinykube.Start()
 	require.NoError(t, err)
@@ -121,8 +121,8 @@ func someCluster(t *testing.T) (server *tinykube.Server, kubeconfig string) {
 	return server, kubeconfig
 }
 
-// assertUntouched makes sure that nothing but a ConfigMap of the quickstart's own
-// was written, and that it is gone.
+// assertUntouched checks that the only object written is a ConfigMap of the
+// quickstart, and that it has been deleted.
 func assertUntouched(t *testing.T, server *tinykube.Server) {
 	t.Helper()
 	for _, r := range server.Requests() {
@@ -138,8 +138,8 @@ func assertUntouched(t *testing.T, server *tinykube.Server) {
 	assert.Empty(t, left.Items)
 }
 
-func TestARealClusterIsLeftAsItWas(t *testing.T) {
-	server, kubeconfig := someCluster(t)
+func TestClusterIsUnchangedAfterTheRun(t *testing.T) {
+	server, kubeconfig := startCluster(t)
 	log := filepath.Join(t.TempDir(), "app.log")
 	err := run(context.Background(), io.Discard, options{kubeconfig: kubeconfig, namespace: "default", log: log})
 	require.NoError(t, err)
@@ -151,14 +151,14 @@ func TestARealClusterIsLeftAsItWas(t *testing.T) {
 	for event, want := range wantEvents {
 		assert.Equal(t, want, fmt.Sprint(bytes.Count(written, []byte(event))), event)
 	}
-	assert.Equal(t, wantCodes, codesOf(t, written), "the failures are the same as in memory")
+	assert.Equal(t, wantCodes, codesOf(t, written), "the failures are the same as with the server in memory")
 }
 
-func TestAnInterruptedRunCleansUp(t *testing.T) {
-	server, kubeconfig := someCluster(t)
+func TestInterruptedRunDeletesItsConfigMap(t *testing.T) {
+	server, kubeconfig := startCluster(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	// The interrupt comes when the ConfigMap is there and is being read.
+	// The run is interrupted after the ConfigMap has been created.
 	out := writerFunc(func(p []byte) (int, error) {
 		if bytes.Contains(p, []byte("get it")) {
 			cancel()
@@ -175,16 +175,16 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestWhatDoesNotGoAsPlannedIsAnError(t *testing.T) {
-	server, kubeconfig := someCluster(t)
+func TestRunFailsOn(t *testing.T) {
+	server, kubeconfig := startCluster(t)
 	dir := t.TempDir()
 	cases := map[string]struct {
 		options options
 		want    string
 	}{
-		"a namespace that is not there": {options{kubeconfig, "nowhere", filepath.Join(dir, "app.log")}, `namespaces "nowhere" not found`},
-		"no such kubeconfig":            {options{filepath.Join(dir, "none"), "default", filepath.Join(dir, "app.log")}, "no such file"},
-		"a log that cannot be written":  {options{kubeconfig, "default", filepath.Join(dir, "none", "app.log")}, "open the log"},
+		"a missing namespace":               {options{kubeconfig, "nowhere", filepath.Join(dir, "app.log")}, `namespaces "nowhere" not found`},
+		"a missing kubeconfig":              {options{filepath.Join(dir, "none"), "default", filepath.Join(dir, "app.log")}, "no such file"},
+		"a log file that cannot be created": {options{kubeconfig, "default", filepath.Join(dir, "none", "app.log")}, "open the log"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

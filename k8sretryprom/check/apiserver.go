@@ -2,7 +2,6 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,8 +16,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// apiServer is examples/apiserver as a program of its own. What makes it misbehave is
-// internal to the examples; its control address is not.
+// apiServer is a process of examples/apiserver, which is controlled through its HTTP
+// control address.
 type apiServer struct {
 	config  *rest.Config
 	control string
@@ -48,12 +47,12 @@ func startAPIServer(ctx context.Context, dir string) (*apiServer, func(), error)
 		stop()
 		return nil, nil, err
 	}
-	s.config.QPS = -1 // no limit of the client's own
+	s.config.QPS = -1 // no client-side rate limit
 	return s, stop, nil
 }
 
-// tell makes the server misbehave, or behave.
-func (s *apiServer) tell(ctx context.Context, command string, query url.Values) error {
+// command sends a command to the control address.
+func (s *apiServer) command(ctx context.Context, command string, query url.Values) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.control+"/"+command+"?"+query.Encode(), nil)
 	if err != nil {
 		return err
@@ -89,7 +88,7 @@ func start(program *exec.Cmd, output io.Writer) (stop func(), err error) {
 	}, nil
 }
 
-// until asks again and again, for as long as programs take to start.
+// until calls ready until it returns nil, for up to 30 seconds.
 func until(ctx context.Context, ready func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -99,12 +98,12 @@ func until(ctx context.Context, ready func() error) error {
 			return nil
 		}
 		if wait(ctx, 50*time.Millisecond) != nil {
-			return errors.Join(errors.New("in vain waited for a program to start"), err)
+			return fmt.Errorf("the program has not started within 30 s: %w", err)
 		}
 	}
 }
 
-// wait waits, or ends with the context.
+// wait sleeps for d, or returns the error of the context when it ends.
 func wait(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/api/prometheus/v1"
+	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -20,10 +20,9 @@ func monitoring(t *testing.T, file string) string {
 	return path
 }
 
-// The rules pass their own tests.
-func TestRules(t *testing.T) {
+func TestTheRulesPassTheirTests(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
-	require.NoError(t, err, "there is no promtool in the PATH: apt-get install prometheus")
+	require.NoError(t, err, "promtool is not in the PATH: apt-get install prometheus")
 	for _, arguments := range [][]string{
 		{"check", "rules", monitoring(t, "rules.yaml")},
 		{"test", "rules", monitoring(t, "rules_test.yaml")},
@@ -33,9 +32,9 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// Every query of the dashboard, every recording rule and every alert has an answer while
-// the API server goes through all kinds of trouble, whichever histograms Prometheus reads.
-func TestDashboardAndRulesAnswer(t *testing.T) {
+// The scenario includes all conditions that the dashboard and the rules are for. Prometheus
+// may store classic or native histograms.
+func TestEveryQueryOfDashboardAndRulesHasAResult(t *testing.T) {
 	panels, err := ReadDashboard(monitoring(t, "dashboard.json"))
 	require.NoError(t, err)
 	require.NotEmpty(t, panels)
@@ -45,9 +44,9 @@ func TestDashboardAndRulesAnswer(t *testing.T) {
 			for _, p := range panels {
 				require.NotEmpty(t, p.Targets, p.Title)
 				for _, target := range p.Targets {
-					answer, err := server.Ask(t.Context(), target.Expr)
+					result, err := server.Query(t.Context(), target.Expr)
 					require.NoError(t, err)
-					assert.Positive(t, Most(answer), "%s histograms: %s: %s", name, p.Title, target.Expr)
+					assert.Positive(t, Max(result), "%s histograms: %s: %s", name, p.Title, target.Expr)
 				}
 			}
 			loaded, err := server.Rules(t.Context(), nil)
@@ -59,12 +58,12 @@ func TestDashboardAndRulesAnswer(t *testing.T) {
 					case v1.RecordingRule:
 						query = r.Name
 					case v1.AlertingRule:
-						// What is compared with the limit: 45 s of trouble are too short for some.
+						// The compared value: some thresholds are not reached within 45 s.
 						query = limit.ReplaceAllString(r.Query, "")
 					}
-					answer, err := server.Ask(t.Context(), query)
+					result, err := server.Query(t.Context(), query)
 					require.NoError(t, err)
-					assert.Positive(t, Most(answer), "%s histograms: %s", name, query)
+					assert.Positive(t, Max(result), "%s histograms: %s", name, query)
 					rules++
 				}
 			}

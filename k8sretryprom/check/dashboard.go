@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Panel is what counts here of a panel of Grafana.
+// Panel holds the properties of a Grafana panel that this package uses.
 type Panel struct {
 	Title       string
 	Targets     []struct{ Expr, LegendFormat string }
@@ -25,7 +25,7 @@ type Panel struct {
 	}
 }
 
-// Limit is above what a panel is red, 0 if it never is.
+// Limit returns the threshold above which a panel is red, or 0 if there is none.
 func (p Panel) Limit() float64 {
 	if steps := p.FieldConfig.Defaults.Thresholds.Steps; len(steps) > 0 {
 		return steps[len(steps)-1].Value
@@ -33,7 +33,7 @@ func (p Panel) Limit() float64 {
 	return 0
 }
 
-// ReadDashboard returns the panels of the dashboard in a file.
+// ReadDashboard returns the panels of a dashboard file.
 func ReadDashboard(file string) ([]Panel, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -43,30 +43,30 @@ func ReadDashboard(file string) ([]Panel, error) {
 	return d.Panels, json.Unmarshal(text, &d)
 }
 
-// Ask puts a query of the dashboard to the server as Grafana would, over the whole story.
-func (s *Server) Ask(ctx context.Context, expr string) (model.Matrix, error) {
-	whole := s.To.Sub(s.From).Round(time.Second)
-	rate := max(4*scrapeEvery, whole/20).Round(time.Second)
-	expr = strings.NewReplacer("$job", ".+", "$__rate_interval", rate.String(), "$__range", whole.String()).Replace(expr)
-	answer, _, _, err := s.QueryRange(ctx, expr, v1.Range{Start: s.From, End: s.To, Step: scrapeEvery})
+// Query runs a query of the dashboard as Grafana does, over the duration of the scenario.
+func (s *Server) Query(ctx context.Context, expr string) (model.Matrix, error) {
+	duration := s.To.Sub(s.From).Round(time.Second)
+	rate := max(4*scrapeInterval, duration/20).Round(time.Second)
+	expr = strings.NewReplacer("$job", ".+", "$__rate_interval", rate.String(), "$__range", duration.String()).Replace(expr)
+	result, _, _, err := s.QueryRange(ctx, expr, v1.Range{Start: s.From, End: s.To, Step: scrapeInterval})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", expr, err)
 	}
-	matrix, ok := answer.(model.Matrix)
+	matrix, ok := result.(model.Matrix)
 	if !ok {
-		return nil, fmt.Errorf("%s: a %v", expr, answer.Type())
+		return nil, fmt.Errorf("%s: unexpected result type %v", expr, result.Type())
 	}
 	return matrix, nil
 }
 
-// Most is the greatest finite value of an answer, 0 if there is none.
-func Most(answer model.Matrix) (most float64) {
-	for _, series := range answer {
+// Max returns the greatest finite value of a result, or 0 if there is none.
+func Max(result model.Matrix) (greatest float64) {
+	for _, series := range result {
 		for _, sample := range series.Values {
 			if v := float64(sample.Value); !math.IsNaN(v) && !math.IsInf(v, 0) {
-				most = max(most, v)
+				greatest = max(greatest, v)
 			}
 		}
 	}
-	return most
+	return greatest
 }

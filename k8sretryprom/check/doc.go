@@ -1,13 +1,12 @@
-// Package check holds the rules and the dashboard of k8sretryprom against a real
-// Prometheus.
+// Package check tests the rules and the dashboard of k8sretryprom with a real Prometheus.
 //
-// It serves the databases example (examples/databases/service) with a Collector, lets it
-// talk to the API server in memory (examples/apiserver, a program of its own) while that
-// is well, restless, overloaded, down and back again, and scrapes it all the time. Then it
-// asks Prometheus what the dashboard would ask.
+// It runs the databases example (examples/databases/service) with a Collector against the
+// in-memory API server (examples/apiserver, a separate process), while that is healthy,
+// unstable, overloaded, down and recovered, and a Prometheus scrapes the example. Then it
+// runs the queries of the dashboard.
 //
 //	go test ./...            # needs prometheus and promtool: apt-get install prometheus
-//	go run ./cmd/picture     # draws the picture of the README from the answers
+//	go run ./cmd/picture     # draws the picture of the README from the results
 //
-// It is a module of its own, so that nobody else needs what it needs.
+// It is a separate module because of its dependencies.
 package check

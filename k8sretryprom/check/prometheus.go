@@ -15,21 +15,21 @@ import (
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 )
 
-// scrapeEvery is as often as Prometheus scrapes and evaluates rules here.
-const scrapeEvery = time.Second
+// scrapeInterval is the interval at which Prometheus scrapes and evaluates rules.
+const scrapeInterval = time.Second
 
-// Server is a running Prometheus.
+// Server is a Prometheus process.
 type Server struct {
 	v1.API
-	From, To time.Time // of the story
+	From, To time.Time // of the scenario
 }
 
-// startPrometheus scrapes target. With native, it reads native histograms, and of the
-// attempts nothing else.
+// startPrometheus starts a Prometheus that scrapes target. With native, it stores the
+// attempts as a native histogram only.
 func startPrometheus(ctx context.Context, dir, rules, target string, native bool) (*Server, func(), error) {
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
-		return nil, nil, errors.New("there is no prometheus in the PATH: apt-get install prometheus")
+		return nil, nil, errors.New("prometheus is not in the PATH: apt-get install prometheus")
 	}
 	address, err := freeAddress()
 	if err != nil {
@@ -40,7 +40,7 @@ func startPrometheus(ctx context.Context, dir, rules, target string, native bool
 	}
 	config := filepath.Join(dir, "prometheus.yaml")
 	text := fmt.Sprintf("global: {scrape_interval: %[1]v, scrape_timeout: %[1]v, evaluation_interval: %[1]v}\nrule_files: [%[2]q]\n"+
-		"scrape_configs: [{job_name: databases, static_configs: [{targets: [%[3]q]}]}]\n", scrapeEvery, rules, target)
+		"scrape_configs: [{job_name: databases, static_configs: [{targets: [%[3]q]}]}]\n", scrapeInterval, rules, target)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return nil, nil, err
 	}
@@ -66,7 +66,7 @@ func startPrometheus(ctx context.Context, dir, rules, target string, native bool
 	return s, stop, nil
 }
 
-// freeAddress is one on which nobody listens.
+// freeAddress returns a local address that is not in use.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -12,9 +12,10 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// Run lets the story happen, for so long, and hands over the Prometheus servers that
-// watched it: one that reads classic histograms, one that reads native ones.
-func Run(ctx context.Context, rules string, whole time.Duration, ask func(classic, native *Server) error) (err error) {
+// Run plays the scenario within the duration and then calls query with the two Prometheus
+// servers that have scraped the service: one that stores classic histograms, one that
+// stores native histograms.
+func Run(ctx context.Context, rules string, duration time.Duration, query func(classic, native *Server) error) (err error) {
 	dir, err := os.MkdirTemp("", "k8sretryprom")
 	if err != nil {
 		return err
@@ -25,9 +26,9 @@ func Run(ctx context.Context, rules string, whole time.Duration, ask func(classi
 		return err
 	}
 	defer stopKube()
-	var wire k8sretrytest.Faults
-	kube.config.Wrap(wire.Transport) // first, below all that counts
-	service, err := newObserved(kube.config)
+	var faults k8sretrytest.Faults
+	kube.config.Wrap(faults.Transport) // first, so that CountSends counts the requests that fail
+	service, err := newService(kube.config)
 	if err != nil {
 		return err
 	}
@@ -46,13 +47,13 @@ func Run(ctx context.Context, rules string, whole time.Duration, ask func(classi
 		servers[i] = server
 	}
 
-	loading, stopLoad := context.WithCancel(ctx)
+	loadCtx, stopLoad := context.WithCancel(ctx)
 	loaded := make(chan struct{})
-	go func() { service.load(loading); close(loaded) }()
+	go func() { service.load(loadCtx); close(loaded) }()
 	from := time.Now()
-	err = tell(ctx, kube, &wire, whole)
+	err = play(ctx, kube, &faults, duration)
 	to := time.Now()
-	_ = wait(ctx, 2*scrapeEvery)
+	_ = wait(ctx, 2*scrapeInterval)
 	stopLoad()
 	<-loaded
 	if err != nil {
@@ -61,5 +62,5 @@ func Run(ctx context.Context, rules string, whole time.Duration, ask func(classi
 	for _, s := range servers {
 		s.From, s.To = from, to
 	}
-	return ask(servers[0], servers[1])
+	return query(servers[0], servers[1])
 }

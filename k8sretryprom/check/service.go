@@ -16,21 +16,22 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/component-base/metrics/legacyregistry"
-	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_*, client-go's own metrics
+	_ "k8s.io/component-base/metrics/prometheus/restclient" // rest_client_*, the metrics of client-go
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/examples/databases/service"
 	"github.com/k8sretry/k8sretry/k8sretryprom"
 )
 
-// observed is the databases service twice, behind a breaker with a budget and behind a
-// limiter: each would take the other's work away.
-type observed struct {
+// observedService is two instances of the databases service, one with a breaker and a
+// budget, one with a limiter. In one instance, the limiter would prevent the failures that
+// open the breaker.
+type observedService struct {
 	handlers []http.Handler
 	metrics  http.Handler
 }
 
-func newObserved(config *rest.Config) (*observed, error) {
+func newService(config *rest.Config) (*observedService, error) {
 	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 5, Ratio: 0.3, Window: 5 * time.Second})
 	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 10, Window: 3 * time.Second, OpenDuration: time.Second, MaxOpenDuration: 3 * time.Second})
 	limiter := k8sretry.NewLimiter()
@@ -49,7 +50,7 @@ func newObserved(config *rest.Config) (*observed, error) {
 	if err := registry.Register(retries); err != nil {
 		return nil, err
 	}
-	o := &observed{metrics: promhttp.HandlerFor(
+	o := &observedService{metrics: promhttp.HandlerFor(
 		prometheus.Gatherers{registry, legacyregistry.DefaultGatherer}, promhttp.HandlerOpts{EnableOpenMetrics: true},
 	)}
 	for _, guards := range []*k8sretry.Policy{
@@ -66,29 +67,29 @@ func newObserved(config *rest.Config) (*observed, error) {
 	return o, nil
 }
 
-// load lets some callers make, look at and remove databases until the context ends.
-func (o *observed) load(ctx context.Context) {
-	var callers sync.WaitGroup
+// load creates, reads and deletes databases from 12 goroutines until the context ends.
+func (o *observedService) load(ctx context.Context) {
+	var clients sync.WaitGroup
 	for i := range 12 {
-		callers.Go(func() {
+		clients.Go(func() {
 			random := rand.New(rand.NewPCG(1, uint64(i)))
 			for n := 0; ctx.Err() == nil; n++ {
-				o.visit(ctx, o.handlers[i%len(o.handlers)], fmt.Sprintf("db-%d-%d", i, n))
+				o.useDatabase(ctx, o.handlers[i%len(o.handlers)], fmt.Sprintf("db-%d-%d", i, n))
 				_ = wait(ctx, time.Duration(random.IntN(int(200*time.Millisecond))))
 			}
 		})
 	}
-	callers.Wait()
+	clients.Wait()
 }
 
-// visit is the life of one database.
-func (o *observed) visit(ctx context.Context, to http.Handler, name string) {
+// useDatabase creates one database, reads it and deletes it.
+func (o *observedService) useDatabase(ctx context.Context, to http.Handler, name string) {
 	const databases = "/api/v1/databases"
 	database := fmt.Sprintf(`{"name":%q,"engine":"postgres","version":"16","storage":"10Gi"}`, name)
 	for _, request := range []struct{ method, path, body string }{
 		{http.MethodPost, databases, database},
 		{http.MethodGet, databases + "/" + name, ""},
-		{http.MethodGet, "/api/v1/opsrequests/" + name + "-provision", ""}, // nobody provisions: 404
+		{http.MethodGet, "/api/v1/opsrequests/" + name + "-provision", ""}, // there is no controller: 404
 		{http.MethodGet, databases + "/" + name, ""},
 		{http.MethodDelete, databases + "/" + name, ""},
 	} {

@@ -12,9 +12,9 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
-// startEtcd returns when etcd serves. The returned function stops it.
+// startEtcd starts etcd and waits until it serves. stop stops it.
 func startEtcd(s settings) (stop func(), err error) {
-	// The peer port is never dialled by a cluster of one, so any will do.
+	// A cluster of one never dials the peer port, so any port is fine.
 	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	client := url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", s.etcdPort)}
 
@@ -23,7 +23,7 @@ func startEtcd(s settings) (stop func(), err error) {
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
 	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	// What is stored must outlive a killed process, not a power cut.
+	// The data must survive a killed process, but not a power failure.
 	cfg.UnsafeNoFsync = true
 	cfg.LogLevel = "warn"
 

@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// serviceAccountKey returns the file of the key that signs service account
-// tokens, made at the first start.
+// serviceAccountKey returns the file with the key that signs service account tokens. It
+// creates the file at the first start.
 func serviceAccountKey(dir string) (string, error) {
 	file := filepath.Join(dir, "service-account.key")
 	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
@@ -34,8 +34,8 @@ func serviceAccountKey(dir string) (string, error) {
 	return file, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600)
 }
 
-// tokenFile returns the file of tokens, and the administrator's token if the
-// file is this program's own.
+// tokenFile returns the token file. If it is created by this program, tokenFile also
+// returns the administrator's token.
 func tokenFile(s settings) (file, admin string, err error) {
 	if s.tokens != "" {
 		return s.tokens, "", nil
@@ -53,8 +53,8 @@ func tokenFile(s settings) (file, admin string, err error) {
 	return file, admin, os.WriteFile(file, []byte(admin+`,admin,admin,"system:masters"`+"\n"), 0o600)
 }
 
-// writeKubeconfig makes kubectl and clients find the server. The certificate
-// file need not exist yet: the server writes it when it starts.
+// writeKubeconfig writes a kubeconfig for the server. The certificate file need not exist
+// yet: the server writes it when it starts.
 func writeKubeconfig(s settings, ca, token string) error {
 	ca, err := filepath.Abs(ca)
 	if err != nil {

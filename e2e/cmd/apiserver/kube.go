@@ -14,8 +14,8 @@ import (
 	"k8s.io/kubernetes/cmd/kube-apiserver/app"
 )
 
-// runAPIServer returns when the apiserver has ended: after a signal, or because
-// it could not start.
+// runAPIServer runs the apiserver until it ends, after a signal or because it cannot
+// start.
 func runAPIServer(s settings) error {
 	key, err := serviceAccountKey(s.dir)
 	if err != nil {
@@ -32,8 +32,8 @@ func runAPIServer(s settings) error {
 		}
 	}
 
-	// The address is not one that an Endpoints object may hold: without the
-	// reconciler nobody tries to store it.
+	// An Endpoints object must not contain a loopback address, so the endpoint reconciler
+	// is disabled.
 	args := []string{
 		"--etcd-servers=http://127.0.0.1:" + strconv.Itoa(s.etcdPort),
 		"--bind-address=127.0.0.1",
@@ -48,7 +48,7 @@ func runAPIServer(s settings) error {
 		"--service-account-signing-key-file=" + key,
 		"--service-cluster-ip-range=10.0.0.0/24",
 		"--authorization-mode=AlwaysAllow",
-		// Nothing makes service accounts here, and pods would wait for theirs.
+		// No controller creates service accounts, which pods would need.
 		"--disable-admission-plugins=ServiceAccount",
 		"--profiling=false",
 	}
@@ -60,8 +60,8 @@ func runAPIServer(s settings) error {
 	return nil
 }
 
-// overlay returns both, without those of args that extra sets anew: a flag that
-// takes a list would add the two up.
+// overlay returns args and extra, without the flags of args that extra also sets, because
+// flags with lists would be combined.
 func overlay(args, extra []string) []string {
 	name := func(arg string) string {
 		before, _, _ := strings.Cut(arg, "=")

@@ -1,23 +1,23 @@
 //go:build !race
 
-// With the race detector it would be another ten minutes of building, and a slow
-// server: "go test -race ./..." leaves it alone, and the tests build it without.
+// The program is never built with the race detector, which would take ten more minutes and
+// make the server slow. "go test -race ./..." skips it, and the tests build it without.
 
 // Command apiserver is a real kube-apiserver with its etcd in one program, for
 // tests that need the server itself and no cluster around it.
 //
 //	apiserver -dir /tmp/kube
 //
-// starts both in one process and writes /tmp/kube/kubeconfig. With -only etcd
-// and -only apiserver they are two processes of the same program, so that one
-// can be stopped or killed while the other lives. Arguments after "--" go to
-// kube-apiserver as they are and win over what this program sets:
+// starts both in one process and writes /tmp/kube/kubeconfig. With -only etcd and
+// -only apiserver they run in two processes of the same program, so that one can be
+// stopped or killed while the other is running. Arguments after "--" are passed to
+// kube-apiserver and override those of this program:
 //
 //	apiserver -dir /tmp/kube -- --authorization-mode=RBAC --v=2
 //
-// Everything listens on 127.0.0.1 only, and everything it stores is in -dir: a
-// second start with the same directory finds the same objects, certificates
-// and tokens. It is made for tests: etcd does not sync to disk.
+// Everything listens on 127.0.0.1 only and stores its data in -dir: a second start with
+// the same directory has the same objects, certificates and tokens. The program is for
+// tests only: etcd does not sync to disk.
 package main
 
 import (
@@ -31,7 +31,7 @@ import (
 	"syscall"
 )
 
-// settings are the command line.
+// settings are the flags.
 type settings struct {
 	only     string
 	dir      string
@@ -45,11 +45,11 @@ type settings struct {
 func parse(args []string) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("apiserver", flag.ContinueOnError)
-	flags.StringVar(&s.only, "only", "", "run one half: etcd or apiserver (default both in one process)")
-	flags.StringVar(&s.dir, "dir", "", "directory of data, certificates, keys and tokens; kept when the program ends")
+	flags.StringVar(&s.only, "only", "", "run only etcd or apiserver (default: both in one process)")
+	flags.StringVar(&s.dir, "dir", "", "directory for data, certificates, keys and tokens; it is kept when the program ends")
 	flags.IntVar(&s.port, "port", 6443, "port of the apiserver on 127.0.0.1")
 	flags.IntVar(&s.etcdPort, "etcd-port", 2379, "port of etcd on 127.0.0.1")
-	flags.StringVar(&s.tokens, "tokens", "", "token file in the format of --token-auth-file (default: one drawn for the user admin, kept in -dir)")
+	flags.StringVar(&s.tokens, "tokens", "", "token file in the format of --token-auth-file (default: a file in -dir with a random token for the user admin)")
 	flags.BoolVar(&s.stdin, "exit-with-stdin", false, "exit when standard input ends, so that the program does not outlive its parent")
 	if err := flags.Parse(args); err != nil {
 		return s, err
@@ -98,7 +98,7 @@ func run(s settings) error {
 		defer stop()
 	}
 	if s.only == "etcd" {
-		// The apiserver installs its own handler, and can do so only once.
+		// The apiserver installs its own signal handler and can do so only once.
 		ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer cancel()
 		<-ctx.Done()

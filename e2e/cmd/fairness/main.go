@@ -1,12 +1,11 @@
-// Command fairness makes the calls of package fairness with everybody who takes part, one
-// after the other, and writes what the server counted as a table into the document,
-// between its markers:
+// Command fairness runs all contenders of package fairness, one after the other, and writes
+// the counts of the server as a table into a document, between its markers:
 //
 //	go run ./cmd/fairness            # in e2e/, about 6 minutes
 //	go run ./cmd/fairness -only k8sretry
 //
-// Without markers, and with -only, the table is printed. It fails if k8sretry with a limiter
-// left a call without an answer, or had as many requests rejected as anybody else.
+// Without markers, and with -only, the table is printed. The command fails if k8sretry with
+// a Limiter did not serve all calls, or had as many requests rejected as another library.
 package main
 
 import (
@@ -37,12 +36,12 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("fairness", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	only := flags.String("only", "", "contenders whose name holds this")
-	doc := flags.String("doc", "../docs/overload.md", "document whose marked part is replaced")
+	only := flags.String("only", "", "run only the contenders whose name contains this")
+	doc := flags.String("doc", "../docs/overload.md", "document in which the text between the markers is replaced")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	klog.SetLogger(klog.Logger{}) // client-go tells of each wait
+	klog.SetLogger(klog.Logger{}) // client-go logs each wait
 	contenders := fairness.Contenders()
 	s, err := fairness.NewServer(ctx, len(contenders))
 	if err != nil {
@@ -64,5 +63,5 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *only != "" {
 		*doc = os.DevNull
 	}
-	return errors.Join(marked.Write(*doc, "apf", markdown(rows), stdout), judge(rows))
+	return errors.Join(marked.Write(*doc, "apf", markdown(rows), stdout), check(rows))
 }

@@ -24,7 +24,7 @@ func markdown(rows []row) string {
 	for _, r := range rows {
 		name, mark := r.Name, ""
 		switch {
-		case r.Limiterd:
+		case r.WithLimiter:
 			mark = "**"
 		case r.Bare && !r.Ours:
 			name += ", client-go's own retries off"
@@ -35,10 +35,10 @@ func markdown(rows []row) string {
 	return b.String()
 }
 
-// judge says in what k8sretry with a limiter was not the best.
-func judge(rows []row) (err error) {
+// check returns an error if k8sretry with a Limiter was not the best.
+func check(rows []row) (err error) {
 	for _, own := range rows {
-		if !own.Limiterd {
+		if !own.WithLimiter {
 			continue
 		}
 		if own.Served < own.Calls {

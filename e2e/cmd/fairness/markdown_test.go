@@ -13,7 +13,7 @@ func example() []row {
 	return []row{
 		{fairness.Contender{Name: "peer", Bare: true}, fairness.Result{Calls: 200, Served: 50, Rejected: 900, Accepted: 50, Last: 4 * time.Second}},
 		{fairness.Contender{Name: "k8sretry, no limiter", Ours: true}, fairness.Result{Calls: 200, Served: 100, Rejected: 800, Accepted: 100}},
-		{fairness.Contender{Name: "k8sretry", Ours: true, Limiterd: true}, fairness.Result{Calls: 200, Served: 200, Rejected: 250, Accepted: 200}},
+		{fairness.Contender{Name: "k8sretry", Ours: true, WithLimiter: true}, fairness.Result{Calls: 200, Served: 200, Rejected: 250, Accepted: 200}},
 	}
 }
 
@@ -36,7 +36,7 @@ func TestJudge(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			rows := example()
 			tt.change(&rows[2].Result)
-			if err := judge(rows); tt.want == "" {
+			if err := check(rows); tt.want == "" {
 				assert.NoError(t, err)
 			} else {
 				assert.EqualError(t, err, tt.want)

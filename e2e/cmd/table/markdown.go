@@ -33,7 +33,7 @@ func (t table) wrong() (n int) {
 	ours := len(callers) - 1
 	for _, line := range append(t.lost, t.killed) {
 		r := line.results[ours]
-		n += r.Wrong() + r.Right - r.Reported - r.Moot
+		n += r.Wrong() + r.Expected - r.Reported - r.Ambiguous
 	}
 	return n + t.early[ours].Wrong()
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func example() table {
-	results := []storm.Result{{Ops: 10, FalseFailures: 3}, {Ops: 10, Twice: 2}, {Ops: 10, Right: 2, Reported: 1, Moot: 1}}
+	results := []storm.Result{{Ops: 10, FalseFailures: 3}, {Ops: 10, Twice: 2}, {Ops: 10, Expected: 2, Reported: 1, Ambiguous: 1}}
 	return table{
 		seed: 3, ops: 5, lost: []row{{"deletes", results}, {"updates", results}}, killed: row{"creates", results}, early: results,
 		throttled: 6, throttledPlain: 66,

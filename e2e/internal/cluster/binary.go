@@ -11,16 +11,15 @@ import (
 	"syscall"
 )
 
-// EnvBinary names the environment variable with the path of an apiserver
-// program that was built before. Without it, [Binary] builds one.
+// EnvBinary is the environment variable with the path of a prebuilt apiserver program.
+// Without it, [Binary] builds the program.
 const EnvBinary = "K8SRETRY_E2E_APISERVER"
 
 const program = "github.com/k8sretry/k8sretry/e2e/cmd/apiserver"
 
-// Binary returns the path of the apiserver program and builds it where that is
-// needed: once in a process, and only if its sources have changed since any
-// earlier process did. The first build on a machine takes minutes. It is safe
-// for concurrent use, by processes too.
+// Binary returns the path of the apiserver program. It builds the program at most once per
+// process, and only if the sources have changed since the last build. The first build on a
+// machine takes minutes. Binary is safe for concurrent use by several processes.
 var Binary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(EnvBinary); path != "" {
 		return path, nil
@@ -29,10 +28,10 @@ var Binary = sync.OnceValues(func() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	if err := ours(dir); err != nil {
+	if err := checkOwner(dir); err != nil {
 		return "", err
 	}
-	// Test packages run as processes of their own, side by side.
+	// Test packages run in concurrent processes.
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return "", err
@@ -42,15 +41,15 @@ var Binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 
-	// The source directory is in the path, so that two checkouts on one machine
-	// do not rebuild each other's program in turns.
+	// The path contains the source directory, so that two checkouts on one machine do
+	// not overwrite each other's program.
 	root, err := moduleRoot()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "apiserver-"+strings.ReplaceAll(strings.Trim(root, "/"), "/", "_"))
-	// Without symbols it links in half the time. A race detector asked for by
-	// GOFLAGS is for the tests: it would cost a build of its own here.
+	// Linking takes half the time without symbols. A -race in GOFLAGS is for the tests and
+	// would cause a second build.
 	build := exec.Command("go", "build", "-race=false", "-cover=false", "-ldflags=-s -w", "-o", path, program)
 	build.Dir = root
 	var out bytes.Buffer
@@ -61,7 +60,7 @@ var Binary = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// moduleRoot is the directory of this module: tests run in their package's.
+// moduleRoot returns the root directory of this module.
 func moduleRoot() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
@@ -70,16 +69,16 @@ func moduleRoot() (string, error) {
 	return filepath.Dir(strings.TrimSpace(string(out))), nil
 }
 
-// ours refuses a directory that somebody else prepared: its programs would run
-// with our rights.
-func ours(dir string) error {
+// checkOwner returns an error unless the directory belongs to this user alone, because a
+// program in it is executed.
+func checkOwner(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || !ok || int(stat.Uid) != os.Getuid() || info.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s is not a directory of this user alone", dir)
+		return fmt.Errorf("%s is not a directory that only this user can write", dir)
 	}
 	return nil
 }

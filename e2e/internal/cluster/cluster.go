@@ -1,5 +1,5 @@
-// Package cluster starts a real kube-apiserver and its etcd for tests, as two
-// processes on 127.0.0.1 that end with the test, and breaks them on demand.
+// Package cluster runs a real kube-apiserver and etcd for tests, as two processes on
+// 127.0.0.1 that end with the test and can be killed, stopped and slowed down.
 package cluster
 
 import (
@@ -20,21 +20,21 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/loopback"
 )
 
-// Admin is the user who is always there: in the group system:masters, and so
-// exempt from Priority and Fairness.
+// Admin is a user that always exists. It is in the group system:masters and so exempt from
+// Priority and Fairness.
 const Admin = "admin"
 
-// Options say what is special about a cluster. The zero value is a good one.
+// Options configure a cluster. The zero value is valid.
 type Options struct {
-	// Users have a token of their own besides [Admin]. They are in no group but
-	// system:authenticated. Everything is allowed to everybody unless
+	// Users are the users besides [Admin]. Each has its own token and is only in the
+	// group system:authenticated. All users are authorized for everything unless
 	// APIServerArgs change that.
 	Users []string
-	// APIServerArgs are added to the command line of kube-apiserver and win
-	// over what is there.
+	// APIServerArgs are added to the command line of kube-apiserver and override the
+	// defaults.
 	APIServerArgs []string
-	// SlowEtcd is by how much each answer of etcd comes later, once the cluster is
-	// ready. What the apiserver takes from its watch cache takes no longer.
+	// SlowEtcd delays each answer of etcd once the cluster is ready. Answers from the
+	// watch cache of the apiserver are not delayed.
 	SlowEtcd time.Duration
 }
 
@@ -48,15 +48,15 @@ type Cluster struct {
 	args     []string
 	tokens   map[string]string
 	ca       []byte     // set before New returns
-	slow     *delayLine // nil if etcd is as fast as it is
+	slow     *delayLine // nil if etcd is not delayed
 
 	mu   sync.Mutex
 	etcd *process
 	api  *process
 }
 
-// Start returns a cluster that is ready and ends with the test. If the test
-// fails, the logs of both processes are shown.
+// Start returns a ready cluster that is closed at the end of the test. If the test fails,
+// it logs the ends of both logs.
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
 	c, err := New(o)
@@ -68,9 +68,9 @@ func Start(tb testing.TB, o Options) *Cluster {
 	return c
 }
 
-// New returns a cluster that is ready, for use by many tests. The caller ends it
-// with [Cluster.Close]. It builds the server if need be, which takes minutes the
-// first time; a start takes a few seconds.
+// New returns a ready cluster for use by many tests. The caller must call [Cluster.Close].
+// New builds the server if necessary, which takes minutes the first time. The start takes a
+// few seconds.
 func New(o Options) (_ *Cluster, err error) {
 	binary, err := Binary()
 	if err != nil {
@@ -105,7 +105,7 @@ func New(o Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	// The apiserver waits for etcd by itself.
+	// The apiserver waits for etcd.
 	if err := c.StartAPIServer(); err != nil {
 		return nil, err
 	}
@@ -119,8 +119,7 @@ func New(o Options) (_ *Cluster, err error) {
 	return c, err
 }
 
-// Close kills both processes and removes everything they stored. Only the
-// first call has an effect.
+// Close kills both processes and removes their data. Only the first call has an effect.
 func (c *Cluster) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -135,17 +134,16 @@ func (c *Cluster) Close() {
 	_ = os.RemoveAll(c.dir)
 }
 
-// URL is the address of the apiserver, the same after each restart.
+// URL returns the address of the apiserver. A restart does not change it.
 func (c *Cluster) URL() string { return "https://127.0.0.1:" + strconv.Itoa(c.port) }
 
-// CA is the certificate authority of the apiserver, in PEM, the same after each
-// restart.
+// CA returns the certificate authority of the apiserver in PEM. A restart does not change
+// it.
 func (c *Cluster) CA() []byte { return c.ca }
 
-// Config is for clients of the given user, [Admin] or one of Options.Users; it
-// panics for others. Clients wait for nothing by themselves (no limiter) and
-// share their connections with all other clients made from a Config of this
-// cluster.
+// Config returns a client configuration for [Admin] or one of Options.Users. It panics for
+// other users. The clients have no rate limit and share their connections with all other
+// clients of this cluster.
 func (c *Cluster) Config(user string) *rest.Config {
 	token, ok := c.tokens[user]
 	if !ok {
@@ -159,8 +157,8 @@ func (c *Cluster) Config(user string) *rest.Config {
 	}
 }
 
-// ShowLogs logs the end of both processes' logs when the test has failed. Tests
-// that share a cluster call it themselves.
+// ShowLogs logs the ends of both logs if the test fails. Tests that share a cluster must
+// call it.
 func (c *Cluster) ShowLogs(tb testing.TB) {
 	tb.Helper()
 	tb.Cleanup(func() {
@@ -170,7 +168,7 @@ func (c *Cluster) ShowLogs(tb testing.TB) {
 	})
 }
 
-// Logs returns the last lines that etcd and the apiserver have written.
+// Logs returns the last log lines of etcd and the apiserver.
 func (c *Cluster) Logs() string {
 	var b strings.Builder
 	for _, name := range []string{"etcd", "apiserver"} {
@@ -179,8 +177,8 @@ func (c *Cluster) Logs() string {
 	return b.String()
 }
 
-// KillAPIServer kills the apiserver as a crash would, and returns when its port
-// is closed. It does nothing while there is none.
+// KillAPIServer kills the apiserver like a crash, and returns when its port is closed. It
+// does nothing if the apiserver is not running.
 func (c *Cluster) KillAPIServer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -189,8 +187,8 @@ func (c *Cluster) KillAPIServer() {
 	}
 }
 
-// StopAPIServer asks the apiserver to end in good order, as a rolling update
-// does, and returns when it has, after 30 seconds at the latest.
+// StopAPIServer shuts the apiserver down gracefully, like a rolling update, and returns when
+// it has ended. It kills the apiserver after 30 seconds.
 func (c *Cluster) StopAPIServer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -199,8 +197,8 @@ func (c *Cluster) StopAPIServer() {
 	}
 }
 
-// StartAPIServer starts the apiserver on its port with its data and does not
-// wait for it: see [Cluster.WaitReady]. It does nothing while one is running.
+// StartAPIServer starts the apiserver on its port with its data. It does not wait until the
+// apiserver is ready: see [Cluster.WaitReady]. It does nothing if the apiserver is running.
 func (c *Cluster) StartAPIServer() (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -219,8 +217,7 @@ func (c *Cluster) StartAPIServer() (err error) {
 	return err
 }
 
-// RestartAPIServer kills the apiserver, starts it again and waits until it is
-// ready.
+// RestartAPIServer kills the apiserver, starts it and waits until it is ready.
 func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 	c.KillAPIServer()
 	if err := c.StartAPIServer(); err != nil {
@@ -229,11 +226,11 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 	return c.WaitReady(ctx)
 }
 
-// StopEtcd stops etcd where it stands (SIGSTOP): its connections stay open and
-// nobody answers on them. It undoes itself only by [Cluster.ContinueEtcd].
+// StopEtcd suspends etcd (SIGSTOP): its connections stay open and are not served until
+// [Cluster.ContinueEtcd].
 func (c *Cluster) StopEtcd() { c.etcd.signal(syscall.SIGSTOP) }
 
-// ContinueEtcd lets a stopped etcd go on where it was.
+// ContinueEtcd resumes a stopped etcd.
 func (c *Cluster) ContinueEtcd() { c.etcd.signal(syscall.SIGCONT) }
 
 func (c *Cluster) log(name string) string { return filepath.Join(c.dir, name+".log") }

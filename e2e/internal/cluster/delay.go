@@ -11,8 +11,8 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/loopback"
 )
 
-// delayLine stands between the apiserver and etcd, and hands on what etcd answers later
-// than it came. Answers overlap as before: it delays and does not slow down.
+// delayLine is a proxy between the apiserver and etcd that delays the answers of etcd. It
+// does not reduce the throughput: delays overlap.
 type delayLine struct {
 	listener net.Listener
 	target   string
@@ -47,7 +47,7 @@ func (d *delayLine) accept() {
 			in.Close()
 			continue
 		}
-		if !d.keep(in, out) {
+		if !d.track(in, out) {
 			return
 		}
 		d.wait.Go(func() {
@@ -55,14 +55,15 @@ func (d *delayLine) accept() {
 			out.Close()
 		})
 		d.wait.Go(func() {
-			d.late(in, out)
+			d.copyDelayed(in, out)
 			in.Close()
 		})
 	}
 }
 
-// keep remembers connections to close them, unless that has been done already.
-func (d *delayLine) keep(conns ...net.Conn) bool {
+// track records connections to be closed by close. If the proxy is closed, it closes them
+// and returns false.
+func (d *delayLine) track(conns ...net.Conn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -80,13 +81,13 @@ type parcel struct {
 	due  time.Time
 }
 
-// late copies, each piece after the delay.
-func (d *delayLine) late(to, from net.Conn) {
+// copyDelayed copies data, each piece after the delay.
+func (d *delayLine) copyDelayed(to, from net.Conn) {
 	parcels := make(chan parcel, 4096)
 	d.wait.Go(func() {
 		for p := range parcels {
 			time.Sleep(time.Until(p.due))
-			_, _ = to.Write(p.data) // after an error the other direction ends, too
+			_, _ = to.Write(p.data) // an error also ends the other direction
 		}
 	})
 	defer close(parcels)

@@ -12,9 +12,8 @@ import (
 
 const dirPrefix = "k8sretry-e2e-run-"
 
-// newDir makes the directory of one cluster and removes those of test processes
-// that were killed before they could do it themselves: each holds 64 MiB and
-// more of etcd's log.
+// newDir creates the directory of a cluster. It removes the directories of test processes
+// that were killed, because each contains at least 64 MiB of etcd's log.
 func newDir() (string, error) {
 	old, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*"))
 	if err != nil {

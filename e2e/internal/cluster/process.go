@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// process is a child that dies with this process. What it writes is appended to
-// its log file.
+// process is a child process that is killed when this process ends. Its output is appended
+// to a log file.
 type process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended and was waited for
+	done chan struct{} // closed after Wait
 }
 
 func startProcess(log, path string, args ...string) (*process, error) {
@@ -26,8 +26,7 @@ func startProcess(log, path string, args ...string) (*process, error) {
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = dieWithParent()
 
-	// A child whose standard input ends knows that its parent is gone, on every
-	// system; it cannot act on it while it is stopped.
+	// On every system the child exits when its standard input ends, unless it is stopped.
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		out.Close()
@@ -35,8 +34,8 @@ func startProcess(log, path string, args ...string) (*process, error) {
 	}
 	started := make(chan error)
 	go func() {
-		// The kernel's "parent death" is the death of the thread that forked:
-		// this one has to live as long as the child.
+		// For Pdeathsig the parent is the thread that started the child, so this thread
+		// must live as long as the child.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer out.Close()
@@ -52,18 +51,18 @@ func startProcess(log, path string, args ...string) (*process, error) {
 	return p, <-started
 }
 
-// signal does nothing if the process has ended.
+// signal sends a signal. It does nothing if the process has ended.
 func (p *process) signal(s os.Signal) {
 	_ = p.cmd.Process.Signal(s)
 }
 
-// kill returns when the process is gone. A stopped process dies too.
+// kill kills the process, even if it is stopped, and waits until it has ended.
 func (p *process) kill() {
 	p.signal(os.Kill)
 	<-p.done
 }
 
-// stop asks the process to end and kills it if it has not within the limit.
+// stop interrupts the process, and kills it if it has not ended within the limit.
 func (p *process) stop(limit time.Duration) {
 	p.signal(os.Interrupt)
 	select {
@@ -82,7 +81,7 @@ func (p *process) ended() bool {
 	}
 }
 
-// tail returns the end of a file, from the beginning of a line.
+// tail returns the end of a file, starting at the beginning of a line.
 func tail(path string, limit int64) string {
 	f, err := os.Open(path)
 	if err != nil {

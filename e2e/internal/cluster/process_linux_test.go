@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The environment variable that makes the test binary a parent to be killed.
+// parentEnv is the environment variable that makes the test binary the parent process.
 const parentEnv = "K8SRETRY_E2E_TEST_PARENT"
 
 func TestMain(m *testing.M) {
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A process ends with its parent, however that ends, and even while it is stopped.
+// A process is killed when its parent is killed, even if the process is stopped.
 func TestProcessDiesWithParent(t *testing.T) {
 	parent := exec.Command(os.Args[0])
 	parent.Env = append(os.Environ(), parentEnv+"="+t.TempDir())
@@ -49,8 +49,8 @@ func TestProcessDiesWithParent(t *testing.T) {
 	assert.Eventually(t, func() bool { return !running(pid) }, 5*time.Second, 10*time.Millisecond)
 }
 
-// running reports whether the process exists and is no zombie: an orphan waits to
-// be collected by whoever runs as process 1.
+// running reports whether the process exists and is not a zombie. An orphan is a zombie
+// until process 1 waits for it.
 func running(pid int) bool {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -60,7 +60,7 @@ func running(pid int) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-func TestProcess(t *testing.T) {
+func TestProcessIsStoppedAndKilled(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	p, err := startProcess(log, "sh", "-c", "echo one; echo two; read line")
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestProcess(t *testing.T) {
 	p.signal(syscall.SIGSTOP)
 	p.kill()
 	assert.True(t, p.ended())
-	p.kill() // again does nothing
+	p.kill() // no effect
 	assert.Contains(t, tail(log, 1000), "one\ntwo\n=== pid")
 	assert.NotContains(t, tail(log, 40), "one")
 
@@ -82,17 +82,17 @@ func TestProcess(t *testing.T) {
 	assert.Error(t, err)
 }
 
-func TestOldDirectoriesAreRemoved(t *testing.T) {
+func TestDirectoriesOfDeadProcessesAreRemoved(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	dead := exec.Command("true")
 	require.NoError(t, dead.Run())
 	left := filepath.Join(os.TempDir(), dirPrefix+strconv.Itoa(dead.Process.Pid)+"-1")
 	require.NoError(t, os.Mkdir(left, 0o700))
-	mine, err := newDir()
+	first, err := newDir()
 	require.NoError(t, err)
-	again, err := newDir()
+	second, err := newDir()
 	require.NoError(t, err)
 	assert.NoDirExists(t, left)
-	assert.DirExists(t, mine)
-	assert.DirExists(t, again)
+	assert.DirExists(t, first)
+	assert.DirExists(t, second)
 }

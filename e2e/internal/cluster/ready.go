@@ -11,12 +11,11 @@ import (
 	"time"
 )
 
-// How long a start may take, on a busy machine with one core.
+// startLimit is the maximum duration of a start, on a busy machine with one core.
 const startLimit = 2 * time.Minute
 
-// WaitReady returns when the apiserver says that it is ready and the namespace
-// default exists. The error tells why not, if ctx or two minutes are over or the
-// process has ended.
+// WaitReady waits until the apiserver is ready and the namespace default exists. It returns
+// an error if ctx ends, after two minutes, or if the process has ended.
 func (c *Cluster) WaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
@@ -27,9 +26,9 @@ func (c *Cluster) WaitReady(ctx context.Context) error {
 	var client *http.Client
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
-	last := errors.New("not asked yet")
+	last := errors.New("not checked yet")
 	for {
-		// The server writes its certificate when it starts for the first time.
+		// The server writes its certificate at the first start.
 		if client == nil {
 			client, last = c.httpClient()
 		}
@@ -74,11 +73,11 @@ func (c *Cluster) httpClient() (*http.Client, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
-		return nil, errors.New("the apiserver's certificate is not complete")
+		return nil, errors.New("the certificate of the apiserver is incomplete")
 	}
 	return &http.Client{
 		Timeout: 2 * time.Second,
-		// A connection of its own each time: none is left behind.
+		// No connections are kept.
 		Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}},
 	}, nil
 }

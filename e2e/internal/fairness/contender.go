@@ -18,31 +18,31 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// Contender is a way to make calls.
+// Contender is one way to make calls.
 type Contender struct {
 	Name string
-	// Ours is true for k8sretry.
+	// Ours is set for k8sretry.
 	Ours bool
-	// Limiterd is true for k8sretry with a Limiter.
-	Limiterd bool
-	// Bare tells that client-go does not repeat the requests by itself, so that the
-	// loop sees each 429, and keeps to its Retry-After if the library has a way to.
+	// WithLimiter is set for k8sretry with a Limiter.
+	WithLimiter bool
+	// Bare is set if client-go's own retries are disabled. The library then gets each
+	// 429, and obeys its Retry-After if possible.
 	Bare bool
 
 	prepare func(*rest.Config)
-	// repeat makes the call until it succeeds or ctx is over.
+	// repeat makes the call until it succeeds or ctx ends.
 	repeat func(ctx context.Context, call func(context.Context) error) error
 }
 
-// All peers begin with 1 s and end with 10 s, as ForRead does, have the jitter that
-// their library offers, and go on for as long as the context lasts.
+// The other libraries use delays of 1 s to 10 s, like ForRead, and their own jitter. They
+// retry until the context ends.
 const (
 	initialDelay = time.Second
 	maxDelay     = 10 * time.Second
 )
 
-// Contenders returns everybody who takes part, the peers first. Each is made for one
-// run: the limiters are new.
+// Contenders returns all contenders, the other libraries first. A contender can be used for
+// one run only, because its Limiter has state.
 func Contenders() []Contender {
 	list := []Contender{{Name: "plain client-go (10 retries)", repeat: once}}
 	for _, bare := range []bool{false, true} {
@@ -55,9 +55,9 @@ func Contenders() []Contender {
 	}
 	return append(list,
 		Contender{Name: "k8sretry, ForRead, no limiter", Ours: true, Bare: true, repeat: ours(k8sretry.ForRead())},
-		Contender{Name: "k8sretry, ForRead, WithLimiter", Ours: true, Limiterd: true, Bare: true, repeat: ours(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()))},
-		Contender{Name: "k8sretry, ForWrite, WithLimiter", Ours: true, Limiterd: true, Bare: true, repeat: ours(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))},
-		Contender{Name: "k8sretry, Transport(ForRead, WithLimiter)", Ours: true, Limiterd: true, prepare: onTransport(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter())), repeat: once},
+		Contender{Name: "k8sretry, ForRead, WithLimiter", Ours: true, WithLimiter: true, Bare: true, repeat: ours(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()))},
+		Contender{Name: "k8sretry, ForWrite, WithLimiter", Ours: true, WithLimiter: true, Bare: true, repeat: ours(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))},
+		Contender{Name: "k8sretry, Transport(ForRead, WithLimiter)", Ours: true, WithLimiter: true, prepare: onTransport(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter())), repeat: once},
 	)
 }
 
@@ -74,15 +74,15 @@ func onTransport(opts ...k8sretry.Option) func(*rest.Config) {
 	return func(c *rest.Config) { c.Wrap(k8sretry.Transport(opts...)) }
 }
 
-// onError sees no error before it waits, and so no Retry-After. It has no Cap: with one
-// it stops as soon as it gets there.
+// onError cannot obey Retry-After. Its schedule has no Cap, because a Cap ends the retries
+// when the delay reaches it.
 func onError(ctx context.Context, call func(context.Context) error) error {
 	schedule := wait.Backoff{Duration: initialDelay, Factor: 2, Jitter: 1, Steps: 6}
 	return clientretry.OnError(schedule, func(err error) bool { return ctx.Err() == nil && transient(err) },
 		func() error { return call(ctx) })
 }
 
-func cenkalti(retryAfter bool) func(context.Context, func(context.Context) error) error {
+func cenkalti(obey bool) func(context.Context, func(context.Context) error) error {
 	return func(ctx context.Context, call func(context.Context) error) error {
 		schedule := backoff.NewExponentialBackOff()
 		schedule.InitialInterval, schedule.Multiplier, schedule.MaxInterval = initialDelay, 2, maxDelay
@@ -94,7 +94,7 @@ func cenkalti(retryAfter bool) func(context.Context, func(context.Context) error
 			if !transient(err) {
 				return struct{}{}, backoff.Permanent(err)
 			}
-			if seconds, ok := apierrors.SuggestsClientDelay(err); ok && retryAfter {
+			if seconds, ok := apierrors.SuggestsClientDelay(err); ok && obey {
 				err = backoff.RetryAfter(seconds)
 			}
 			return struct{}{}, err
@@ -103,13 +103,13 @@ func cenkalti(retryAfter bool) func(context.Context, func(context.Context) error
 	}
 }
 
-func avast(retryAfter bool) func(context.Context, func(context.Context) error) error {
+func avast(obey bool) func(context.Context, func(context.Context) error) error {
 	return func(ctx context.Context, call func(context.Context) error) error {
 		delay := retry.DelayTypeFunc(retry.CombineDelay(retry.BackOffDelay, retry.RandomDelay))
-		if retryAfter {
+		if obey {
 			delay = func(n uint, err error, c retry.DelayContext) time.Duration {
-				if asked := asked(err); asked > 0 {
-					return asked + retry.RandomDelay(n, err, c)
+				if after := retryAfter(err); after > 0 {
+					return after + retry.RandomDelay(n, err, c)
 				}
 				return retry.CombineDelay(retry.BackOffDelay, retry.RandomDelay)(n, err, c)
 			}
@@ -120,17 +120,17 @@ func avast(retryAfter bool) func(context.Context, func(context.Context) error) e
 	}
 }
 
-func failsafeGo(retryAfter bool) func(context.Context, func(context.Context) error) error {
+func failsafeGo(obey bool) func(context.Context, func(context.Context) error) error {
 	builder := retrypolicy.NewBuilder[struct{}]().
 		HandleIf(func(_ struct{}, err error) bool { return err != nil && transient(err) }).
 		WithMaxRetries(-1).
 		WithBackoff(initialDelay, maxDelay).
 		ReturnLastFailure()
-	if retryAfter {
-		// Its own jitter would let half of them come before the server's time.
+	if obey {
+		// The library's jitter would make half of the retries too early.
 		builder = builder.WithDelayFunc(func(e failsafe.ExecutionAttempt[struct{}]) time.Duration {
-			if asked := asked(e.LastError()); asked > 0 {
-				return asked + rand.N(asked/2)
+			if after := retryAfter(e.LastError()); after > 0 {
+				return after + rand.N(after/2)
 			}
 			return -1 // the schedule
 		})
@@ -143,14 +143,14 @@ func failsafeGo(retryAfter bool) func(context.Context, func(context.Context) err
 	}
 }
 
-// transient is what is usually repeated.
+// transient reports whether an error is usually considered transient.
 func transient(err error) bool {
 	return apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsServiceUnavailable(err) ||
 		apierrors.IsInternalError(err) || apierrors.IsTimeout(err)
 }
 
-// asked is how long the server wants the caller to wait, 0 if it does not say.
-func asked(err error) time.Duration {
+// retryAfter returns the Retry-After of an error, or 0.
+func retryAfter(err error) time.Duration {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return 0

@@ -1,4 +1,4 @@
-// Package fairness makes many calls at once for a user who has one seat of Priority and
-// Fairness on a real kube-apiserver and no queue before it, with k8sretry and with other
-// ways to retry, and counts at the server how many of them it refused.
+// Package fairness makes many concurrent calls on a real kube-apiserver for a user with one
+// seat of Priority and Fairness and no queue, with k8sretry and with other retry libraries,
+// and counts how many requests the server rejected.
 package fairness

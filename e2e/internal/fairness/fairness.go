@@ -20,18 +20,18 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/cluster"
 )
 
-// What the calls are.
+// The parameters of the calls.
 const (
-	Calls = 200                   // at once, each a LIST
-	Limit = 30 * time.Second      // of each
-	Holds = 60 * time.Millisecond // its seat, and a little more
+	Calls = 200                   // number of concurrent LISTs
+	Limit = 30 * time.Second      // timeout of a call
+	Holds = 60 * time.Millisecond // duration for which a call occupies its seat
 
 	objects = 20
 )
 
-// Server is a cluster whose LISTs of ConfigMaps take the time of an etcd that answers
-// after [Holds]. They hold their seat for that long and cost next to no processor, so
-// that a busy machine changes little.
+// Server is a cluster in which a LIST of ConfigMaps takes [Holds], because etcd is delayed.
+// A LIST occupies its seat for that time and needs little CPU time, so that the load of the
+// machine hardly affects the results.
 type Server struct {
 	*cluster.Cluster
 	admin     *kubernetes.Clientset
@@ -39,7 +39,7 @@ type Server struct {
 	free      []string // users
 }
 
-// NewServer starts a server for some runs. The caller closes it.
+// NewServer starts a server for the given number of runs. The caller must close it.
 func NewServer(ctx context.Context, runs int) (_ *Server, err error) {
 	s := &Server{}
 	for i := range runs {
@@ -47,7 +47,7 @@ func NewServer(ctx context.Context, runs int) (_ *Server, err error) {
 	}
 	s.Cluster, err = cluster.New(cluster.Options{
 		Users:         slices.Clone(s.free),
-		APIServerArgs: append(FewSeats(), "--watch-cache-sizes=configmaps#0"), // from etcd
+		APIServerArgs: append(FewSeats(), "--watch-cache-sizes=configmaps#0"), // LISTs read from etcd
 		SlowEtcd:      Holds,
 	})
 	if err != nil {
@@ -75,26 +75,26 @@ func NewServer(ctx context.Context, runs int) (_ *Server, err error) {
 	return s, nil
 }
 
-// Result is what became of the calls of a run.
+// Result is the result of a run.
 type Result struct {
 	Calls  int
-	Served int // within the limit
-	// Rejected and Accepted are the requests, by the server's own count.
+	Served int // calls that succeeded within Limit
+	// Rejected and Accepted are the numbers of requests, counted by the server.
 	Rejected, Accepted int
-	Sent               int            // requests, counted at the client's end of the wire
-	Throttled          int            // answers with 429 of those
-	Last               time.Duration  // when the last of the served calls was
-	Errors             map[string]int // of the callers, without numbers
+	Sent               int            // requests, counted by the client
+	Throttled          int            // 429 answers, counted by the client
+	Last               time.Duration  // time until the last call was served
+	Errors             map[string]int // number of failed calls by error text without digits
 }
 
 func (r Result) String() string {
 	return fmt.Sprintf("%d of %d served, the last after %.1f s; %d of %d requests rejected", r.Served, r.Calls, r.Last.Seconds(), r.Rejected, r.Rejected+r.Accepted)
 }
 
-// Run lets the contender make its calls, as a user of its own.
+// Run makes the calls of a contender as a new user.
 func (s *Server) Run(ctx context.Context, by Contender) (Result, error) {
 	if len(s.free) == 0 {
-		return Result{}, fmt.Errorf("fairness: more runs than the server was made for")
+		return Result{}, fmt.Errorf("fairness: too many runs")
 	}
 	user := s.free[0]
 	s.free = s.free[1:]
@@ -143,13 +143,13 @@ func (s *Server) Run(ctx context.Context, by Contender) (Result, error) {
 
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	begin := time.Now()
+	start := time.Now()
 	for range Calls {
 		wg.Go(func() {
-			ctx, cancel := context.WithDeadline(ctx, begin.Add(Limit))
+			ctx, cancel := context.WithDeadline(ctx, start.Add(Limit))
 			defer cancel()
 			err := by.repeat(ctx, list)
-			took := time.Since(begin)
+			took := time.Since(start)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil && took <= Limit {
@@ -167,8 +167,8 @@ func (s *Server) Run(ctx context.Context, by Contender) (Result, error) {
 	return r, err
 }
 
-// counts asks the server how many requests of the user's level it has rejected, and how
-// many it has let through.
+// counts returns the numbers of rejected and accepted requests of the user's priority level
+// from the metrics of the server.
 func (s *Server) counts(ctx context.Context, user string) (rejected, accepted int, err error) {
 	metrics, err := s.admin.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
@@ -191,7 +191,7 @@ func (s *Server) counts(ctx context.Context, user string) (rejected, accepted in
 	return rejected, accepted, nil
 }
 
-// brief is an error without what differs from call to call.
+// brief returns the text of an error with its numbers replaced.
 func brief(err error) string {
 	text := numbers.ReplaceAllString(err.Error(), "N")
 	return text[:min(len(text), 150)]

@@ -16,14 +16,14 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/cluster"
 )
 
-// FewSeats are arguments of a server that has so few seats in all that the smallest
-// share of them is one.
+// FewSeats returns the arguments for a server with so few seats that the smallest share is
+// one seat.
 func FewSeats() []string {
 	return []string{"--max-requests-inflight=40", "--max-mutating-requests-inflight=20"}
 }
 
-// OneSeat gives the user a priority level with one seat and no queue, both named after
-// the user, and returns when the server goes by it.
+// OneSeat creates a priority level with one seat and no queue and a flow schema for the
+// user, both with the name of the user, and waits until they are in effect.
 func OneSeat(ctx context.Context, c *cluster.Cluster, user string) error {
 	admin, err := kubernetes.NewForConfig(c.Config(cluster.Admin))
 	if err != nil {
@@ -62,7 +62,7 @@ func OneSeat(ctx context.Context, c *cluster.Cluster, user string) error {
 		return err
 	}
 
-	// The header of each answer says which flow schema it went by.
+	// A header of each answer contains the UID of the matching flow schema.
 	var uid atomic.Value
 	probe := c.Config(user)
 	probe.Wrap(func(next http.RoundTripper) http.RoundTripper {
@@ -88,7 +88,7 @@ func OneSeat(ctx context.Context, c *cluster.Cluster, user string) error {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the flow schema of %s is not in force: %w (%v)", user, ctx.Err(), err)
+			return fmt.Errorf("the flow schema of %s is not in effect: %w (%v)", user, ctx.Err(), err)
 		}
 	}
 }

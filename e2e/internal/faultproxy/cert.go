@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// newCertificate makes a certificate authority, in PEM, and a certificate of it
-// for 127.0.0.1. The authority's key is thrown away.
+// newCertificate returns a certificate authority in PEM and a certificate for 127.0.0.1
+// that it has signed. The key of the authority is discarded.
 func newCertificate() (ca []byte, leaf tls.Certificate, err error) {
 	now := time.Now()
 	root := &x509.Certificate{

@@ -11,31 +11,31 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/loopback"
 )
 
-// ConnFault is what happens to a connection when it is accepted.
+// ConnFault is the fault of an accepted connection.
 type ConnFault uint8
 
-// The faults of connections. The zero value is none.
+// The faults of connections. The zero value is no fault.
 const (
-	ConnPass    ConnFault = iota
-	ConnClose             // closed at once (FIN): EOF in the TLS handshake
-	ConnReset             // reset at once (RST)
-	ConnSwallow           // stays open; nothing is ever read or answered
+	ConnPass      ConnFault = iota
+	ConnClose               // closed at once (FIN): EOF in the TLS handshake
+	ConnReset               // reset at once (RST)
+	ConnBlackhole           // stays open; nothing is read or answered
 )
 
 // conn is one accepted connection below TLS.
 type conn struct {
 	*net.TCPConn
 	forget func()
-	h2     atomic.Pointer[h2conn] // set before the first request if it speaks HTTP/2
+	h2     atomic.Pointer[h2conn] // set before the first request for HTTP/2
 	hungUp atomic.Bool
 }
 
-// A client that does not close its end after ours is given up.
+// hangUpLimit is how long the connection waits for the client after hangUp.
 const hangUpLimit = time.Second
 
-// hangUp ends the connection in good order (FIN). Its reader goes on until the
-// client closes its end: the kernel resets a connection that is closed while it
-// holds unread bytes.
+// hangUp closes the write side of the connection (FIN). The read side stays open until the
+// client closes the connection, because the kernel resets a connection that is closed with
+// unread data.
 func (c *conn) hangUp() {
 	if !c.hungUp.Swap(true) {
 		_ = c.CloseWrite()
@@ -43,7 +43,7 @@ func (c *conn) hangUp() {
 	}
 }
 
-// Write drops what comes after hangUp.
+// Write discards data after hangUp.
 func (c *conn) Write(p []byte) (int, error) {
 	if c.hungUp.Load() {
 		return len(p), nil
@@ -56,7 +56,7 @@ func (c *conn) Close() error {
 	return c.TCPConn.Close()
 }
 
-// reset makes the kernel drop what was not sent yet and answer with RST.
+// reset resets the connection (RST). Unsent data is discarded.
 func (c *conn) reset() {
 	_ = c.SetLinger(0)
 	_ = c.Close()
@@ -69,8 +69,8 @@ func connOf(ctx context.Context) *conn {
 	return c
 }
 
-// front accepts connections and hands them to the HTTP server, which sees one
-// listener through all refusals.
+// front is the listener of the HTTP server. It stays open for the server while the port is
+// closed.
 type front struct {
 	port  int
 	fresh chan net.Conn
@@ -95,7 +95,7 @@ func newFront() (*front, error) {
 	return f, nil
 }
 
-// open needs mu, except in newFront.
+// open starts to accept connections. The caller must hold f.mu, except in newFront.
 func (f *front) open(l net.Listener) {
 	f.listener = l
 	f.wait.Go(func() {
@@ -137,7 +137,7 @@ func (f *front) take(tcp *net.TCPConn) {
 		})
 	case fault == ConnReset:
 		c.reset()
-	case fault == ConnSwallow: // held open by f.conns
+	case fault == ConnBlackhole: // stays open in f.conns
 	default:
 		select {
 		case f.fresh <- c:
@@ -169,7 +169,7 @@ func (f *front) listen() error {
 	return err
 }
 
-// breakAll closes or resets all open connections.
+// breakAll calls end for all open connections.
 func (f *front) breakAll(end func(*conn)) {
 	f.mu.Lock()
 	conns := make([]*conn, 0, len(f.conns))
@@ -182,7 +182,7 @@ func (f *front) breakAll(end func(*conn)) {
 	}
 }
 
-// Accept, Close and Addr make it a net.Listener.
+// Accept, Close and Addr implement net.Listener.
 
 func (f *front) Accept() (net.Conn, error) {
 	select {

@@ -16,7 +16,7 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-func TestCutStream(t *testing.T) {
+func TestCutStreamEndsTheBodyEarly(t *testing.T) {
 	protocols(t, func(t *testing.T, http1 bool) {
 		_, p, client := setup(t, http1, func(w http.ResponseWriter, r *http.Request) {
 			for {
@@ -53,14 +53,14 @@ func TestCutStream(t *testing.T) {
 				assert.NotEmpty(t, body)
 			case test.clean:
 				assert.Len(t, body, test.bytes)
-			default: // a client may drop what it had not read yet
+			default: // the client may discard unread data
 				assert.LessOrEqual(t, len(body), test.bytes)
 			}
 		}
 	})
 }
 
-func TestConnections(t *testing.T) {
+func TestConnectionFaults(t *testing.T) {
 	protocols(t, func(t *testing.T, http1 bool) {
 		s, p, client := setup(t, http1, nil)
 		client.Timeout = 5 * time.Second
@@ -69,7 +69,7 @@ func TestConnections(t *testing.T) {
 			return err
 		}
 		p.SetConnRule(func(n int) faultproxy.ConnFault {
-			return []faultproxy.ConnFault{faultproxy.ConnClose, faultproxy.ConnReset, faultproxy.ConnSwallow, faultproxy.ConnPass}[min(n-1, 3)]
+			return []faultproxy.ConnFault{faultproxy.ConnClose, faultproxy.ConnReset, faultproxy.ConnBlackhole, faultproxy.ConnPass}[min(n-1, 3)]
 		})
 		err := call()
 		assert.ErrorIs(t, err, io.EOF)
@@ -84,7 +84,7 @@ func TestConnections(t *testing.T) {
 		p.SetConnRule(nil)
 
 		p.Refuse()
-		require.NoError(t, call(), "open connections go on")
+		require.NoError(t, call(), "open connections stay open")
 		p.ResetConns()
 		assert.Eventually(t, func() bool { return errors.Is(call(), syscall.ECONNREFUSED) }, 2*time.Second, time.Millisecond)
 		require.NoError(t, p.Listen())
@@ -95,8 +95,8 @@ func TestConnections(t *testing.T) {
 	})
 }
 
-// A server that cannot be reached is no answer.
-func TestDeadServer(t *testing.T) {
+// If the server is unreachable, the proxy closes the connection without an answer.
+func TestUnreachableServerGivesNoAnswer(t *testing.T) {
 	s, p, client := setup(t, true, nil)
 	s.Close()
 	_, _, err := post(t.Context(), client, p.URL(), "")
@@ -104,7 +104,7 @@ func TestDeadServer(t *testing.T) {
 	assert.Zero(t, p.Sends()[0].Status)
 }
 
-func TestCommitOutlivesClient(t *testing.T) {
+func TestCommittedRequestContinuesWithoutItsClient(t *testing.T) {
 	started, finish := make(chan struct{}), make(chan struct{})
 	_, p, client := setup(t, false, func(_ http.ResponseWriter, r *http.Request) {
 		close(started)

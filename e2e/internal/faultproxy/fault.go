@@ -10,9 +10,9 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Fault is what happens to one request. The zero value passes the request on and
-// its answer back. Values are made by the functions of this package, refined by
-// their methods, and never change.
+// Fault is the fault of one request. The zero value forwards the request and its answer.
+// Faults are created by the functions of this package and are immutable: their methods
+// return a modified copy.
 type Fault struct {
 	act       action
 	committed bool
@@ -47,96 +47,94 @@ const (
 
 var actionNames = [...]string{"pass", "answer", "close", "reset", "truncate", "hang", "reset-stream", "goaway", "drain", "cut"}
 
-// Answer answers with the given code in the server's place, in plain text, as the
-// filters of kube-apiserver do, without Retry-After.
+// Answer answers with the given status code in plain text, like the filters of
+// kube-apiserver, without a Retry-After.
 func Answer(status int) Fault {
 	return Fault{act: actAnswer, status: status, contentType: "text/plain; charset=utf-8", body: http.StatusText(status) + "\n"}
 }
 
-// RetryAfter adds the header with the given value, as it is: "1", "0", "-1", a
-// date or rubbish. For [Answer] only.
+// RetryAfter sets the Retry-After header to the given value, which may be a number, a date
+// or invalid. For [Answer] only.
 func (f Fault) RetryAfter(value string) Fault {
 	f.retryAfter = value
 	return f
 }
 
-// HTML makes the body the error page of a load balancer. For [Answer] only.
+// HTML sets the body to the error page of a load balancer. For [Answer] only.
 func (f Fault) HTML() Fault {
 	text := fmt.Sprintf("%d %s", f.status, http.StatusText(f.status))
 	page := "<html>\r\n<head><title>" + text + "</title></head>\r\n<body>\r\n<center><h1>" + text + "</h1></center>\r\n<hr>\r\n</body>\r\n</html>\r\n"
 	return f.Body("text/html", page)
 }
 
-// Body sets the answer's content type and body. For [Answer] only.
+// Body sets content type and body of the answer. For [Answer] only.
 func (f Fault) Body(contentType, body string) Fault {
 	f.contentType, f.body = contentType, body
 	return f
 }
 
-// Close closes the connection without an answer (FIN). Other requests on the same
-// HTTP/2 connection are lost with it.
+// Close closes the connection without an answer (FIN), including all other requests on the
+// same HTTP/2 connection.
 func Close() Fault { return Fault{act: actClose} }
 
-// Reset resets the connection without an answer (RST). Other requests on the same
-// HTTP/2 connection are lost with it.
+// Reset resets the connection without an answer (RST), including all other requests on the
+// same HTTP/2 connection.
 func Reset() Fault { return Fault{act: actReset} }
 
-// Hang swallows the request: no answer until the client goes away.
+// Hang does not answer until the client disconnects.
 func Hang() Fault { return Fault{act: actHang} }
 
-// Truncate passes the server's answer on up to the middle of its body, and breaks
-// off. It always strikes after the commit.
+// Truncate forwards the server's answer up to the middle of its body and then aborts it. It
+// always occurs after the commit.
 func Truncate() Fault { return Fault{act: actTruncate, committed: true} }
 
-// ResetStream ends the one HTTP/2 stream with the given code, such as
-// http2.ErrCodeRefusedStream; the connection goes on. Clients repeat a refused
-// stream by themselves, so do not refuse one after the commit. Over HTTP/1.1 it is
-// [Close].
+// ResetStream resets the HTTP/2 stream with the given code, such as
+// http2.ErrCodeRefusedStream. The connection stays open. net/http repeats a refused stream,
+// so do not refuse one after the commit. Over HTTP/1.1 it is [Close].
 func ResetStream(code http2.ErrCode) Fault { return Fault{act: actResetStream, code: code} }
 
-// GoAway sends an HTTP/2 GOAWAY with the given code. Before the commit its last
-// stream id says that this request was not processed, and older requests on the
-// connection are finished; where newer ones are on their way to the server
-// already, the request is refused (REFUSED_STREAM) instead. After the commit, the
-// id covers the request and the connection is closed. What it says is always
-// true. Over HTTP/1.1 it is [Close].
+// GoAway sends an HTTP/2 GOAWAY with the given code. Before the commit, its last stream id
+// excludes this request, and older requests on the connection are finished. If newer
+// requests have already been sent to the server, the request is refused (REFUSED_STREAM)
+// instead. After the commit, the id includes the request, and the connection is closed. The
+// id is always correct. Over HTTP/1.1 it is [Close].
 func GoAway(code http2.ErrCode) Fault { return Fault{act: actGoAway, code: code} }
 
-// Drain passes request and answer on and asks the client to use another
-// connection next: GOAWAY without an error, as kube-apiserver's --goaway-chance
-// does, or "Connection: close".
+// Drain forwards request and answer and makes the client use another connection afterwards:
+// by a GOAWAY without an error, like kube-apiserver's --goaway-chance, or "Connection:
+// close".
 func Drain() Fault { return Fault{act: actDrain} }
 
-// CutStream passes the answer on, as it comes, and breaks off after so many bytes
-// of the body or so much time since its header, whichever is first; 0 is no
-// limit. It is meant for watches.
+// CutStream forwards the answer and aborts it after the given number of bytes of the body
+// or the given time after the header, whichever is first. 0 means no limit. It is for
+// watches.
 func CutStream(bytes int64, after time.Duration) Fault {
 	return Fault{act: actCut, cutBytes: bytes, cutAfter: after}
 }
 
-// Clean makes [CutStream] end the answer in good order, as a server does whose
-// watch has timed out. The last frame may still be half a one.
+// Clean makes [CutStream] end the answer normally, like a watch that times out. The last
+// event may be incomplete.
 func (f Fault) Clean() Fault {
 	f.cutClean = true
 	return f
 }
 
-// AfterCommit lets the server carry out the request first, whatever becomes of the
-// client; the server's answer is thrown away.
+// AfterCommit makes the fault occur after the server has carried out the request, even if
+// the client disconnects. The server's answer is discarded.
 func (f Fault) AfterCommit() Fault {
 	f.committed = true
 	return f
 }
 
-// Wait delays the request, before anything else happens to it.
+// Wait delays the request before it is forwarded or its fault occurs.
 func (f Fault) Wait(d time.Duration) Fault {
 	f.wait = d
 	return f
 }
 
-// LostAnswers are the ways in which a client never learns that its write was
-// done: closed, reset, truncated, 504 by a proxy, no answer at all. For the last
-// one, clients need a timeout of their own. See [Proxy.Alone].
+// LostAnswers returns faults after which a client does not know that its write was carried
+// out: closed, reset, truncated, 504 of a proxy, no answer. For the last one clients need a
+// timeout. See [Proxy.Isolated].
 func LostAnswers() []Fault {
 	return []Fault{
 		Close().AfterCommit(),
@@ -147,9 +145,9 @@ func LostAnswers() []Fault {
 	}
 }
 
-// EarlyFaults are the ways in which a request fails before any server has seen
-// it, of which a client can know it for sure in the first three only. See
-// [Proxy.Alone].
+// EarlyFaults returns faults that occur before the request reaches the server. Only after
+// the first three of them does a client know that the request was not carried out. See
+// [Proxy.Isolated].
 func EarlyFaults() []Fault {
 	return []Fault{
 		Answer(http.StatusTooManyRequests),
@@ -162,24 +160,24 @@ func EarlyFaults() []Fault {
 	}
 }
 
-// Alone fits faults to the protocol of the proxy, so that each strikes one request
-// and no other: over HTTP/2, where requests share a connection, a [Close] becomes
-// the end of one stream (INTERNAL_ERROR), and so does a [Reset] (CANCEL).
-func (p *Proxy) Alone(faults []Fault) []Fault {
-	alone := slices.Clone(faults)
-	for i, f := range alone {
+// Isolated adapts faults to the protocol of the proxy, so that each affects only one
+// request. Over HTTP/2, where requests share a connection, [Close] and [Reset] become the
+// reset of one stream, with INTERNAL_ERROR and CANCEL.
+func (p *Proxy) Isolated(faults []Fault) []Fault {
+	isolated := slices.Clone(faults)
+	for i, f := range isolated {
 		switch {
 		case p.http1:
 		case f.act == actClose:
-			alone[i].act, alone[i].code = actResetStream, http2.ErrCodeInternal
+			isolated[i].act, isolated[i].code = actResetStream, http2.ErrCodeInternal
 		case f.act == actReset:
-			alone[i].act, alone[i].code = actResetStream, http2.ErrCodeCancel
+			isolated[i].act, isolated[i].code = actResetStream, http2.ErrCodeCancel
 		}
 	}
-	return alone
+	return isolated
 }
 
-// String names the fault: "pass", "503", "close after commit".
+// String returns the name of the fault, such as "pass", "503" or "close after commit".
 func (f Fault) String() string {
 	var b strings.Builder
 	switch f.act {

@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server answers every request with what it was asked, and counts.
+// server answers every request with its method, path and body, and counts requests.
 type server struct {
 	*httptest.Server
 	served atomic.Int64
@@ -54,7 +54,7 @@ func newServer(t *testing.T, handler http.HandlerFunc) *server {
 	return s
 }
 
-// setup is a server, a proxy and a client that speak one protocol.
+// setup returns a server, a proxy and a client for one protocol.
 func setup(t *testing.T, http1 bool, handler http.HandlerFunc) (*server, *faultproxy.Proxy, *http.Client) {
 	s := newServer(t, handler)
 	p := faultproxy.Start(t, s.URL, s.ca(), faultproxy.Options{HTTP1: http1})
@@ -90,7 +90,7 @@ func protocols(t *testing.T, test func(t *testing.T, http1 bool)) {
 	t.Run("http1", func(t *testing.T) { test(t, true) })
 }
 
-func TestPassesAsIs(t *testing.T) {
+func TestRequestsAreForwardedUnchanged(t *testing.T) {
 	protocols(t, func(t *testing.T, http1 bool) {
 		s, p, client := setup(t, http1, nil)
 		big := strings.Repeat("x", 300<<10)
@@ -108,21 +108,21 @@ func TestPassesAsIs(t *testing.T) {
 		sends := p.Sends()
 		require.Len(t, sends, 3)
 		assert.Equal(t, faultproxy.Send{
-			Call: "a", Method: "POST", Path: "/path/escaped", Query: "q=1", Proto: resp(http1), Nth: 2, Fault: "pass", Status: 200,
+			Call: "a", Method: "POST", Path: "/path/escaped", Query: "q=1", Proto: proto(http1), Nth: 2, Fault: "pass", Status: 200,
 		}, sends[2])
-		p.Forget()
+		p.ClearSends()
 		assert.Empty(t, p.Sends())
 	})
 }
 
-func resp(http1 bool) string {
+func proto(http1 bool) string {
 	if http1 {
 		return "HTTP/1.1"
 	}
 	return "HTTP/2.0"
 }
 
-func TestAnswers(t *testing.T) {
+func TestAnswerReplacesTheServer(t *testing.T) {
 	protocols(t, func(t *testing.T, http1 bool) {
 		s, p, client := setup(t, http1, nil)
 		date := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
@@ -141,16 +141,15 @@ func TestAnswers(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, "text/html", resp.Header.Get("Content-Type"))
 		assert.Contains(t, body, "<title>502 Bad Gateway</title>")
-		assert.Zero(t, s.served.Load(), "the server saw a request that was answered before it")
+		assert.Zero(t, s.served.Load(), "the request was not forwarded")
 	})
 }
 
-// Each fault, before and after the commit: what the client sees, and whether the
-// server did it.
-func TestLosses(t *testing.T) {
+// Each fault gives the client its error, before or after the server has carried out the
+// request.
+func TestFaultsBeforeAndAfterCommit(t *testing.T) {
 	isEOF := func(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
-	// A socket reports its reset once: if a write of the client's got it, the read
-	// sees the end.
+	// A socket reports its reset once. If a write of the client got it, the read gets EOF.
 	isReset := func(err error) bool { return errors.Is(err, syscall.ECONNRESET) || isEOF(err) }
 	isCut := func(err error) bool {
 		var stream http2.StreamError
@@ -167,7 +166,7 @@ func TestLosses(t *testing.T) {
 	}
 	tests := []struct {
 		fault faultproxy.Fault
-		sees  func(error) bool
+		is    func(error) bool
 		done  bool
 	}{
 		{faultproxy.Close(), isEOF, false},
@@ -194,7 +193,7 @@ func TestLosses(t *testing.T) {
 				defer cancel()
 				_, _, err := post(ctx, client, p.URL(), "body")
 				require.Error(t, err)
-				assert.True(t, test.sees(err), "%v (%T)", err, errors.Unwrap(err))
+				assert.True(t, test.is(err), "%v (%T)", err, errors.Unwrap(err))
 				assert.Eventually(t, func() bool {
 					sends := p.Sends()
 					return len(sends) == 1 && sends[0].Fault == test.fault.String() && sends[0].Committed() == test.done
@@ -202,7 +201,7 @@ func TestLosses(t *testing.T) {
 				assert.Equal(t, test.done, s.served.Load() == 1)
 
 				_, _, err = post(t.Context(), client, p.URL(), "body")
-				assert.NoError(t, err, "the next request is not touched")
+				assert.NoError(t, err, "the next request is not affected")
 			})
 		})
 	}
@@ -214,13 +213,12 @@ func TestAnswerAfterCommit(t *testing.T) {
 	resp, _, err := post(t.Context(), client, p.URL(), "")
 	require.NoError(t, err)
 	assert.Equal(t, 504, resp.StatusCode)
-	assert.Empty(t, resp.Header.Get("Retry-After"), "the server's header is thrown away with its answer")
+	assert.Empty(t, resp.Header.Get("Retry-After"), "the header of the server's answer is discarded")
 	assert.EqualValues(t, 1, s.served.Load())
 }
 
-// The client of net/http repeats by itself what an HTTP/2 server says it has not
-// processed.
-func TestUnprocessed(t *testing.T) {
+// net/http repeats requests that an HTTP/2 server reports as unprocessed.
+func TestUnprocessedRequestsAreRepeated(t *testing.T) {
 	for _, fault := range []faultproxy.Fault{
 		faultproxy.ResetStream(http2.ErrCodeRefusedStream),
 		faultproxy.GoAway(http2.ErrCodeNo),
@@ -237,7 +235,7 @@ func TestUnprocessed(t *testing.T) {
 	}
 }
 
-func TestDrain(t *testing.T) {
+func TestDrainMakesTheClientReconnect(t *testing.T) {
 	protocols(t, func(t *testing.T, http1 bool) {
 		s, p, client := setup(t, http1, nil)
 		p.SetRule(faultproxy.Next(2, faultproxy.Drain()))
@@ -250,9 +248,9 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// Many requests at once with all kinds of faults on shared connections: a request
-// that was told to be unprocessed never reached the server.
-func TestFaultsTellTheTruth(t *testing.T) {
+// With concurrent requests and all kinds of faults on shared connections, a request that is
+// reported as unprocessed has never reached the server.
+func TestUnprocessedRequestsNeverReachTheServer(t *testing.T) {
 	protocols(t, func(t *testing.T, http1 bool) {
 		var mu sync.Mutex
 		served := map[string]int{}
@@ -285,7 +283,7 @@ func TestFaultsTellTheTruth(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		// A broken HTTP/2 connection takes its neighbours along.
+		// A broken HTTP/2 connection also fails other requests.
 		assert.Greater(t, ok.Load(), int64(calls/10))
 		assert.Less(t, ok.Load(), int64(calls))
 	})

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// A committed request has to end although its client may be gone.
+// commitLimit is the timeout of a committed request, which continues without its client.
 const commitLimit = 2 * time.Minute
 
-// exchange is one request on its way through the proxy.
+// exchange is one request and its answer.
 type exchange struct {
 	*Proxy
 	w      http.ResponseWriter
@@ -27,8 +27,8 @@ type exchange struct {
 	stream uint32
 }
 
-// abort ends the request without (the rest of) an answer: HTTP/1.1 closes the
-// connection, HTTP/2 ends the stream with INTERNAL_ERROR.
+// abort ends the request without an answer, or without its rest: HTTP/1.1 closes the
+// connection, HTTP/2 resets the stream with INTERNAL_ERROR.
 func abort() { panic(http.ErrAbortHandler) }
 
 func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
@@ -50,8 +50,8 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		x.stream = uint32(id)
 	}
-	// Whole before anything happens to it: a client that is still sending sees
-	// other errors than one that waits.
+	// The whole body is read first, because a client that is still sending gets other
+	// errors than one that waits.
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		abort()
@@ -66,7 +66,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 	if rule != nil {
 		x.fault = rule(x.r)
 	}
-	p.note(func() { x.send.Fault = x.fault.String() })
+	p.update(func() { x.send.Fault = x.fault.String() })
 	if x.fault.wait > 0 {
 		x.pause(x.fault.wait)
 	}
@@ -74,10 +74,10 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request) {
 		x.forward()
 		return
 	}
-	x.strike()
+	x.inject()
 }
 
-// pause waits, and ends the exchange if its client is gone or the proxy closed.
+// pause waits. It aborts if the client disconnects or the proxy is closed.
 func (x *exchange) pause(d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -90,8 +90,8 @@ func (x *exchange) pause(d time.Duration) {
 	}
 }
 
-// strike does what the fault says in the place of an answer.
-func (x *exchange) strike() {
+// inject applies the fault instead of an answer.
+func (x *exchange) inject() {
 	switch f := x.fault; f.act {
 	case actAnswer:
 		h := x.w.Header()
@@ -129,16 +129,15 @@ func (x *exchange) strike() {
 	abort()
 }
 
-// forward passes the request to the server, and the answer back as far as the
-// fault allows.
+// forward sends the request to the server, and returns the answer as far as the fault
+// allows.
 func (x *exchange) forward() {
 	if x.h2 != nil && !x.h2.admit(x.stream) {
-		abort() // the client knows already that it was not processed
+		abort() // a GOAWAY has reported it as unprocessed
 	}
 	ctx, cancel := context.WithCancel(x.r.Context())
 	if x.fault.committed || x.r.Method != http.MethodGet {
-		// A write that is under way goes on without its client, so that it is known
-		// what became of it.
+		// A write continues without its client, so that its result is known.
 		cancel()
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(x.r.Context()), commitLimit)
 	}
@@ -149,21 +148,21 @@ func (x *exchange) forward() {
 		abort()
 	}
 	defer resp.Body.Close()
-	x.note(func() { x.send.Status = resp.StatusCode })
+	x.update(func() { x.send.Status = resp.StatusCode })
 	switch {
 	case x.fault.act == actTruncate:
 		x.truncate(resp)
 	case x.fault.committed:
-		// All of it: the answer proves that the server is done.
+		// The whole answer is read, so that the server has finished.
 		_, _ = io.Copy(io.Discard, resp.Body)
-		x.strike()
+		x.inject()
 	default:
 		x.answer(ctx, resp, cancel)
 	}
 }
 
 func (x *exchange) outgoing(ctx context.Context) *http.Request {
-	// Traces of the client's context are not about this request.
+	// The trace in the client's context is not for this request.
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{})
 	u := *x.r.URL
 	u.Scheme, u.Host = x.target.Scheme, x.target.Host
@@ -194,7 +193,7 @@ func (x *exchange) header(resp *http.Response) http.Header {
 func (x *exchange) answer(ctx context.Context, resp *http.Response, cancel func()) {
 	h := x.header(resp)
 	if x.fault.act == actDrain {
-		h.Set("Connection", "close") // the HTTP/2 server makes a GOAWAY of it
+		h.Set("Connection", "close") // the HTTP/2 server sends a GOAWAY for it
 	}
 	x.w.WriteHeader(resp.StatusCode)
 	flush := http.NewResponseController(x.w)
@@ -221,7 +220,7 @@ func (x *exchange) answer(ctx context.Context, resp *http.Response, cancel func(
 		if err == nil {
 			continue
 		}
-		// A cancelled request ends its body with EOF, too.
+		// The body of a canceled request also ends with EOF.
 		whole := err == io.EOF && src.N > 0 && ctx.Err() == nil
 		if whole || f.act == actCut && f.cutClean {
 			return
@@ -230,7 +229,7 @@ func (x *exchange) answer(ctx context.Context, resp *http.Response, cancel func(
 	}
 }
 
-// truncate promises the whole answer and sends half of it.
+// truncate sends the header of the whole answer and half of its body.
 func (x *exchange) truncate(resp *http.Response) {
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || len(body) == 0 {

@@ -14,40 +14,40 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// streamHeader tells the handler on which HTTP/2 stream its request came.
+// streamHeader contains the id of the HTTP/2 stream of a request.
 const streamHeader = "x-faultproxy-stream"
 
 const (
 	frameHeaderLen = 9
-	maxFrame       = 16384 // what a server accepts unless it says otherwise
+	maxFrame       = 16384 // the default of HTTP/2
 	maxHeaderBlock = 1 << 20
 )
 
-// h2conn sits between TLS and the HTTP/2 server, which neither tells a handler the
-// id of its stream nor lets it choose the frames that end one. On the way in, it
-// adds the id to each request's header. On the way out, it puts frames of its own
+// h2conn is a connection between TLS and the HTTP/2 server. The server does not pass the id
+// of a stream to its handler and does not let the handler choose the frames that end the
+// stream. So h2conn adds the id to the headers of each request, and inserts its own frames
 // between those of the server.
 type h2conn struct {
 	*tls.Conn
 	conn *conn
 
-	// Read by the server's one reading goroutine.
+	// Used by the reading goroutine of the server.
 	in      *bufio.Reader
-	ready   bytes.Buffer // what the server may read
-	preface bool         // has been read
+	ready   bytes.Buffer // data for the server
+	preface bool         // the preface has been read
 	dec     *hpack.Decoder
 	enc     *hpack.Encoder
-	block   bytes.Buffer // what enc has written
+	block   bytes.Buffer // output of enc
 
 	wmu    sync.Mutex
-	header []byte // the begun frame header that was last written
-	left   int    // bytes missing in the frame that was last written
-	begun  bool   // a whole frame was written: SETTINGS, which has to be the first
-	queue  []byte // own frames that wait for the end of a frame
+	header []byte // incomplete header of the frame being written
+	left   int    // missing bytes of the frame being written
+	begun  bool   // SETTINGS, which must be the first frame, has been written
+	queue  []byte // own frames to be sent after the current frame
 
 	mu       sync.Mutex
-	admitted uint32 // the newest stream that was let through to the server
-	goneAway bool   // streams above admitted are not processed any more
+	admitted uint32 // the newest stream that was sent to the server
+	goneAway bool   // streams above admitted are no longer processed
 }
 
 func newH2Conn(t *tls.Conn, c *conn) *h2conn {
@@ -89,8 +89,7 @@ func (h *h2conn) readFrame() error {
 
 var errHeaders = errors.New("faultproxy: malformed HEADERS")
 
-// readHeaders decodes a block of headers and hands the server one that it encodes
-// anew, with the stream's id.
+// readHeaders decodes a block of headers and encodes it again with the id of the stream.
 func (h *h2conn) readHeaders(header, payload []byte) error {
 	flags := http2.Flags(header[4])
 	stream := binary.BigEndian.Uint32(header[5:])
@@ -128,7 +127,7 @@ func (h *h2conn) readHeaders(header, payload []byte) error {
 	h.block.Reset()
 	for _, f := range fields {
 		if f.Name != streamHeader {
-			_ = h.enc.WriteField(f) // a bytes.Buffer takes everything
+			_ = h.enc.WriteField(f) // a write to a bytes.Buffer does not fail
 		}
 	}
 	if len(fields) > 0 && fields[0].IsPseudo() { // trailers have none
@@ -151,8 +150,8 @@ func length(header []byte) int {
 	return int(header[0])<<16 | int(header[1])<<8 | int(header[2])
 }
 
-// Write passes the server's bytes on and slips queued frames in after the first
-// frame that ends in them.
+// Write writes the server's data, and the queued frames after the last frame that ends in
+// it.
 func (h *h2conn) Write(p []byte) (int, error) {
 	h.wmu.Lock()
 	defer h.wmu.Unlock()
@@ -171,8 +170,7 @@ func (h *h2conn) Write(p []byte) (int, error) {
 	return end + n, err
 }
 
-// follow keeps track of frames and returns where in p the last of them ends, -1
-// if none does.
+// follow tracks the frames and returns the end of the last complete frame in p, or -1.
 func (h *h2conn) follow(p []byte) (end int) {
 	end = -1
 	for at := 0; at < len(p); {
@@ -195,8 +193,7 @@ func (h *h2conn) follow(p []byte) (end int) {
 	return end
 }
 
-// inject sends frames of the proxy's own, at once or after the frame that the
-// server is writing.
+// inject sends frames of the proxy, at once or after the frame that the server is writing.
 func (h *h2conn) inject(write func(*http2.Framer) error) {
 	var b bytes.Buffer
 	if write(http2.NewFramer(&b, nil)) != nil {
@@ -205,20 +202,20 @@ func (h *h2conn) inject(write func(*http2.Framer) error) {
 	h.wmu.Lock()
 	defer h.wmu.Unlock()
 	if h.begun && h.left == 0 && len(h.header) == 0 {
-		_, _ = h.Conn.Write(b.Bytes()) // a broken connection shows where it is read
+		_, _ = h.Conn.Write(b.Bytes()) // an error also occurs in the next read
 		return
 	}
 	h.queue = append(h.queue, b.Bytes()...)
 }
 
-// resetStream ends the stream for the client. The server's own handler has to end
-// too, without an answer.
+// resetStream resets the stream for the client. The handler of the server must also end,
+// without an answer.
 func (h *h2conn) resetStream(stream uint32, code http2.ErrCode) {
 	h.inject(func(f *http2.Framer) error { return f.WriteRSTStream(stream, code) })
 }
 
-// admit reports whether the stream may go to the server. It may not once a GOAWAY
-// has said that it was not processed.
+// admit reports whether the stream may be sent to the server. It may not if a GOAWAY has
+// reported it as unprocessed.
 func (h *h2conn) admit(stream uint32) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -229,9 +226,8 @@ func (h *h2conn) admit(stream uint32) bool {
 	return true
 }
 
-// goAway tells the client to go, and which streams were never processed: all
-// above the newest that went to the server. A stream that has not gone there but
-// is older than that needs a word of its own.
+// goAway sends a GOAWAY that reports all streams above the newest admitted one as
+// unprocessed. A stream that is older but was not admitted is refused separately.
 func (h *h2conn) goAway(stream uint32, committed bool, code http2.ErrCode) {
 	h.mu.Lock()
 	h.goneAway = true

@@ -21,14 +21,14 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Options say what is special about a proxy. The zero value is a good one.
+// Options configure a proxy. The zero value is valid.
 type Options struct {
-	// HTTP1 makes the proxy speak HTTP/1.1 only. The default is HTTP/2 with
-	// clients that can.
+	// HTTP1 restricts the proxy to HTTP/1.1. By default it uses HTTP/2 with clients that
+	// support it.
 	HTTP1 bool
 }
 
-// Proxy is a fault proxy that is listening on 127.0.0.1.
+// Proxy is a fault proxy on 127.0.0.1.
 type Proxy struct {
 	http1    bool
 	target   *url.URL
@@ -37,7 +37,7 @@ type Proxy struct {
 	server   *http.Server
 	upstream *http.Transport
 
-	ctx    context.Context // over when the proxy is closed
+	ctx    context.Context // ends when the proxy is closed
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 
@@ -48,7 +48,7 @@ type Proxy struct {
 	seen   map[sendKey]int
 }
 
-// Start returns a proxy that ends with the test. See [New].
+// Start returns a proxy that is closed at the end of the test. See [New].
 func Start(tb testing.TB, target string, ca []byte, o Options) *Proxy {
 	tb.Helper()
 	p, err := New(target, ca, o)
@@ -59,9 +59,9 @@ func Start(tb testing.TB, target string, ca []byte, o Options) *Proxy {
 	return p
 }
 
-// New returns a proxy for the server at the target, an https URL without a path,
-// whose certificate is signed by the authority in ca, in PEM. It passes everything
-// on until it is given a rule.
+// New returns a proxy for the server at target, an https URL without a path. The
+// certificate of the server must be signed by the authority in ca, in PEM. The proxy
+// forwards all requests until SetRule is called.
 func New(target string, ca []byte, o Options) (*Proxy, error) {
 	to, err := url.Parse(target)
 	if err != nil {
@@ -69,7 +69,7 @@ func New(target string, ca []byte, o Options) (*Proxy, error) {
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
-		return nil, errors.New("faultproxy: no certificate authority for the server")
+		return nil, errors.New("faultproxy: invalid certificate authority of the server")
 	}
 	own, leaf, err := newCertificate()
 	if err != nil {
@@ -81,11 +81,11 @@ func New(target string, ca []byte, o Options) (*Proxy, error) {
 	}
 	p := &Proxy{http1: o.HTTP1, target: to, ca: own, front: f, seen: map[sendKey]int{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	// HTTP/1.1 towards the server: one request on a connection, so that no fault
-	// there can touch a second one.
+	// The proxy uses HTTP/1.1 with the server, so that a failing connection affects only
+	// one request.
 	p.upstream = &http.Transport{
 		TLSClientConfig:     &tls.Config{RootCAs: pool, NextProtos: []string{"http/1.1"}},
-		DisableCompression:  true, // bodies pass as they are
+		DisableCompression:  true, // bodies are forwarded unchanged
 		MaxIdleConnsPerHost: 64,
 		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}
@@ -98,7 +98,7 @@ func (p *Proxy) newServer(leaf tls.Certificate) *http.Server {
 	server := &http.Server{
 		Handler:   http.HandlerFunc(p.serve),
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{leaf}, NextProtos: []string{"http/1.1"}},
-		ErrorLog:  log.New(io.Discard, "", 0), // broken connections are its trade
+		ErrorLog:  log.New(io.Discard, "", 0), // broken connections are expected
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c.(*tls.Conn).NetConn().(*conn))
 		},
@@ -119,7 +119,7 @@ func (p *Proxy) newServer(leaf tls.Certificate) *http.Server {
 	return server
 }
 
-// Close ends all connections and requests, and waits for them.
+// Close closes all connections and waits until all requests have ended.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.cancel()
@@ -131,14 +131,14 @@ func (p *Proxy) Close() {
 	p.upstream.CloseIdleConnections()
 }
 
-// URL is the proxy's address. It stays the same.
+// URL returns the address of the proxy. It does not change.
 func (p *Proxy) URL() string { return "https://" + p.front.Addr().String() }
 
-// CA is the proxy's certificate authority, in PEM.
+// CA returns the certificate authority of the proxy in PEM.
 func (p *Proxy) CA() []byte { return p.ca }
 
-// Config returns a copy of a client's configuration that goes through the proxy,
-// in the protocol that the proxy speaks, and tags calls: see [WithCall].
+// Config returns a copy of a client configuration that uses the proxy and its protocol, and
+// that sends the ids of calls: see [WithCall].
 func (p *Proxy) Config(base *rest.Config) *rest.Config {
 	c := rest.CopyConfig(base)
 	c.Host = p.URL()
@@ -150,49 +150,49 @@ func (p *Proxy) Config(base *rest.Config) *rest.Config {
 	return c
 }
 
-// SetRule sets what happens to requests from now on. Nil passes everything.
+// SetRule sets the rule for future requests. With nil all requests are forwarded.
 func (p *Proxy) SetRule(rule Rule) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rule = rule
 }
 
-// SetConnRule sets what happens to new connections: the rule is given the number
-// of each, 1 for the first since the proxy was started. Nil passes all.
+// SetConnRule sets the rule for future connections. Its argument is the number of the
+// connection, starting at 1. With nil no connection has a fault.
 func (p *Proxy) SetConnRule(rule func(n int) ConnFault) {
 	p.front.mu.Lock()
 	defer p.front.mu.Unlock()
 	p.front.rule = rule
 }
 
-// Refuse closes the port: new connections are refused until [Proxy.Listen]. Open
-// ones go on.
+// Refuse closes the port: new connections are refused until [Proxy.Listen]. Open connections
+// stay open.
 func (p *Proxy) Refuse() { p.front.refuse() }
 
 // Listen opens the port again.
 func (p *Proxy) Listen() error { return p.front.listen() }
 
-// CloseConns closes all open connections (FIN), in the middle of whatever they do.
+// CloseConns closes all open connections (FIN), including those with requests in flight.
 func (p *Proxy) CloseConns() { p.front.breakAll((*conn).hangUp) }
 
-// ResetConns resets all open connections (RST), in the middle of whatever they do.
+// ResetConns resets all open connections (RST), including those with requests in flight.
 func (p *Proxy) ResetConns() { p.front.breakAll((*conn).reset) }
 
-// Conns returns how many connections clients have made so far.
+// Conns returns the number of connections that clients have made so far.
 func (p *Proxy) Conns() int {
 	p.front.mu.Lock()
 	defer p.front.mu.Unlock()
 	return p.front.accepted
 }
 
-// OpenConns returns how many connections are open.
+// OpenConns returns the number of open connections.
 func (p *Proxy) OpenConns() int {
 	p.front.mu.Lock()
 	defer p.front.mu.Unlock()
 	return len(p.front.conns)
 }
 
-// String names the proxy in messages.
+// String describes the proxy.
 func (p *Proxy) String() string {
 	return fmt.Sprintf("faultproxy %s for %s", strings.TrimPrefix(p.URL(), "https://"), p.target.Host)
 }

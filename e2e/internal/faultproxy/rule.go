@@ -11,30 +11,28 @@ import (
 	"sync/atomic"
 )
 
-// Rule says what happens to a request. It must not change it, and is called by
-// many goroutines at once.
+// Rule returns the fault of a request. It must not change the request and must be safe for
+// concurrent use.
 type Rule func(*http.Request) Fault
 
-// Always strikes each request.
+// Always returns f for each request.
 func Always(f Fault) Rule { return func(*http.Request) Fault { return f } }
 
-// Next strikes the next n requests it is asked about, with the faults in turn, and
-// none after them.
+// Next returns the faults in turn for the next n requests, and no fault for later ones.
 func Next(n int, faults ...Fault) Rule {
-	var asked atomic.Int64
+	var calls atomic.Int64
 	return func(*http.Request) Fault {
-		if i := asked.Add(1) - 1; i < int64(n) {
+		if i := calls.Add(1) - 1; i < int64(n) {
 			return faults[i%int64(len(faults))]
 		}
 		return Fault{}
 	}
 }
 
-// Share strikes a share of all requests, 0 to 1, each with one of the faults.
-// What happens to a request hangs on the seed, its method, its path, its call
-// (see [WithCall]) and how often that was sent before, not on the order in which
-// requests arrive: two runs with the same seed do the same, however goroutines
-// are scheduled.
+// Share returns one of the faults for a share of all requests, from 0 to 1. The fault of a
+// request depends on the seed, its method, its path, its call (see [WithCall]) and how often
+// it was sent before, but not on the order of arrival: two runs with the same seed have the
+// same faults, independent of scheduling.
 func Share(share float64, seed uint64, faults ...Fault) Rule {
 	return func(r *http.Request) Fault {
 		h := fnv.New64a()
@@ -49,7 +47,7 @@ func Share(share float64, seed uint64, faults ...Fault) Rule {
 	}
 }
 
-// When asks the rule about the requests that match, and passes all others on.
+// When applies the rule to matching requests. Other requests have no fault.
 func When(match func(*http.Request) bool, rule Rule) Rule {
 	return func(r *http.Request) Fault {
 		if !match(r) {
@@ -59,7 +57,7 @@ func When(match func(*http.Request) bool, rule Rule) Rule {
 	}
 }
 
-// First returns the first fault that any of the rules has for a request.
+// First returns the first fault that one of the rules returns for a request.
 func First(rules ...Rule) Rule {
 	return func(r *http.Request) Fault {
 		for _, rule := range rules {
@@ -71,18 +69,18 @@ func First(rules ...Rule) Rule {
 	}
 }
 
-// Verbs matches requests by the verb that [Verb] finds.
+// Verbs matches requests by their [Verb].
 func Verbs(verbs ...string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return slices.Contains(verbs, Verb(r)) }
 }
 
-// Path matches requests whose path holds the text.
+// Path matches requests whose path contains the text.
 func Path(text string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return strings.Contains(r.URL.Path, text) }
 }
 
-// Verb returns what the request does, in the words of RBAC: get, list, watch,
-// create, update, patch, delete or deletecollection.
+// Verb returns the verb of a request in the terms of RBAC: get, list, watch, create,
+// update, patch, delete or deletecollection.
 func Verb(r *http.Request) string {
 	switch r.Method {
 	case http.MethodPost:
@@ -106,8 +104,8 @@ func Verb(r *http.Request) string {
 	return "list"
 }
 
-// named reports whether the path of an API request ends in an object's name or
-// below it. Other paths (/readyz, /openapi/v3) count as named.
+// named reports whether the path of a request contains the name of an object. Paths that
+// address no resource (/readyz, /openapi/v3) count as named.
 func named(path string) bool {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	switch {

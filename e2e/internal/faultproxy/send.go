@@ -7,32 +7,32 @@ import (
 
 // Send is one request that reached the proxy.
 type Send struct {
-	Call   string // the id given with [WithCall], "" without
+	Call   string // the id of [WithCall], or ""
 	Method string
 	Path   string
 	Query  string
 	Proto  string // "HTTP/2.0" or "HTTP/1.1"
-	Nth    int    // how many with the same call, method and path came before
-	Fault  string // what happened to it, as [Fault.String] names it
-	Status int    // what the server answered; 0 while or if it did not
+	Nth    int    // number of earlier requests with the same call, method and path
+	Fault  string // the [Fault.String] of its fault
+	Status int    // status code of the server's answer, or 0 if there is none yet
 }
 
-// Committed reports whether the server carried the request out. For a write it is
-// the truth as soon as the server has answered, whether its client waits or not.
+// Committed reports whether the server has carried out the request. For a write it is valid
+// as soon as the server has answered, even if the client has disconnected.
 func (s Send) Committed() bool { return s.Status >= 200 && s.Status < 300 }
 
 type sendKey struct{ call, method, path string }
 
 type nthKey struct{}
 
-// Nth is how many requests with the same call, method and path came before: 0 for
-// the first. For use in a [Rule].
+// Nth returns the number of earlier requests with the same call, method and path. It is for
+// use in a [Rule].
 func Nth(r *http.Request) int {
 	n, _ := r.Context().Value(nthKey{}).(int)
 	return n
 }
 
-// Sends returns what has reached the proxy so far, in order of arrival.
+// Sends returns the requests so far, in order of arrival.
 func (p *Proxy) Sends() []Send {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,7 +43,7 @@ func (p *Proxy) Sends() []Send {
 	return sends
 }
 
-// Count returns how many of the requests so far match.
+// Count returns the number of matching requests so far.
 func (p *Proxy) Count(match func(Send) bool) int {
 	n := 0
 	for _, s := range p.Sends() {
@@ -54,14 +54,14 @@ func (p *Proxy) Count(match func(Send) bool) int {
 	return n
 }
 
-// Forget drops what [Proxy.Sends] has gathered.
-func (p *Proxy) Forget() {
+// ClearSends removes all recorded requests.
+func (p *Proxy) ClearSends() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.sends, p.seen = nil, map[sendKey]int{}
 }
 
-// record notes an arrival and returns the request as rules may see it.
+// record records a request and returns the request for rules.
 func (p *Proxy) record(r *http.Request) (*Send, *http.Request) {
 	key := sendKey{r.Header.Get(callHeader), r.Method, r.URL.Path}
 	p.mu.Lock()
@@ -73,24 +73,25 @@ func (p *Proxy) record(r *http.Request) (*Send, *http.Request) {
 	return s, r.WithContext(context.WithValue(r.Context(), nthKey{}, n))
 }
 
-func (p *Proxy) note(change func()) {
+// update changes recorded requests.
+func (p *Proxy) update(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
 }
 
-// callHeader carries the call's id to the proxy, which takes it off.
+// callHeader contains the id of a call. The proxy removes it.
 const callHeader = "X-Faultproxy-Call"
 
 type callKey struct{}
 
-// WithCall gives all requests made under the context an id of the test's own, by
-// which [Send] tells them apart. Clients made from [Proxy.Config] send it.
+// WithCall returns a context whose requests have the given id in [Send]. Clients made from
+// [Proxy.Config] send the id.
 func WithCall(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, callKey{}, id)
 }
 
-// TagCalls is a transport wrapper that sends the id of [WithCall] to the proxy.
+// TagCalls wraps a transport and sends the id of [WithCall] to the proxy.
 func TagCalls(next http.RoundTripper) http.RoundTripper { return tagger{next} }
 
 type tagger struct{ next http.RoundTripper }
@@ -103,5 +104,5 @@ func (t tagger) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// WrappedRoundTripper is how client-go finds the transport below.
+// WrappedRoundTripper returns the wrapped transport, for client-go.
 func (t tagger) WrappedRoundTripper() http.RoundTripper { return t.next }

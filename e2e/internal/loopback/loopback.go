@@ -1,4 +1,4 @@
-// Package loopback finds ports on 127.0.0.1 that keep.
+// Package loopback finds stable ports on 127.0.0.1.
 package loopback
 
 import (
@@ -8,15 +8,14 @@ import (
 	"strconv"
 )
 
-// Ports are drawn below the range that systems use for outgoing connections
-// (32768 and up on Linux). A port from that range can be taken by any client
-// while its server is away, and a client that dials it then can even connect to
-// itself.
+// The ports are below the range for outgoing connections (32768 and up on Linux). While a
+// server is down, a client can get a port of that range, and a client that dials it can
+// even connect to itself.
 const first, last = 12000, 30000
 
-// Listen listens on a free port of 127.0.0.1 that nobody is given by chance
-// once the listener is closed: the same port can be listened on again. It is
-// safe for concurrent use.
+// Listen listens on a free port of 127.0.0.1 that is not used for outgoing connections, so
+// that the port can be used again after the listener is closed. It is safe for concurrent
+// use.
 func Listen() (net.Listener, error) {
 	var err error
 	for range 100 {
@@ -33,8 +32,7 @@ func ListenPort(port int) (net.Listener, error) {
 	return net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
-// FreePort returns a port that [Listen] would use. It is free when FreePort
-// returns; two callers may in rare cases be given the same one.
+// FreePort returns a free port. In rare cases two callers get the same port.
 func FreePort() (int, error) {
 	l, err := Listen()
 	if err != nil {

@@ -9,18 +9,18 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/loopback"
 )
 
-func TestListen(t *testing.T) {
+func TestPortCanBeUsedAgain(t *testing.T) {
 	l, err := loopback.Listen()
 	require.NoError(t, err)
 	port := loopback.Port(l)
-	assert.Less(t, port, 32768, "not where outgoing connections are from")
+	assert.Less(t, port, 32768, "below the range for outgoing connections")
 	assert.True(t, l.Addr().String()[:10] == "127.0.0.1:")
 	_, err = loopback.ListenPort(port)
-	assert.Error(t, err, "it is taken")
+	assert.Error(t, err, "the port is in use")
 	require.NoError(t, l.Close())
 
 	l, err = loopback.ListenPort(port)
-	require.NoError(t, err, "it can be had again")
+	require.NoError(t, err, "the port is free again")
 	require.NoError(t, l.Close())
 	free, err := loopback.FreePort()
 	require.NoError(t, err)

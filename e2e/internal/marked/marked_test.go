@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestWriteReplacesWhatIsBetweenTheMarkers(t *testing.T) {
+func TestWriteReplacesTextBetweenMarkers(t *testing.T) {
 	path := document(t, "a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n")
 	var printed strings.Builder
 	require.NoError(t, Write(path, "x", "new\n", &printed))

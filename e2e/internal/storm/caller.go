@@ -17,10 +17,10 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// Maps is the client of all writes here.
+// Maps is the client of all writes.
 type Maps = typedcorev1.ConfigMapInterface
 
-// Caller is a way to make calls. It is safe for concurrent use.
+// Caller is one way to make calls. It is safe for concurrent use.
 type Caller interface {
 	Name() string
 	preparer
@@ -28,29 +28,29 @@ type Caller interface {
 	Update(context.Context, Maps, *corev1.ConfigMap) error
 	Modify(ctx context.Context, maps Maps, name string, mutate func(*corev1.ConfigMap) error) error
 	Delete(context.Context, Maps, *corev1.ConfigMap) error
-	// Do makes any other call, which may be repeated as its verb allows.
+	// Do makes any other call. Its verb determines whether it may be repeated.
 	Do(ctx context.Context, verb k8sretry.Verb, call func(context.Context) error) error
 }
 
-// attemptLimit ends an attempt that is never answered, whoever makes it.
+// attemptLimit is the attempt timeout of all callers.
 const attemptLimit = time.Second
 
-// Ours calls through the safe writes and Do. With through, clients have a Transport
-// below as well.
-func Ours(through bool) Caller {
-	return ours{through, k8sretry.NewPolicy(k8sretry.WithMaxRetries(60), k8sretry.WithInitialDelay(5*time.Millisecond),
+// Ours returns a Caller that uses the safe writes and Do. If transport is true, its clients
+// also have a Transport.
+func Ours(transport bool) Caller {
+	return ours{transport, k8sretry.NewPolicy(k8sretry.WithMaxRetries(60), k8sretry.WithInitialDelay(5*time.Millisecond),
 		k8sretry.WithMaxDelay(250*time.Millisecond), k8sretry.WithAttemptTimeout(attemptLimit))}
 }
 
 type ours struct {
-	through bool
-	policy  *k8sretry.Policy
+	transport bool
+	policy    *k8sretry.Policy
 }
 
 func (o ours) Name() string { return "k8sretry" }
 
 func (o ours) prepare(c *rest.Config) {
-	if o.through {
+	if o.transport {
 		c.Wrap(k8sretry.Transport(o.policy))
 	}
 }
@@ -78,24 +78,24 @@ func (o ours) Do(ctx context.Context, verb k8sretry.Verb, call func(context.Cont
 	return k8sretry.Run(ctx, call, o.policy, k8sretry.WithVerb(verb))
 }
 
-// Plain calls client-go as it is, conflicts of a read-modify-write under
-// retry.RetryOnConflict.
+// Plain returns a Caller that uses client-go without further retries, except
+// retry.RetryOnConflict for a read-modify-write.
 func Plain() Caller { return clientgo{name: "plain client-go"} }
 
-// OnError calls client-go under retry.OnError with what is usually taken for
-// transient, and with as much patience as [Ours].
+// OnError returns a Caller that retries what is usually considered transient with
+// retry.OnError, for as long as [Ours].
 func OnError() Caller {
-	return clientgo{name: "retry.OnError", again: transient}
+	return clientgo{name: "retry.OnError", retriable: transient}
 }
 
 type clientgo struct {
-	name  string
-	again func(error) bool
+	name      string
+	retriable func(error) bool
 }
 
 var (
-	// A Backoff with a Cap gives up when it gets there: the delay stays the same.
-	patience  = wait.Backoff{Steps: 61, Duration: 150 * time.Millisecond, Factor: 1, Jitter: 0.2}
+	// The delays are constant, because a Backoff ends when its delay reaches its Cap.
+	retries   = wait.Backoff{Steps: 61, Duration: 150 * time.Millisecond, Factor: 1, Jitter: 0.2}
 	conflicts = wait.Backoff{Steps: 61, Duration: 10 * time.Millisecond, Factor: 1, Jitter: 1}
 )
 
@@ -107,10 +107,10 @@ func (c clientgo) Do(ctx context.Context, _ k8sretry.Verb, call func(context.Con
 }
 
 func (c clientgo) repeat(call func() error) error {
-	if c.again == nil {
+	if c.retriable == nil {
 		return call()
 	}
-	return retry.OnError(patience, c.again, call)
+	return retry.OnError(retries, c.retriable, call)
 }
 
 func limited(ctx context.Context, call func(context.Context) error) error {
@@ -151,14 +151,14 @@ func (c clientgo) Modify(ctx context.Context, maps Maps, name string, mutate fun
 	})
 }
 
-// Delete deletes by name: client-go sends no UID unless it is told to.
+// Delete deletes by name, without a UID.
 func (c clientgo) Delete(ctx context.Context, maps Maps, m *corev1.ConfigMap) error {
 	return c.Do(ctx, k8sretry.VerbDelete, func(ctx context.Context) error {
 		return maps.Delete(ctx, m.Name, metav1.DeleteOptions{})
 	})
 }
 
-// transient is what is usually repeated: 408, 429, all 5xx, and all that is no answer.
+// transient reports whether an error is 408, 429 or 5xx, or not an answer of the server.
 func transient(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {

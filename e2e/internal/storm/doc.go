@@ -1,11 +1,10 @@
-// Package storm makes many calls at once to a real API server while answers get lost
-// on their way back, others write the same objects and the server is killed, and
-// counts which callers were told something that is not true.
+// Package storm makes many concurrent calls to a real API server while answers are lost,
+// other clients write the same objects and the server is killed, and counts the callers
+// that got a wrong result.
 //
-// The truth comes from two places that no caller has part in: the objects in the
-// server, read and watched past all faults, and the fault proxy, which knows which
-// requests were carried out.
+// The results are compared with the objects in the server, which are read and watched
+// without faults, and with the fault proxy, which knows which requests were carried out.
 //
-// A [Caller] is a way to make calls: plain client-go, client-go's retry.OnError, and
-// k8sretry. All of them meet the same faults, which hang on a seed.
+// A [Caller] is one way to make calls: plain client-go, client-go's retry.OnError, and
+// k8sretry. All callers have the same faults, which depend on a seed.
 package storm

@@ -14,8 +14,8 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// Early makes Ops calls of all kinds, 16 at once, of whose requests three in ten fail
-// before the server has seen them. Every call can succeed.
+// Early makes Ops calls of all kinds, 16 concurrently, while 30 % of the requests fail
+// before they reach the server. Every call can succeed.
 func Early(ctx context.Context, s Setup, caller Caller) (result Result, err error) {
 	r, err := newRun(ctx, s, caller, true)
 	if err != nil {
@@ -25,28 +25,28 @@ func Early(ctx context.Context, s Setup, caller Caller) (result Result, err erro
 	objects := make([]*corev1.ConfigMap, s.Ops)
 	for i := range objects {
 		if i%6 != 2 {
-			objects[i] = object(name("object", i), "by", "nobody")
+			objects[i] = object(name("object", i), "by", "none")
 		}
 	}
 	if err := r.create(ctx, objects); err != nil {
 		return result, err
 	}
 
-	// No Retry-After: client-go repeats these by itself.
-	faults := r.proxy.Alone([]faultproxy.Fault{
+	// Without Retry-After, because client-go repeats requests after it.
+	faults := r.proxy.Isolated([]faultproxy.Fault{
 		faultproxy.Answer(http.StatusTooManyRequests), faultproxy.Answer(http.StatusServiceUnavailable),
 		faultproxy.Answer(http.StatusBadGateway).HTML(), faultproxy.Answer(http.StatusGatewayTimeout),
 		faultproxy.Close(), faultproxy.Reset(),
 	})
 	r.proxy.SetRule(share(0.3, s.Seed, faults))
-	told := make([]error, s.Ops)
-	begin := time.Now()
+	errs := make([]error, s.Ops)
+	start := time.Now()
 	each(s.Ops, workers, func(i int) {
-		told[i] = r.call(ctx, name("call", i), func(ctx context.Context) error { return r.mixed(ctx, i, objects[i]) })
+		errs[i] = r.call(ctx, name("call", i), func(ctx context.Context) error { return r.mixed(ctx, i, objects[i]) })
 	})
-	result.Took = time.Since(begin)
+	result.Took = time.Since(start)
 
-	done, err := r.settled(ctx)
+	done, err := r.waitForWrites(ctx)
 	if err != nil {
 		return result, err
 	}
@@ -54,16 +54,16 @@ func Early(ctx context.Context, s Setup, caller Caller) (result Result, err erro
 	if err != nil {
 		return result, err
 	}
-	for i, err := range told {
-		there := true
+	for i, err := range errs {
+		present := true
 		m, found := stored[name("object", i)]
 		switch i % 6 {
 		case 2, 3, 4:
-			there = m.Data["by"] == strconv.Itoa(i)
+			present = m.Data["by"] == strconv.Itoa(i)
 		case 5:
-			there = !found
+			present = !found
 		}
-		result.judge(name("call", i), err, nil, there, done[name("call", i)], false)
+		result.add(name("call", i), err, nil, present, done[name("call", i)], false)
 	}
 	r.count(&result)
 	return result, nil

@@ -17,11 +17,10 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// Informer runs an informer, on a Transport or not, whose watches are cut and reset
-// and whose lists fail, while somebody makes Ops changes over the given time. When
-// both have ended, it returns how long the cache took to be right, and how many
-// requests the proxy has struck.
-func Informer(ctx context.Context, s Setup, transport bool, during time.Duration) (late time.Duration, struck int, err error) {
+// Informer runs an informer, with or without a Transport, whose watches are aborted and
+// whose lists fail, while Ops changes are made over the given time. It returns how long
+// after the last fault the cache was in sync, and the number of requests with a fault.
+func Informer(ctx context.Context, s Setup, transport bool, during time.Duration) (delay time.Duration, faults int, err error) {
 	r, err := newRun(ctx, s, wrapped{transport}, true)
 	if err != nil {
 		return 0, 0, err
@@ -32,11 +31,11 @@ func Informer(ctx context.Context, s Setup, transport bool, during time.Duration
 
 	watch := faultproxy.Verbs("watch")
 	r.proxy.SetRule(faultproxy.First(
-		faultproxy.When(watch, share(1, s.Seed, r.proxy.Alone([]faultproxy.Fault{
+		faultproxy.When(watch, share(1, s.Seed, r.proxy.Isolated([]faultproxy.Fault{
 			faultproxy.CutStream(0, 150*time.Millisecond), faultproxy.CutStream(0, 150*time.Millisecond).Clean(),
 			faultproxy.CutStream(1000, 0), faultproxy.Close(), faultproxy.Reset(), faultproxy.Answer(http.StatusServiceUnavailable),
 		}))),
-		faultproxy.When(faultproxy.Verbs("list"), share(0.5, s.Seed, r.proxy.Alone([]faultproxy.Fault{
+		faultproxy.When(faultproxy.Verbs("list"), share(0.5, s.Seed, r.proxy.Isolated([]faultproxy.Fault{
 			faultproxy.Close(), faultproxy.Reset(), faultproxy.Truncate(), faultproxy.Answer(http.StatusServiceUnavailable),
 		})))))
 	client, err := kubernetes.NewForConfig(r.config)
@@ -45,7 +44,7 @@ func Informer(ctx context.Context, s Setup, transport bool, during time.Duration
 	}
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(r.namespace))
 	informer := factory.Core().V1().ConfigMaps().Informer()
-	if err := informer.SetWatchErrorHandler(func(*cache.Reflector, error) {}); err != nil { // all as ordered
+	if err := informer.SetWatchErrorHandler(func(*cache.Reflector, error) {}); err != nil { // the errors are expected
 		return 0, 0, err
 	}
 	stop := make(chan struct{})
@@ -53,37 +52,37 @@ func Informer(ctx context.Context, s Setup, transport bool, during time.Duration
 	defer close(stop)
 	factory.Start(stop)
 
-	pace := time.NewTicker(max(during/time.Duration(s.Ops), time.Millisecond))
-	defer pace.Stop()
+	ticker := time.NewTicker(max(during/time.Duration(s.Ops), time.Millisecond))
+	defer ticker.Stop()
 	for i := range s.Ops {
 		if err := r.change(ctx, i); err != nil {
 			return 0, 0, err
 		}
-		<-pace.C
+		<-ticker.C
 	}
 	r.proxy.SetRule(nil)
 	none := faultproxy.Fault{}.String()
-	struck = r.proxy.Count(func(s faultproxy.Send) bool { return s.Fault != none })
+	faults = r.proxy.Count(func(s faultproxy.Send) bool { return s.Fault != none })
 	stored, err := r.list(ctx)
 	if err != nil {
 		return 0, 0, err
 	}
-	begin := time.Now()
+	start := time.Now()
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for {
 		if same(informer.GetStore().List(), stored) {
-			return time.Since(begin), struck, nil
+			return time.Since(start), faults, nil
 		}
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return 0, struck, errors.Join(fmt.Errorf("the cache has %d objects, the server %d", len(informer.GetStore().List()), len(stored)), context.Cause(ctx))
+			return 0, faults, errors.Join(fmt.Errorf("the cache has %d objects, the server has %d", len(informer.GetStore().List()), len(stored)), context.Cause(ctx))
 		}
 	}
 }
 
-// change makes, changes and deletes 20 objects in turn.
+// change creates, updates and deletes 20 objects in turn.
 func (r *run) change(ctx context.Context, i int) error {
 	m := object(name("object", i%20), "change", fmt.Sprint(i))
 	var err error

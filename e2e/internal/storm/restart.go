@@ -11,40 +11,40 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// downtime is how long nobody listens. The server that is started then needs some
-// more seconds until it serves.
+// downtime is how long the port is closed. The restarted server needs some more seconds
+// until it is ready.
 const downtime = 500 * time.Millisecond
 
-// Restart makes Ops creates, 16 at once and half of them with a generated name, and
-// kills the apiserver when a third of them has begun. One fixed name in ten is
-// somebody else's. There is no proxy.
+// Restart makes Ops creates, 16 concurrently and half of them with a generated name, and
+// kills the apiserver after a third of them. 10 % of the fixed names belong to objects of
+// another client. There is no proxy.
 func Restart(ctx context.Context, s Setup, caller Caller) (result Result, err error) {
 	r, err := newRun(ctx, s, caller, false)
 	if err != nil {
 		return result, err
 	}
 	defer r.close()
-	foreign := func(i int) bool { return one(i, 20, 6) }
+	foreign := func(i int) bool { return oneIn(i, 20, 6) }
 	fixed := func(i int) bool { return i%2 == 0 }
 	objects := make([]*corev1.ConfigMap, s.Ops)
 	for i := range objects {
 		if foreign(i) {
-			objects[i] = object(name("fixed", i), "by", "somebody else")
+			objects[i] = object(name("fixed", i), "by", "other")
 		}
 	}
 	if err := r.create(ctx, objects); err != nil {
 		return result, err
 	}
 
-	var begun atomic.Int64
+	var started atomic.Int64
 	restarted := make(chan error, 1)
-	told := make([]error, s.Ops)
-	begin := time.Now()
+	errs := make([]error, s.Ops)
+	start := time.Now()
 	each(s.Ops, workers, func(i int) {
-		if begun.Add(1) == int64(s.Ops/3) {
+		if started.Add(1) == int64(s.Ops/3) {
 			go func() { restarted <- r.restart(ctx) }()
 		}
-		told[i] = r.call(ctx, name("call", i), func(ctx context.Context) error {
+		errs[i] = r.call(ctx, name("call", i), func(ctx context.Context) error {
 			m := object(name("fixed", i), "by", strconv.Itoa(i))
 			if !fixed(i) {
 				m.Name, m.GenerateName = "", "generated-"
@@ -52,7 +52,7 @@ func Restart(ctx context.Context, s Setup, caller Caller) (result Result, err er
 			return r.caller.Create(ctx, r.maps, m)
 		})
 	})
-	result.Took = time.Since(begin)
+	result.Took = time.Since(start)
 	if err := <-restarted; err != nil {
 		return result, err
 	}
@@ -60,17 +60,17 @@ func Restart(ctx context.Context, s Setup, caller Caller) (result Result, err er
 	if err != nil {
 		return result, err
 	}
-	made := map[string]int{}
+	created := map[string]int{}
 	for _, m := range stored {
-		made[m.Data["by"]]++
+		created[m.Data["by"]]++
 	}
-	for i, err := range told {
-		var right func(error) bool
+	for i, err := range errs {
+		var expected func(error) bool
 		if foreign(i) {
-			right = exactly(apierrors.IsAlreadyExists)
+			expected = certain(apierrors.IsAlreadyExists)
 		}
-		n := made[strconv.Itoa(i)]
-		result.judge(fmt.Sprint("create ", i), err, right, n > 0, n, false)
+		n := created[strconv.Itoa(i)]
+		result.add(fmt.Sprint("create ", i), err, expected, n > 0, n, false)
 	}
 	return result, nil
 }

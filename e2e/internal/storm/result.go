@@ -6,95 +6,94 @@ import (
 	"time"
 )
 
-// Result is what became of the calls of one run.
+// Result counts the results of the calls of one run.
 type Result struct {
 	Ops           int
-	FalseFailures int // told that they failed, or why, which is not so
-	Twice         int // carried out more often than once, or against what was asked
-	Lost          int // told that they succeeded, and did not
-	Right         int // had to fail: somebody else has the name, was there before
-	Reported      int // of those, told so
-	// Moot are deletions of what was gone before, whose first answer was lost: nobody
-	// can tell then who was first, and success says that the object is gone, as it is.
-	Moot int
+	FalseFailures int // failed although carried out, or with a wrong error
+	Twice         int // carried out more than once, or although they had to fail
+	Lost          int // succeeded although not carried out
+	Expected      int // had to fail, because of another client's change
+	Reported      int // expected failures that were reported
+	// Ambiguous counts successful deletes of objects that were already deleted, whose
+	// first answer was lost. Nothing shows who deleted the object, so success is also
+	// correct.
+	Ambiguous int
 
 	Sends  int           // requests that reached the proxy
-	Struck int           // of those, struck by a fault
-	Took   time.Duration // all calls
+	Faulty int           // requests with a fault
+	Took   time.Duration // duration of all calls
 
-	Notes []string // the first of what was wrong, for people
+	Notes []string // descriptions of the first wrong results
 }
 
-// Wrong is how many things went wrong.
+// Wrong returns the number of wrong results.
 func (r Result) Wrong() int { return r.FalseFailures + r.Twice + r.Lost }
 
-// Add returns both results as one.
+// Add returns the sum of both results.
 func (r Result) Add(o Result) Result {
 	r.Ops += o.Ops
 	r.FalseFailures += o.FalseFailures
 	r.Twice += o.Twice
 	r.Lost += o.Lost
-	r.Right += o.Right
+	r.Expected += o.Expected
 	r.Reported += o.Reported
-	r.Moot += o.Moot
+	r.Ambiguous += o.Ambiguous
 	r.Sends += o.Sends
-	r.Struck += o.Struck
+	r.Faulty += o.Faulty
 	r.Took += o.Took
 	r.Notes = append(r.Notes, o.Notes...)
 	return r
 }
 
 func (r Result) String() string {
-	return fmt.Sprintf("%d calls: %d false failures, %d done twice, %d lost; %d of %d right failures reported, %d moot; %d sends, %d struck, %v",
-		r.Ops, r.FalseFailures, r.Twice, r.Lost, r.Reported, r.Right, r.Moot, r.Sends, r.Struck, r.Took.Round(time.Millisecond))
+	return fmt.Sprintf("%d calls: %d false failures, %d done twice, %d lost; %d of %d expected failures reported, %d ambiguous; %d requests, %d with a fault, %v",
+		r.Ops, r.FalseFailures, r.Twice, r.Lost, r.Reported, r.Expected, r.Ambiguous, r.Sends, r.Faulty, r.Took.Round(time.Millisecond))
 }
 
-const mostNotes = 20
+const maxNotes = 20
 
 func (r *Result) note(format string, args ...any) {
-	if len(r.Notes) < mostNotes {
+	if len(r.Notes) < maxNotes {
 		r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 	}
 }
 
-// judge adds one call: what its caller was told, what it should have failed with (nil
-// if it had to succeed), whether its effect is there, and how often it was carried
-// out.
-//
-// With moot, success is right as well where the call had to fail.
-func (r *Result) judge(id string, told error, right func(error) bool, there bool, done int, moot bool) {
+// add adds one call: its error, a predicate for the expected error (nil if the call had to
+// succeed), whether its effect is present, and how often it was carried out. If ambiguous is
+// true, success is also correct for a call with an expected error.
+func (r *Result) add(id string, err error, expected func(error) bool, present bool, done int, ambiguous bool) {
 	r.Ops++
 	limit := 1
 	switch {
-	case right != nil:
-		r.Right++
+	case expected != nil:
+		r.Expected++
 		limit = 0
 		switch {
-		case told == nil && moot:
-			r.Moot++
-		case told == nil:
+		case err == nil && ambiguous:
+			r.Ambiguous++
+		case err == nil:
 			r.Lost++
-			r.note("%s: succeeded, should have failed", id)
-		case right(told):
+			r.note("%s: succeeded, want an error", id)
+		case expected(err):
 			r.Reported++
 		default:
 			r.FalseFailures++
-			r.note("%s: failed otherwise than it should: %v", id, told)
+			r.note("%s: wrong error: %v", id, err)
 		}
-	case told != nil:
+	case err != nil:
 		r.FalseFailures++
-		r.note("%s: there: %v, done: %d, failed: %v", id, there, done, told)
-	case !there:
+		r.note("%s: present: %v, carried out: %d times, error: %v", id, present, done, err)
+	case !present:
 		r.Lost++
-		r.note("%s: succeeded, and is not there", id)
+		r.note("%s: succeeded, but has no effect", id)
 	}
 	if done > limit {
 		r.Twice++
-		r.note("%s: done %d times, told %v", id, done, told)
+		r.note("%s: carried out %d times, error: %v", id, done, err)
 	}
 }
 
-// noteSends adds what the proxy knows of a call that went wrong.
+// noteSends adds the requests of a call with a wrong result to the notes.
 func (r *run) noteSends(result *Result, call string) {
 	for _, s := range r.proxy.Sends() {
 		if s.Call == call {
@@ -103,7 +102,7 @@ func (r *run) noteSends(result *Result, call string) {
 	}
 }
 
-// each calls f for 0 to n-1, so many at once.
+// each calls f for 0 to n-1 with the given number of workers.
 func each(n, workers int, f func(i int)) {
 	var wg sync.WaitGroup
 	next := make(chan int)

@@ -19,35 +19,35 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// Setup is where calls are made. Each run has a namespace and a proxy of its own.
+// Setup configures runs. Each run has its own namespace and proxy.
 type Setup struct {
 	Cluster *cluster.Cluster
-	User    string // who calls
-	HTTP1   bool   // not HTTP/2
+	User    string // the user that makes the calls
+	HTTP1   bool   // HTTP/1.1 instead of HTTP/2
 	Seed    uint64
 	Ops     int
 }
 
 const (
 	workers   = 16
-	callLimit = time.Minute // for one call with all its attempts
+	callLimit = time.Minute // timeout of a call with all its attempts
 )
 
-// run is one run under way.
+// run is the state of one run.
 type run struct {
 	Setup
 	caller    Caller
-	proxy     *faultproxy.Proxy // nil: none
-	maps      Maps              // the caller's client
-	direct    Maps              // past the proxy, for preparations, others and the truth
-	config    *rest.Config      // what maps was made of
+	proxy     *faultproxy.Proxy // may be nil
+	maps      Maps              // client of the caller
+	direct    Maps              // client without the proxy
+	config    *rest.Config      // configuration of maps
 	namespace string
 }
 
-// preparer changes a client's configuration before clients are made of it.
+// preparer changes a client configuration before a client is made.
 type preparer interface{ prepare(*rest.Config) }
 
-func newRun(ctx context.Context, s Setup, by preparer, through bool) (*run, error) {
+func newRun(ctx context.Context, s Setup, by preparer, withProxy bool) (*run, error) {
 	r := &run{Setup: s, config: s.Cluster.Config(s.User)}
 	r.caller, _ = by.(Caller)
 	admin, err := kubernetes.NewForConfig(s.Cluster.Config(cluster.Admin))
@@ -59,7 +59,7 @@ func newRun(ctx context.Context, s Setup, by preparer, through bool) (*run, erro
 		return nil, err
 	}
 	r.namespace, r.direct = ns.Name, admin.CoreV1().ConfigMaps(ns.Name)
-	if through {
+	if withProxy {
 		r.proxy, err = faultproxy.New(s.Cluster.URL(), s.Cluster.CA(), faultproxy.Options{HTTP1: s.HTTP1})
 		if err != nil {
 			return nil, err
@@ -82,17 +82,16 @@ func (r *run) close() {
 	}
 }
 
-// call makes one call, known to the proxy by its id.
+// call makes one call with an id for the proxy.
 func (r *run) call(ctx context.Context, id string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(faultproxy.WithCall(ctx, id), callLimit)
 	defer cancel()
 	return f(ctx)
 }
 
-// settled waits until the server has answered every write that it was sent, whether
-// its client waited or not, and returns how often the writes of each call were
-// carried out.
-func (r *run) settled(ctx context.Context) (map[string]int, error) {
+// waitForWrites waits until the server has answered all writes, including those whose client
+// has disconnected, and returns how often the writes of each call were carried out.
+func (r *run) waitForWrites(ctx context.Context) (map[string]int, error) {
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for range 500 {
@@ -115,46 +114,46 @@ func (r *run) settled(ctx context.Context) (map[string]int, error) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	return nil, errors.New("the server does not answer writes")
+	return nil, errors.New("the server has not answered all writes")
 }
 
-// firstStruck tells of which calls the first write was struck by a fault.
-func (r *run) firstStruck() map[string]bool {
-	struck, none := map[string]bool{}, faultproxy.Fault{}.String()
+// firstFaulty reports for each call whether its first write had a fault.
+func (r *run) firstFaulty() map[string]bool {
+	faulty, none := map[string]bool{}, faultproxy.Fault{}.String()
 	for _, s := range r.proxy.Sends() {
 		if s.Method != http.MethodGet && s.Nth == 0 {
-			struck[s.Call] = s.Fault != none
+			faulty[s.Call] = s.Fault != none
 		}
 	}
-	return struck
+	return faulty
 }
 
-// count adds what the proxy has seen.
+// count adds the requests that the proxy has recorded.
 func (r *run) count(result *Result) {
 	none := faultproxy.Fault{}.String()
 	for _, s := range r.proxy.Sends() {
 		result.Sends++
 		if s.Fault != none {
-			result.Struck++
+			result.Faulty++
 		}
 	}
 }
 
-// lost loses a fifth of all answers after the work was done. Watches have no answer
-// that could be lost: they are cut and refused.
+// lost returns a rule that loses 20 % of the answers after the commit. Watches are aborted
+// or rejected instead.
 func (r *run) lost() faultproxy.Rule {
 	watch := faultproxy.Verbs("watch")
 	rest := func(q *http.Request) bool { return !watch(q) }
 	return faultproxy.First(
-		faultproxy.When(rest, share(0.2, r.Seed, r.proxy.Alone(faultproxy.LostAnswers()))),
-		faultproxy.When(watch, share(0.2, r.Seed, r.proxy.Alone([]faultproxy.Fault{
+		faultproxy.When(rest, share(0.2, r.Seed, r.proxy.Isolated(faultproxy.LostAnswers()))),
+		faultproxy.When(watch, share(0.2, r.Seed, r.proxy.Isolated([]faultproxy.Fault{
 			faultproxy.Close(), faultproxy.Reset(), faultproxy.Answer(http.StatusGatewayTimeout),
 			faultproxy.CutStream(20, 0), faultproxy.CutStream(20, 0).Clean(),
 		}))))
 }
 
-// share is faultproxy.Share without the path, which has random names in it: the call
-// and the method say enough.
+// share is like faultproxy.Share but ignores the path, which contains random names. The call
+// and the method identify the request.
 func share(share float64, seed uint64, faults []faultproxy.Fault) faultproxy.Rule {
 	rule := faultproxy.Share(share, seed, faults...)
 	return func(q *http.Request) faultproxy.Fault {
@@ -164,17 +163,17 @@ func share(share float64, seed uint64, faults []faultproxy.Fault) faultproxy.Rul
 	}
 }
 
-// create makes the objects that stand before a run, and puts what was stored in their
-// places. Nil stands for none.
+// create creates the objects that exist before a run, and replaces them by the stored
+// objects. Nil objects are skipped.
 func (r *run) create(ctx context.Context, objects []*corev1.ConfigMap) error {
 	errs := make([]error, len(objects))
 	each(len(objects), workers, func(i int) {
 		if objects[i] == nil {
 			return
 		}
-		var made *corev1.ConfigMap
-		if made, errs[i] = r.direct.Create(ctx, objects[i], metav1.CreateOptions{}); errs[i] == nil {
-			objects[i] = made
+		var created *corev1.ConfigMap
+		if created, errs[i] = r.direct.Create(ctx, objects[i], metav1.CreateOptions{}); errs[i] == nil {
+			objects[i] = created
 		}
 	})
 	return errors.Join(errs...)

@@ -15,14 +15,13 @@ import (
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 )
 
-// throttledRetries are the retries that a throttled call is allowed.
+// throttledRetries is the maximum number of retries of a throttled call.
 const throttledRetries = 5
 
-// Throttled reads one object once from a server that answers nothing but 429 with
-// "Retry-After: 1", with five retries: through a Transport, or, as it is done without,
-// in a loop of github.com/cenkalti/backoff around client-go. The server's wait is kept to
-// the moment, without jitter. It returns how many
-// requests the server has seen, and after how long the caller was told.
+// Throttled reads an object with five retries from a server that answers every request with
+// 429 and "Retry-After: 1": with a Transport without jitter, or with client-go in a loop of
+// github.com/cenkalti/backoff. It returns the number of requests and the duration of the
+// call.
 func Throttled(ctx context.Context, s Setup, transport bool) (sends int, took time.Duration, err error) {
 	r, err := newRun(ctx, s, wrapped{transport}, true)
 	if err != nil {
@@ -34,24 +33,24 @@ func Throttled(ctx context.Context, s Setup, transport bool) (sends int, took ti
 		_, err := r.maps.Get(ctx, "any", metav1.GetOptions{})
 		return struct{}{}, err
 	}
-	begin := time.Now()
-	var told error
+	start := time.Now()
+	var callErr error
 	if transport {
-		_, told = get()
+		_, callErr = get()
 	} else {
-		_, told = backoff.Retry(ctx, get, backoff.WithMaxTries(1+throttledRetries),
+		_, callErr = backoff.Retry(ctx, get, backoff.WithMaxTries(1+throttledRetries),
 			backoff.WithBackOff(backoff.NewConstantBackOff(throttledDelay)), backoff.WithMaxElapsedTime(0))
 	}
-	took = time.Since(begin)
-	if delay, ok := apierrors.SuggestsClientDelay(told); !apierrors.IsTooManyRequests(told) || !ok || delay != 1 {
-		return 0, took, errors.Join(errors.New("the caller was not told of the 429 and its delay"), told)
+	took = time.Since(start)
+	if delay, ok := apierrors.SuggestsClientDelay(callErr); !apierrors.IsTooManyRequests(callErr) || !ok || delay != 1 {
+		return 0, took, errors.Join(errors.New("the error is not the 429 with its delay"), callErr)
 	}
 	return r.proxy.Count(func(faultproxy.Send) bool { return true }), took, nil
 }
 
 const throttledDelay = 10 * time.Millisecond
 
-// wrapped is client-go as it is, on a Transport or not.
+// wrapped is client-go with or without a Transport.
 type wrapped struct{ transport bool }
 
 func (w wrapped) prepare(c *rest.Config) {

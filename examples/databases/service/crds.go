@@ -12,21 +12,20 @@ import (
 
 // The custom resources of the service.
 var (
-	// DatabaseResource holds a database that somebody asked for.
+	// DatabaseResource is the resource of databases.
 	DatabaseResource = schema.GroupVersionResource{Group: "databases.example.dev", Version: "v1", Resource: "databases"}
-	// OpsRequestResource holds one operation on a database. Operators make
-	// them; the service only reads them.
+	// OpsRequestResource is the resource of operations on databases. Operators
+	// create them; the service only reads them.
 	OpsRequestResource = schema.GroupVersionResource{Group: "databases.example.dev", Version: "v1", Resource: "opsrequests"}
 )
 
-// CRDManifests are the CustomResourceDefinitions of both, as YAML for
-// kubectl apply -f.
+// CRDManifests contains both CustomResourceDefinitions as YAML, for kubectl apply.
 //
 //go:embed crds.yaml
 var CRDManifests string
 
-// CRDs are the same as objects for the dynamic client, new ones at each call. A
-// new API is served about two seconds after its definition was stored.
+// CRDs returns both CustomResourceDefinitions as objects for the dynamic client, new
+// ones at each call. The API is served about two seconds after they are created.
 func CRDs() ([]*unstructured.Unstructured, error) {
 	var crds []*unstructured.Unstructured
 	for document := range strings.SplitSeq(CRDManifests, "\n---\n") {

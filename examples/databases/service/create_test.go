@@ -14,88 +14,88 @@ import (
 	"github.com/k8sretry/k8sretry/examples/databases/service"
 )
 
-func TestCreateADatabase(t *testing.T) {
+func TestCreateDatabase(t *testing.T) {
 	cases := map[string]struct {
 		arrange func(*cluster)
 		config  service.Config
 		code    int
-		word    string // of the error
+		reason  string // the error field
 		outcome string
-		retry   string // the Retry-After header
+		header  string // Retry-After
 		took    time.Duration
 		creates int
 		stored  bool
 	}{
-		"at once": {arrange: func(*cluster) {}, code: 201, creates: 1, stored: true},
-		"the server fails twice": {
+		"first attempt succeeds": {arrange: func(*cluster) {}, code: 201, creates: 1, stored: true},
+		"two attempts fail": {
 			arrange: func(c *cluster) { c.fail("create", unavailable, badGateway) },
 			code:    201, took: 6 * time.Second, creates: 3, stored: true,
 		},
-		"the reply is lost, the database is ours": {
+		"reply is lost": {
 			arrange: func(c *cluster) { c.loseReply("create", lost) },
 			code:    201, took: 2 * time.Second, creates: 2, stored: true,
 		},
-		"the reply is lost, and the proof is slow": {
+		"reply is lost, reading the database is retried": {
 			arrange: func(c *cluster) { c.loseReply("create", lost); c.fail("get", unavailable, unavailable) },
 			code:    201, took: 5 * time.Second, creates: 2, stored: true,
 		},
-		"the reply is lost, and so is the proof": {
+		"reply is lost, reading the database fails": {
 			arrange: func(c *cluster) {
 				c.loseReply("create", lost)
 				c.fail("get", unavailable, unavailable, unavailable, unavailable)
 			},
-			code: 503, word: "unavailable", outcome: "unknown", retry: "5", took: 9 * time.Second, creates: 2, stored: true,
+			code: 503, reason: "unavailable", outcome: "unknown", header: "5", took: 9 * time.Second, creates: 2, stored: true,
 		},
-		"the name is taken": {
+		"another database has the name": {
 			arrange: func(c *cluster) {
 				_ = c.Tracker().Add(object("Database", "orders", map[string]any{"spec": map[string]any{"engine": "mysql"}}))
 			},
-			code: 409, word: "already_exists", creates: 1, stored: true,
+			code: 409, reason: "already_exists", creates: 1, stored: true,
 		},
-		"the server is away for too long": {
+		"all attempts are answered 503": {
 			arrange: func(c *cluster) {
 				c.fail("create", unavailable, unavailable, unavailable, unavailable, unavailable, unavailable)
 			},
-			code: 503, word: "unavailable", outcome: "unknown", retry: "5", took: time.Minute, creates: 6,
+			code: 503, reason: "unavailable", outcome: "unknown", header: "5", took: time.Minute, creates: 6,
 		},
-		"the server asks for time, and then for more": {
+		"all attempts are throttled": {
 			arrange: func(c *cluster) {
 				c.fail("create", throttled, throttled, throttled, throttled, throttled, throttled)
 			},
-			code: 503, word: "unavailable", retry: "7", took: (7 + 7 + 8 + 16 + 30) * time.Second, creates: 6,
+			code: 503, reason: "unavailable", header: "7", took: (7 + 7 + 8 + 16 + 30) * time.Second, creates: 6,
 		},
-		"the time for the request is too short": {
+		"the next attempt would start after the request timeout": {
 			arrange: func(c *cluster) { c.fail("create", unavailable, unavailable, unavailable) },
 			config:  service.Config{RequestTimeout: 10 * time.Second},
-			code:    504, word: "deadline", outcome: "unknown", took: 6 * time.Second, creates: 3,
+			code:    504, reason: "deadline", outcome: "unknown", took: 6 * time.Second, creates: 3,
 		},
-		"the cluster refuses the object": {
+		"the object is invalid": {
 			arrange: func(c *cluster) {
 				c.fail("create", apierrors.NewInvalid(schema.GroupKind{Group: "databases.example.dev", Kind: "Database"}, "orders", nil))
 			},
-			code: 422, word: "refused", creates: 1,
+			code: 422, reason: "refused", creates: 1,
 		},
-		"the cluster does not allow it": {
+		"the service has no permission": {
 			arrange: func(c *cluster) {
 				c.fail("create", apierrors.NewForbidden(schema.GroupResource{Resource: "databases"}, "orders", errors.New("User \"svc\" cannot")))
 			},
-			code: 403, word: "forbidden", creates: 1,
+			code: 403, reason: "forbidden", creates: 1,
 		},
-		"the definition is not installed": {
+		"the custom resource definition is missing": {
 			arrange: func(c *cluster) {
 				c.fail("create", apierrors.NewGenericServerResponse(404, "POST", schema.GroupResource{Resource: "databases"}, "", "404 page not found", 0, true))
 			},
-			code: 503, word: "not_installed", retry: "5", creates: 1,
+			code: 503, reason: "not_installed", header: "5", creates: 1,
 		},
 		"the namespace is missing": {
 			arrange: func(c *cluster) {
 				c.fail("create", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "default"))
 			},
-			code: 503, word: "not_installed", retry: "5", creates: 1,
+			code: 503, reason: "not_installed", header: "5", creates: 1,
 		},
-		"the cluster makes no sense": {
-			arrange: func(c *cluster) { c.fail("create", errors.New("what?")) },
-			code:    500, word: "internal", creates: 1,
+		"the error is unknown": {
+			arrange: func(c *cluster) { c.fail("create", errors.New("unknown")) },
+			code:    500, reason: "internal", creates: 1,
 		},
 	}
 	for name, tc := range cases {
@@ -103,16 +103,16 @@ func TestCreateADatabase(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(tc.config)
 				tc.arrange(c)
-				got := c.ask("POST", "/api/v1/databases", orders)
+				got := c.request("POST", "/api/v1/databases", orders)
 				assert.Equal(t, tc.code, got.code, "%v", got.body)
 				assert.Equal(t, tc.took, got.took)
 				assert.Equal(t, tc.creates, c.calls("create"))
-				assert.Equal(t, tc.retry, got.header.Get("Retry-After"))
+				assert.Equal(t, tc.header, got.header.Get("Retry-After"))
 				if tc.code == 201 {
 					assert.Equal(t, "/api/v1/databases/orders", got.header.Get("Location"))
 					assert.Equal(t, map[string]any{"name": "orders", "engine": "postgres", "version": "16.2", "storage": "10Gi", "phase": "Pending"}, got.body)
 				} else {
-					assert.Equal(t, tc.word, got.body["error"], "%v", got.body)
+					assert.Equal(t, tc.reason, got.body["error"], "%v", got.body)
 					outcome, _ := got.body["outcome"].(string)
 					assert.Equal(t, tc.outcome, outcome)
 				}
@@ -123,17 +123,17 @@ func TestCreateADatabase(t *testing.T) {
 	}
 }
 
-func TestARepeatedPostWithItsKeyIsTheSameDatabase(t *testing.T) {
+func TestPostWithTheSameKeyReturnsTheSameDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(service.Config{})
-		first := c.ask("POST", "/api/v1/databases", orders, key("k-1"))
-		again := c.ask("POST", "/api/v1/databases", orders, key("k-1"))
+		first := c.request("POST", "/api/v1/databases", orders, key("k-1"))
+		again := c.request("POST", "/api/v1/databases", orders, key("k-1"))
 		assert.Equal(t, 201, first.code)
 		assert.Equal(t, first.code, again.code)
 		assert.Equal(t, first.body, again.body)
-		assert.Equal(t, 409, c.ask("POST", "/api/v1/databases", orders, key("k-2")).code, "another key")
+		assert.Equal(t, 409, c.request("POST", "/api/v1/databases", orders, key("k-2")).code, "another key")
 		other := strings.Replace(orders, "16.2", "15", 1)
-		assert.Equal(t, 409, c.ask("POST", "/api/v1/databases", other, key("k-1")).code, "another wish under the same key")
-		assert.Equal(t, 400, c.ask("POST", "/api/v1/databases", orders, key("not a key!")).code)
+		assert.Equal(t, 409, c.request("POST", "/api/v1/databases", other, key("k-1")).code, "another version with the same key")
+		assert.Equal(t, 400, c.request("POST", "/api/v1/databases", orders, key("not a key!")).code)
 	})
 }

@@ -13,13 +13,13 @@ import (
 
 // problem is the JSON of an error.
 type problem struct {
-	Error   string            `json:"error"`             // one word for programs
-	Message string            `json:"message"`           // for people
-	Fields  map[string]string `json:"fields,omitempty"`  // what is wrong with which field
-	Outcome string            `json:"outcome,omitempty"` // "unknown": the work may have been done
+	Error   string            `json:"error"`             // machine-readable reason
+	Message string            `json:"message"`           // human-readable
+	Fields  map[string]string `json:"fields,omitempty"`  // error by field
+	Outcome string            `json:"outcome,omitempty"` // "unknown": the request may have been carried out
 }
 
-// badRequest is a fault of the caller, found before anything was sent.
+// badRequest is an invalid request, rejected before a call to the API server.
 type badRequest struct {
 	code            int
 	reason, message string
@@ -28,20 +28,18 @@ type badRequest struct {
 
 func (b *badRequest) Error() string { return b.message }
 
-// errTaken: another request's database has the name.
+// errTaken is returned if the database of another request has the name.
 var errTaken = errors.New("another database has this name")
 
-// comeBack is the Retry-After where the API server did not ask for one.
-const comeBack = 5 * time.Second
+// defaultRetryAfter is the Retry-After if the API server did not send one.
+const defaultRetryAfter = 5 * time.Second
 
-// codeClientGone is what proxies log for a caller that did not wait. Nobody reads
-// the answer.
+// codeClientGone is the status code that proxies log for a caller that disconnected.
 const codeClientGone = 499
 
-// explain turns an error of a call into the answer to the caller. The answer never
-// quotes an error text of the cluster, but for what it says about the caller's own
-// object.
-func explain(ctx context.Context, err error) reply {
+// errorReply returns the reply for an error. It does not contain the error text of the
+// API server, except for validation errors of the caller's object.
+func errorReply(ctx context.Context, err error) reply {
 	var bad *badRequest
 	if errors.As(err, &bad) {
 		return reply{code: bad.code, body: problem{Error: bad.reason, Message: bad.message, Fields: bad.fields}}
@@ -50,13 +48,13 @@ func explain(ctx context.Context, err error) reply {
 	if errors.Is(err, k8sretry.ErrOutcomeUnknown) {
 		p.Outcome = "unknown"
 	}
-	say := func(code int, word, message string) reply {
-		p.Error, p.Message = word, message
+	fail := func(code int, reason, message string) reply {
+		p.Error, p.Message = reason, message
 		return reply{code: code, body: p}
 	}
-	later := func(word, message string) reply {
-		answer := say(http.StatusServiceUnavailable, word, message)
-		answer.retryAfter = comeBack
+	retryLater := func(reason, message string) reply {
+		answer := fail(http.StatusServiceUnavailable, reason, message)
+		answer.retryAfter = defaultRetryAfter
 		var stopped *k8sretry.Error
 		if errors.As(err, &stopped) && stopped.RetryAfter > 0 {
 			answer.retryAfter = stopped.RetryAfter
@@ -65,41 +63,41 @@ func explain(ctx context.Context, err error) reply {
 	}
 
 	switch {
-	// The end of the request comes first: the API error beside it explains nothing.
+	// The request's own end comes first: it is the cause of the error.
 	case errors.Is(context.Cause(ctx), context.DeadlineExceeded), errors.Is(err, k8sretry.ErrDeadline):
-		return say(http.StatusGatewayTimeout, "deadline", "the cluster did not answer in time")
+		return fail(http.StatusGatewayTimeout, "deadline", "the cluster did not answer in time")
 	case errors.Is(context.Cause(ctx), context.Canceled):
-		return say(codeClientGone, "client_gone", "the caller did not wait")
+		return fail(codeClientGone, "client_gone", "the caller disconnected")
 	case ctx.Err() != nil:
-		return later("stopping", "the service is stopping; ask again")
+		return retryLater("stopping", "the service is stopping; try again")
 
 	case errors.Is(err, errTaken), apierrors.IsAlreadyExists(err):
-		return say(http.StatusConflict, "already_exists", "another database has this name")
+		return fail(http.StatusConflict, "already_exists", "another database has this name")
 	case isObjectNotFound(err):
-		return say(http.StatusNotFound, "not_found", "there is none of this name")
+		return fail(http.StatusNotFound, "not_found", "no object has this name")
 	case apierrors.IsNotFound(err):
-		return later("not_installed", "the cluster does not serve this resource, or the namespace is missing")
+		return retryLater("not_installed", "the cluster does not serve this resource or has no such namespace")
 	case apierrors.IsConflict(err):
-		return say(http.StatusConflict, "conflict", "somebody else changed it at the same time; look again")
+		return fail(http.StatusConflict, "conflict", "the object was changed at the same time; read it again")
 	case apierrors.IsInvalid(err):
-		return say(http.StatusUnprocessableEntity, "refused", err.Error())
+		return fail(http.StatusUnprocessableEntity, "refused", err.Error())
 	case apierrors.IsForbidden(err):
-		return say(http.StatusForbidden, "forbidden", "the cluster does not allow it; the log tells why")
+		return fail(http.StatusForbidden, "forbidden", "the cluster does not permit it; see the log")
 
 	case gaveUp(err):
-		return later("unavailable", "the cluster cannot do it right now; ask again")
+		return retryLater("unavailable", "the cluster is unavailable; try again")
 	}
-	return say(http.StatusInternalServerError, "internal", "something went wrong; the log has it")
+	return fail(http.StatusInternalServerError, "internal", "internal error; see the log")
 }
 
-// gaveUp reports whether k8sretry stopped on a failure that may pass.
+// gaveUp reports whether k8sretry stopped at a transient failure.
 func gaveUp(err error) bool {
 	var stopped *k8sretry.Error
 	return errors.As(err, &stopped) && stopped.StopReason != k8sretry.StopNonRetryable
 }
 
-// isObjectNotFound tells an object that is not there from an API that is not there,
-// which is a 404 as well, and from a namespace that is missing.
+// isObjectNotFound reports whether the object is missing. A missing API or namespace
+// is answered 404, too.
 func isObjectNotFound(err error) bool {
 	var status apierrors.APIStatus
 	if !apierrors.IsNotFound(err) || !errors.As(err, &status) {

@@ -17,10 +17,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxBody is more than any valid request needs.
+// maxBody is the maximum size of a request body in bytes.
 const maxBody = 16 << 10
 
-// reply is what a handler answers.
+// reply is the response of a handler.
 type reply struct {
 	code       int
 	body       any
@@ -30,19 +30,19 @@ type reply struct {
 
 type methods map[string]func(*http.Request) (reply, error)
 
-// route serves one path, and tells in JSON which methods it has.
-func route(mux *http.ServeMux, path string, by methods) {
-	allowed := strings.Join(slices.Sorted(maps.Keys(by)), ", ")
+// route registers the handlers of a path. Other methods are answered 405.
+func route(mux *http.ServeMux, path string, handlers methods) {
+	allowed := strings.Join(slices.Sorted(maps.Keys(handlers)), ", ")
 	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		handle, ok := by[r.Method]
+		handle, ok := handlers[r.Method]
 		if !ok {
 			w.Header().Set("Allow", allowed)
-			write(w, reply{code: http.StatusMethodNotAllowed, body: problem{Error: "method_not_allowed", Message: "this path has " + allowed}})
+			write(w, reply{code: http.StatusMethodNotAllowed, body: problem{Error: "method_not_allowed", Message: "allowed methods: " + allowed}})
 			return
 		}
 		answer, err := handle(r)
 		if err != nil {
-			answer = explain(r.Context(), err)
+			answer = errorReply(r.Context(), err)
 		}
 		write(w, answer)
 	})
@@ -57,10 +57,10 @@ func write(w http.ResponseWriter, a reply) {
 		w.Header().Set("Retry-After", strconv.Itoa(int((a.retryAfter+time.Second-1)/time.Second)))
 	}
 	w.WriteHeader(a.code)
-	_ = json.NewEncoder(w).Encode(a.body) // the caller may be gone
+	_ = json.NewEncoder(w).Encode(a.body) // fails only if the caller disconnected
 }
 
-// readJSON reads one object of known fields.
+// readJSON decodes the body, which must be a single object without unknown fields.
 func readJSON(r *http.Request, into any) error {
 	if ct := r.Header.Get("Content-Type"); ct != "" {
 		if media, _, err := mime.ParseMediaType(ct); err != nil || media != "application/json" {
@@ -73,7 +73,7 @@ func readJSON(r *http.Request, into any) error {
 	err := decoder.Decode(into)
 	if err == nil {
 		if _, end := decoder.Token(); !errors.Is(end, io.EOF) {
-			err = errors.New("there is more than one JSON value")
+			err = errors.New("more than one JSON value")
 		}
 	}
 	var large *http.MaxBytesError
@@ -81,12 +81,12 @@ func readJSON(r *http.Request, into any) error {
 	case errors.As(err, &large):
 		return &badRequest{code: http.StatusRequestEntityTooLarge, reason: "too_large", message: fmt.Sprintf("the body must be at most %d bytes", maxBody)}
 	case err != nil:
-		return &badRequest{code: http.StatusBadRequest, reason: "bad_json", message: "the body is not as expected: " + err.Error()}
+		return &badRequest{code: http.StatusBadRequest, reason: "bad_json", message: "invalid body: " + err.Error()}
 	}
 	return nil
 }
 
-// front gives every request its time and its line in the log.
+// front applies the request timeout and logs each request.
 type front struct {
 	next    http.Handler
 	logger  *zap.Logger
@@ -97,21 +97,21 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	ctx, cancel := context.WithTimeout(r.Context(), f.timeout)
 	defer cancel()
-	noted := &noting{ResponseWriter: w}
+	recorder := &codeRecorder{ResponseWriter: w}
 	defer func() {
 		f.logger.Info("http_request", zap.String("method", r.Method), zap.String("path", r.URL.Path),
-			zap.Int("code", noted.code), zap.Float64("seconds", time.Since(started).Seconds()))
+			zap.Int("code", recorder.code), zap.Float64("seconds", time.Since(started).Seconds()))
 	}()
-	f.next.ServeHTTP(noted, r.WithContext(ctx))
+	f.next.ServeHTTP(recorder, r.WithContext(ctx))
 }
 
-// noting remembers the code for the log.
-type noting struct {
+// codeRecorder records the status code.
+type codeRecorder struct {
 	http.ResponseWriter
 	code int
 }
 
-func (n *noting) WriteHeader(code int) {
-	n.code = code
-	n.ResponseWriter.WriteHeader(code)
+func (c *codeRecorder) WriteHeader(code int) {
+	c.code = code
+	c.ResponseWriter.WriteHeader(code)
 }

@@ -13,29 +13,29 @@ import (
 // keyAnnotation holds the key of the request that created a database.
 const keyAnnotation = "databases.example.dev/idempotency-key"
 
-// Database is what a caller asks for.
+// Database is the specification of a database.
 type Database struct {
-	Name    string `json:"name"`    // DNS-1123 label, at most 50 characters: operators append to it
+	Name    string `json:"name"`    // DNS-1123 label of at most 50 characters; operators append to it
 	Engine  string `json:"engine"`  // one of mongodb, mysql, postgres, redis
 	Version string `json:"version"` // "16", "16.2"
-	Storage string `json:"storage"` // a quantity: "10Gi"
+	Storage string `json:"storage"` // quantity, such as "10Gi"
 }
 
-// DatabaseStatus is what a caller is told.
+// DatabaseStatus is a database and its state.
 type DatabaseStatus struct {
 	Database
-	Phase    string `json:"phase"` // as the operator says; Pending before it has said anything
+	Phase    string `json:"phase"` // set by the operator; initially Pending
 	Message  string `json:"message,omitempty"`
 	Endpoint string `json:"endpoint,omitempty"`
 	Deleting bool   `json:"deleting,omitempty"`
 }
 
-// OpsRequestStatus is how far an operation is.
+// OpsRequestStatus is the state of an operation.
 type OpsRequestStatus struct {
 	Name     string `json:"name"`
 	Type     string `json:"type"`
 	Database string `json:"database"`
-	Phase    string `json:"phase"` // as the operator says; Pending before it has said anything
+	Phase    string `json:"phase"` // set by the operator; initially Pending
 	Message  string `json:"message,omitempty"`
 }
 
@@ -48,35 +48,36 @@ var (
 
 const maxNameLength = 50
 
-// complaints tells what is wrong, field by field; empty if nothing is.
-func (d Database) complaints() map[string]string {
-	wrong := map[string]string{}
-	if why := nameComplaint(d.Name); why != "" {
-		wrong["name"] = why
+// validate returns the errors by field. It is empty if the database is valid.
+func (d Database) validate() map[string]string {
+	errs := map[string]string{}
+	if err := validateName(d.Name); err != "" {
+		errs["name"] = err
 	}
 	if !slices.Contains(engines, d.Engine) {
-		wrong["engine"] = "must be one of " + strings.Join(engines, ", ")
+		errs["engine"] = "must be one of " + strings.Join(engines, ", ")
 	}
 	if !versionPattern.MatchString(d.Version) || len(d.Version) > 20 {
-		wrong["version"] = "must be one to three numbers, such as 16 or 16.2"
+		errs["version"] = "must be one to three numbers, such as 16 or 16.2"
 	}
 	switch storage, err := resource.ParseQuantity(d.Storage); {
 	case err != nil:
-		wrong["storage"] = "must be a quantity, such as 10Gi"
+		errs["storage"] = "must be a quantity, such as 10Gi"
 	case storage.Cmp(minStorage) < 0 || storage.Cmp(maxStorage) > 0:
-		wrong["storage"] = "must be from 1Gi to 16Ti"
+		errs["storage"] = "must be from 1Gi to 16Ti"
 	}
-	return wrong
+	return errs
 }
 
-func nameComplaint(name string) string {
+// validateName returns what is wrong with the name of a new database, or "".
+func validateName(name string) string {
 	if len(name) > maxNameLength {
 		return "must be no more than 50 characters"
 	}
 	return strings.Join(validation.IsDNS1123Label(name), "; ")
 }
 
-// object is the custom resource for the database.
+// object returns the custom resource for the database.
 func (d Database) object(key string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": DatabaseResource.GroupVersion().String(),
@@ -115,13 +116,13 @@ func phase(u *unstructured.Unstructured) string {
 	return "Pending"
 }
 
-// text reads a field that may be missing or, written by somebody else, no string.
+// text returns a string field, or "" if it is missing or has another type.
 func text(u *unstructured.Unstructured, path ...string) string {
 	s, _, _ := unstructured.NestedString(u.Object, path...)
 	return s
 }
 
-// pathNameComplaint is for names that others may have given.
-func pathNameComplaint(name string) string {
+// validatePathName returns what is wrong with the name of an existing object, or "".
+func validatePathName(name string) string {
 	return strings.Join(validation.IsDNS1123Subdomain(name), "; ")
 }

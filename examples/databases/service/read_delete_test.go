@@ -16,7 +16,7 @@ import (
 	"github.com/k8sretry/k8sretry/examples/databases/service"
 )
 
-func TestReadADatabaseAndAnOperation(t *testing.T) {
+func TestGetDatabaseAndOpsRequest(t *testing.T) {
 	database := object("Database", "orders", map[string]any{
 		"spec":   map[string]any{"engine": "postgres", "version": "16.2", "storage": "10Gi"},
 		"status": map[string]any{"phase": "Ready", "endpoint": "orders.default:5432"},
@@ -33,23 +33,23 @@ func TestReadADatabaseAndAnOperation(t *testing.T) {
 		took time.Duration
 		gets int
 	}{
-		"a database": {
+		"existing database": {
 			path: "/api/v1/databases/orders", code: 200, gets: 1,
 			body: map[string]any{"name": "orders", "engine": "postgres", "version": "16.2", "storage": "10Gi", "phase": "Ready", "endpoint": "orders.default:5432"},
 		},
-		"an operation": {
+		"existing operation": {
 			path: "/api/v1/opsrequests/orders-restart", code: 200, gets: 1,
 			body: map[string]any{"name": "orders-restart", "type": "Restart", "database": "orders", "phase": "Running", "message": "1 of 3"},
 		},
-		"a database after two failures": {
+		"two attempts fail, database": {
 			path: "/api/v1/databases/orders", errs: []error{unavailable, lost}, code: 200, took: 3 * time.Second, gets: 3,
 		},
-		"an operation after a failure": {
+		"one attempt fails, operation": {
 			path: "/api/v1/opsrequests/orders-restart", errs: []error{badGateway}, code: 200, took: time.Second, gets: 2,
 		},
-		"no such database":  {path: "/api/v1/databases/nothing", code: 404, gets: 1},
-		"no such operation": {path: "/api/v1/opsrequests/nothing", code: 404, gets: 1},
-		"patience ends": {
+		"missing database":  {path: "/api/v1/databases/nothing", code: 404, gets: 1},
+		"missing operation": {path: "/api/v1/opsrequests/nothing", code: 404, gets: 1},
+		"all attempts fail": {
 			path: "/api/v1/databases/orders", errs: []error{unavailable, unavailable, unavailable, unavailable}, code: 503, took: 7 * time.Second, gets: 4,
 		},
 	}
@@ -58,11 +58,11 @@ func TestReadADatabaseAndAnOperation(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(service.Config{}, database.DeepCopy(), operation.DeepCopy())
 				c.fail("get", tc.errs...)
-				got := c.ask("GET", tc.path, "")
+				got := c.request("GET", tc.path, "")
 				assert.Equal(t, tc.code, got.code, "%v", got.body)
 				assert.Equal(t, tc.took, got.took)
 				assert.Equal(t, tc.gets, c.calls("get"))
-				assert.NotContains(t, got.body, "outcome", "a read has none")
+				assert.NotContains(t, got.body, "outcome", "a read has no outcome")
 				if tc.body != nil {
 					assert.Equal(t, tc.body, got.body)
 				}
@@ -71,33 +71,33 @@ func TestReadADatabaseAndAnOperation(t *testing.T) {
 	}
 }
 
-func TestDeleteADatabase(t *testing.T) {
+func TestDeleteDatabase(t *testing.T) {
 	uidConflict := apierrors.NewConflict(schema.GroupResource{Resource: "databases"}, "orders", errors.New("Precondition failed: UID in precondition: a, UID in object meta: b"))
 	cases := map[string]struct {
 		arrange func(*cluster)
 		code    int
-		word    string
+		reason  string
 		took    time.Duration
 		deletes int
 	}{
-		"at once":                {arrange: func(*cluster) {}, code: 202, deletes: 1},
-		"the server fails twice": {arrange: func(c *cluster) { c.fail("delete", unavailable, badGateway) }, code: 202, took: 6 * time.Second, deletes: 3},
-		"the reply is lost":      {arrange: func(c *cluster) { c.loseReply("delete", lost) }, code: 202, took: 2 * time.Second, deletes: 2},
-		"the reply is lost, and the name is given anew": {
+		"first attempt succeeds": {arrange: func(*cluster) {}, code: 202, deletes: 1},
+		"two attempts fail":      {arrange: func(c *cluster) { c.fail("delete", unavailable, badGateway) }, code: 202, took: 6 * time.Second, deletes: 3},
+		"reply is lost":          {arrange: func(c *cluster) { c.loseReply("delete", lost) }, code: 202, took: 2 * time.Second, deletes: 2},
+		"reply is lost, another database has the name": {
 			arrange: func(c *cluster) { c.fail("delete", lost, uidConflict) }, code: 202, took: 2 * time.Second, deletes: 2,
 		},
-		"somebody put another in its place": {
-			arrange: func(c *cluster) { c.fail("delete", uidConflict) }, code: 409, word: "conflict", deletes: 1,
+		"another database has the name": {
+			arrange: func(c *cluster) { c.fail("delete", uidConflict) }, code: 409, reason: "conflict", deletes: 1,
 		},
-		"there is none": {
+		"missing database": {
 			arrange: func(c *cluster) { _ = c.Tracker().Delete(service.DatabaseResource, "default", "orders") },
-			code:    404, word: "not_found",
+			code:    404, reason: "not_found",
 		},
-		"the server is away for too long": {
+		"all attempts are answered 503": {
 			arrange: func(c *cluster) {
 				c.fail("delete", unavailable, unavailable, unavailable, unavailable, unavailable, unavailable)
 			},
-			code: 503, word: "unavailable", took: time.Minute, deletes: 6,
+			code: 503, reason: "unavailable", took: time.Minute, deletes: 6,
 		},
 	}
 	for name, tc := range cases {
@@ -105,19 +105,19 @@ func TestDeleteADatabase(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(service.Config{}, object("Database", "orders", nil))
 				tc.arrange(c)
-				got := c.ask("DELETE", "/api/v1/databases/orders", "")
+				got := c.request("DELETE", "/api/v1/databases/orders", "")
 				assert.Equal(t, tc.code, got.code, "%v", got.body)
 				assert.Equal(t, tc.took, got.took)
 				assert.Equal(t, tc.deletes, c.calls("delete"))
 				if tc.code == 202 {
 					assert.Equal(t, true, got.body["deleting"])
 				} else {
-					assert.Equal(t, tc.word, got.body["error"])
+					assert.Equal(t, tc.reason, got.body["error"])
 				}
 				for _, action := range c.Actions() {
 					if d, ok := action.(clienttesting.DeleteActionImpl); ok {
 						uid := types.UID("uid-of-orders")
-						assert.Equal(t, &metav1.Preconditions{UID: &uid}, d.DeleteOptions.Preconditions, "only the database that was seen")
+						assert.Equal(t, &metav1.Preconditions{UID: &uid}, d.DeleteOptions.Preconditions, "only the database that was read")
 					}
 				}
 			})

@@ -10,25 +10,25 @@ import (
 
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/k8sretry/k8sretry"
 )
 
-// Config is what may be chosen about the service. The zero value is useful.
+// Config configures the service. The zero value stands for the defaults.
 type Config struct {
-	// Namespace is where the custom resources are. Default: "default".
+	// Namespace is the namespace of the custom resources. Default: "default".
 	Namespace string
-	// RequestTimeout is how long a caller waits at most, all retries together.
-	// Default: 90 s, in which ForWrite finds room for all its waits.
+	// RequestTimeout is the maximum duration of a request, including all retries.
+	// Default: 90 s, which is enough for all delays of ForWrite.
 	RequestTimeout time.Duration
-	// Retry is set on top of the presets of all calls, such as shorter delays.
-	// Default: the presets as they are, ForWrite and ForRead.
+	// Retry overrides the presets of all calls, ForWrite and ForRead.
 	Retry []k8sretry.Option
 }
 
-// New returns the service. It is safe for concurrent use and keeps no state of its
-// own: everything is in the cluster. A nil logger is silence.
+// New returns the service. It is safe for concurrent use and has no state besides
+// the cluster's. A nil logger disables logging.
 func New(client dynamic.Interface, logger *zap.Logger, config Config) http.Handler {
 	if logger == nil {
 		logger = zap.NewNop()
@@ -50,7 +50,7 @@ func New(client dynamic.Interface, logger *zap.Logger, config Config) http.Handl
 		return reply{code: http.StatusOK, body: map[string]string{"status": "ok"}}, nil
 	}})
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, reply{code: http.StatusNotFound, body: problem{Error: "not_found", Message: "there is nothing at this path"}})
+		write(w, reply{code: http.StatusNotFound, body: problem{Error: "not_found", Message: "no such path"}})
 	})
 	return &front{next: mux, logger: logger, timeout: config.RequestTimeout}
 }
@@ -66,14 +66,14 @@ func (h *handlers) createDatabase(r *http.Request) (reply, error) {
 	if err := readJSON(r, &wanted); err != nil {
 		return reply{}, err
 	}
-	if wrong := wanted.complaints(); len(wrong) > 0 {
-		return reply{}, &badRequest{code: http.StatusBadRequest, reason: "invalid", message: "the database is not valid", fields: wrong}
+	if errs := wanted.validate(); len(errs) > 0 {
+		return reply{}, &badRequest{code: http.StatusBadRequest, reason: "invalid", message: "the database is invalid", fields: errs}
 	}
 	created, err := h.calls.CreateDatabase(r.Context(), wanted.object(key))
 	status := DatabaseStatus{}
 	switch {
 	case apierrors.IsAlreadyExists(err):
-		if status, err = h.ours(r.Context(), wanted, key, err); err != nil {
+		if status, err = h.existing(r.Context(), wanted, key, err); err != nil {
 			return reply{}, err
 		}
 	case err != nil:
@@ -84,15 +84,15 @@ func (h *handlers) createDatabase(r *http.Request) (reply, error) {
 	return reply{code: http.StatusCreated, body: status, location: "/api/v1/databases/" + wanted.Name}, nil
 }
 
-// ours looks at the database that stands where a create wanted to put its own. It
-// returns it if it was made by the same request, or by the one that this request
-// repeats; else exists, the error that the create met.
-func (h *handlers) ours(ctx context.Context, wanted Database, key string, exists error) (DatabaseStatus, error) {
+// existing reads the database because of which a create failed with alreadyExists.
+// It returns the database if it was created by this request, or by an earlier one
+// with the same key, and otherwise an error.
+func (h *handlers) existing(ctx context.Context, wanted Database, key string, alreadyExists error) (DatabaseStatus, error) {
 	found, err := h.calls.GetDatabaseStatus(ctx, wanted.Name)
 	switch {
 	case apierrors.IsNotFound(err):
-		// It came and went while we looked. Whose it was, nobody can tell.
-		return DatabaseStatus{}, exists
+		// It was deleted in the meantime, so its key is not known.
+		return DatabaseStatus{}, alreadyExists
 	case err != nil:
 		return DatabaseStatus{}, errors.Join(err, k8sretry.ErrOutcomeUnknown)
 	}
@@ -104,11 +104,7 @@ func (h *handlers) ours(ctx context.Context, wanted Database, key string, exists
 }
 
 func (h *handlers) getDatabase(r *http.Request) (reply, error) {
-	name, err := nameOf(r)
-	if err != nil {
-		return reply{}, err
-	}
-	found, err := h.calls.GetDatabaseStatus(r.Context(), name)
+	found, err := lookUp(r, h.calls.GetDatabaseStatus)
 	if err != nil {
 		return reply{}, err
 	}
@@ -116,56 +112,48 @@ func (h *handlers) getDatabase(r *http.Request) (reply, error) {
 }
 
 func (h *handlers) deleteDatabase(r *http.Request) (reply, error) {
-	name, err := nameOf(r)
+	found, err := lookUp(r, h.calls.GetDatabaseStatus)
 	if err != nil {
 		return reply{}, err
 	}
-	found, err := h.calls.GetDatabaseStatus(r.Context(), name)
-	if err != nil {
+	err = h.calls.DeleteDatabase(r.Context(), found.GetName(), found.GetUID())
+	if err != nil && !isDeleted(err) {
 		return reply{}, err
 	}
-	err = h.calls.DeleteDatabase(r.Context(), name, found.GetUID())
-	if err != nil && !gone(err) {
-		return reply{}, err
-	}
-	// 202, not 200: an operator may have things to do before the object goes.
+	// 202, not 200: finalizers of an operator may delay the deletion.
 	status := databaseStatus(found)
 	status.Deleting = true
 	return reply{code: http.StatusAccepted, body: status}, nil
 }
 
-// gone reports whether the database that a delete was for is no longer there. It was
-// there a moment ago, so NotFound is the end that was asked for, whoever brought it
-// about; and a conflict about the UID after an unknown outcome means that another
-// one has its name by now.
-func gone(err error) bool {
+// isDeleted reports whether the error of a delete means that the database no longer
+// exists. NotFound does, because the database was read before. So does a conflict
+// about the UID after an unknown outcome: another database has the name now.
+func isDeleted(err error) bool {
 	return isObjectNotFound(err) || apierrors.IsConflict(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown)
 }
 
 func (h *handlers) getOpsRequest(r *http.Request) (reply, error) {
-	name, err := nameOf(r)
-	if err != nil {
-		return reply{}, err
-	}
-	found, err := h.calls.GetOpsRequestStatus(r.Context(), name)
+	found, err := lookUp(r, h.calls.GetOpsRequestStatus)
 	if err != nil {
 		return reply{}, err
 	}
 	return reply{code: http.StatusOK, body: opsRequestStatus(found)}, nil
 }
 
-func nameOf(r *http.Request) (string, error) {
+// lookUp reads the object with the name in the path.
+func lookUp(r *http.Request, get func(context.Context, string) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	name := r.PathValue("name")
-	// Operators give long names to their requests: the limit is Kubernetes' own.
-	if why := pathNameComplaint(name); why != "" {
-		return "", &badRequest{code: http.StatusBadRequest, reason: "invalid", message: "the name is not valid", fields: map[string]string{"name": why}}
+	// The limit is that of Kubernetes: operators create requests with long names.
+	if problem := validatePathName(name); problem != "" {
+		return nil, &badRequest{code: http.StatusBadRequest, reason: "invalid", message: "the name is invalid", fields: map[string]string{"name": problem}}
 	}
-	return name, nil
+	return get(r.Context(), name)
 }
 
 var keyPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// keyOf is the caller's key, or a random one.
+// keyOf returns the caller's key, or a random one.
 func keyOf(r *http.Request) (string, error) {
 	key := r.Header.Get("Idempotency-Key")
 	if key == "" {

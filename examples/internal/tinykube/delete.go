@@ -11,9 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// remove deletes one object, if the preconditions hold and no finalizer does.
+// remove deletes one object if the preconditions hold. An object with finalizers is
+// only marked for deletion.
 func (st *store) remove(c call) (any, error) {
-	was, found := st.objects[c.key()]
+	old, found := st.objects[c.key()]
 	if !found {
 		return nil, c.notFound()
 	}
@@ -24,18 +25,18 @@ func (st *store) remove(c call) (any, error) {
 		}
 	}
 	if p := options.Preconditions; p != nil {
-		if p.UID != nil && *p.UID != was.GetUID() {
-			return nil, c.conflict("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, was.GetUID())
+		if p.UID != nil && *p.UID != old.GetUID() {
+			return nil, c.conflict("Precondition failed: UID in precondition: %v, UID in object meta: %v", *p.UID, old.GetUID())
 		}
-		if p.ResourceVersion != nil && *p.ResourceVersion != was.GetResourceVersion() {
-			return nil, c.conflict("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, was.GetResourceVersion())
+		if p.ResourceVersion != nil && *p.ResourceVersion != old.GetResourceVersion() {
+			return nil, c.conflict("Precondition failed: ResourceVersion in precondition: %v, ResourceVersion in object meta: %v", *p.ResourceVersion, old.GetResourceVersion())
 		}
 	}
 	if slices.Contains(options.DryRun, "All") {
 		c.query = url.Values{"dryRun": {"All"}}
 	}
-	if len(was.GetFinalizers()) > 0 {
-		return st.mark(c, was), nil
+	if len(old.GetFinalizers()) > 0 {
+		return st.mark(c, old), nil
 	}
 	if !c.dryRun() {
 		st.put(c.key(), nil)
@@ -43,16 +44,16 @@ func (st *store) remove(c call) (any, error) {
 	return metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
 		Status:   metav1.StatusSuccess,
-		Details:  &metav1.StatusDetails{Name: c.Name, Group: c.resource.Group, Kind: c.resource.Plural, UID: was.GetUID()},
+		Details:  &metav1.StatusDetails{Name: c.Name, Group: c.resource.Group, Kind: c.resource.Plural, UID: old.GetUID()},
 	}, nil
 }
 
-// mark starts the deletion of an object that somebody's finalizer holds.
-func (st *store) mark(c call, was *unstructured.Unstructured) *unstructured.Unstructured {
-	if was.GetDeletionTimestamp() != nil {
-		return was
+// mark sets the deletion timestamp of an object with finalizers.
+func (st *store) mark(c call, old *unstructured.Unstructured) *unstructured.Unstructured {
+	if old.GetDeletionTimestamp() != nil {
+		return old
 	}
-	u := was.DeepCopy()
+	u := old.DeepCopy()
 	now := metav1.NewTime(time.Now().Truncate(time.Second))
 	u.SetDeletionTimestamp(&now)
 	return st.commit(c, u)

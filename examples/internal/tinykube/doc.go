@@ -1,7 +1,8 @@
-// Package tinykube is a Kubernetes API server small enough to embed in an
-// example: real HTTP on a loopback port, objects in memory, failures on order.
+// Package tinykube is a small Kubernetes API server for examples and tests. It
+// serves HTTP on a loopback port, keeps its objects in memory, and fails on
+// request.
 //
-// A real clientset, the dynamic client, discovery and informers talk to it:
+// A clientset, the dynamic client, discovery and informers work with it:
 //
 //	server, err := tinykube.Start()
 //	if err != nil { ... }
@@ -9,24 +10,22 @@
 //	server.FailNext(2, tinykube.Match{Verb: "get", Resource: "configmaps"}, tinykube.Fail(503))
 //	clients, err := kubernetes.NewForConfig(server.Config())
 //
-// What it does as kube-apiserver does: paths, verbs, UIDs, resource versions and
-// the conflicts they give, generateName, status subresources, delete
-// preconditions, finalizers, selectors, watches, dry runs, and errors as
-// metav1.Status objects of the same shape.
+// The following works as in kube-apiserver: paths, verbs, UIDs, resource versions
+// and conflicts, generateName, status subresources, delete preconditions,
+// finalizers, selectors, watches, dry runs, and errors as metav1.Status objects.
 //
-// What it leaves out: everything else. It answers in JSON only (and reads the
-// protobuf that typed clients send), over plain HTTP, to anybody; it knows no
-// schema, admits every object whose name is good, treats a strategic merge patch
-// as a merge patch, and forgets everything when it stops. It is made for examples
-// and tests, never for data.
+// Everything else is missing. The server answers in JSON only (but reads the
+// protobuf that typed clients send) and over plain HTTP, without authentication.
+// It has no schemas, accepts every object with a valid name, treats a strategic
+// merge patch as a merge patch, and loses all objects when it stops. Do not store
+// real data in it.
 //
-// Failures come in three ways: scripted for requests that match
-// ([Server.FailNext], [Server.Script]), by load ([Server.Limit]), and as a
-// server that is away ([Server.Down], [Server.Up]).
+// There are three kinds of failures: scripted failures of selected requests
+// ([Server.FailNext], [Server.Script]), overload ([Server.Limit]), and an
+// unreachable server ([Server.Down], [Server.Up]).
 //
-// One warning about Retry-After: client-go itself repeats a request up to 10
-// times when a 429 or 5xx answer carries that header (see
-// k8s.io/client-go/rest/with_retry.go), so such a failure may never reach the
-// code that is being shown. Failures have no Retry-After unless
-// [Answer.WithRetryAfter] gives them one.
+// Note that client-go itself repeats a request up to 10 times if a 429 or 5xx
+// answer has a Retry-After header (see k8s.io/client-go/rest/with_retry.go), so
+// such a failure may not reach the caller. Failures have no Retry-After unless it
+// is set with [Answer.WithRetryAfter].
 package tinykube

@@ -14,13 +14,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// Request says what one HTTP request asked for, in the words of RBAC.
+// Request describes one HTTP request in the terms of RBAC.
 type Request struct {
 	Verb        string // get, list, watch, create, update, patch, delete, deletecollection
 	Resource    string // plural: "configmaps"
 	Subresource string // "status" or ""
 	Namespace   string
-	Name        string // for a create the name in the body
+	Name        string // for a create, the name in the body
 	Method      string
 	Path        string
 }
@@ -37,8 +37,8 @@ func (m Match) Covers(r Request) bool {
 		same(m.Namespace, r.Namespace) && same(m.Name, r.Name)
 }
 
-// Answer is what the server says instead of what it should. The zero value is
-// [Pass]: no failure. Answers are plain values and may be shared.
+// Answer is a failure that replaces the server's answer. The zero value is [Pass],
+// which is no failure. An Answer may be used any number of times.
 type Answer struct {
 	code        int
 	retryAfter  int
@@ -49,71 +49,71 @@ type Answer struct {
 
 // Answers without a status code.
 var (
-	// Pass lets a request through; it fills the gaps in a script.
+	// Pass serves the request as usual. It is for gaps in a script.
 	Pass = Answer{}
-	// Drop closes the connection without an answer; the client sees EOF.
-	// net/http and client-go repeat a GET after that by themselves.
+	// Drop closes the connection without an answer; the client gets io.EOF.
+	// net/http and client-go repeat a GET after that.
 	Drop = Answer{drop: true}
-	// Hang keeps the request until the client goes away or the server stops.
+	// Hang does not answer until the client disconnects or the server stops.
 	Hang = Answer{hang: true}
 )
 
-// Fail is the answer with the given code, said as it is met in the wild: 429 as
-// the plain text of the server's own filters, 502 as the HTML page of a proxy,
-// everything else as a metav1.Status.
+// Fail returns an answer with the given status code, in the form in which clients
+// usually receive it: 429 as plain text of kube-apiserver's filters, 502 as HTML of
+// a proxy, all others as a metav1.Status.
 func Fail(code int) Answer { return Answer{code: code} }
 
 // WithRetryAfter adds a Retry-After header, in seconds. client-go then repeats
-// the request by itself, up to 10 times.
+// the request up to 10 times.
 func (a Answer) WithRetryAfter(seconds int) Answer { a.retryAfter = seconds; return a }
 
 // WithMessage replaces the text of the answer.
 func (a Answer) WithMessage(text string) Answer { a.message = text; return a }
 
-// AfterCommit makes the server do the work before it fails: the client cannot
-// know that its write was stored.
+// AfterCommit makes the server carry out the request before it fails, so that the
+// client does not know whether its write was stored.
 func (a Answer) AfterCommit() Answer { a.afterCommit = true; return a }
 
-// Failures is a script of failures. The zero value has none. A [Server] has one;
-// [Failures.Transport] puts one in front of a server that is somebody else's. It
-// is safe for concurrent use.
+// Failures is a set of scripted failures. The zero value is empty and ready to
+// use. A [Server] embeds one; [Failures.Transport] injects failures in a client of
+// another server. Its methods are safe for concurrent use.
 type Failures struct {
 	mu      sync.Mutex
 	scripts []*script
 	limit   *limit
 }
 
-// script is a list of answers for the requests that match, used up in order.
+// script is a list of answers for matching requests. Each answer is used once.
 type script struct {
 	match   Match
 	answers []Answer
 }
 
-// FailNext gives the next n requests that match the same answer.
+// FailNext answers the next n matching requests with a.
 func (f *Failures) FailNext(n int, m Match, a Answer) {
 	f.Script(m, slices.Repeat([]Answer{a}, n)...)
 }
 
-// Script gives the requests that match these answers, one each, in order; later
-// requests are served as usual. Of several scripts that match, the one set first
-// is used up first.
+// Script answers matching requests with the given answers, in order, each of them
+// once. Later requests are served as usual. If several scripts match, the oldest is
+// used first.
 func (f *Failures) Script(m Match, answers ...Answer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.scripts = append(f.scripts, &script{match: m, answers: answers})
 }
 
-// Limit lets the server carry at most inFlight matching requests at a time,
-// each of which takes the time given; more are answered 429 as the in-flight
-// filter of kube-apiserver does, without a Retry-After. A Limit replaces the one
-// before. It has no effect on a Transport.
+// Limit makes the server handle at most inFlight matching requests at a time, each
+// of which takes the given time. Further requests are answered 429 as by the
+// in-flight filter of kube-apiserver, but without a Retry-After. A new limit
+// replaces the old one. Limit has no effect on a Transport.
 func (f *Failures) Limit(m Match, inFlight int, each time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.limit = &limit{match: m, free: make(chan struct{}, inFlight), each: each}
 }
 
-// Heal forgets every script and limit.
+// Heal removes all scripts and the limit.
 func (f *Failures) Heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -126,6 +126,7 @@ type limit struct {
 	each  time.Duration
 }
 
+// next returns the answer to a request, and the limit that applies to it, if any.
 func (f *Failures) next(r Request) (Answer, *limit) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -143,8 +144,8 @@ func (f *Failures) next(r Request) (Answer, *limit) {
 	return Pass, l
 }
 
-// enter takes a place of the limit and holds it for the service time. It
-// returns false when there is no place.
+// enter takes a slot of the limit and waits for the service time. ok is false if
+// no slot is free.
 func (l *limit) enter(r *http.Request) (leave func(), ok bool) {
 	select {
 	case l.free <- struct{}{}:
@@ -160,9 +161,9 @@ func (l *limit) enter(r *http.Request) (leave func(), ok bool) {
 	return func() { <-l.free }, true
 }
 
-// say writes the answer. Drop is a panic that net/http knows: it closes the
-// connection and logs nothing.
-func (a Answer) say(w http.ResponseWriter, ctx context.Context, t target) {
+// write writes the answer. For Drop it panics with http.ErrAbortHandler, which
+// makes net/http close the connection without logging.
+func (a Answer) write(w http.ResponseWriter, ctx context.Context, t target) {
 	switch {
 	case a.drop:
 		panic(http.ErrAbortHandler)
@@ -192,8 +193,8 @@ func (a Answer) text(w http.ResponseWriter, contentType, body string) {
 	fmt.Fprintln(w, body)
 }
 
-// status builds the error that apimachinery's own constructors make for the
-// code, so that every predicate answers for it.
+// status returns the Status that the constructors of apierrors make for the code,
+// so that the predicates of apierrors recognize it.
 func (a Answer) status(t target) metav1.Status {
 	gr := schema.GroupResource{Group: t.group, Resource: t.Resource}
 	var err *apierrors.StatusError

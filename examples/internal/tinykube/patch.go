@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
 
-// patch merges the body into the object. An apply is a merge too: it makes the
-// object when there is none, and does not keep track of who owns which field.
+// patch merges the body into the object. An apply is also a merge. It creates a
+// missing object, and it does not track the ownership of fields.
 func (st *store) patch(c call) (code int, answer any, err error) {
 	apply := false
 	switch types.PatchType(c.media) {
@@ -32,7 +32,7 @@ func (st *store) patch(c call) (code int, answer any, err error) {
 	if err != nil {
 		return 0, nil, apierrors.NewBadRequest(err.Error())
 	}
-	was, found := st.objects[c.key()]
+	old, found := st.objects[c.key()]
 	if !found && apply && c.Subresource == "" {
 		c.body = body
 		answer, err = st.create(c)
@@ -45,7 +45,7 @@ func (st *store) patch(c call) (code int, answer any, err error) {
 	if err := json.Unmarshal(body, &changes); err != nil {
 		return 0, nil, apierrors.NewBadRequest(err.Error())
 	}
-	merged, err := json.Marshal(merge(was.DeepCopy().Object, changes))
+	merged, err := json.Marshal(merge(old.DeepCopy().Object, changes))
 	if err != nil {
 		return 0, nil, err
 	}
@@ -53,11 +53,12 @@ func (st *store) patch(c call) (code int, answer any, err error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	answer, err = st.replace(c, was, u)
+	answer, err = st.replace(c, old, u)
 	return http.StatusOK, answer, err
 }
 
-// merge is RFC 7396: null removes, objects merge, everything else replaces.
+// merge applies a JSON merge patch (RFC 7396): null removes a field, objects are
+// merged, other values replace the old ones.
 func merge(into, changes map[string]any) map[string]any {
 	if into == nil {
 		into = map[string]any{}

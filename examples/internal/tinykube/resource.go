@@ -10,24 +10,24 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// Resource describes one kind of object that the server keeps.
+// Resource describes a resource that the server serves.
 type Resource struct {
 	Group      string // "" for the core group
 	Version    string // "v1"
-	Plural     string // "databases": the name in the path
+	Plural     string // the name in the path: "databases"
 	Kind       string // "Database"
 	Namespaced bool
 	Status     bool // has a status subresource
 
-	// Validate, if set, finds what is wrong with an object about to be stored.
-	// Anything found is answered as 422 Invalid. It must not change the object
-	// and must be safe for concurrent use.
+	// Validate, if not nil, validates an object before it is stored. Errors are
+	// answered as 422 Invalid. Validate must not change the object and must be
+	// safe for concurrent use.
 	Validate func(*unstructured.Unstructured) field.ErrorList
 
 	phase string // the status phase of a new object
 }
 
-// core is what every server has without being asked.
+// core are the resources that every Server serves.
 var core = []Resource{
 	{Version: "v1", Plural: "configmaps", Kind: "ConfigMap", Namespaced: true},
 	{Version: "v1", Plural: "namespaces", Kind: "Namespace", Status: true, phase: "Active"},
@@ -44,17 +44,16 @@ func (r *Resource) groupVersion() string {
 
 func (r *Resource) id() string { return r.groupVersion() + "/" + r.Plural }
 
-// custom reports whether the resource behaves as one of a
-// CustomResourceDefinition does: updates need a resourceVersion, and metadata
-// carries a generation.
+// custom reports whether the resource behaves like that of a
+// CustomResourceDefinition: updates need a resourceVersion, and metadata has a
+// generation.
 func (r *Resource) custom() bool { return r.Group != "" }
 
 func (r *Resource) verbs() metav1.Verbs {
 	return metav1.Verbs{"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
 }
 
-// discover answers the paths that tell what the server has; ok is false for
-// every other path.
+// discover answers the discovery and health paths. ok is false for other paths.
 func (s *Server) discover(path string) (answer any, ok bool) {
 	switch path {
 	case "/version":
@@ -121,15 +120,15 @@ func (s *Server) group(name string) metav1.APIGroup {
 	return g
 }
 
-// target is what a path and method address.
+// target is the resource that a request addresses.
 type target struct {
 	Request
 	group, version string
-	resource       *Resource // nil when nobody looked for it
+	resource       *Resource // set by Server.resolve
 }
 
-// parse reads a path as kube-apiserver does; ok is false for a path of another
-// kind.
+// parse parses method and path of a request. ok is false if the path does not
+// address a resource.
 func parse(r *http.Request) (t target, ok bool) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	switch {
@@ -160,8 +159,8 @@ func parse(r *http.Request) (t target, ok bool) {
 	return t, t.Verb != ""
 }
 
-// resolve parses a path and finds its resource; ok is false for a path that the
-// server does not serve.
+// resolve parses a request and finds its resource. ok is false if the server does
+// not serve it.
 func (s *Server) resolve(r *http.Request) (t target, ok bool) {
 	t, ok = parse(r)
 	if !ok {
@@ -171,11 +170,12 @@ func (s *Server) resolve(r *http.Request) (t target, ok bool) {
 	if t.resource == nil || t.Subresource != "" && (t.Subresource != "status" || !t.resource.Status) {
 		return t, false
 	}
-	// A collection may be asked for over all namespaces, an object may not.
-	rightPlace := t.resource.Namespaced == (t.Namespace != "") || t.resource.Namespaced && t.Name == "" && t.Verb != "create"
-	return t, rightPlace
+	// Collections can be accessed across all namespaces, objects cannot.
+	validScope := t.resource.Namespaced == (t.Namespace != "") || t.resource.Namespaced && t.Name == "" && t.Verb != "create"
+	return t, validScope
 }
 
+// verbOf returns the verb of a request, or "" if there is none for its method.
 func verbOf(r *http.Request, named bool) string {
 	watch := r.URL.Query().Get("watch")
 	switch {

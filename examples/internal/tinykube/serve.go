@@ -17,17 +17,17 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// maxBody bounds a request as kube-apiserver does.
+// maxBody is the maximum size of a request body, as in kube-apiserver.
 const maxBody = 3 << 20
 
-// Requests returns what the server was asked so far, in order of completion.
+// Requests returns the requests so far, in order of completion.
 func (s *Server) Requests() []Record {
-	s.logs.Lock()
-	defer s.logs.Unlock()
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
 	return slices.Clone(s.log)
 }
 
-// Count tells how many requests so far match.
+// Count returns the number of matching requests so far.
 func (s *Server) Count(m Match) int {
 	n := 0
 	for _, r := range s.Requests() {
@@ -39,12 +39,12 @@ func (s *Server) Count(m Match) int {
 }
 
 func (s *Server) record(r Request, code int) {
-	s.logs.Lock()
-	defer s.logs.Unlock()
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
 	s.log = append(s.log, Record{r, code})
 }
 
-// codeWriter remembers the status code.
+// codeWriter records the status code.
 type codeWriter struct {
 	http.ResponseWriter
 	code int
@@ -57,8 +57,7 @@ func (w *codeWriter) WriteHeader(code int) {
 
 func (w *codeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// ServeHTTP answers one request: the script first, then the load limit, then
-// the store.
+// ServeHTTP serves a request, unless a script or the limit determines the answer.
 func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if answer, ok := s.discover(r.URL.Path); ok {
 		writeJSON(rw, http.StatusOK, answer)
@@ -89,7 +88,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if limit != nil {
 		leave, ok := limit.enter(r)
 		if !ok {
-			Fail(http.StatusTooManyRequests).say(w, r.Context(), t)
+			Fail(http.StatusTooManyRequests).write(w, r.Context(), t)
 			return
 		}
 		defer leave()
@@ -99,9 +98,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		s.serve(w, r, c)
 		return
 	case answer.afterCommit:
-		s.serve(&page{header: http.Header{}}, r, c) // carried out, but nobody reads the answer
+		s.serve(&bufferedAnswer{header: http.Header{}}, r, c) // the answer is discarded
 	}
-	answer.say(w, r.Context(), c.target)
+	answer.write(w, r.Context(), c.target)
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, c call) {
@@ -110,7 +109,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, c call) {
 		return
 	}
 	if c.Verb == "create" {
-		c.Name = "" // the name is the body's business from here on
+		c.Name = "" // store.create reads it from the body
 	}
 	if c.Verb == "watch" {
 		s.watch(w, r, c)
@@ -124,9 +123,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, c call) {
 	writeJSON(w, code, answer)
 }
 
-// readProtobuf turns the body of a typed client, which writes protobuf unless it
-// is told otherwise, into JSON. A body that it cannot read stays as it is, and
-// negotiate refuses it.
+// readProtobuf converts a protobuf body, the default of typed clients, to JSON. A
+// body that cannot be decoded is left unchanged and rejected by negotiate.
 func (c *call) readProtobuf() {
 	if c.media != runtime.ContentTypeProtobuf {
 		return
@@ -140,8 +138,8 @@ func (c *call) readProtobuf() {
 	}
 }
 
-// negotiate makes sure that both sides speak JSON. Patches check their own
-// content type.
+// negotiate checks that the client sends and accepts JSON. The content type of a
+// patch is checked by store.patch.
 func negotiate(r *http.Request, c call) error {
 	accept := r.Header.Get("Accept")
 	if accept != "" && !strings.Contains(accept, "json") && !strings.Contains(accept, "*/*") && !strings.Contains(accept, "application/*") {

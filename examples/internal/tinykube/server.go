@@ -15,25 +15,25 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// Server is a running API server. All its methods are safe for concurrent use.
+// Server is an API server. Its methods are safe for concurrent use.
 type Server struct {
-	Failures // what goes wrong; nothing to begin with
+	Failures // the failures to inject; initially none
 
 	resources []Resource
 	store     *store
 	address   string
 
-	life    sync.Mutex // held while the listener comes and goes
-	running *incarnation
+	mu      sync.Mutex // guards address, running and stopped
+	running *listening
 	stopped bool
 
-	logs sync.Mutex
-	log  []Record
+	logMu sync.Mutex
+	log   []Record
 }
 
-// incarnation is the server between an Up and a Down. Its handlers all end
-// before Down returns, so that no write lands on a server that is away.
-type incarnation struct {
+// listening is the state between an Up and a Down. All handlers have returned
+// before Down returns, so that nothing is written while the server is down.
+type listening struct {
 	http   *http.Server
 	cancel context.CancelFunc
 	served chan struct{}
@@ -43,14 +43,14 @@ type incarnation struct {
 	handlers sync.WaitGroup
 }
 
-// Record is one request and what became of it.
+// Record is one request and its result.
 type Record struct {
 	Request
-	Code int // HTTP status, 0 when the connection was closed without an answer
+	Code int // HTTP status, or 0 if the connection was closed without an answer
 }
 
-// Start begins to serve on a free loopback port: ConfigMaps, Namespaces, Pods,
-// the resources given, and the namespaces default and kube-system.
+// Start starts a server on a free loopback port. It serves ConfigMaps, Namespaces,
+// Pods and the given resources, and has the namespaces default and kube-system.
 func Start(resources ...Resource) (*Server, error) {
 	s := &Server{resources: slices.Concat(core, resources), store: newStore(), address: "127.0.0.1:0"}
 	for _, name := range []string{"default", "kube-system"} {
@@ -63,21 +63,21 @@ func Start(resources ...Resource) (*Server, error) {
 	return s, s.Up()
 }
 
-// URL is where the server listens: http://127.0.0.1:port. The port stays the
-// same over Down and Up.
+// URL returns the URL of the server, http://127.0.0.1:port. Down and Up do not
+// change it.
 func (s *Server) URL() string {
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return "http://" + s.address
 }
 
-// Config is a new client configuration for the server, without client-side
-// rate limits.
+// Config returns a new client configuration for the server, without client-side
+// rate limit.
 func (s *Server) Config() *rest.Config {
 	return &rest.Config{Host: s.URL(), QPS: -1}
 }
 
-// WriteKubeconfig writes a kubeconfig file that leads to the server.
+// WriteKubeconfig writes a kubeconfig file for the server.
 func (s *Server) WriteKubeconfig(path string) error {
 	config := clientcmdapi.NewConfig()
 	config.Clusters["tinykube"] = &clientcmdapi.Cluster{Server: s.URL()}
@@ -87,12 +87,12 @@ func (s *Server) WriteKubeconfig(path string) error {
 	return clientcmd.WriteToFile(*config, path)
 }
 
-// Up makes the server reachable, again at the same port with all it held. It
-// does nothing when the server is up, and fails when the server was stopped or
-// somebody else took the port meanwhile.
+// Up makes the server reachable again, at the same port and with its objects. It
+// does nothing if the server is up. It fails if the server was stopped or the port
+// is in use.
 func (s *Server) Up() error {
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.stopped {
 		return errors.New("tinykube: the server was stopped")
 	}
@@ -105,7 +105,7 @@ func (s *Server) Up() error {
 	}
 	s.address = listener.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
-	run := &incarnation{cancel: cancel, served: make(chan struct{})}
+	run := &listening{cancel: cancel, served: make(chan struct{})}
 	run.http = &http.Server{
 		Handler:           run.guard(s),
 		ReadHeaderTimeout: 10 * time.Second,
@@ -119,28 +119,28 @@ func (s *Server) Up() error {
 	return nil
 }
 
-// Down closes the port and every connection: clients see what they had under
-// way cut, and then connection refused. Objects, scripts and records stay. It
-// returns when the last request has ended.
+// Down closes the port and all connections. Requests in flight fail, later ones
+// get connection refused. Objects, scripts and records are kept. Down returns when
+// the last handler has returned.
 func (s *Server) Down() {
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.running == nil {
 		return
 	}
-	s.running.end()
+	s.running.close()
 	s.running = nil
 }
 
-// Stop is Down for good. No goroutine of the server is left when it returns.
+// Stop stops the server for good. No goroutine of the server is left when it returns.
 func (s *Server) Stop() {
 	s.Down()
-	s.life.Lock()
-	defer s.life.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.stopped = true
 }
 
-func (run *incarnation) end() {
+func (run *listening) close() {
 	run.mu.Lock()
 	run.closed = true
 	run.mu.Unlock()
@@ -150,9 +150,9 @@ func (run *incarnation) end() {
 	run.handlers.Wait()
 }
 
-// guard counts the requests under way, and turns away what arrives on a
+// guard counts the requests in flight, and aborts those that arrive on a
 // connection that is about to be closed.
-func (run *incarnation) guard(next http.Handler) http.Handler {
+func (run *listening) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		run.mu.Lock()
 		if run.closed {

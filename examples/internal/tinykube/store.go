@@ -10,11 +10,11 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// keep is how many changes a watch can look back on; older ones are answered
-// 410 Expired, as a server does after a compaction.
-const keep = 10_000
+// maxHistory is the number of changes that are kept for watches. A watch from an
+// older revision is answered 410 Expired, as after a compaction of etcd.
+const maxHistory = 10_000
 
-// key addresses one object.
+// key identifies an object.
 type key struct {
 	resource        string // Resource.id
 	namespace, name string
@@ -25,49 +25,49 @@ type change struct {
 	revision int64
 	kind     watch.EventType
 	key      key
-	now, was *unstructured.Unstructured // was is nil for ADDED
+	old, new *unstructured.Unstructured // old is nil for ADDED
 }
 
-// store holds objects and their history. A stored object is never changed
-// again: writers store a new one, so readers may share them without a copy.
+// store holds objects and their history. Stored objects are immutable: writers
+// store a new object, so that readers need no copy.
 type store struct {
 	mu       sync.Mutex
 	revision int64
 	objects  map[key]*unstructured.Unstructured
 	history  []change
-	moved    chan struct{} // closed at the next change
+	changed  chan struct{} // closed at the next change
 }
 
 func newStore() *store {
-	return &store{objects: map[key]*unstructured.Unstructured{}, moved: make(chan struct{})}
+	return &store{objects: map[key]*unstructured.Unstructured{}, changed: make(chan struct{})}
 }
 
-// put stores or, with a nil object, removes. The lock must be held.
-func (st *store) put(k key, now *unstructured.Unstructured) {
+// put stores an object or, if it is nil, removes it. The caller must hold st.mu.
+func (st *store) put(k key, object *unstructured.Unstructured) {
 	st.revision++
-	c := change{revision: st.revision, kind: watch.Modified, key: k, now: now, was: st.objects[k]}
+	c := change{revision: st.revision, kind: watch.Modified, key: k, old: st.objects[k], new: object}
 	switch {
-	case now == nil:
-		c.kind, c.now = watch.Deleted, c.was.DeepCopy()
+	case object == nil:
+		c.kind, c.new = watch.Deleted, c.old.DeepCopy()
 		delete(st.objects, k)
-	case c.was == nil:
+	case c.old == nil:
 		c.kind = watch.Added
-		st.objects[k] = now
+		st.objects[k] = object
 	default:
-		st.objects[k] = now
+		st.objects[k] = object
 	}
-	c.now.SetResourceVersion(strconv.FormatInt(st.revision, 10))
+	c.new.SetResourceVersion(strconv.FormatInt(st.revision, 10))
 	st.history = append(st.history, c)
-	if over := len(st.history) - keep; over > 0 {
+	if over := len(st.history) - maxHistory; over > 0 {
 		st.history = append([]change(nil), st.history[over:]...)
 	}
-	close(st.moved)
-	st.moved = make(chan struct{})
+	close(st.changed)
+	st.changed = make(chan struct{})
 }
 
-// since returns the changes after a revision, and a channel that closes at the
-// next one; ok is false when the history no longer reaches back that far.
-func (st *store) since(revision int64) (changes []change, moved <-chan struct{}, ok bool) {
+// since returns the changes after a revision, and a channel that is closed at the
+// next change. ok is false if the history does not go back that far.
+func (st *store) since(revision int64) (changes []change, changed <-chan struct{}, ok bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	oldest := st.revision - int64(len(st.history))
@@ -75,17 +75,17 @@ func (st *store) since(revision int64) (changes []change, moved <-chan struct{},
 		return nil, nil, false
 	}
 	skip := min(revision-oldest, int64(len(st.history)))
-	return st.history[skip:], st.moved, true
+	return st.history[skip:], st.changed, true
 }
 
-// forget drops the history, as a compaction does.
-func (st *store) forget() {
+// compact drops the history.
+func (st *store) compact() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.history = nil
 }
 
-// selection is what a list, a watch or a deletecollection looks at.
+// selection selects the objects of a list, watch or deletecollection.
 type selection struct {
 	resource  *Resource
 	namespace string

@@ -7,30 +7,30 @@ import (
 	"net/http"
 )
 
-// Transport makes the failures happen on the client's side, in front of a real
-// server: use it as rest.Config.Wrap(failures.Transport). Requests without a
-// failure pass untouched; of requests with one, only those AfterCommit reach the
-// server, whose answer is lost. The Name of a create is not known here.
+// Transport injects the failures in a client, for use with a real server:
+// config.Wrap(failures.Transport). Requests without a failure are passed on
+// unchanged. A request with a failure is sent to the server only if it is
+// AfterCommit, and its answer is discarded. The Name of a create is not known here.
 func (f *Failures) Transport(next http.RoundTripper) http.RoundTripper {
-	return interposer{f, next}
+	return faultyTransport{f, next}
 }
 
-type interposer struct {
+type faultyTransport struct {
 	failures *Failures
 	next     http.RoundTripper
 }
 
-func (i interposer) RoundTrip(r *http.Request) (*http.Response, error) {
-	t, ok := parse(r)
+func (t faultyTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	target, ok := parse(r)
 	if !ok {
-		return i.next.RoundTrip(r)
+		return t.next.RoundTrip(r)
 	}
-	answer, _ := i.failures.next(t.Request)
+	answer, _ := t.failures.next(target.Request)
 	switch {
 	case answer == Pass:
-		return i.next.RoundTrip(r)
+		return t.next.RoundTrip(r)
 	case answer.afterCommit:
-		response, err := i.next.RoundTrip(r)
+		response, err := t.next.RoundTrip(r)
 		if err != nil {
 			return nil, err
 		}
@@ -39,10 +39,10 @@ func (i interposer) RoundTrip(r *http.Request) (*http.Response, error) {
 	case r.Body != nil:
 		_ = r.Body.Close()
 	}
-	return answer.response(r.Context(), r, t)
+	return answer.response(r.Context(), r, target)
 }
 
-// response is the answer as a client's transport returns it.
+// response returns the answer as a RoundTripper does.
 func (a Answer) response(ctx context.Context, r *http.Request, t target) (*http.Response, error) {
 	switch {
 	case a.drop:
@@ -51,22 +51,22 @@ func (a Answer) response(ctx context.Context, r *http.Request, t target) (*http.
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
 	}
-	page := &page{header: http.Header{}}
-	a.say(page, ctx, t)
+	buffer := &bufferedAnswer{header: http.Header{}}
+	a.write(buffer, ctx, t)
 	return &http.Response{
-		Status: http.StatusText(page.code), StatusCode: page.code,
+		Status: http.StatusText(buffer.code), StatusCode: buffer.code,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: page.header, Body: io.NopCloser(&page.body), ContentLength: int64(page.body.Len()), Request: r,
+		Header: buffer.header, Body: io.NopCloser(&buffer.body), ContentLength: int64(buffer.body.Len()), Request: r,
 	}, nil
 }
 
-// page is an answer being written.
-type page struct {
+// bufferedAnswer is an http.ResponseWriter that keeps the answer in memory.
+type bufferedAnswer struct {
 	header http.Header
 	code   int
 	body   bytes.Buffer
 }
 
-func (p *page) Header() http.Header         { return p.header }
-func (p *page) Write(b []byte) (int, error) { return p.body.Write(b) }
-func (p *page) WriteHeader(code int)        { p.code = code }
+func (b *bufferedAnswer) Header() http.Header         { return b.header }
+func (b *bufferedAnswer) Write(p []byte) (int, error) { return b.body.Write(p) }
+func (b *bufferedAnswer) WriteHeader(code int)        { b.code = code }

@@ -24,10 +24,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
-// modified is the server's own sentence for a lost race.
+// modified is kube-apiserver's message for an outdated resource version.
 const modified = "the object has been modified; please apply your changes to the latest version and try again"
 
-// call is one request that got as far as the store.
+// call is one request to the store.
 type call struct {
 	target
 	query url.Values
@@ -51,7 +51,7 @@ func (c call) invalid(errs ...*field.Error) error {
 	return apierrors.NewInvalid(schema.GroupKind{Group: c.resource.Group, Kind: c.resource.Kind}, c.Name, errs)
 }
 
-// do carries out everything but watches.
+// do carries out a request other than a watch.
 func (st *store) do(c call) (code int, answer any, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -95,7 +95,7 @@ func (c call) selection() (selection, error) {
 	return sel, nil
 }
 
-// list answers everything at once: a server may ignore the limit it is asked for.
+// list returns all selected objects at once. Servers may ignore the limit of a request.
 func (st *store) list(c call) (*unstructured.UnstructuredList, error) {
 	sel, err := c.selection()
 	if err != nil {
@@ -117,13 +117,13 @@ func (st *store) list(c call) (*unstructured.UnstructuredList, error) {
 	return list, nil
 }
 
-// decode reads the object in the body and checks that it is the one the path speaks of.
+// decode decodes the object in the body and checks that it fits the path.
 func (c call) decode(body []byte) (*unstructured.Unstructured, error) {
 	u := &unstructured.Unstructured{}
 	if err := json.Unmarshal(body, &u.Object); err != nil || u.Object == nil {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized (must be of type %s): %v", c.resource.Kind, err))
 	}
-	// Typed clients leave kind and apiVersion out of the object or fill them in: both are right.
+	// Typed clients may omit kind and apiVersion.
 	if kind := u.GetKind(); kind != "" && kind != c.resource.Kind {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s", kind, u.GetAPIVersion(), c.resource.Kind))
 	}
@@ -144,7 +144,7 @@ func (st *store) create(c call) (*unstructured.Unstructured, error) {
 		return nil, err
 	}
 	if u.GetResourceVersion() != "" {
-		// The storage layer refuses this without a reason: only the code and the text tell.
+		// kube-apiserver's storage layer returns this error without a reason.
 		return nil, &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError,
 			Message: "resourceVersion should not be set on objects to be created"}}
 	}
@@ -209,50 +209,50 @@ func (st *store) update(c call) (*unstructured.Unstructured, error) {
 	if u.GetName() != c.Name {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", u.GetName(), c.Name))
 	}
-	was, found := st.objects[c.key()]
+	old, found := st.objects[c.key()]
 	if !found {
 		return nil, c.notFound()
 	}
 	if u.GetResourceVersion() == "" && c.resource.custom() {
 		return nil, c.invalid(field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update"))
 	}
-	return st.replace(c, was, u)
+	return st.replace(c, old, u)
 }
 
-// replace stores u over was, after the checks that updates and patches share.
-func (st *store) replace(c call, was, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	if rv := u.GetResourceVersion(); rv != "" && rv != was.GetResourceVersion() {
+// replace stores u in place of old, after the checks that updates and patches share.
+func (st *store) replace(c call, old, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if rv := u.GetResourceVersion(); rv != "" && rv != old.GetResourceVersion() {
 		return nil, c.conflict(modified)
 	}
-	if uid := u.GetUID(); uid != "" && uid != was.GetUID() {
-		return nil, c.conflict("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, was.GetUID())
+	if uid := u.GetUID(); uid != "" && uid != old.GetUID() {
+		return nil, c.conflict("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, old.GetUID())
 	}
 	if c.Subresource == "status" {
 		status := u.Object["status"]
-		u = was.DeepCopy()
+		u = old.DeepCopy()
 		u.Object["status"] = status
 	} else if c.resource.Status {
 		delete(u.Object, "status")
-		if status, ok := was.Object["status"]; ok {
+		if status, ok := old.Object["status"]; ok {
 			u.Object["status"] = status
 		}
 	}
-	u.SetUID(was.GetUID())
-	u.SetCreationTimestamp(was.GetCreationTimestamp())
-	u.SetDeletionTimestamp(was.GetDeletionTimestamp())
-	u.SetGeneration(was.GetGeneration())
-	u.SetResourceVersion(was.GetResourceVersion())
+	u.SetUID(old.GetUID())
+	u.SetCreationTimestamp(old.GetCreationTimestamp())
+	u.SetDeletionTimestamp(old.GetDeletionTimestamp())
+	u.SetGeneration(old.GetGeneration())
+	u.SetResourceVersion(old.GetResourceVersion())
 	if err := c.validate(u); err != nil {
 		return nil, err
 	}
-	if equal(u.Object, was.Object) {
-		return was, nil // a write that changes nothing leaves the resourceVersion alone
+	if equal(u.Object, old.Object) {
+		return old, nil // a write without a change keeps the resourceVersion
 	}
-	if c.resource.custom() && !equal(u.Object["spec"], was.Object["spec"]) {
-		u.SetGeneration(was.GetGeneration() + 1)
+	if c.resource.custom() && !equal(u.Object["spec"], old.Object["spec"]) {
+		u.SetGeneration(old.GetGeneration() + 1)
 	}
 	if u.GetDeletionTimestamp() != nil && len(u.GetFinalizers()) == 0 {
-		// Taking the last finalizer of an object that is going away removes it.
+		// Removing the last finalizer of an object being deleted deletes it.
 		if !c.dryRun() {
 			st.put(c.key(), nil)
 		}
@@ -267,7 +267,7 @@ func equal(a, b any) bool {
 	return errX == nil && errY == nil && string(x) == string(y)
 }
 
-// statusOf turns whatever went wrong into what goes over the wire.
+// statusOf returns the Status of an error.
 func statusOf(err error) metav1.Status {
 	var known apierrors.APIStatus
 	if errors.As(err, &known) {

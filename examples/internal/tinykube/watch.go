@@ -17,8 +17,8 @@ type event struct {
 	Object any             `json:"object"`
 }
 
-// watch streams changes until the client goes away, the timeout it asked for
-// ends, or the server stops.
+// watch streams changes until the client disconnects, the requested timeout ends,
+// or the server stops.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request, c call) {
 	sel, err := c.selection()
 	if err != nil {
@@ -32,8 +32,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, c call) {
 		timeout = timer.C
 	}
 
-	// Without a revision, or with "0", a watch begins with what is there; with
-	// sendInitialEvents a bookmark tells where that ends.
+	// Without a revision, or with "0", a watch starts with the existing objects.
+	// With sendInitialEvents a bookmark marks their end.
 	initial := c.query.Get("sendInitialEvents") == "true"
 	version := c.query.Get("resourceVersion")
 	revision, err := strconv.ParseInt(or(version, "0"), 10, 64)
@@ -41,18 +41,18 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, c call) {
 		writeStatus(w, apierrors.NewBadRequest("invalid resource version: "+version).ErrStatus)
 		return
 	}
-	var begin []event
+	var initialEvents []event
 	if revision == 0 || initial {
 		s.store.mu.Lock()
 		list, _ := s.store.list(c)
 		revision = s.store.revision
 		s.store.mu.Unlock()
 		for i := range list.Items {
-			begin = append(begin, event{watch.Added, &list.Items[i]})
+			initialEvents = append(initialEvents, event{watch.Added, &list.Items[i]})
 		}
 	}
 	if initial {
-		begin = append(begin, event{watch.Bookmark, map[string]any{
+		initialEvents = append(initialEvents, event{watch.Bookmark, map[string]any{
 			"apiVersion": c.resource.groupVersion(), "kind": c.resource.Kind,
 			"metadata": map[string]any{
 				"resourceVersion":   strconv.FormatInt(revision, 10),
@@ -69,11 +69,11 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, c call) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	flusher, lines := http.NewResponseController(w), json.NewEncoder(w)
-	for _, e := range begin {
+	for _, e := range initialEvents {
 		_ = lines.Encode(e)
 	}
 	for {
-		changes, moved, ok := s.store.since(revision)
+		changes, changed, ok := s.store.since(revision)
 		if !ok {
 			_ = lines.Encode(event{watch.Error, expired(revision)})
 			return
@@ -88,7 +88,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, c call) {
 			return
 		}
 		select {
-		case <-moved:
+		case <-changed:
 		case <-timeout:
 			return
 		case <-r.Context().Done():
@@ -97,24 +97,24 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, c call) {
 	}
 }
 
-// Forget drops the history, as a compaction of etcd does: watches from an older
+// Compact drops the history, like a compaction of etcd: watches from an older
 // revision are answered 410 Expired.
-func (s *Server) Forget() { s.store.forget() }
+func (s *Server) Compact() { s.store.compact() }
 
-// event tells how a change looks to a watch with a selector: an object that no
-// longer matches is deleted to it, one that begins to match is added.
+// event returns the event of a change for a watch with a selector. An object that
+// no longer matches is reported as deleted, one that newly matches as added.
 func (sel selection) event(ch change) (event, bool) {
 	if !sel.covers(ch.key) {
 		return event{}, false
 	}
-	before, after := sel.selects(ch.was), ch.kind != watch.Deleted && sel.selects(ch.now)
+	before, after := sel.selects(ch.old), ch.kind != watch.Deleted && sel.selects(ch.new)
 	switch {
 	case before && after:
-		return event{watch.Modified, ch.now}, true
+		return event{watch.Modified, ch.new}, true
 	case after:
-		return event{watch.Added, ch.now}, true
+		return event{watch.Added, ch.new}, true
 	case before:
-		return event{watch.Deleted, ch.now}, true
+		return event{watch.Deleted, ch.new}, true
 	}
 	return event{}, false
 }

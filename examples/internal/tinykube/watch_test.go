@@ -15,7 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// next reads one event, or fails after a time no healthy machine needs.
+// next returns the next event. It fails if none arrives within 10 s.
 func next(t *testing.T, w watch.Interface) watch.Event {
 	t.Helper()
 	select {
@@ -23,16 +23,16 @@ func next(t *testing.T, w watch.Interface) watch.Event {
 		require.True(t, open, "the watch ended")
 		return e
 	case <-time.After(10 * time.Second):
-		require.FailNow(t, "no event came")
+		require.FailNow(t, "no event arrived")
 		return watch.Event{}
 	}
 }
 
-func told(e watch.Event) string {
+func describe(e watch.Event) string {
 	return string(e.Type) + " " + e.Object.(*corev1.ConfigMap).Name
 }
 
-func TestAWatchFollowsFromARevision(t *testing.T) {
+func TestWatchStartsAfterItsRevision(t *testing.T) {
 	ctx, server := context.Background(), start(t)
 	maps := clientset(t, server.Config()).CoreV1().ConfigMaps("default")
 	_, err := maps.Create(ctx, configMap("before"), metav1.CreateOptions{})
@@ -45,7 +45,7 @@ func TestAWatchFollowsFromARevision(t *testing.T) {
 	w, err := maps.Watch(ctx, metav1.ListOptions{ResourceVersion: list.ResourceVersion})
 	require.NoError(t, err)
 	defer w.Stop()
-	assert.Equal(t, "ADDED between", told(next(t, w)), "what happened after the list, before the watch")
+	assert.Equal(t, "ADDED between", describe(next(t, w)), "a change between the list and the watch")
 
 	created, err := maps.Create(ctx, configMap("after"), metav1.CreateOptions{})
 	require.NoError(t, err)
@@ -53,16 +53,16 @@ func TestAWatchFollowsFromARevision(t *testing.T) {
 	_, err = maps.Update(ctx, created, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	require.NoError(t, maps.Delete(ctx, "after", metav1.DeleteOptions{}))
-	assert.Equal(t, "ADDED after", told(next(t, w)))
-	assert.Equal(t, "MODIFIED after", told(next(t, w)))
-	assert.Equal(t, "DELETED after", told(next(t, w)))
+	assert.Equal(t, "ADDED after", describe(next(t, w)))
+	assert.Equal(t, "MODIFIED after", describe(next(t, w)))
+	assert.Equal(t, "DELETED after", describe(next(t, w)))
 
 	server.Down()
 	_, open := <-w.ResultChan()
-	assert.False(t, open, "a server that goes away ends its watches")
+	assert.False(t, open, "Down ends watches")
 }
 
-func TestAWatchWithASelectorSeesObjectsComeAndGo(t *testing.T) {
+func TestWatchWithSelectorReportsObjectsThatStartOrStopToMatch(t *testing.T) {
 	ctx, server := context.Background(), start(t)
 	maps := clientset(t, server.Config()).CoreV1().ConfigMaps("default")
 	w, err := maps.Watch(ctx, metav1.ListOptions{LabelSelector: "team=a"})
@@ -78,11 +78,11 @@ func TestAWatchWithASelectorSeesObjectsComeAndGo(t *testing.T) {
 		}
 		require.NoError(t, err)
 	}
-	assert.Equal(t, "ADDED moves", told(next(t, w)))
-	assert.Equal(t, "DELETED moves", told(next(t, w)))
+	assert.Equal(t, "ADDED moves", describe(next(t, w)))
+	assert.Equal(t, "DELETED moves", describe(next(t, w)))
 }
 
-func TestAWatchEndsAtItsTimeout(t *testing.T) {
+func TestWatchEndsAtItsTimeout(t *testing.T) {
 	server := start(t)
 	seconds := int64(1)
 	w, err := clientset(t, server.Config()).CoreV1().ConfigMaps("default").Watch(context.Background(), metav1.ListOptions{TimeoutSeconds: &seconds})
@@ -92,21 +92,21 @@ func TestAWatchEndsAtItsTimeout(t *testing.T) {
 	assert.False(t, open)
 }
 
-func TestAHistoryThatIsGoneIsExpired(t *testing.T) {
+func TestWatchFromACompactedRevisionIsExpired(t *testing.T) {
 	ctx, server := context.Background(), start(t)
 	maps := clientset(t, server.Config()).CoreV1().ConfigMaps("default")
 	object, err := maps.Create(ctx, configMap("a"), metav1.CreateOptions{})
 	require.NoError(t, err)
 	_, err = maps.Watch(ctx, metav1.ListOptions{ResourceVersion: "not-a-number"})
 	assert.True(t, apierrors.IsBadRequest(err), "%v", err)
-	server.Forget()
+	server.Compact()
 	_, err = maps.Watch(ctx, metav1.ListOptions{ResourceVersion: object.ResourceVersion})
 	require.NoError(t, err, "the newest revision needs no history")
 	_, err = maps.Watch(ctx, metav1.ListOptions{ResourceVersion: "1"})
 	assert.True(t, apierrors.IsResourceExpired(err), "%v", err)
 }
 
-func TestAnInformerSyncsAndFollows(t *testing.T) {
+func TestInformerSyncsAndFollows(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	server := start(t)
 	cs := clientset(t, server.Config())

@@ -12,61 +12,61 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
 
-// The scenario that is a model of its own.
+// The contention scenario has its own model.
 const (
 	contentionName  = "S1"
-	contentionTitle = "Contention: N clients add one to one object, with optimistic concurrency; writes, and seconds until all are done"
+	contentionTitle = "Contention: N clients increment one object with optimistic concurrency; number of writes, and seconds until all clients are done"
 )
 
-// trials are averaged, three times as many where there is a target: one is short, and
-// much of it is chance.
+// trials is the number of trials that are averaged. Where there is a target, it is three
+// times as many. A single trial is short and varies a lot.
 const trials = 20
 
-// crowds are the numbers of clients; the targets are for one of them.
-var crowds = []int{10, 50, 100, 190}
+// clientCounts are the numbers of clients. The targets are for targetClients.
+var clientCounts = []int{10, 50, 100, 190}
 
-const targetCrowd = 100
+const targetClients = 100
 
-// The targets, with the clients in processes of their own and in one.
+// The targets, for clients in separate processes and in one process.
 var (
-	targetApart    = contention.Figures{Writes: 810, Seconds: 5.0}
+	targetSeparate = contention.Figures{Writes: 810, Seconds: 5.0}
 	targetTogether = contention.Figures{Writes: 200, Seconds: 4.2}
 )
 
-// crowd is what became of one caller.
-type crowd struct {
+// contentionResult is the result of one caller.
+type contentionResult struct {
 	caller   contention.Caller
-	apart    []contention.Figures // by crowds
-	together contention.Figures   // of targetCrowd
+	separate []contention.Figures // in separate processes, by clientCounts
+	together contention.Figures   // targetClients in one process
 }
 
 // contention runs S1.
 func (s *settings) contention(t *testing.T) (report.Table, []string) {
-	var all []*crowd
+	var all []*contentionResult
 	var runs []func()
 	for _, caller := range contention.Callers() {
-		if !s.takesPart(caller.Name) {
+		if !s.wantsCaller(caller.Name) {
 			continue
 		}
-		c := &crowd{caller: caller, apart: make([]contention.Figures, len(crowds))}
+		c := &contentionResult{caller: caller, separate: make([]contention.Figures, len(clientCounts))}
 		all = append(all, c)
-		for i, n := range crowds {
-			runs = append(runs, func() { c.apart[i] = mean(n, n, s.seed, caller) })
+		for i, n := range clientCounts {
+			runs = append(runs, func() { c.separate[i] = mean(n, n, s.seed, caller) })
 		}
-		runs = append(runs, func() { c.together = mean(targetCrowd, 1, s.seed, caller) })
+		runs = append(runs, func() { c.together = mean(targetClients, 1, s.seed, caller) })
 	}
 	if !sim.InBubbles(t, runs) {
-		panic("a run has failed; what it said stands above")
+		panic("a run has failed, see above")
 	}
 	var table report.Table
 	head := []string{"N clients"}
-	for _, n := range crowds {
+	for _, n := range clientCounts {
 		head = append(head, fmt.Sprintf("N = %d", n))
 	}
-	table.Row(append(head, fmt.Sprintf("N = %d, in one process", targetCrowd), "fail at N = 100")...)
+	table.Row(append(head, fmt.Sprintf("N = %d, in one process", targetClients), "failed at N = 100")...)
 	oracle := []string{"oracle"}
-	for _, n := range append(crowds, targetCrowd) {
-		// One write after the other, by whoever has read what the one before has stored.
+	for _, n := range append(clientCounts, targetClients) {
+		// One write after the other, each by a client that has read the previous write.
 		oracle = append(oracle, fmt.Sprintf("%d / %.2f s", n, 0.02*float64(n)+0.02))
 	}
 	table.Row(append(oracle, "0 %")...)
@@ -76,20 +76,20 @@ func (s *settings) contention(t *testing.T) (report.Table, []string) {
 		if c.caller.Ours {
 			row[0] = "**" + row[0] + "**"
 		}
-		for i, n := range crowds {
-			row = append(row, c.cell(c.apart[i], n == targetCrowd, targetApart, "apart", &missed))
+		for i, n := range clientCounts {
+			row = append(row, c.cell(c.separate[i], n == targetClients, targetSeparate, "in separate processes", &missed))
 		}
 		row = append(row, c.cell(c.together, true, targetTogether, "in one process", &missed))
-		table.Row(append(row, fmt.Sprintf("%d %%", 100-100*c.apart[2].Done/crowds[2]))...)
+		table.Row(append(row, fmt.Sprintf("%d %%", 100-100*c.separate[2].Done/clientCounts[2]))...)
 	}
-	table.Row("target", "", "", fmt.Sprintf("≤ %.0f / %.1f s", targetApart.Writes, targetApart.Seconds), "",
+	table.Row("target", "", "", fmt.Sprintf("≤ %.0f / %.1f s", targetSeparate.Writes, targetSeparate.Seconds), "",
 		fmt.Sprintf("≤ %.0f / %.1f s", targetTogether.Writes, targetTogether.Seconds), "")
 	return table, missed
 }
 
-// takesPart reports whether a caller is asked for. It has the name of the contender, and
-// more.
-func (s *settings) takesPart(name string) bool {
+// wantsCaller reports whether a caller is selected. Its name starts with the name of the
+// contender.
+func (s *settings) wantsCaller(name string) bool {
 	for _, pattern := range s.contenders {
 		if end, whole := strings.CutSuffix(pattern, "$"); whole && strings.HasSuffix(strings.TrimSuffix(name, ", Modify"), end) ||
 			!whole && strings.Contains(name, pattern) {
@@ -99,20 +99,21 @@ func (s *settings) takesPart(name string) bool {
 	return len(s.contenders) == 0
 }
 
-// cell shows figures, and notes where a target is missed.
-func (c *crowd) cell(f contention.Figures, targeted bool, target contention.Figures, where string, missed *[]string) string {
+// cell formats figures, and adds to missed if they miss the target.
+func (c *contentionResult) cell(f contention.Figures, targeted bool, target contention.Figures, where string, missed *[]string) string {
 	text := fmt.Sprintf("%.0f / %.2f s", f.Writes, f.Seconds)
-	if targeted && c.caller.Name == contender.Champion+", Modify" && (f.Writes > target.Writes || math.Round(10*f.Seconds)/10 > target.Seconds || f.Done < targetCrowd) {
-		*missed = append(*missed, fmt.Sprintf("%s, %d clients %s: %s, target %.0f / %.1f s", contentionName, targetCrowd, where, text, target.Writes, target.Seconds))
+	if targeted && c.caller.Name == contender.Main+", Modify" && (f.Writes > target.Writes || math.Round(10*f.Seconds)/10 > target.Seconds || f.Done < targetClients) {
+		*missed = append(*missed, fmt.Sprintf("%s, %d clients %s: %s, target %.0f / %.1f s", contentionName, targetClients, where, text, target.Writes, target.Seconds))
 		text += " ✗"
 	}
 	return text
 }
 
-// mean is that of all trials. They run one after the other in the caller's bubble.
+// mean returns the mean of all trials. They run one after the other in the bubble of the
+// caller.
 func mean(n, processes int, seed uint64, c contention.Caller) (mean contention.Figures) {
 	times := trials
-	if n == targetCrowd {
+	if n == targetClients {
 		times *= 3
 	}
 	done := 0

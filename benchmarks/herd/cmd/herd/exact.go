@@ -8,8 +8,8 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/exact"
 )
 
-// runExactly runs this command with the same arguments but for -exact, where nothing is
-// left to chance.
+// runExactly runs this command with the same arguments except -exact in a deterministic
+// environment.
 func runExactly(args []string, out, errOut io.Writer) (code int, err error) {
 	ctx := context.Background()
 	command, err := exact.Build(ctx, "github.com/k8sretry/k8sretry/benchmarks/herd/cmd/herd")

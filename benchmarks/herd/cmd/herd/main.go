@@ -1,18 +1,18 @@
-// Command herd shows what becomes of an API server in trouble, and of the calls of its
-// clients, with this library and with its peers:
+// Command herd simulates an overloaded or failing API server and its clients, which use
+// k8sretry or another retry library:
 //
 //	go run ./cmd/herd                                  # all scenarios: tables
 //	go run ./cmd/herd -write                           # RESULTS.md and pictures/
-//	go run ./cmd/herd -check                           # says which targets are reached
-//	go run ./cmd/herd -scenario S2 -contender limiter     # some of it
+//	go run ./cmd/herd -check                           # compares the figures with the targets
+//	go run ./cmd/herd -scenario S2 -contender limiter  # a part
 //	go run ./cmd/herd -scenario S2 -contender 'k8sretry$' -series -processes 20
-//	go run ./cmd/herd -exact -scenario S4 -contender 'limiter$'   # the same each time
+//	go run ./cmd/herd -exact -scenario S4 -contender 'limiter$'   # deterministic
 //
-// Time is virtual. The calls and the server follow from the seed; the delays of the
-// libraries do not, because they draw from generators that nobody can seed. So two runs
-// differ a little; with -runs, tables show medians. With -exact the same flags give the same
-// output to the byte: the command builds itself for WebAssembly and runs there, which takes
-// ten to thirty times as long.
+// Time is virtual. The seed determines the calls and the server, but not the delays of the
+// libraries, because their random number generators cannot be seeded. So two runs differ a
+// little; with -runs, tables show medians. With -exact the same flags give exactly the same
+// output: the command builds itself for WebAssembly and runs there, which takes ten to
+// thirty times as long.
 package main
 
 import (
@@ -41,7 +41,7 @@ type settings struct {
 	exact                 bool
 }
 
-// usualProcesses are the numbers of processes that the targets are for.
+// usualProcesses are the numbers of processes for which there are targets.
 var usualProcesses = []int{20, 2000}
 
 func main() {
@@ -69,16 +69,16 @@ func main() {
 // parse reads the flags.
 func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 	var s settings
-	scenarios := flags.String("scenario", "", "scenarios, by name: S1, S2, ... (default all)")
-	contenders := flags.String("contender", "", "contenders, by parts of their names; a part that ends in $ is the name's end (default all)")
-	processes := flags.String("processes", "20,2000", "numbers of processes over which the 2000 clients are spread")
-	flags.Uint64Var(&s.seed, "seed", 1, "what calls and server follow from")
-	flags.IntVar(&s.runs, "runs", 0, "runs, each with the next seed; tables show medians (default 1, with -write and -check 3)")
-	flags.Float64Var(&s.load, "load", 0, "offered load, as a share of the capacity (default that of the scenario)")
-	flags.BoolVar(&s.series, "series", false, "print what happens over time, too")
-	flags.BoolVar(&s.write, "write", false, "write RESULTS.md and draw pictures/ in the current directory")
-	flags.BoolVar(&s.check, "check", false, "compare "+contender.Champion+" with the targets; exit code 1 if one is missed")
-	flags.BoolVar(&s.exact, "exact", false, "leave nothing to chance: the same flags give the same output, ten to thirty times as late")
+	scenarios := flags.String("scenario", "", "names of scenarios: S1, S2, ... (default all)")
+	contenders := flags.String("contender", "", "parts of names of contenders; a part that ends in $ matches the end of a name (default all)")
+	processes := flags.String("processes", "20,2000", "numbers of processes for the 2000 clients")
+	flags.Uint64Var(&s.seed, "seed", 1, "seed for calls and server")
+	flags.IntVar(&s.runs, "runs", 0, "number of runs, each with the next seed; tables show medians (default 1, with -write and -check 3)")
+	flags.Float64Var(&s.load, "load", 0, "offered load as a share of the capacity (default that of the scenario)")
+	flags.BoolVar(&s.series, "series", false, "also print the figures over time")
+	flags.BoolVar(&s.write, "write", false, "write RESULTS.md and pictures/ in the current directory")
+	flags.BoolVar(&s.check, "check", false, "compare "+contender.Main+" with the targets; the exit status is 1 if one is missed")
+	flags.BoolVar(&s.exact, "exact", false, "run deterministically: the same flags give the same output; ten to thirty times slower")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 		s.processes = append(s.processes, n)
 	}
 	if s.check && len(s.contenders) == 0 {
-		s.contenders = []string{contender.Champion + "$"}
+		s.contenders = []string{contender.Main + "$"}
 	}
 	switch {
 	case s.runs != 0:
@@ -102,7 +102,7 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 	}
 	switch {
 	case flags.NArg() > 0:
-		return nil, fmt.Errorf("%q is no flag", flags.Arg(0))
+		return nil, fmt.Errorf("%q is not a flag", flags.Arg(0))
 	case s.runs < 1:
 		return nil, fmt.Errorf("-runs: %d", s.runs)
 	case !(s.load >= 0 && s.load <= 10):
@@ -110,9 +110,9 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 	case (s.write || s.check) && !slices.Equal(s.processes, usualProcesses):
 		return nil, fmt.Errorf("-processes: targets and RESULTS.md are for 20,2000")
 	case s.exact && s.write:
-		return nil, fmt.Errorf("-exact: not with -write; it would take hours")
+		return nil, fmt.Errorf("-exact cannot be used with -write, because it would take hours")
 	case len(contender.Named(s.contenders)) == 0:
-		return nil, fmt.Errorf("-contender: nobody has such a name")
+		return nil, fmt.Errorf("-contender: no contender has such a name")
 	}
 	known := []string{contentionName}
 	for _, sc := range scenario.All() {
@@ -120,7 +120,7 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 	}
 	for _, name := range s.scenarios {
 		if !slices.Contains(known, name) {
-			return nil, fmt.Errorf("-scenario: %q is none of %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("-scenario: %q is not one of %s", name, strings.Join(known, ", "))
 		}
 	}
 	return &s, nil
@@ -130,12 +130,12 @@ func list(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
 }
 
-// wants reports whether a scenario is asked for.
+// wants reports whether a scenario is selected.
 func (s *settings) wants(name string) bool {
 	return len(s.scenarios) == 0 || slices.Contains(s.scenarios, name)
 }
 
-// run does what the flags say.
+// run runs the selected scenarios and prints their tables.
 func (s *settings) run(t *testing.T, out io.Writer) error {
 	var missed []string
 	if s.write {
@@ -166,6 +166,6 @@ func (s *settings) run(t *testing.T, out io.Writer) error {
 	if len(missed) > 0 {
 		return fmt.Errorf("%d targets missed", len(missed))
 	}
-	fmt.Fprintln(out, "all targets reached")
+	fmt.Fprintln(out, "all targets met")
 	return nil
 }

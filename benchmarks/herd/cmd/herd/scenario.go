@@ -14,25 +14,25 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
 
-// oracleRetries is how often the oracle repeats, as everybody.
+// oracleRetries is the maximum number of retries of the oracle, as of all contenders.
 const oracleRetries = 5
 
-// result is what a scenario gave.
+// result is the result of a scenario.
 type result struct {
 	scenario  scenario.Scenario
 	setup     *sim.Setup
 	processes []int
-	usual     bool // the load and the numbers of processes that the targets are for
+	usual     bool // load and numbers of processes are those of the targets
 	oracle    outcome
 	outcomes  []outcome
 }
 
-// outcome is what became of one contender, by number of processes. Where the calls of
-// a process share nothing, their number changes nothing: there is one only.
+// outcome is the result of one contender, by number of processes. If the calls of a
+// process share no state, there is only one, because the number makes no difference.
 type outcome struct {
 	contender contender.Contender
 	figures   [][]scenario.Figures // of each number of processes, of each run
-	records   []*sim.Record        // the first run's
+	records   []*sim.Record        // of the first run
 }
 
 // scenario runs a scenario with some contenders.
@@ -80,12 +80,12 @@ func (s *settings) scenario(t *testing.T, sc scenario.Scenario, contenders []con
 		}
 	}
 	if !sim.InBubbles(t, runs) {
-		panic("a run has failed; what it said stands above")
+		panic("a run has failed, see above")
 	}
 	return r
 }
 
-// median is a figure over the runs.
+// median returns the median of a figure over the runs.
 func (o outcome) median(j int, of func(scenario.Figures) float64) float64 {
 	var values []float64
 	for _, f := range o.figures[min(j, len(o.figures)-1)] {
@@ -95,14 +95,14 @@ func (o outcome) median(j int, of func(scenario.Figures) float64) float64 {
 	return values[len(values)/2]
 }
 
-// cell shows a metric for each number of processes, and where the champion misses its
-// target.
+// cell formats a metric for each number of processes, and marks a target that the main
+// contender misses.
 func (o outcome) cell(m scenario.Metric) string {
 	var cells []string
 	for j := range o.figures {
 		figure := o.median(j, m.Of)
 		cell := m.Format(figure)
-		if met, _ := m.Meets(figure, j); !met && o.contender.Name == contender.Champion && len(o.figures) == 2 {
+		if met, _ := m.Meets(figure, j); !met && o.contender.Name == contender.Main && len(o.figures) == 2 {
 			cell += " ✗"
 		}
 		cells = append(cells, cell)
@@ -110,13 +110,13 @@ func (o outcome) cell(m scenario.Metric) string {
 	return strings.Join(cells, " / ")
 }
 
-// plain is the cell without targets: they are for the usual load.
+// plain is like cell without targets.
 func (o outcome) plain(m scenario.Metric) string {
 	m.Target = [2]float64{math.NaN(), math.NaN()}
 	return o.cell(m)
 }
 
-// table shows everybody, the oracle and the targets.
+// table returns the table of the oracle, all contenders and the targets.
 func (r *result) table() report.Table {
 	var t report.Table
 	head, target := []string{r.title()}, []string{"target"}
@@ -168,10 +168,10 @@ func (r *result) title() string {
 	return strings.Join(numbers, " / ") + " processes"
 }
 
-// misses are the targets that the champion has not reached.
+// misses returns the targets that the main contender misses.
 func (r *result) misses() (missed []string) {
 	for _, o := range r.outcomes {
-		if o.contender.Name != contender.Champion || !r.usual {
+		if o.contender.Name != contender.Main || !r.usual {
 			continue
 		}
 		for _, m := range r.scenario.Metrics {
@@ -186,7 +186,7 @@ func (r *result) misses() (missed []string) {
 	return missed
 }
 
-// printSeries shows what happened over time, 5 s a line.
+// printSeries prints the figures over time, one line per 5 s.
 func (r *result) printSeries(out io.Writer) {
 	for _, o := range append([]outcome{r.oracle}, r.outcomes...) {
 		for j, record := range o.records {
@@ -194,8 +194,8 @@ func (r *result) printSeries(out io.Writer) {
 				break
 			}
 			var t report.Table
-			t.Row("second", "calls/s", "attempts/s", "refused/s", "rejected/s", "good/s", "failed/s", "wasted/s", "queue", "calls under way")
-			underWay := 0
+			t.Row("second", "calls/s", "attempts/s", "refused/s", "rejected/s", "good/s", "failed/s", "wasted/s", "queue", "calls in flight")
+			inFlight := 0
 			for i := 0; i < len(record.Seconds); i += 5 {
 				var sum sim.Second
 				for _, s := range record.Seconds[i:min(i+5, len(record.Seconds))] {
@@ -208,12 +208,12 @@ func (r *result) printSeries(out io.Writer) {
 					sum.Wasted += s.Wasted
 					sum.Queue = s.Queue
 				}
-				underWay += sum.Calls - sum.Good - sum.Bad
+				inFlight += sum.Calls - sum.Good - sum.Bad
 				row := []string{fmt.Sprint(i)}
 				for _, n := range []int{sum.Calls, sum.Attempts, sum.Refused, sum.Rejected, sum.Good, sum.Bad, sum.Wasted} {
 					row = append(row, fmt.Sprintf("%.1f", float64(n)/5))
 				}
-				t.Row(append(row, fmt.Sprint(sum.Queue), fmt.Sprint(underWay))...)
+				t.Row(append(row, fmt.Sprint(sum.Queue), fmt.Sprint(inFlight))...)
 			}
 			processes := "any number of"
 			if len(o.figures) == len(r.processes) {

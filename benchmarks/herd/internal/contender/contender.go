@@ -1,6 +1,6 @@
-// Package contender holds everybody who takes part: this library in its variants, and
-// its peers, each with five retries after 2 s to 30 s and 10 s for an attempt, as far
-// as the library has these.
+// Package contender contains the contenders: variants of k8sretry, and other libraries.
+// Each makes up to five retries with delays of 2 s to 30 s and an attempt timeout of 10 s,
+// as far as the library has these settings.
 package contender
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
 
-// The settings that all share.
+// The settings of all contenders.
 const (
 	retries    = 5
 	initial    = 2 * time.Second
@@ -29,13 +29,13 @@ const (
 type Contender struct {
 	Name string
 	Ours bool
-	// Shares says that the calls of a process have something in common.
+	// Shares is set if the calls of a process share state.
 	Shares bool
-	// Process makes a process: what its calls share is made here.
+	// Process returns a new process with the state that its calls share.
 	Process func() sim.Process
 }
 
-// All lists everybody, in the order of the tables.
+// All returns all contenders in the order of the tables.
 func All() []Contender {
 	var all []Contender
 	for _, v := range Ours() {
@@ -44,8 +44,8 @@ func All() []Contender {
 	return append(all, peers()...)
 }
 
-// Named are the contenders one of whose patterns occurs in their name. A pattern that
-// ends in $ must be the name's end. No pattern: all.
+// Named returns the contenders whose name contains one of the patterns. A pattern that
+// ends in $ matches the end of a name. Without a pattern it returns all contenders.
 func Named(patterns []string) []Contender {
 	var found []Contender
 	for _, c := range All() {
@@ -62,8 +62,8 @@ func Named(patterns []string) []Contender {
 	return found
 }
 
-// transient is the check of all peers: the codes and lost connections that this
-// library retries, and attempts that took too long.
+// transient is the check of all other libraries: the status codes and connection errors
+// that k8sretry retries, and timed-out attempts.
 func transient(err error) bool {
 	if status, ok := errors.AsType[*apierrors.StatusError](err); ok {
 		switch status.ErrStatus.Code {
@@ -78,14 +78,14 @@ func transient(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// bounded gives an attempt its 10 s.
+// bounded makes an attempt with the attempt timeout.
 func bounded(ctx context.Context, attempt sim.Attempt) error {
 	ctx, cancel := context.WithTimeout(ctx, perAttempt)
 	defer cancel()
 	return attempt(ctx)
 }
 
-// retryAfter is what the server has asked for.
+// retryAfter returns the Retry-After of an error.
 func retryAfter(err error) (time.Duration, bool) {
 	s, ok := apierrors.SuggestsClientDelay(err)
 	return time.Duration(s) * time.Second, ok && s > 0

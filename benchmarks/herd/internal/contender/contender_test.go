@@ -22,26 +22,26 @@ var (
 	notFound    = apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "web-0")
 )
 
-// Everybody is set up as the comparison says, before anything is compared.
-func TestContender(t *testing.T) {
+// All contenders have the settings of the comparison.
+func TestContendersMakeTheSameAttempts(t *testing.T) {
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	for _, c := range All() {
 		for _, situation := range []struct {
 			name     string
-			answers  []sim.Attempt // the last one again and again
+			answers  []sim.Attempt // the last one is repeated
 			attempts int
 			ok       bool
 		}{
-			{"success", []sim.Attempt{says(nil)}, 1, true},
-			{"an answer that lasts", []sim.Attempt{says(notFound)}, 1, false},
-			{"two failures, then success", []sim.Attempt{says(unavailable), says(unavailable), says(nil)}, 3, true},
-			{"a server that never answers", []sim.Attempt{hang, says(nil)}, 2, true},
+			{"success", []sim.Attempt{answer(nil)}, 1, true},
+			{"a permanent error", []sim.Attempt{answer(notFound)}, 1, false},
+			{"two failures, then success", []sim.Attempt{answer(unavailable), answer(unavailable), answer(nil)}, 3, true},
+			{"a server that never answers", []sim.Attempt{hang, answer(nil)}, 2, true},
 			{"five failures, then success", []sim.Attempt{
-				says(unavailable), says(unavailable), says(unavailable), says(unavailable), says(unavailable), says(nil)}, 6, true},
-			{"nothing but failures", []sim.Attempt{says(unavailable)}, 6, false},
+				answer(unavailable), answer(unavailable), answer(unavailable), answer(unavailable), answer(unavailable), answer(nil)}, 6, true},
+			{"nothing but failures", []sim.Attempt{answer(unavailable)}, 6, false},
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				begin, attempts := time.Now(), 0
+				start, attempts := time.Now(), 0
 				err := c.Process()(context.Background(), sim.Get, func(ctx context.Context) error {
 					attempts++
 					deadline, bounded := ctx.Deadline()
@@ -49,12 +49,12 @@ func TestContender(t *testing.T) {
 					assert.Equal(t, perAttempt, time.Until(deadline), c.Name)
 					return situation.answers[min(attempts, len(situation.answers))-1](ctx)
 				})
-				took := time.Since(begin)
+				took := time.Since(start)
 				switch {
 				case c.Name == "one attempt":
 					assert.Equal(t, 1, attempts)
 				case c.Name == "failsafe eager breaker", c.Name == "failsafe queue and eager breaker", c.Name == "failsafe throttler":
-					// Their refusals count as attempts of the retry policy.
+					// Rejections count as attempts of the retry policy.
 					assert.LessOrEqual(t, attempts, situation.attempts, "%s: %s", c.Name, situation.name)
 				default:
 					assert.Equal(t, situation.attempts, attempts, "%s: %s", c.Name, situation.name)
@@ -66,9 +66,9 @@ func TestContender(t *testing.T) {
 	}
 }
 
-func says(err error) sim.Attempt { return func(context.Context) error { return err } }
+func answer(err error) sim.Attempt { return func(context.Context) error { return err } }
 
-// Who says so waits as long as the server asks for.
+// The libraries that support it wait at least as long as the server asks for.
 func TestRetryAfterIsObeyed(t *testing.T) {
 	obeys := map[string]bool{"avast Retry-After": true, "cenkalti Retry-After": true}
 	for _, c := range All() {
@@ -77,13 +77,13 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 		}
 		for range 20 {
 			synctest.Test(t, func(t *testing.T) {
-				var asked time.Time
+				var answered time.Time
 				attempts := 0
 				_ = c.Process()(context.Background(), sim.Get, func(context.Context) error {
 					if attempts++; attempts > 1 {
-						assert.GreaterOrEqual(t, time.Since(asked), 20*time.Second, c.Name)
+						assert.GreaterOrEqual(t, time.Since(answered), 20*time.Second, c.Name)
 					}
-					asked = time.Now()
+					answered = time.Now()
 					if attempts == 3 {
 						return nil
 					}
@@ -94,7 +94,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
-func TestNamed(t *testing.T) {
+func TestNamedSelectsByPattern(t *testing.T) {
 	names := func(patterns ...string) (names []string) {
 		for _, c := range Named(patterns) {
 			names = append(names, c.Name)
@@ -102,9 +102,9 @@ func TestNamed(t *testing.T) {
 		return names
 	}
 	assert.Equal(t, []string{"k8sretry"}, names("k8sretry$"))
-	assert.Contains(t, names("k8sretry"), Champion)
+	assert.Contains(t, names("k8sretry"), Main)
 	assert.Equal(t, []string{"one attempt", "gax"}, names("gax", "one"))
-	assert.Empty(t, names("nobody"))
+	assert.Empty(t, names("unknown"))
 	assert.Len(t, names(), len(All()))
 	seen := map[string]bool{}
 	for _, c := range All() {
@@ -112,5 +112,5 @@ func TestNamed(t *testing.T) {
 		assert.NotContains(t, c.Name, ",")
 		seen[c.Name] = true
 	}
-	assert.True(t, seen[Champion])
+	assert.True(t, seen[Main])
 }

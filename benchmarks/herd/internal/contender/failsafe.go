@@ -14,11 +14,11 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
 
-// policy is one of failsafe-go's.
+// policy is a policy of failsafe-go.
 type policy = failsafe.Policy[any]
 
-// failsafePeers are the ways to protect a server that failsafe-go offers. All stand
-// inside the retries, so that they see each attempt.
+// failsafePeers returns the contenders with the policies of failsafe-go that protect a
+// server. The policies are inside the retries, so that they apply to each attempt.
 func failsafePeers() []Contender {
 	peer := func(name string, inside ...func() policy) Contender {
 		return Contender{Name: "failsafe " + name, Shares: len(inside) > 0, Process: func() sim.Process {
@@ -46,18 +46,18 @@ func throttler() policy { return adaptivethrottler.NewBuilder[any]().HandleIf(fa
 
 func adaptiveLimiter() policy { return adaptivelimiter.NewWithDefaults[any]() }
 
-// queue is the limiter with room for all to wait, for as long as a call may take.
+// queue is the limiter with a queue that is long enough for all calls.
 func queue() policy {
 	return adaptivelimiter.NewBuilder[any]().WithQueueing(1000, 2000).WithMaxWaitTime(2 * time.Minute).Build()
 }
 
-// rateBreaker opens when half of the attempts of 10 s fail, of ten at least.
+// rateBreaker opens when half of at least ten attempts within 10 s fail.
 func rateBreaker() policy {
 	return circuitbreaker.NewBuilder[any]().HandleIf(failed).WithFailureRateThreshold(0.5, 10, 10*time.Second).
 		WithDelay(10 * time.Second).WithJitterFactor(0.5).WithSuccessThreshold(3).Build()
 }
 
-// eagerBreaker opens at the third failure in a row.
+// eagerBreaker opens after three consecutive failures.
 func eagerBreaker() policy {
 	return circuitbreaker.NewBuilder[any]().HandleIf(failed).WithFailureThreshold(3).
 		WithDelay(5 * time.Second).WithJitterFactor(0.5).WithSuccessThreshold(1).Build()
@@ -65,22 +65,22 @@ func eagerBreaker() policy {
 
 func failed(_ any, err error) bool { return err != nil && transient(err) }
 
-// refusal tells the answers of the library's own limits: a retry may find room.
-func refusal(err error) bool {
+// rejected reports whether a policy of the library rejected the attempt.
+func rejected(err error) bool {
 	return err == circuitbreaker.ErrOpen || err == adaptivethrottler.ErrExceeded || err == adaptivelimiter.ErrExceeded
 }
 
-// failsafeRetry waits at least as long as the server asks for.
+// failsafeRetry returns a process that obeys Retry-After.
 func failsafeRetry(shared failsafebudget.Budget, inside ...policy) sim.Process {
 	b := retrypolicy.NewBuilder[any]().
-		HandleIf(func(_ any, err error) bool { return err != nil && (refusal(err) || transient(err)) }).
+		HandleIf(func(_ any, err error) bool { return err != nil && (rejected(err) || transient(err)) }).
 		WithMaxRetries(retries).WithBackoff(initial, longest).WithJitterFactor(jitter).ReturnLastFailure().
 		WithDelayFunc(func(exec failsafe.ExecutionAttempt[any]) time.Duration {
 			after, ok := retryAfter(exec.LastError())
 			if !ok {
 				return -1
 			}
-			// The jitter, which takes a part of it, too, must not make it too short.
+			// The jitter may shorten the delay, but not below the Retry-After.
 			return time.Duration(float64(max(after, min(initial<<exec.Retries(), longest))) / (1 - jitter))
 		})
 	if shared != nil {

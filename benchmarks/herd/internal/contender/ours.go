@@ -9,17 +9,17 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
 
-// Variant is a way to use this library.
+// Variant is one configuration of k8sretry.
 type Variant struct {
 	Name string
-	// Shared makes what the calls of a process share. nil: nothing.
+	// Shared returns new options that the calls of a process share. It may be nil.
 	Shared func() []k8sretry.Option
 }
 
-// Champion is the variant that has to reach the targets.
-const Champion = "k8sretry limiter"
+// Main is the variant for which there are targets.
+const Main = "k8sretry limiter"
 
-// Ours lists the variants. The one place where a new one comes in.
+// Ours returns the variants. Add new ones here.
 func Ours() []Variant {
 	return []Variant{
 		{"k8sretry", nil},
@@ -28,7 +28,7 @@ func Ours() []Variant {
 		{"k8sretry breaker", shared(breaker)},
 		{"k8sretry limiter and budget", shared(limiter, budget)},
 		{"k8sretry limiter and breaker", shared(limiter, breaker)},
-		{"k8sretry limiter with 5 s at most", shared(limiter, impatient)},
+		{"k8sretry limiter with 5 s queue time", shared(limiter, maxQueueTime)},
 	}
 }
 
@@ -39,7 +39,7 @@ func budget() k8sretry.Option {
 func breaker() k8sretry.Option {
 	return k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))
 }
-func impatient() k8sretry.Option { return k8sretry.WithMaxQueueTime(5 * time.Second) }
+func maxQueueTime() k8sretry.Option { return k8sretry.WithMaxQueueTime(5 * time.Second) }
 
 func shared(makers ...func() k8sretry.Option) func() []k8sretry.Option {
 	return func() []k8sretry.Option {
@@ -51,7 +51,7 @@ func shared(makers ...func() k8sretry.Option) func() []k8sretry.Option {
 	}
 }
 
-// Policy is that of a new process.
+// Policy returns the policy of a new process.
 func (v Variant) Policy() *k8sretry.Policy {
 	opts := []k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithName("herd"), k8sretry.WithAttemptTimeout(perAttempt)}
 	if v.Shared != nil {
@@ -69,5 +69,5 @@ func (v Variant) contender() Contender {
 	}}
 }
 
-// verbs tell the library what a call does. All calls of the herd read.
+// verbs are the options for the verbs of the simulation, all of which are reads.
 var verbs = [...]k8sretry.Option{sim.Get: k8sretry.WithVerb(k8sretry.VerbGet), sim.List: k8sretry.WithVerb(k8sretry.VerbList)}

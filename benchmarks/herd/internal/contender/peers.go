@@ -16,12 +16,12 @@ import (
 
 func peers() []Contender {
 	return append([]Contender{
-		{Name: "one attempt", Process: alone},
+		{Name: "one attempt", Process: oneAttempt},
 		{Name: "loop exact delays", Process: func() sim.Process { return clientGo(0) }},
 		{Name: "client-go jitter 0.1", Process: func() sim.Process { return clientGo(0.1) }},
 		{Name: "client-go jitter 1.0", Process: func() sim.Process { return clientGo(1) }},
 		{Name: "avast", Process: func() sim.Process { return avastRetry() }},
-		{Name: "avast Retry-After", Process: func() sim.Process { return avastRetry(avast.DelayType(avastObeys)) }},
+		{Name: "avast Retry-After", Process: func() sim.Process { return avastRetry(avast.DelayType(avastDelay)) }},
 		{Name: "avast token bucket", Shares: true, Process: func() sim.Process {
 			return avastRetry(avast.WithThrottle(avast.NewFixedTokenBucketThrottle(avast.FixedTokenBucketThrottleConfig{})))
 		}},
@@ -31,13 +31,12 @@ func peers() []Contender {
 	}, failsafePeers()...)
 }
 
-// alone does not retry.
-func alone() sim.Process {
+// oneAttempt does not retry.
+func oneAttempt() sim.Process {
 	return func(ctx context.Context, _ sim.Verb, attempt sim.Attempt) error { return bounded(ctx, attempt) }
 }
 
-// clientGo is retry.OnError. It has no Cap: with one it would stop before its last
-// retries.
+// clientGo uses retry.OnError without a Cap, because a Cap ends the retries early.
 func clientGo(jitter float64) sim.Process {
 	schedule := wait.Backoff{Duration: initial, Factor: 2, Jitter: jitter, Steps: retries + 1}
 	return func(ctx context.Context, _ sim.Verb, attempt sim.Attempt) error {
@@ -55,8 +54,8 @@ func avastRetry(opts ...avast.Option) sim.Process {
 	}
 }
 
-// avastObeys is what a careful user of the library writes.
-func avastObeys(n uint, err error, config avast.DelayContext) time.Duration {
+// avastDelay is a delay function that obeys Retry-After.
+func avastDelay(n uint, err error, config avast.DelayContext) time.Duration {
 	own := avast.CombineDelay(avast.BackOffDelay, avast.RandomDelay)(n, err, config)
 	after, _ := retryAfter(err)
 	return max(own, after)
@@ -93,7 +92,7 @@ func sethvargoRetry() sim.Process {
 	}
 }
 
-// gaxRetryer adds what gax leaves to its user: a limit of attempts.
+// gaxRetryer adds a limit of attempts, which gax does not have.
 type gaxRetryer struct {
 	backoff gax.Backoff
 	retries int

@@ -20,21 +20,21 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/contender"
 )
 
-// The delays that all share, as far as they can.
+// The delays of all callers, as far as the library has these settings.
 const (
 	first   = 10 * time.Millisecond
 	longest = 2 * time.Second
 )
 
-// Caller is one way to change the object.
+// Caller is one way to increment the object.
 type Caller struct {
 	Name    string
 	Ours    bool
-	Shares  bool // the clients of a process have something in common
+	Shares  bool // the clients of a process share state
 	Process func() Process
 }
 
-// Callers lists everybody.
+// Callers returns all callers in the order of the table.
 func Callers() []Caller {
 	var all []Caller
 	for _, v := range contender.Ours() {
@@ -53,7 +53,7 @@ func Callers() []Caller {
 	)
 }
 
-// ours is the Modify of this library, by the policy of a variant.
+// ours returns the caller that uses Modify with the policy of a variant.
 func ours(v contender.Variant) Caller {
 	return Caller{Name: v.Name + ", Modify", Ours: true, Shares: v.Shared != nil, Process: func() Process {
 		policy := v.Policy()
@@ -64,7 +64,7 @@ func ours(v contender.Variant) Caller {
 	}}
 }
 
-// unlimited has as many steps as anybody could need; Cap would end them early.
+// unlimited has no practical limit of steps. It has no Cap, because a Cap ends the retries early.
 var unlimited = wait.Backoff{Duration: first, Factor: 2, Jitter: 1, Steps: math.MaxInt32, Cap: 0}
 
 func onConflict(schedule wait.Backoff) Process {

@@ -10,9 +10,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Whoever has no limit of retries gets every addition through, in processes of their
-// own and in one.
-func TestCallersGetThrough(t *testing.T) {
+// Callers without a limit of retries succeed, in separate processes and in one.
+func TestUnlimitedCallersSucceed(t *testing.T) {
 	limited := map[string]bool{"client-go RetryOnConflict, DefaultRetry": true, "client-go RetryOnConflict, DefaultBackoff": true}
 	const n = 40
 	for _, c := range Callers() {
@@ -27,15 +26,15 @@ func TestCallersGetThrough(t *testing.T) {
 	}
 }
 
-// Simulated processes know nothing of each other, whatever a library keeps for a real one.
-func TestProcessesAreApart(t *testing.T) {
+// Simulated processes share no state, even if a library shares state within the real process.
+func TestProcessesShareNoState(t *testing.T) {
 	for _, c := range Callers() {
 		if !c.Ours {
 			continue
 		}
 		synctest.Test(t, func(t *testing.T) {
-			apart := Run(60, 60, 1, c.Process)
-			assert.Greater(t, apart.Writes, 200.0, "%s: without knowledge of each other they collide", c.Name)
+			f := Run(60, 60, 1, c.Process)
+			assert.Greater(t, f.Writes, 200.0, "%s: clients without shared state collide", c.Name)
 		})
 	}
 }

@@ -1,7 +1,7 @@
-// Package contention is the model of many clients that change one object, after the
-// simulator of the AWS Architecture Blog's "Exponential Backoff And Jitter" (2015): each
-// reads the object, changes it and writes it back, and the server takes the write only
-// if nobody else was quicker. Every message takes |N(10 ms, 2 ms)|, the server no time.
+// Package contention simulates many clients that increment one object, like the simulator
+// of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). Each client reads the
+// object, changes it and writes it back. The server rejects the write if the object has
+// changed since the read. Every message takes |N(10 ms, 2 ms)|, the server takes no time.
 package contention
 
 import (
@@ -20,25 +20,24 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The object that all want.
+// The object that all clients change.
 const (
 	name = "totals"
 	key  = "runs"
 )
 
-// Process makes changes; what its changes have in common is shared by the clients of a
-// process.
+// Process increments the object with a client. The clients of a process share its state.
 type Process func(ctx context.Context, c *Client) error
 
-// Figures are what a run comes to.
+// Figures are the results of a run.
 type Figures struct {
-	Writes  float64 // requests that write, those that met a conflict included
+	Writes  float64 // write requests, including those answered with a conflict
 	Seconds float64 // until the last client is done
 	Done    int     // clients that succeeded
 }
 
-// Run lets n clients add one to the object, once each, spread over so many processes.
-// It must be called in a bubble. It panics if an addition was lost or made twice.
+// Run makes n clients, spread over the processes, increment the object once each. It must
+// be called in a synctest bubble. It panics if an increment is lost or made twice.
 func Run(n, processes int, seed uint64, newProcess func() Process) Figures {
 	s := &server{object: corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", ResourceVersion: "1"},
@@ -49,7 +48,7 @@ func Run(n, processes int, seed uint64, newProcess func() Process) Figures {
 		shared[i] = newProcess()
 	}
 	run := runs.Add(1)
-	begin := time.Now()
+	start := time.Now()
 	var clients sync.WaitGroup
 	var mu sync.Mutex
 	done := 0
@@ -66,15 +65,15 @@ func Run(n, processes int, seed uint64, newProcess func() Process) Figures {
 	}
 	clients.Wait()
 	if s.object.Data[key] != strconv.Itoa(done) {
-		panic("an addition was lost or made twice: " + s.object.Data[key] + " for " + strconv.Itoa(done) + " successes")
+		panic("an increment was lost or made twice: " + s.object.Data[key] + " for " + strconv.Itoa(done) + " successes")
 	}
-	return Figures{Writes: float64(s.writes), Seconds: time.Since(begin).Seconds(), Done: done}
+	return Figures{Writes: float64(s.writes), Seconds: time.Since(start).Seconds(), Done: done}
 }
 
 // runs counts the runs, for UIDs.
 var runs atomic.Int64
 
-// server holds the object.
+// server stores the object.
 type server struct {
 	mu      sync.Mutex
 	object  corev1.ConfigMap
@@ -82,17 +81,17 @@ type server struct {
 	writes  int
 }
 
-// Client is a client of the server, as client-go's typed clients are.
+// Client is a client of the server with the methods of a typed client.
 type Client struct {
 	server *server
 	rng    *rand.Rand
-	// uid is what this client sees as the UID of the object. It is another one in each
-	// process: what a library keeps by UID for the whole of a real process must not be
-	// shared by simulated ones.
+	// uid is the UID of the object as this client reads it. It differs between
+	// processes, so that simulated processes do not share state that a library keeps by
+	// UID in the real process.
 	uid types.UID
 }
 
-// message takes its time. A client sends one after the other.
+// message waits for the duration of a message.
 func (c *Client) message() {
 	d := 10 + 2*c.rng.NormFloat64()
 	time.Sleep(time.Duration(max(d, -d) * float64(time.Millisecond)))
@@ -109,7 +108,7 @@ func (c *Client) Get(context.Context, string, metav1.GetOptions) (*corev1.Config
 	return read, nil
 }
 
-// Update stores the object, if it is the one that was read last.
+// Update stores the object if its resource version is the current one.
 func (c *Client) Update(_ context.Context, object *corev1.ConfigMap, _ metav1.UpdateOptions) (*corev1.ConfigMap, error) {
 	c.message()
 	stored, err := c.server.store(object)
@@ -133,7 +132,7 @@ func (s *server) store(object *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 	return s.object.DeepCopy(), nil
 }
 
-// add is the change that each client makes.
+// add increments the number in the object.
 func add(object *corev1.ConfigMap) error {
 	n, err := strconv.Atoi(object.Data[key])
 	object.Data[key] = strconv.Itoa(n + 1)

@@ -13,7 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// The strategies of the blog, by its formulas.
+// The strategies of the blog.
 const (
 	base    = 5.0
 	ceiling = 2000.0
@@ -49,7 +49,7 @@ func strategy(delay func() func(int) float64) Process {
 	}
 }
 
-// What the blog's own simulator gives, over 20 trials.
+// The results of the blog's simulator over 20 trials.
 var published = []struct {
 	name    string
 	n       int
@@ -63,10 +63,10 @@ var published = []struct {
 	{"decorrelated", 10, 37, 0.40}, {"decorrelated", 50, 375, 2.13}, {"decorrelated", 100, 1003, 4.82}, {"decorrelated", 190, 2442, 7.71},
 }
 
-// The model must come within 5 % of the writes and 15 % of the seconds. With ten clients,
-// and with exact delays, where two that collide once collide again and again, 20 trials
-// leave more than that to chance: there four standard errors are allowed, too.
-func TestModelGivesThePublishedFigures(t *testing.T) {
+// The results must be within 5 % of the writes and 15 % of the seconds. With ten clients,
+// and with delays without jitter, after which clients collide again, 20 trials vary more.
+// There the tolerance is at least four standard errors.
+func TestModelReproducesThePublishedFigures(t *testing.T) {
 	const trials = 30
 	for _, p := range published {
 		var writes, seconds []float64

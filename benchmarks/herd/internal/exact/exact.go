@@ -1,8 +1,7 @@
-// Package exact runs a Go command where nothing is left to chance: in WebAssembly, on one
-// thread, with clocks and random numbers that are the same each time. Go's runtime seeds its
-// generators, orders what wakes at the same moment, and iterates over maps by what the host
-// gives it; the same input gives the same output, byte for byte. It takes ten to thirty
-// times as long.
+// Package exact runs a Go command deterministically: in WebAssembly, on one thread, with
+// fixed clocks and random numbers. The Go runtime seeds its generators, schedules goroutines
+// and iterates over maps with the random numbers of the host, so that the same input gives
+// exactly the same output. It takes ten to thirty times as long.
 package exact
 
 import (
@@ -22,7 +21,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 )
 
-// Command is a command that has been built. Close it.
+// Command is a built command. It must be closed.
 type Command struct {
 	machine wazero.Runtime
 	code    wazero.CompiledModule
@@ -53,18 +52,18 @@ func build(ctx context.Context, pkg string) (code []byte, err error) {
 	file := filepath.Join(dir, "command.wasm")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", file, pkg)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "GOFLAGS=")
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("go build %s: %w\n%s", pkg, err, &said)
+		return nil, fmt.Errorf("go build %s: %w\n%s", pkg, err, &output)
 	}
 	return os.ReadFile(file)
 }
 
-// Run runs the command and returns its exit code. It has no files, no environment and no
-// network.
+// Run runs the command and returns its exit code. The command has no files, environment
+// and network.
 func (c *Command) Run(ctx context.Context, out, errOut io.Writer, args ...string) (code int, err error) {
-	// wazero's own clocks and random numbers are the same each time unless one asks for real ones.
+	// By default wazero's clocks and random numbers are deterministic.
 	config := wazero.NewModuleConfig().WithName("").WithArgs(append([]string{"command"}, args...)...).WithStdout(out).WithStderr(errOut)
 	module, err := c.machine.InstantiateModule(ctx, c.code, config)
 	if exit, ok := errors.AsType[*sys.ExitError](err); ok {
@@ -76,5 +75,5 @@ func (c *Command) Run(ctx context.Context, out, errOut io.Writer, args ...string
 	return 0, module.Close(ctx)
 }
 
-// Close frees what the command holds.
+// Close releases the resources of the command.
 func (c *Command) Close(ctx context.Context) error { return c.machine.Close(ctx) }

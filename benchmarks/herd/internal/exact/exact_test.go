@@ -11,8 +11,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A herd whose calls wait by chance, twice: the same to the byte. Another seed: another.
-func TestSameSeedSameRun(t *testing.T) {
+// Two runs of a scenario with random delays have the same output. Another seed changes it.
+func TestSameSeedGivesTheSameOutput(t *testing.T) {
 	command, err := Build(t.Context(), "github.com/k8sretry/k8sretry/benchmarks/herd/cmd/herd")
 	require.NoError(t, err)
 	defer func() { assert.NoError(t, command.Close(t.Context())) }()
@@ -34,12 +34,12 @@ func TestSameSeedSameRun(t *testing.T) {
 	assert.NotEqual(t, first, herd("2"))
 
 	out, errOut, code := run("-scenario", "S9")
-	assert.Equal(t, 2, code, "what the command says comes through")
+	assert.Equal(t, 2, code, "exit code and error output are passed on")
 	assert.Empty(t, out)
 	assert.Contains(t, errOut, "S9")
 }
 
-func TestWhatCannotBeBuilt(t *testing.T) {
+func TestBuildErrorIsReturned(t *testing.T) {
 	_, err := Build(t.Context(), "github.com/k8sretry/k8sretry/benchmarks/herd/nothing")
 	assert.ErrorContains(t, err, "nothing")
 }

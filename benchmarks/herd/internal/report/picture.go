@@ -12,21 +12,21 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Line is a series of figures, one for each second.
+// Line is a series of values, one per second.
 type Line struct {
 	Name   string
 	Values []float64
 	Style  draw.LineStyle
 }
 
-// Panel is one of the plots of a picture, one below the other.
+// Panel is one plot of a picture. The plots are stacked vertically.
 type Panel struct {
 	Title string
 	Lines []Line
-	Top   float64 // 0: as high as the highest value
+	Top   float64 // maximum of the y-axis; 0 stands for the highest value
 }
 
-// The styles of lines: what is ours stands out, what nobody can do is grey.
+// The line styles: Bold for the main contender, Grey for the oracle, Dotted for the capacity.
 var (
 	Bold   = draw.LineStyle{Color: color.RGBA{0x00, 0x5f, 0xcc, 0xff}, Width: vg.Points(1.8)}
 	Grey   = draw.LineStyle{Color: color.Gray{0x60}, Width: vg.Points(0.8), Dashes: []vg.Length{vg.Points(4), vg.Points(2)}}
@@ -44,7 +44,7 @@ const (
 	legendHeight = 1 * vg.Centimeter
 )
 
-// Draw writes a picture as SVG.
+// Draw writes a picture as an SVG file.
 func Draw(file, title string, panels []Panel) error {
 	rows := make([][]*plot.Plot, len(panels))
 	for i, panel := range panels {
@@ -101,7 +101,7 @@ func (panel Panel) plot() (*plot.Plot, error) {
 	return p, nil
 }
 
-// legend names the lines, side by side above the plots.
+// legend draws the names of the lines above the plots.
 func legend(strip draw.Canvas, lines []Line) {
 	style := plot.New().Legend.TextStyle
 	style.Font.Size = vg.Points(8)
@@ -109,6 +109,6 @@ func legend(strip draw.Canvas, lines []Line) {
 	for _, l := range lines {
 		strip.StrokeLine2(l.Style, x, y, x+vg.Points(18), y)
 		strip.FillText(style, vg.Point{X: x + vg.Points(22), Y: y - vg.Points(3)}, l.Name)
-		x += vg.Points(38) + 5*style.Width(l.Name)/4 // another font may be wider
+		x += vg.Points(38) + 5*style.Width(l.Name)/4 // leaves space for wider fonts
 	}
 }

@@ -13,30 +13,30 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestMarkdown(t *testing.T) {
+func TestMarkdownTableIsAligned(t *testing.T) {
 	var table Table
 	assert.Empty(t, table.Markdown())
-	table.Row("who", "load")
+	table.Row("name", "load")
 	table.Row("oracle", "0.29×")
-	table.Row("**us**", "0.31× ✗")
+	table.Row("**ours**", "0.31× ✗")
 	assert.Equal(t, strings.Join([]string{
-		"| who    |    load |",
-		"|--------|--------:|",
-		"| oracle |   0.29× |",
-		"| **us** | 0.31× ✗ |",
+		"| name     |    load |",
+		"|----------|--------:|",
+		"| oracle   |   0.29× |",
+		"| **ours** | 0.31× ✗ |",
 		"",
 	}, "\n"), table.Markdown())
 }
 
-func TestDraw(t *testing.T) {
+func TestPictureIsValidSVG(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "picture.svg")
 	panel := Panel{Title: "load <b>", Top: 10, Lines: []Line{
-		{Name: "us & them", Values: []float64{1, 2, 300}, Style: Bold}, {Name: "oracle", Values: []float64{1, 1, 1}, Style: Grey},
+		{Name: "a & b", Values: []float64{1, 2, 300}, Style: Bold}, {Name: "oracle", Values: []float64{1, 1, 1}, Style: Grey},
 	}}
 	require.NoError(t, Draw(file, "brown-out", []Panel{panel, {Title: "queue", Lines: panel.Lines}}))
 	svg, err := os.ReadFile(file)
 	require.NoError(t, err)
-	for _, text := range []string{"<svg", "brown-out", "oracle", "us &amp; them", "load &lt;b&gt;", "seconds"} {
+	for _, text := range []string{"<svg", "brown-out", "oracle", "a &amp; b", "load &lt;b&gt;", "seconds"} {
 		assert.Contains(t, string(svg), text)
 	}
 	decoder := xml.NewDecoder(strings.NewReader(string(svg)))

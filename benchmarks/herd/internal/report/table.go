@@ -6,14 +6,14 @@ import (
 	"unicode/utf8"
 )
 
-// Table is a table of text; the first row holds the titles.
+// Table is a table of text. The first row contains the headings.
 type Table [][]string
 
 // Row adds a row.
 func (t *Table) Row(cells ...string) { *t = append(*t, cells) }
 
-// Markdown is the table as Markdown, aligned so that it can be read as it is. The first
-// column is set left, the others right.
+// Markdown returns the table as Markdown with aligned columns. The first column is
+// left-aligned, the others are right-aligned.
 func (t Table) Markdown() string {
 	if len(t) == 0 {
 		return ""

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// run runs a scenario by its name.
+// run runs the scenario with the given name.
 func run(t *testing.T, name string, processes int, process func() sim.Process) (f Figures) {
 	t.Helper()
 	for _, sc := range All() {
@@ -29,16 +29,16 @@ func run(t *testing.T, name string, processes int, process func() sim.Process) (
 	panic("no scenario " + name)
 }
 
-func alone(ctx context.Context, _ sim.Verb, attempt sim.Attempt) error {
+func oneAttempt(ctx context.Context, _ sim.Verb, attempt sim.Attempt) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return attempt(ctx)
 }
 
-// exact repeats twice, without any chance.
+// exact retries twice with fixed delays.
 func exact(ctx context.Context, verb sim.Verb, attempt sim.Attempt) (err error) {
 	for retry := range 3 {
-		if err = alone(ctx, verb, attempt); err == nil {
+		if err = oneAttempt(ctx, verb, attempt); err == nil {
 			return nil
 		}
 		time.Sleep(time.Duration(1+retry) * 2 * time.Second)

@@ -8,29 +8,27 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
 
-// Figures are what is read off a run. Times are in seconds; what does not happen is
-// at +Inf.
+// Figures are the results of a run. Durations are in seconds; +Inf stands for never.
 type Figures struct {
-	Peak      float64 // attempts in the busiest 5 s of the second half of the trouble, in times of the offered load
-	LimitPeak float64 // attempts in the busiest second of the run, in times of the capacity
-	Goodput   float64 // calls that ended well during the trouble, of what the server could serve meanwhile
-	Recovery  float64 // from the end of the trouble until 90 % of the offered load ends well again
-	Done99    float64 // from the end of the trouble until 99 % of the calls begun in it have ended well
-	Busiest   float64 // attempts in the busiest second of the minute after the trouble, in times of what could be served in that second
-	Early     float64 // share of the attempts after a Retry-After that came earlier
+	Peak      float64 // attempts in the busiest 5 s of the second half of the fault, relative to the offered load
+	LimitPeak float64 // attempts in the busiest second of the run, relative to the capacity
+	Goodput   float64 // calls that succeeded during the fault, relative to the capacity of the server
+	Recovery  float64 // time from the end of the fault until calls succeed at 90 % of the offered rate
+	Done99    float64 // time from the end of the fault until 99 % of the calls started during the fault have succeeded
+	Busiest   float64 // attempts in the busiest second of the minute after the fault, relative to the capacity in that second
+	Early     float64 // share of the attempts after a Retry-After that were made too early
 
-	// Of the calls begun during the trouble.
+	// The calls started during the fault.
 	Success, Attempts, Mean, Median, P99 float64
-	InTime                               float64 // share that ended well within 1 s
-	// Of all calls.
+	InTime                               float64 // share that succeeded within 1 s
+	// All calls.
 	SuccessAll, AttemptsAll float64
 }
 
-// Measure reads the figures off a run. Where some of the calls are lists, they are not
-// counted.
+// Measure computes the figures of a run. Lists are not counted.
 func (sc Scenario) Measure(s *sim.Setup, r *sim.Record) Figures {
 	l := load{s, r}
-	from, to := int(sc.Trouble.From/time.Second), int(sc.Trouble.To/time.Second)
+	from, to := int(sc.Fault.From/time.Second), int(sc.Fault.To/time.Second)
 	f := Figures{Recovery: l.recovery(to), Done99: math.Inf(1)}
 	for i := (from + to) / 2; i+5 <= to; i++ {
 		f.Peak = max(f.Peak, l.sum(i, i+5, attemptsOf)/l.offered(i, i+5))
@@ -51,7 +49,7 @@ func (sc Scenario) Measure(s *sim.Setup, r *sim.Record) Figures {
 			continue
 		}
 		all.add(c)
-		if sc.Trouble.Has(c.At) {
+		if sc.Fault.Has(c.At) {
 			affected.add(c)
 		}
 	}
@@ -67,13 +65,13 @@ func (sc Scenario) Measure(s *sim.Setup, r *sim.Record) Figures {
 	}
 	if n := (affected.calls*99 + 99) / 100; len(affected.ends) >= n {
 		slices.Sort(affected.ends)
-		f.Done99 = affected.ends[n-1] - sc.Trouble.To.Seconds()
+		f.Done99 = affected.ends[n-1] - sc.Fault.To.Seconds()
 	}
-	f.Mean, f.Median, f.P99 = spread(affected.took)
+	f.Mean, f.Median, f.P99 = summarize(affected.took)
 	return f
 }
 
-// Limit is how many requests the server can take in a second.
+// Limit returns the number of requests that the server can accept in a second.
 func (sc Scenario) Limit(s *sim.Setup, second int) float64 {
 	at := time.Duration(second) * time.Second
 	for _, down := range s.Server.Down {
@@ -87,7 +85,7 @@ func (sc Scenario) Limit(s *sim.Setup, second int) float64 {
 	return s.Server.Capacity.At(at)
 }
 
-// load is a run, second by second.
+// load computes figures from the seconds of a run.
 type load struct {
 	*sim.Setup
 	r *sim.Record
@@ -105,7 +103,7 @@ func (l load) sum(from, to int, of func(sim.Second) int) (sum float64) {
 
 func (l load) offered(from, to int) float64 { return area(l.Offered, from, to) }
 
-// recovery looks for 5 s in which calls end well as fast as they are made, nearly.
+// recovery returns the time until calls succeed at 90 % of the offered rate for 5 s.
 func (l load) recovery(end int) float64 {
 	for i := end; i+5 <= int(l.Length/time.Second); i++ {
 		if l.sum(i, i+5, goodOf) >= 0.9*l.offered(i, i+5) {
@@ -115,15 +113,15 @@ func (l load) recovery(end int) float64 {
 	return math.Inf(1)
 }
 
-// area is what a curve comes to between two seconds.
+// area returns the area under a curve between two seconds.
 func area(c sim.Curve, from, to int) float64 {
 	return c.Total(time.Duration(to)*time.Second) - c.Total(time.Duration(from)*time.Second)
 }
 
-// group is a number of calls.
+// group is a set of calls.
 type group struct {
 	calls, ok, attempts int
-	ends, took          []float64 // of those that ended well
+	ends, took          []float64 // of the successful calls
 }
 
 func (g *group) add(c *sim.Call) {
@@ -139,7 +137,7 @@ func (g *group) add(c *sim.Call) {
 func (g *group) success() float64 { return float64(g.ok) / float64(g.calls) }
 func (g *group) perCall() float64 { return float64(g.attempts) / float64(g.calls) }
 
-func spread(took []float64) (mean, median, p99 float64) {
+func summarize(took []float64) (mean, median, p99 float64) {
 	if len(took) == 0 {
 		return math.NaN(), math.NaN(), math.NaN()
 	}

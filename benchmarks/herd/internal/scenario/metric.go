@@ -10,21 +10,21 @@ type Metric struct {
 	Name   string
 	Of     func(Figures) float64
 	Format func(float64) string
-	// More says that a greater figure is a better one.
+	// More is set if greater figures are better.
 	More bool
-	// Target is the bound with state shared by 20 processes and by 2000; NaN is none.
+	// Target contains the targets for 20 and for 2000 processes. NaN stands for none.
 	Target [2]float64
 }
 
-// within is the metric with targets.
+// within returns the metric with targets for 20 and 2000 processes.
 func (m Metric) within(few, many float64) Metric {
 	m.Target = [2]float64{few, many}
 	return m
 }
 
-// Meets reports whether a figure reaches a target, and whether there is one. A figure
-// counts as it is shown: what rounds to the target has reached it.
-func (m Metric) Meets(figure float64, processes int) (met, asked bool) {
+// Meets reports whether a figure meets the target, and whether there is one. Figures are
+// compared as they are printed, after rounding.
+func (m Metric) Meets(figure float64, processes int) (met, hasTarget bool) {
 	target := m.Target[processes]
 	if math.IsNaN(target) {
 		return true, false
@@ -74,20 +74,20 @@ func metric(name string, format func(float64) string, more bool, of func(Figures
 
 // The columns.
 var (
-	peak        = metric("peak load, of the offered", times, false, func(f Figures) float64 { return f.Peak })
-	limitPeak   = metric("busiest second, of the limit", times, false, func(f Figures) float64 { return f.LimitPeak })
-	busiest     = metric("busiest second after the return, of the capacity", times, false, func(f Figures) float64 { return f.Busiest })
-	goodput     = metric("goodput in the trouble, of the capacity", percent, true, func(f Figures) float64 { return f.Goodput })
-	inTime      = metric("calls done within 1 s", percent, true, func(f Figures) float64 { return f.InTime })
-	recovery    = metric("recovery after", elapsed, false, func(f Figures) float64 { return f.Recovery })
-	success     = metric("success of the calls made in the trouble", percent, true, func(f Figures) float64 { return f.Success })
-	done        = metric("calls waiting at the return that are done", percent, true, func(f Figures) float64 { return f.Success })
-	done99      = metric("99 % of them after", elapsed, false, func(f Figures) float64 { return f.Done99 })
+	peak      = metric("peak load relative to offered load", times, false, func(f Figures) float64 { return f.Peak })
+	limitPeak = metric("busiest second relative to the limit", times, false, func(f Figures) float64 { return f.LimitPeak })
+	busiest   = metric("busiest second after the fault relative to capacity", times, false, func(f Figures) float64 { return f.Busiest })
+	goodput   = metric("goodput during the fault, % of capacity", percent, true, func(f Figures) float64 { return f.Goodput })
+	inTime    = metric("calls completed within 1 s", percent, true, func(f Figures) float64 { return f.InTime })
+	recovery  = metric("recovery time", elapsed, false, func(f Figures) float64 { return f.Recovery })
+	success   = metric("success of calls started during the fault", percent, true, func(f Figures) float64 { return f.Success })
+
+	done99      = metric("time until 99 % of them succeeded", elapsed, false, func(f Figures) float64 { return f.Done99 })
 	successAll  = metric("success", percent, true, func(f Figures) float64 { return f.SuccessAll })
-	attempts    = metric("attempts per call made in the trouble", count, false, func(f Figures) float64 { return f.Attempts })
+	attempts    = metric("attempts per call started during the fault", count, false, func(f Figures) float64 { return f.Attempts })
 	attemptsAll = metric("attempts per call", count, false, func(f Figures) float64 { return f.AttemptsAll })
 	early       = metric("Retry-After ignored", percent, false, func(f Figures) float64 { return f.Early })
-	added       = metric("mean time of a call", elapsed, false, func(f Figures) float64 { return f.Mean })
-	median      = metric("median", elapsed, false, func(f Figures) float64 { return f.Median })
-	p99         = metric("p99", elapsed, false, func(f Figures) float64 { return f.P99 })
+	meanTime    = metric("mean duration", elapsed, false, func(f Figures) float64 { return f.Mean })
+	median      = metric("median duration", elapsed, false, func(f Figures) float64 { return f.Median })
+	p99         = metric("p99 duration", elapsed, false, func(f Figures) float64 { return f.P99 })
 )

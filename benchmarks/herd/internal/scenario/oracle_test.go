@@ -21,17 +21,16 @@ func oracle(name string) Figures {
 	panic("no scenario " + name)
 }
 
-// What can be had at best follows from the scenario by a formula. The simulated oracle
-// must come to the same.
-func TestOracle(t *testing.T) {
+// The optimum of a scenario can be calculated. The simulated oracle must reach it.
+func TestOracleReachesTheOptimum(t *testing.T) {
 	f := oracle("S2")
-	assert.InDelta(t, 40.0/140, f.Peak, 0.01, "it sends what the server can take")
+	assert.InDelta(t, 40.0/140, f.Peak, 0.01, "its load is the capacity of the server")
 	assert.InDelta(t, 1, f.Goodput, 0.01)
 	assert.Zero(t, f.Recovery)
 	assert.Equal(t, 1.0, f.Success)
 	assert.Equal(t, 1.0, f.Attempts)
 
-	// 3800 calls wait. From the return on, the capacity is 60 + 7/3 t.
+	// 3800 calls are waiting. After the restart the capacity is 60 + 7/3 t.
 	f = oracle("S3")
 	waiting, a, b := 0.99*(2000+30*60), 60.0, 7.0/3
 	assert.InDelta(t, (math.Sqrt(a*a+2*b*waiting)-a)/b, f.Done99, 0.7)
@@ -46,7 +45,7 @@ func TestOracle(t *testing.T) {
 	assert.InDelta(t, (1-math.Pow(p, 6))/(1-p), f.AttemptsAll, 0.03)
 	assert.Less(t, f.Mean, 0.002)
 
-	// 80 calls per second wait longer for a minute; 60 per second are worked off later.
+	// For a minute 80 calls per second are queued; later 60 per second are served.
 	f = oracle("S5")
 	assert.Equal(t, 1.0, f.AttemptsAll)
 	assert.Equal(t, 1.0, f.SuccessAll)
@@ -55,10 +54,10 @@ func TestOracle(t *testing.T) {
 	assert.InDelta(t, 60*80.0/200, f.P99, 2)
 }
 
-func TestWhoDoesNotRetryFollowsAFormula(t *testing.T) {
-	once := func() sim.Process { return alone }
+func TestSingleAttemptsHaveTheCalculatedFigures(t *testing.T) {
+	once := func() sim.Process { return oneAttempt }
 	f := run(t, "S2", 20, once)
-	// Until the queue holds what is served in 10 s, which takes 400/(140-40) s, all is well.
+	// Calls succeed until the queue holds the work of 10 s, which takes 400/(140-40) s.
 	assert.InDelta(t, 560.0/8400, f.Success, 0.01)
 	assert.InDelta(t, 560.0/2400, f.Goodput, 0.02)
 	assert.Equal(t, 1.0, f.Attempts)
@@ -75,15 +74,15 @@ func TestWhoDoesNotRetryFollowsAFormula(t *testing.T) {
 	assert.Equal(t, 1.0, f.Success, "lists are not counted")
 }
 
-// Same seed, same run: but for the libraries nothing is left to chance.
-func TestSameSeedSameFigures(t *testing.T) {
+// Without the random delays of the libraries, the seed determines the figures.
+func TestSameSeedGivesTheSameFigures(t *testing.T) {
 	for _, name := range []string{"S2", "S3", "S5"} {
 		assert.Equal(t, run(t, name, 20, func() sim.Process { return exact }), run(t, name, 2000, func() sim.Process { return exact }), name)
 	}
 }
 
-func TestDelayedReturnsAreMeasured(t *testing.T) {
-	sc := Scenario{Trouble: window(10, 20)}
+func TestFiguresOfARecord(t *testing.T) {
+	sc := Scenario{Fault: window(10, 20)}
 	s := &sim.Setup{Offered: sim.Constant(10), Length: 60 * time.Second, Server: sim.Server{Capacity: sim.Constant(10)}}
 	r := &sim.Record{Seconds: make([]sim.Second, 60)}
 	for i := range r.Seconds {
@@ -116,22 +115,22 @@ func TestDelayedReturnsAreMeasured(t *testing.T) {
 	assert.InDelta(t, 1.0/3, f.InTime, 1e-9)
 }
 
-func TestMeets(t *testing.T) {
+func TestFigureMeetsItsTarget(t *testing.T) {
 	m := peak.within(0.4, 1.6)
 	for _, c := range []struct {
-		figure     float64
-		processes  int
-		met, asked bool
+		figure         float64
+		processes      int
+		met, hasTarget bool
 	}{
 		{0.3, 0, true, true}, {0.404, 0, true, true}, {0.41, 0, false, true}, {0.41, 1, true, true}, {math.Inf(1), 1, false, true},
 	} {
-		met, asked := m.Meets(c.figure, c.processes)
+		met, hasTarget := m.Meets(c.figure, c.processes)
 		assert.Equal(t, c.met, met, c)
-		assert.Equal(t, c.asked, asked, c)
+		assert.Equal(t, c.hasTarget, hasTarget, c)
 	}
-	met, asked := peak.Meets(99, 0)
+	met, hasTarget := peak.Meets(99, 0)
 	assert.True(t, met)
-	assert.False(t, asked)
+	assert.False(t, hasTarget)
 	met, _ = success.within(0.99, 0.95).Meets(0.97, 0)
 	assert.False(t, met)
 	met, _ = recovery.within(5, 15).Meets(math.Inf(1), 0)

@@ -1,4 +1,4 @@
-// Package scenario holds what happens to the server, and what is measured of it.
+// Package scenario contains the scenarios of the simulation and their metrics.
 package scenario
 
 import (
@@ -7,82 +7,82 @@ import (
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
 
-// What the scenarios have in common. An attempt may take 10 s (see package contender),
-// which is how long a request is of use in a queue.
+// The common settings of the scenarios. The attempt timeout is 10 s (see package contender),
+// so a request in the queue is useless after 10 s.
 const (
 	clients  = 2000
 	capacity = 200.0 // requests per second
-	usual    = 0.7   // the share of it that is offered
+	usual    = 0.7   // offered load as a share of the capacity
 )
 
-// Scenario is one kind of trouble.
+// Scenario is one kind of fault.
 type Scenario struct {
 	Name, Title string
-	Trouble     sim.Window
-	Load        float64                       // usual, as a share of the capacity
-	Setup       func(load float64) *sim.Setup // for another load
+	Fault       sim.Window
+	Load        float64                       // default load as a share of the capacity
+	Setup       func(load float64) *sim.Setup // setup for a load
 	Metrics     []Metric
-	// Shape says that it is one of those beyond the five.
+	// Shape is set for the scenarios beyond S1 to S5.
 	Shape bool
 }
 
-// All lists the scenarios in their order, but for the contention, which is another
+// All returns the scenarios in order, except the contention scenario, which has its own
 // model.
 func All() []Scenario {
 	minute := window(30, 90)
 	return []Scenario{
 		{
 			Name: "S2", Title: "Brown-out: a fifth of the capacity for a minute, behind a long queue",
-			Trouble: minute, Load: usual, Setup: brownOut(seconds(12)),
+			Fault: minute, Load: usual, Setup: brownOut(seconds(12)),
 			Metrics: []Metric{
 				peak.within(0.4, 1.6), goodput.within(0.95, 0.23), recovery.within(5, 15), success.within(0.99, 0.95), attempts, median, p99,
 			},
 		},
 		{
 			Name: "S2s", Title: "Brown-out behind a short queue, which answers 503",
-			Trouble: minute, Load: usual, Setup: brownOut(seconds(1)),
+			Fault: minute, Load: usual, Setup: brownOut(seconds(1)),
 			Metrics: []Metric{peak, goodput, recovery, success.within(0.99, 0.84), attempts, median, p99},
 		},
 		{
 			Name: "S3", Title: "Restart: 30 s of refused connections, then a slow start",
-			Trouble: window(30, 60), Load: 0.3, Setup: restart,
-			Metrics: []Metric{done.within(0.995, 0.995), done99.within(55, 60), busiest.within(1.3, 2.5), attempts},
+			Fault: window(30, 60), Load: 0.3, Setup: restart,
+			Metrics: []Metric{success.within(0.995, 0.995), done99.within(55, 60), busiest.within(1.3, 2.5), attempts},
 		},
 		{
-			Name: "S4", Title: "Partial fault: 30 % of the requests are answered by 503 at random, capacity is plentiful",
-			Trouble: window(0, 120), Load: usual, Setup: partial,
-			Metrics: []Metric{successAll.within(0.9985, 0.9985), attemptsAll, added.within(0.4, 0.4), p99.within(7, 7)},
+			Name: "S4", Title: "Partial fault: 30 % of the requests are answered 503 at random, with ample capacity",
+			Fault: window(0, 120), Load: usual, Setup: partial,
+			Metrics: []Metric{successAll.within(0.9985, 0.9985), attemptsAll, meanTime.within(0.4, 0.4), p99.within(7, 7)},
 		},
 		{
-			Name: "S5", Title: "Throttled: twice the calls for a minute, 429 with Retry-After above the limit",
-			Trouble: minute, Load: usual, Setup: throttled,
+			Name: "S5", Title: "Throttling: twice as many calls for a minute, 429 with Retry-After above the limit",
+			Fault: minute, Load: usual, Setup: throttled,
 			Metrics: []Metric{
 				early.within(0, 0), attemptsAll.within(1.05, 1.6), successAll.within(1, 1), limitPeak.within(1.3, 2.8), median, p99,
 			},
 		},
 		{
-			Name: "decline", Title: "A slow decline: the capacity falls to a fifth within two minutes and comes back at once", Shape: true,
-			Trouble: window(30, 150), Load: usual, Setup: decline,
+			Name: "decline", Title: "Slow decline: the capacity falls to a fifth within two minutes, then returns at once", Shape: true,
+			Fault: window(30, 150), Load: usual, Setup: decline,
 			Metrics: []Metric{peak, goodput, recovery, success, attempts, median, p99},
 		},
 		{
-			Name: "flapping", Title: "A flapping server: 20 s at a tenth of the capacity, 20 s at all of it, three times", Shape: true,
-			Trouble: window(30, 150), Load: 0.5, Setup: flapping,
+			Name: "flapping", Title: "Flapping server: 20 s at a tenth of the capacity, 20 s at full capacity, three times", Shape: true,
+			Fault: window(30, 150), Load: 0.5, Setup: flapping,
 			Metrics: []Metric{peak, goodput, recovery, success, attempts, median, p99},
 		},
 		{
-			Name: "silence", Title: "Silence: for 30 s nothing is answered", Shape: true,
-			Trouble: window(30, 60), Load: 0.5, Setup: silence,
+			Name: "silence", Title: "Silence: no request is answered for 30 s", Shape: true,
+			Fault: window(30, 60), Load: 0.5, Setup: silence,
 			Metrics: []Metric{peak, recovery, success, attempts, median, p99},
 		},
 		{
-			Name: "slow-lists", Title: "One verb slow: for a minute lists, a tenth of the calls, take 15 s; the other calls, which alone are counted, as long as ever", Shape: true,
-			Trouble: minute, Load: usual, Setup: slowLists,
-			Metrics: []Metric{inTime, success, attempts, added, p99},
+			Name: "slow-lists", Title: "One slow verb: for a minute lists, a tenth of the calls, take 15 s; only the other calls are counted", Shape: true,
+			Fault: minute, Load: usual, Setup: slowLists,
+			Metrics: []Metric{inTime, success, attempts, meanTime, p99},
 		},
 		{
-			Name: "drops", Title: "The brown-out of a server that drops what its clients have left", Shape: true,
-			Trouble: minute, Load: usual, Setup: drops,
+			Name: "drops", Title: "Brown-out of a server that drops requests whose clients have left", Shape: true,
+			Fault: minute, Load: usual, Setup: drops,
 			Metrics: []Metric{peak, goodput, recovery, success, attempts, median, p99},
 		},
 	}
@@ -92,10 +92,10 @@ func window(from, to int) sim.Window {
 	return sim.Window{From: time.Duration(from) * time.Second, To: time.Duration(to) * time.Second}
 }
 
-// seconds is a queue that holds so many seconds of the full capacity.
+// seconds returns the length of a queue that holds s seconds of work at full capacity.
 func seconds(s float64) int { return int(capacity * s) }
 
-// steady is a server that stays as it is, for four minutes.
+// steady returns a setup with constant load and capacity for four minutes.
 func steady(load float64, queue int) *sim.Setup {
 	return &sim.Setup{
 		Clients: clients, Offered: sim.Constant(load * capacity), Length: 4 * time.Minute,
@@ -103,7 +103,7 @@ func steady(load float64, queue int) *sim.Setup {
 	}
 }
 
-// curve makes a Curve of seconds and shares of the capacity.
+// curve returns a Curve from pairs of seconds and shares of the capacity.
 func curve(points ...float64) sim.Curve {
 	var c sim.Curve
 	for i := 0; i < len(points); i += 2 {
@@ -120,8 +120,8 @@ func brownOut(queue int) func(float64) *sim.Setup {
 	}
 }
 
-// restart has a call of every client at the moment of the crash: it has lost its
-// connection.
+// restart makes every client start a call at the time of the crash, because it has lost
+// its connection.
 func restart(load float64) *sim.Setup {
 	s := steady(load, seconds(12))
 	s.Rush = []time.Duration{30 * time.Second}
@@ -133,7 +133,7 @@ func restart(load float64) *sim.Setup {
 func partial(load float64) *sim.Setup {
 	s := steady(load, seconds(12))
 	s.Length = 2 * time.Minute
-	s.Server.Faults, s.Server.Capacity = 0.3, sim.Constant(20*capacity)
+	s.Server.ErrorRatio, s.Server.Capacity = 0.3, sim.Constant(20*capacity)
 	return s
 }
 

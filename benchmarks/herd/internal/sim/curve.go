@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// Point is a rate at a time, in 1/s.
+// Point is a rate per second at a time.
 type Point struct {
 	At   time.Duration
 	Rate float64
 }
 
-// Curve is a rate over time: straight lines between its points, constant before the
-// first and after the last. Two points at one time make a step.
+// Curve is a rate over time. It is linear between its points, and constant before the first
+// and after the last. Two points at the same time are a step.
 type Curve []Point
 
-// Constant is a rate that never changes.
+// Constant returns a constant rate.
 func Constant(rate float64) Curve { return Curve{{0, rate}} }
 
-// At is the rate at t; at a step, the one after it.
+// At returns the rate at t. At a step, it returns the rate after the step.
 func (c Curve) At(t time.Duration) float64 {
 	for i := len(c) - 1; i >= 0; i-- {
 		if t < c[i].At {
@@ -33,7 +33,7 @@ func (c Curve) At(t time.Duration) float64 {
 	return c[0].Rate
 }
 
-// Total is the area under the curve from 0 to t.
+// Total returns the area under the curve from 0 to t.
 func (c Curve) Total(t time.Duration) float64 {
 	var total float64
 	for from := time.Duration(0); from < t; {
@@ -44,7 +44,7 @@ func (c Curve) Total(t time.Duration) float64 {
 	return total
 }
 
-// Reach is the time at which the area under the curve, from 0, comes to total.
+// Reach returns the time at which the area under the curve from 0 reaches total.
 func (c Curve) Reach(total float64) time.Duration {
 	from := time.Duration(0)
 	for {
@@ -65,7 +65,7 @@ func (c Curve) Reach(total float64) time.Duration {
 	}
 }
 
-// segmentEnd is where the straight line at t ends.
+// segmentEnd returns the end of the linear segment at t.
 func (c Curve) segmentEnd(t time.Duration) time.Duration {
 	for _, p := range c {
 		if p.At > t {
@@ -75,12 +75,12 @@ func (c Curve) segmentEnd(t time.Duration) time.Duration {
 	return math.MaxInt64
 }
 
-// area is that of a trapezoid: from and to lie on one straight line.
+// area returns the area between two times of one segment.
 func (c Curve) area(from, to time.Duration) float64 {
 	return (c.At(from) + c.before(to)) / 2 * (to - from).Seconds()
 }
 
-// before is the rate just before t.
+// before returns the rate just before t.
 func (c Curve) before(t time.Duration) float64 {
 	for i, p := range c {
 		if p.At == t && i > 0 {
@@ -90,7 +90,7 @@ func (c Curve) before(t time.Duration) float64 {
 	return c.At(t)
 }
 
-// within is how far into a straight line an area comes.
+// within returns the time after from at which the area within a segment is reached.
 func (c Curve) within(from, to time.Duration, area float64) time.Duration {
 	rate := c.At(from)
 	slope := (c.before(to) - rate) / (to - from).Seconds()

@@ -2,24 +2,24 @@ package sim
 
 import "time"
 
-// Oracle is what could be had by clients that knew the server and each other: a request
-// is sent at the moment when the server is free for it, first come, first served, and
-// again at once after a random fault. No policy does better than that.
+// Oracle simulates clients that know the state of the server and of each other. A request
+// is sent when the server is free for it, in order of arrival, and again at once after a
+// random error. No policy can do better.
 func Oracle(s Setup, retries int) *Record {
 	r := &Record{}
 	rng := newRand(s.Seed, 2)
-	pace := s.Server.Capacity
+	rate := s.Server.Capacity
 	if s.Server.Limit != nil {
-		pace = s.Server.Limit
+		rate = s.Server.Limit
 	}
 	var free time.Duration
 	for c := range s.Arrivals() {
-		r.begun(c)
+		r.started(c)
 		for !c.OK && c.Attempts <= retries {
 			at := s.Server.up(max(c.At, free))
 			c.Attempts++
-			free = pace.Reach(pace.Total(at) + 1)
-			if s.Server.Faults > 0 && rng.Float64() < s.Server.Faults {
+			free = rate.Reach(rate.Total(at) + 1)
+			if s.Server.ErrorRatio > 0 && rng.Float64() < s.Server.ErrorRatio {
 				r.arrival(at, rejected)
 				continue
 			}
@@ -38,7 +38,7 @@ func Oracle(s Setup, retries int) *Record {
 	return r
 }
 
-// up is when a connection that is wanted at t can be made.
+// up returns the earliest time from t at which a connection can be made.
 func (s *Server) up(t time.Duration) time.Duration {
 	for _, down := range s.Down {
 		if down.Has(t) {

@@ -5,39 +5,39 @@ import (
 	"time"
 )
 
-// What becomes of a request on its arrival.
+// The results of the arrival of a request.
 const (
 	accepted = iota
 	rejected // 503 or 429
 	refused  // no connection
 )
 
-// Second is what happened in one second of virtual time.
+// Second contains the figures of one second of virtual time.
 type Second struct {
-	Calls    int // begun
+	Calls    int // calls started
 	Attempts int // requests that reached the server or were refused
 	Rejected int
 	Refused  int
-	Good     int // calls that ended well
-	Bad      int // calls that ended without success
+	Good     int // calls that succeeded
+	Bad      int // calls that failed
 	Wasted   int // requests served for clients that had left
-	Queue    int // at the end of the second
+	Queue    int // length at the end of the second
 }
 
-// Call is what became of one call.
+// Call is one call and its result.
 type Call struct {
 	At, End  time.Duration
 	Client   int
 	Verb     Verb
 	OK       bool
 	Attempts int
-	Early    int // attempts that came before the Retry-After of the one before
-	Asked    int // attempts that followed an answer with a Retry-After
+	Early    int // attempts made before the Retry-After of the previous answer
+	Asked    int // attempts after an answer with a Retry-After
 	Err      error
 }
 
-// Record is what a run leaves. The recorder is safe for concurrent use; what it has
-// recorded is read when the run is over.
+// Record is the record of a run. Its methods are safe for concurrent use. Its fields may be
+// read after the run.
 type Record struct {
 	mu      sync.Mutex
 	Seconds []Second
@@ -101,7 +101,7 @@ func (r *Record) dropped() {
 	r.Dropped++
 }
 
-func (r *Record) begun(c *Call) {
+func (r *Record) started(c *Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.second(c.At).Calls++

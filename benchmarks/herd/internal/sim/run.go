@@ -1,4 +1,4 @@
-// Package sim runs a herd of clients against one simulated API server, in virtual time.
+// Package sim simulates many clients of one API server in virtual time.
 package sim
 
 import (
@@ -13,46 +13,46 @@ import (
 // Attempt is one attempt of a call.
 type Attempt func(ctx context.Context) error
 
-// Process makes calls. What it has in common is shared by all the calls of a process.
+// Process makes calls. All calls of a process share its state.
 type Process func(ctx context.Context, verb Verb, attempt Attempt) error
 
-// Setup is what happens: who calls when, and what the server does.
+// Setup describes a simulation: the calls of the clients and the behaviour of the server.
 type Setup struct {
 	Server  Server
 	Clients int
 	Offered Curve // calls per second of all clients together
 	Length  time.Duration
-	// Rush is when every client makes a call at the same moment.
+	// Rush contains the times at which every client makes a call.
 	Rush []time.Duration
 	// Lists is the share of calls that are lists.
 	Lists float64
 	Seed  uint64
 }
 
-// newRand makes one of the streams of random numbers of a run.
+// newRand returns one of the random number generators of a run.
 func newRand(seed, stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
 
-// Run lets the clients call, spread over so many processes, and returns when the
-// last call has ended. It must be called in a bubble.
+// Run runs the simulation with the clients spread over the processes, and returns when
+// the last call has ended. It must be called in a synctest bubble.
 func Run(s Setup, processes int, newProcess func() Process) *Record {
-	begin := time.Now()
+	beginning := time.Now()
 	record := &Record{}
-	server := start(s.Server, begin, s.Seed, record)
+	server := start(s.Server, beginning, s.Seed, record)
 	shared := make([]Process, processes)
 	for i := range shared {
 		shared[i] = newProcess()
 	}
 	var calls sync.WaitGroup
 	for c := range s.Arrivals() {
-		time.Sleep(c.At - time.Since(begin))
-		record.begun(c)
+		time.Sleep(c.At - time.Since(beginning))
+		record.started(c)
 		calls.Go(func() {
 			c.make(server, shared[c.Client%processes])
 			record.ended(c)
 		})
 	}
 	calls.Wait()
-	// What the server still works on has no client any more.
+	// The server may still process requests whose clients have left.
 	for server.busy() {
 		time.Sleep(time.Second)
 	}
@@ -60,8 +60,8 @@ func Run(s Setup, processes int, newProcess func() Process) *Record {
 	return record
 }
 
-// Arrivals are the calls in their order. They depend on the seed alone, not on what
-// becomes of calls: an open loop.
+// Arrivals yields the calls in order. They depend only on the seed and not on the results
+// of calls: an open loop.
 func (s Setup) Arrivals() func(yield func(*Call) bool) {
 	return func(yield func(*Call) bool) {
 		rng := newRand(s.Seed, 1)
@@ -92,7 +92,7 @@ func (s Setup) Arrivals() func(yield func(*Call) bool) {
 	}
 }
 
-// make makes the call.
+// make makes the call with the process.
 func (c *Call) make(server *running, process Process) {
 	var notBefore time.Duration
 	c.Err = process(context.Background(), c.Verb, func(ctx context.Context) error {

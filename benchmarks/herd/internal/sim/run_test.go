@@ -17,7 +17,7 @@ func arrivals(s Setup) (at []time.Duration, clients []int) {
 	return at, clients
 }
 
-func TestArrivalsFollowFromTheSeed(t *testing.T) {
+func TestSeedDeterminesTheArrivals(t *testing.T) {
 	s := Setup{Clients: 50, Offered: Curve{{0, 100}, {time.Minute, 100}, {time.Minute, 300}}, Length: 2 * time.Minute, Seed: 1}
 	at, clients := arrivals(s)
 	again, same := arrivals(s)
@@ -33,7 +33,7 @@ func TestArrivalsFollowFromTheSeed(t *testing.T) {
 	assert.NotEqual(t, at, other)
 }
 
-func TestRushIsACallOfEveryClient(t *testing.T) {
+func TestEveryClientCallsInARush(t *testing.T) {
 	s := Setup{Clients: 50, Offered: Constant(1), Length: time.Minute, Rush: []time.Duration{30 * time.Second}}
 	at, clients := arrivals(s)
 	var rushed []int
@@ -47,8 +47,8 @@ func TestRushIsACallOfEveryClient(t *testing.T) {
 	assert.Len(t, slices.Compact(rushed), 50)
 }
 
-// stubborn repeats twice, after a second.
-func stubborn(ctx context.Context, _ Verb, attempt Attempt) (err error) {
+// twoRetries retries twice after a second.
+func twoRetries(ctx context.Context, _ Verb, attempt Attempt) (err error) {
 	for range 3 {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err = attempt(ctx)
@@ -61,16 +61,16 @@ func stubborn(ctx context.Context, _ Verb, attempt Attempt) (err error) {
 	return err
 }
 
-func TestNothingGetsLost(t *testing.T) {
+func TestEveryCallAndRequestIsCounted(t *testing.T) {
 	s := Setup{
 		Clients: 100, Offered: Constant(40), Length: 2 * time.Minute, Seed: 3,
-		Server: Server{Queue: 500, Faults: 0.1, Down: []Window{{time.Minute, 70 * time.Second}},
+		Server: Server{Queue: 500, ErrorRatio: 0.1, Down: []Window{{time.Minute, 70 * time.Second}},
 			Capacity: Curve{{0, 50}, {20 * time.Second, 50}, {20 * time.Second, 10}, {40 * time.Second, 10}, {40 * time.Second, 50}}},
 	}
 	var r *Record
 	processes := 0
 	synctest.Test(t, func(*testing.T) {
-		r = Run(s, 7, func() Process { processes++; return stubborn })
+		r = Run(s, 7, func() Process { processes++; return twoRetries })
 	})
 	assert.Equal(t, 7, processes)
 	at, _ := arrivals(s)
@@ -99,7 +99,7 @@ func TestNothingGetsLost(t *testing.T) {
 	assert.Equal(t, attempts, sum.Attempts)
 	assert.Equal(t, attempts, r.Accepted+sum.Rejected+sum.Refused)
 	assert.Equal(t, r.Accepted, r.Served+r.Lost+r.Dropped)
-	assert.Equal(t, r.Served, good+r.Wasted, "who has an answer has made a call that ended well, or has left")
+	assert.Equal(t, r.Served, good+r.Wasted, "a served request belongs to a successful call or to a client that has left")
 	assert.Equal(t, r.Wasted, sum.Wasted)
 	assert.Zero(t, r.Seconds[len(r.Seconds)-1].Queue)
 	assert.Positive(t, sum.Wasted)

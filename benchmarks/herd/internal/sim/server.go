@@ -13,28 +13,29 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Window is a stretch of time.
+// Window is a time interval.
 type Window struct{ From, To time.Duration }
 
-// Has reports whether t lies in the window.
+// Has reports whether t is in the window.
 func (w Window) Has(t time.Duration) bool { return w.From <= t && t < w.To }
 
-// Server is how the simulated API server behaves. It serves one request after the
-// other, and goes on with one whose client has left.
+// Server describes the behaviour of the simulated API server. It serves one request after
+// the other, including requests whose clients have left.
 type Server struct {
 	Capacity Curve // requests per second
-	Queue    int   // longest queue; a request more is answered by 503
+	Queue    int   // maximum length of the queue; further requests are answered 503
 
-	// Down is when connections are refused. What is queued when it begins is lost.
+	// Down contains the windows in which connections are refused. The queued requests
+	// are lost at the start of a window.
 	Down []Window
-	// Faults is the share of requests answered by 503 at random.
-	Faults float64
-	// Limit, if there is one, is a rate above which requests are answered by 429 with
-	// a Retry-After of 1 s to 5 s.
+	// ErrorRatio is the share of requests that are answered 503 at random.
+	ErrorRatio float64
+	// Limit, if not nil, is the rate above which requests are answered 429 with a
+	// Retry-After of 1 s to 5 s.
 	Limit Curve
-	// Slow is what a request takes beyond its turn, by verb.
+	// Slow, if not nil, returns the additional duration of a request by verb.
 	Slow func(verb Verb, at time.Duration) time.Duration
-	// Drops is a server that notices when a client has left.
+	// Drops is set if the server drops requests whose clients have left.
 	Drops bool
 }
 
@@ -47,7 +48,7 @@ const (
 	List
 )
 
-// Answers that do not depend on the request. They are only read.
+// The error answers. They are not modified.
 var (
 	errRefused = &url.Error{Op: "Get", URL: "https://10.96.0.1:443/api", Err: &net.OpError{
 		Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 96, 0, 1), Port: 443},
@@ -67,10 +68,10 @@ var (
 	}
 )
 
-// answerTime is what it takes to be turned away.
+// answerTime is the duration of a rejected request.
 const answerTime = 2 * time.Millisecond
 
-// running is a Server at work in a bubble.
+// running is a running Server.
 type running struct {
 	Server
 	begin  time.Time
@@ -78,20 +79,20 @@ type running struct {
 
 	mu     sync.Mutex
 	rng    *rand.Rand
-	queue  []*job // first come, first served
+	queue  []*job // in order of arrival
 	wake   chan struct{}
 	stop   chan struct{}
-	stored float64 // what Limit has left, at most a tenth of a second
-	spent  float64 // where on the curve of Limit that was
+	tokens float64 // tokens of Limit, at most those of a tenth of a second
+	total  float64 // Limit.Total at the last update of tokens
 }
 
 // job is a request in the queue.
 type job struct {
-	done chan struct{}
+	end  chan struct{}
 	err  error
 	verb Verb
-	left bool // the client is gone
-	over bool
+	left bool // the client has left
+	done bool
 }
 
 func start(s Server, begin time.Time, seed uint64, record *Record) *running {
@@ -101,7 +102,7 @@ func start(s Server, begin time.Time, seed uint64, record *Record) *running {
 	}
 	go r.serve()
 	for _, down := range s.Down {
-		time.AfterFunc(down.From, r.lose)
+		time.AfterFunc(down.From, r.crash)
 	}
 	return r
 }
@@ -112,12 +113,12 @@ func (r *running) now() time.Duration { return time.Since(r.begin) }
 func (r *running) request(ctx context.Context, verb Verb) error {
 	now := r.now()
 	r.mu.Lock()
-	if err := r.turnAway(now); err != nil {
+	if err := r.admit(now); err != nil {
 		r.mu.Unlock()
 		time.Sleep(answerTime)
 		return err
 	}
-	j := &job{done: make(chan struct{}), verb: verb}
+	j := &job{end: make(chan struct{}), verb: verb}
 	r.queue = append(r.queue, j)
 	r.record.depth(now, len(r.queue))
 	r.mu.Unlock()
@@ -126,21 +127,21 @@ func (r *running) request(ctx context.Context, verb Verb) error {
 	default:
 	}
 	select {
-	case <-j.done:
+	case <-j.end:
 		return j.err
 	case <-ctx.Done():
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if j.over {
+	if j.done {
 		return j.err
 	}
 	j.left = true
 	return &url.Error{Op: "Get", URL: "https://10.96.0.1:443/api", Err: ctx.Err()}
 }
 
-// turnAway is the answer to a request that is not even queued.
-func (r *running) turnAway(now time.Duration) error {
+// admit returns the error of a request that is not queued, and nil otherwise.
+func (r *running) admit(now time.Duration) error {
 	if r.up(now) > now {
 		r.record.arrival(now, refused)
 		return errRefused
@@ -149,7 +150,7 @@ func (r *running) turnAway(now time.Duration) error {
 	case r.Limit != nil && !r.withinLimit(now):
 		r.record.arrival(now, rejected)
 		return errThrottled[r.rng.IntN(len(errThrottled))]
-	case len(r.queue) >= r.Queue, r.Faults > 0 && r.rng.Float64() < r.Faults:
+	case len(r.queue) >= r.Queue, r.ErrorRatio > 0 && r.rng.Float64() < r.ErrorRatio:
 		r.record.arrival(now, rejected)
 		return errUnavailable
 	}
@@ -157,19 +158,19 @@ func (r *running) turnAway(now time.Duration) error {
 	return nil
 }
 
-// withinLimit takes a token of a bucket that holds a tenth of a second's worth.
+// withinLimit takes a token from a bucket with the capacity of a tenth of a second.
 func (r *running) withinLimit(now time.Duration) bool {
 	total := r.Limit.Total(now)
-	r.stored = min(r.stored+total-r.spent, max(1, r.Limit.At(now)/10))
-	r.spent = total
-	if r.stored < 1 {
+	r.tokens = min(r.tokens+total-r.total, max(1, r.Limit.At(now)/10))
+	r.total = total
+	if r.tokens < 1 {
 		return false
 	}
-	r.stored--
+	r.tokens--
 	return true
 }
 
-// serve is the server's one worker.
+// serve is the only worker of the server.
 func (r *running) serve() {
 	for {
 		j := r.take()
@@ -192,7 +193,7 @@ func (r *running) serve() {
 	}
 }
 
-// take is the next request to serve, nil if there is none.
+// take returns the next request to serve, or nil if there is none.
 func (r *running) take() *job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -214,20 +215,20 @@ func (r *running) take() *job {
 func (r *running) finish(j *job, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if j.over {
+	if j.done {
 		return
 	}
-	j.over, j.err = true, err
+	j.done, j.err = true, err
 	if err == nil {
 		r.record.served(r.now(), j.left)
 	} else {
 		r.record.lost()
 	}
-	close(j.done)
+	close(j.end)
 }
 
-// lose is what a crash does to the requests in the queue.
-func (r *running) lose() {
+// crash resets the connections of the queued requests.
+func (r *running) crash() {
 	r.mu.Lock()
 	lost := r.queue
 	r.queue = nil

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serving runs a server in a bubble, gives it to the body, and stops it.
+// serving calls the body with a running server in a synctest bubble.
 func serving(t *testing.T, s Server, body func(r *running)) *Record {
 	record := &Record{}
 	synctest.Test(t, func(*testing.T) {
@@ -28,24 +28,24 @@ func serving(t *testing.T, s Server, body func(r *running)) *Record {
 		}
 		close(r.stop)
 	})
-	assert.Equal(t, record.Accepted, record.Served+record.Lost+record.Dropped, "what was accepted is served, lost or dropped")
+	assert.Equal(t, record.Accepted, record.Served+record.Lost+record.Dropped, "accepted requests are served, lost or dropped")
 	return record
 }
 
-// together sends so many requests at a time, each waiting for so long, and returns when
-// the first and the last good answer came, and the bad ones.
-func together(r *running, n int, patience time.Duration) (first, last time.Duration, bad []error) {
+// sendAll sends n requests at the same time with the given timeout. It returns the times of
+// the first and the last success, and the errors.
+func sendAll(r *running, n int, timeout time.Duration) (first, last time.Duration, errs []error) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	for range n {
 		all.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
 			err := r.request(ctx, Get)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				bad = append(bad, err)
+				errs = append(errs, err)
 				return
 			}
 			if last = r.now(); first == 0 {
@@ -54,36 +54,36 @@ func together(r *running, n int, patience time.Duration) (first, last time.Durat
 		})
 	}
 	all.Wait()
-	return first, last, bad
+	return first, last, errs
 }
 
-func TestServerTakesItsTime(t *testing.T) {
+func TestServerServesAtItsCapacity(t *testing.T) {
 	serving(t, Server{Capacity: Constant(100), Queue: 1000}, func(r *running) {
-		first, last, bad := together(r, 500, time.Minute)
+		first, last, errs := sendAll(r, 500, time.Minute)
 		assert.Equal(t, 10*time.Millisecond, first)
 		assert.InDelta(t, 5*time.Second, last, float64(time.Millisecond))
-		assert.Empty(t, bad)
+		assert.Empty(t, errs)
 	})
 }
 
-func TestServerGoesOnWithoutItsClients(t *testing.T) {
+func TestRequestsOfClientsThatLeftAreServedOrDropped(t *testing.T) {
 	for _, drops := range []bool{false, true} {
 		record := serving(t, Server{Capacity: Constant(10), Queue: 1000, Drops: drops}, func(r *running) {
-			_, last, bad := together(r, 300, 10*time.Second)
+			_, last, errs := sendAll(r, 300, 10*time.Second)
 			assert.InDelta(t, 10*time.Second, last, float64(200*time.Millisecond))
-			require.InDelta(t, 200, len(bad), 1)
-			assert.ErrorIs(t, bad[0], context.DeadlineExceeded)
+			require.InDelta(t, 200, len(errs), 1)
+			assert.ErrorIs(t, errs[0], context.DeadlineExceeded)
 		})
 		if drops {
 			assert.InDelta(t, 200, record.Dropped, 1)
-			assert.LessOrEqual(t, record.Wasted, 1, "the one under way")
+			assert.LessOrEqual(t, record.Wasted, 1, "the request being served")
 		} else {
 			assert.InDelta(t, 200, record.Wasted, 1)
 		}
 	}
 }
 
-func TestServerTurnsAway(t *testing.T) {
+func TestServerRejectsRequests(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		server Server
@@ -91,32 +91,32 @@ func TestServerTurnsAway(t *testing.T) {
 		bad    int
 		is     func(error) bool
 	}{
-		{"what does not fit into the queue", Server{Capacity: Constant(1), Queue: 9}, 100, 90, apierrors.IsServiceUnavailable},
-		{"connections while it is down", Server{Capacity: Constant(100), Queue: 100, Down: []Window{{0, time.Second}}}, 50, 50, utilnet.IsConnectionRefused},
-		{"at random", Server{Capacity: Constant(1e4), Queue: 1e4, Faults: 0.3}, 1000, 300, apierrors.IsServiceUnavailable},
-		{"what is above its limit", Server{Capacity: Constant(1e4), Queue: 1e4, Limit: Constant(10)}, 100, 100, func(err error) bool {
+		{"when the queue is full", Server{Capacity: Constant(1), Queue: 9}, 100, 90, apierrors.IsServiceUnavailable},
+		{"while it is down", Server{Capacity: Constant(100), Queue: 100, Down: []Window{{0, time.Second}}}, 50, 50, utilnet.IsConnectionRefused},
+		{"at random", Server{Capacity: Constant(1e4), Queue: 1e4, ErrorRatio: 0.3}, 1000, 300, apierrors.IsServiceUnavailable},
+		{"above its limit", Server{Capacity: Constant(1e4), Queue: 1e4, Limit: Constant(10)}, 100, 100, func(err error) bool {
 			after, ok := apierrors.SuggestsClientDelay(err)
 			return apierrors.IsTooManyRequests(err) && ok && 1 <= after && after <= 5
 		}},
 	} {
 		record := serving(t, c.server, func(r *running) {
-			_, _, bad := together(r, c.send, time.Minute)
-			assert.InDelta(t, c.bad, len(bad), float64(c.send)/20, c.name)
-			for _, err := range bad {
+			_, _, errs := sendAll(r, c.send, time.Minute)
+			assert.InDelta(t, c.bad, len(errs), float64(c.send)/20, c.name)
+			for _, err := range errs {
 				require.True(t, c.is(err), "%s: %v", c.name, err)
 			}
 		})
-		attempts, away := 0, 0
+		attempts, rejected := 0, 0
 		for _, s := range record.Seconds {
 			attempts += s.Attempts
-			away += s.Refused + s.Rejected
+			rejected += s.Refused + s.Rejected
 		}
 		assert.Equal(t, c.send, attempts, c.name)
-		assert.Equal(t, c.send, record.Accepted+away, c.name)
+		assert.Equal(t, c.send, record.Accepted+rejected, c.name)
 	}
 }
 
-func TestLimitIsARate(t *testing.T) {
+func TestLimitBoundsTheRate(t *testing.T) {
 	serving(t, Server{Capacity: Constant(1e4), Queue: 1e4, Limit: Constant(50)}, func(r *running) {
 		ok := 0
 		for range 20 * 100 { // 100/s for 20 s
@@ -129,16 +129,16 @@ func TestLimitIsARate(t *testing.T) {
 	})
 }
 
-func TestCrashLosesTheQueue(t *testing.T) {
+func TestCrashResetsQueuedRequests(t *testing.T) {
 	record := serving(t, Server{Capacity: Constant(10), Queue: 1000, Down: []Window{{5 * time.Second, 6 * time.Second}}}, func(r *running) {
-		_, _, bad := together(r, 100, time.Minute)
-		require.InDelta(t, 50, len(bad), 1)
-		assert.True(t, utilnet.IsConnectionReset(bad[0]))
+		_, _, errs := sendAll(r, 100, time.Minute)
+		require.InDelta(t, 50, len(errs), 1)
+		assert.True(t, utilnet.IsConnectionReset(errs[0]))
 	})
 	assert.InDelta(t, 50, record.Lost, 1)
 }
 
-func TestOneVerbSlow(t *testing.T) {
+func TestSlowVerbDelaysItsRequests(t *testing.T) {
 	slow := func(Verb, time.Duration) time.Duration { return 15 * time.Second }
 	serving(t, Server{Capacity: Constant(100), Queue: 100, Slow: slow}, func(r *running) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

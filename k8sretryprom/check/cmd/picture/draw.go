@@ -20,13 +20,13 @@ import (
 
 const columns = 2
 
-// write draws the graphs into a file, all on one scale of time.
-func write(file string, graphs []graph, whole time.Duration) error {
+// write draws the graphs into a file, with the same time axis.
+func write(file string, graphs []graph, duration time.Duration) error {
 	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
 	rows := (len(graphs) + columns - 1) / columns
 	grid := make([][]*plot.Plot, rows)
 	for i, g := range graphs {
-		p, err := picture(g, whole)
+		p, err := newPlot(g, duration)
 		if err != nil {
 			return err
 		}
@@ -48,13 +48,13 @@ func write(file string, graphs []graph, whole time.Duration) error {
 	if _, err := canvas.WriteTo(&text); err != nil {
 		return err
 	}
-	// Not every machine has the font by which the texts were measured.
+	// The font with which the texts were measured may not be installed.
 	svg := bytes.ReplaceAll(text.Bytes(), []byte("Liberation Sans;"), []byte("Liberation Sans, Arial, sans-serif;"))
 	return os.WriteFile(file, svg, 0o644)
 }
 
-// picture is one graph.
-func picture(g graph, whole time.Duration) (*plot.Plot, error) {
+// newPlot draws one graph.
+func newPlot(g graph, duration time.Duration) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = g.title
 	p.Title.TextStyle.Font.Size = 11
@@ -70,17 +70,17 @@ func picture(g graph, whole time.Duration) (*plot.Plot, error) {
 	p.Legend.XOffs = 4
 	p.Legend.TextStyle.Font.Size = 8
 	for i, l := range g.lines {
-		for j, piece := range l.points {
-			drawn, err := plotter.NewLine(piece)
+		for j, part := range l.points {
+			curve, err := plotter.NewLine(part)
 			if err != nil {
 				return nil, err
 			}
-			drawn.Color = plotutil.SoftColors[i%len(plotutil.SoftColors)]
-			drawn.Dashes = plotutil.Dashes(i / len(plotutil.SoftColors))
-			drawn.Width = 1.4
-			p.Add(drawn)
+			curve.Color = plotutil.SoftColors[i%len(plotutil.SoftColors)]
+			curve.Dashes = plotutil.Dashes(i / len(plotutil.SoftColors))
+			curve.Width = 1.4
+			p.Add(curve)
 			if j == 0 {
-				p.Legend.Add(l.name, drawn)
+				p.Legend.Add(l.name, curve)
 			}
 		}
 	}
@@ -89,25 +89,25 @@ func picture(g graph, whole time.Duration) (*plot.Plot, error) {
 			Color: color.NRGBA{R: 200, A: 255}, Width: 0.7, Dashes: []vg.Length{4, 3},
 		}})
 	}
-	p.X.Min, p.X.Max, p.Y.Min = 0, whole.Seconds(), 0
+	p.X.Min, p.X.Max, p.Y.Min = 0, duration.Seconds(), 0
 	if p.Y.Max <= 0 {
 		p.Y.Max = 1
 	}
 	p.Y.Tick.Marker = inUnit(g.unit, p.Y.Max)
-	p.Y.Max *= 1.7 // room for legend and phases
-	if err := phases(p, whole); err != nil {
+	p.Y.Max *= 1.7 // space for the legend and the names of the phases
+	if err := phases(p, duration); err != nil {
 		return nil, err
 	}
 	return p, nil
 }
 
-// phases draws where the phases begin, and what they are called.
-func phases(p *plot.Plot, whole time.Duration) error {
+// phases draws the starts and the names of the phases.
+func phases(p *plot.Plot, duration time.Duration) error {
 	grey := color.Gray{Y: 130}
 	begin, top := 0.0, p.Y.Max
 	var names plotter.XYLabels
-	for _, phase := range check.Story {
-		names.XYs = append(names.XYs, plotter.XY{X: begin + whole.Seconds()*0.01, Y: top * 0.95})
+	for _, phase := range check.Scenario {
+		names.XYs = append(names.XYs, plotter.XY{X: begin + duration.Seconds()*0.01, Y: top * 0.95})
 		names.Labels = append(names.Labels, phase.Name)
 		edge, err := plotter.NewLine(plotter.XYs{{X: begin, Y: 0}, {X: begin, Y: top}})
 		if err != nil {
@@ -115,7 +115,7 @@ func phases(p *plot.Plot, whole time.Duration) error {
 		}
 		edge.Color, edge.Dashes = grey, []vg.Length{2, 2}
 		p.Add(edge)
-		begin += phase.Share * whole.Seconds()
+		begin += phase.Share * duration.Seconds()
 	}
 	labels, err := plotter.NewLabels(names)
 	if err != nil {
@@ -126,11 +126,11 @@ func phases(p *plot.Plot, whole time.Duration) error {
 		labels.TextStyle[i].Font.Size = 7
 	}
 	p.Add(labels)
-	p.X.Max, p.Y.Max = whole.Seconds(), top // labels want room of their own
+	p.X.Max, p.Y.Max = duration.Seconds(), top // Add extends the axes for the labels
 	return nil
 }
 
-// inUnit labels an axis as Grafana would, as far as there is something to see.
+// inUnit formats the labels of an axis in a unit of Grafana.
 func inUnit(unit string, to float64) plot.Ticker {
 	return plot.TickerFunc(func(from, _ float64) []plot.Tick {
 		ticks := plot.DefaultTicks{}.Ticks(from, to)

@@ -1,5 +1,5 @@
-// Picture draws what the dashboard of k8sretryprom shows, from the answers of a real
-// Prometheus to the dashboard's own queries.
+// Picture draws panels of the dashboard of k8sretryprom from the results of their queries
+// to a real Prometheus.
 //
 //	go run ./cmd/picture -o ../monitoring/dashboard.svg
 package main
@@ -16,25 +16,25 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretryprom/check"
 )
 
-// shown are the panels that answer the questions of the README, in rows of two.
-var shown = []string{
+// titles are the titles of the panels to draw, in rows of two.
+var titles = []string{
 	"Calls that need a retry (goal: below 10 %)",
-	"Calls that fail after all retries (goal: below 0.1 %)",
-	"Calls that took more attempts than ...",
+	"Calls given up (goal: below 0.1 %)",
+	"Calls with more than 1, 2, 3 and 4 attempts",
 	"Retries by status code and class",
 	"Throttling (429)",
-	"Time lost waiting",
+	"Time spent waiting",
 	"Breakers",
-	"Limiters: who waits",
+	"Limiters: in flight and queued",
 }
 
 func main() {
 	to := flag.String("o", "../monitoring/dashboard.svg", "`file` of the picture")
 	monitoring := flag.String("monitoring", "../monitoring", "`directory` of rules and dashboard")
-	whole := flag.Duration("for", 150*time.Second, "how long the trouble lasts")
+	duration := flag.Duration("for", 150*time.Second, "`duration` of the scenario")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, *monitoring, *to, *whole)
+	err := run(ctx, *monitoring, *to, *duration)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "picture:", err)
@@ -42,7 +42,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, monitoring, to string, whole time.Duration) error {
+func run(ctx context.Context, monitoring, to string, duration time.Duration) error {
 	panels, err := check.ReadDashboard(filepath.Join(monitoring, "dashboard.json"))
 	if err != nil {
 		return err
@@ -51,15 +51,15 @@ func run(ctx context.Context, monitoring, to string, whole time.Duration) error 
 	if err != nil {
 		return err
 	}
-	return check.Run(ctx, rules, whole, func(server, _ *check.Server) error {
+	return check.Run(ctx, rules, duration, func(server, _ *check.Server) error {
 		var graphs []graph
-		for _, title := range shown {
-			g, err := answer(ctx, server, panels, title)
+		for _, title := range titles {
+			g, err := queryPanel(ctx, server, panels, title)
 			if err != nil {
 				return err
 			}
 			graphs = append(graphs, g)
 		}
-		return write(to, graphs, whole)
+		return write(to, graphs, duration)
 	})
 }

@@ -1,0 +1,326 @@
+package k8sretry_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/util/exec"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// columns are the columns of docs/errors.md. The verbs that read share one, because all
+// errors are handled alike for them; TestErrorsPage checks that.
+var columns = []struct {
+	title string
+	verbs []k8sretry.Verb
+}{
+	{"no verb", []k8sretry.Verb{k8sretry.VerbUnspecified}},
+	{"get, list, watch", []k8sretry.Verb{k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch}},
+	{"create", []k8sretry.Verb{k8sretry.VerbCreate}},
+	{"update", []k8sretry.Verb{k8sretry.VerbUpdate}},
+	{"patch", []k8sretry.Verb{k8sretry.VerbPatch}},
+	{"apply", []k8sretry.Verb{k8sretry.VerbApply}},
+	{"delete", []k8sretry.Verb{k8sretry.VerbDelete}},
+	{"deletecollection", []k8sretry.Verb{k8sretry.VerbDeleteCollection}},
+}
+
+// The tables of docs/errors.md show what Do does with each error:
+//
+//	go test -run TestErrorsPage . -update
+func TestErrorsPage(t *testing.T) {
+	for _, section := range errorsPage {
+		var page strings.Builder
+		page.WriteString("\n| error | code | class | outcome of a write | wait |")
+		for _, c := range columns {
+			page.WriteString(" " + c.title + " |")
+		}
+		page.WriteString("\n| --- |" + strings.Repeat(" --- |", 4+len(columns)) + "\n")
+		for _, row := range section.rows {
+			synctest.Test(t, func(t *testing.T) { page.WriteString(row.line(t)) })
+		}
+		page.WriteString("\n")
+		k8sretry.Generated(t, "docs/errors.md", "<!-- "+section.mark+":begin -->\n", page.String(), "<!-- "+section.mark+":end -->\n")
+	}
+}
+
+// Every meaning in classify_meanings.go and classify_texts.go has a row.
+func TestErrorsPageIsComplete(t *testing.T) {
+	shown := map[string]bool{}
+	classes := map[k8sretry.Class]bool{k8sretry.ClassNone: true}
+	for _, section := range errorsPage {
+		for _, row := range section.rows {
+			v := k8sretry.Classify(row.err)
+			shown[v.Detail], classes[v.Class] = true, true
+		}
+	}
+	files, err := filepath.Glob("classify*.go")
+	require.NoError(t, err)
+	found := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, m := range regexp.MustCompile(`meaning\{\w+, \w+, [\w| ]+, "(.+)"\}`).FindAllStringSubmatch(string(source), -1) {
+			found++
+			assert.True(t, shown[m[1]], "docs/errors.md has no row for a failure in %s, %q: add one to errorsPage", file, m[1])
+		}
+	}
+	assert.Greater(t, found, 90, "this test no longer finds the meanings")
+	for class := range k8sretry.ClassCanceled + 1 {
+		assert.True(t, classes[class], "no row of class %v", class)
+	}
+}
+
+// errorRow is an error as client-go returns it, and a note where the Detail of its Verdict
+// is not enough.
+type errorRow struct {
+	note string
+	err  error
+}
+
+// line calls Do with each verb, and checks that Verdict.Retryable agrees.
+func (r errorRow) line(t *testing.T) string {
+	v := k8sretry.Classify(r.err)
+	code := "–"
+	if v.StatusCode != 0 {
+		code = fmt.Sprint(v.StatusCode)
+	}
+	title := v.Detail
+	if r.note != "" {
+		title += ": " + r.note
+	}
+	wait, cells := "–", make([]string, 0, len(columns))
+	for _, c := range columns {
+		cell := ""
+		for i, verb := range c.verbs {
+			result, delay := r.call(t, verb)
+			assert.Equal(t, v.Retryable(verb), result == "retried", "Do and Retryable disagree about %s %q", verb, title)
+			if delay != "" {
+				wait = delay
+			}
+			if i > 0 {
+				assert.Equal(t, cell, result, "%q cannot share a column", verb)
+			}
+			cell = result
+		}
+		cells = append(cells, cell)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
+		title, code, v.Class, strings.ReplaceAll(v.Outcome.String(), "_", " "), wait, strings.Join(cells, " | "))
+}
+
+// call makes a call that fails with the error, once retried at most. It returns the cell for
+// the result and how long the call waited.
+func (r errorRow) call(t *testing.T, verb k8sretry.Verb) (result, wait string) {
+	attempts, start := 0, time.Now()
+	err := k8sretry.Run(t.Context(), func(context.Context) error {
+		attempts++
+		return r.err
+	}, k8sretry.WithVerb(verb), k8sretry.WithMaxRetries(1), exact)
+	if attempts == 2 {
+		return "retried", rule(t, time.Since(start), k8sretry.Classify(r.err).RetryAfter)
+	}
+	if e, ok := errors.AsType[*k8sretry.Error](err); ok && e.Outcome == k8sretry.OutcomeExecuted {
+		return "done", ""
+	}
+	if errors.Is(err, k8sretry.ErrOutcomeUnknown) {
+		return "unknown", ""
+	}
+	return "–", ""
+}
+
+// rule names the rule by which the first delay was chosen.
+func rule(t *testing.T, d, retryAfter time.Duration) string {
+	switch {
+	case retryAfter > 0:
+		require.Equal(t, retryAfter, d)
+		return "Retry-After"
+	case d == time.Second:
+		return "schedule"
+	case d == time.Second/2:
+		return "half"
+	case d == 2*time.Second:
+		return "twice"
+	case d == 5*time.Second:
+		return "5 s to 20 s"
+	}
+	require.Fail(t, "a delay without a name", "%v", d)
+	return ""
+}
+
+// refusedByRBAC is the text of k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go.
+const refusedByRBAC = `User "bob" cannot get resource "pods"`
+
+// bareText is an error with a text and no more.
+type bareText string
+
+func (t bareText) Error() string { return string(t) }
+
+// errorsPage are the rows of docs/errors.md, by section.
+var errorsPage = []struct {
+	mark string
+	rows []errorRow
+}{
+	{"load", []errorRow{
+		{"with Retry-After", apierrors.NewTooManyRequests("slow down", 7)},
+		{"without", failure(429, metav1.StatusReasonTooManyRequests, "slow down")},
+		{"", apierrors.NewServiceUnavailable("apiserver is shutting down")},
+		{"HTTP/2 GOAWAY, retries of net/http exhausted", from(errors.New("http2: Transport received Server's graceful shutdown GOAWAY"))},
+		{"", apierrors.NewServiceUnavailable("the request has been made before all known HTTP paths have been installed, please try again")},
+		{"", apierrors.NewForbidden(pods, "web-0", errors.New("not yet ready to handle request"))},
+		{"list or watch", caused(apierrors.NewTimeoutError("Too large resource version: 9, current: 5", 1), metav1.CauseTypeResourceVersionTooLarge, "x")},
+		{"", apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0)},
+		{"reason ServerTimeout", apierrors.NewServerTimeout(pods, "list", 2)},
+		{"", failure(500, metav1.StatusReasonInternalError, "unable to transform key")},
+	}},
+	{"refused", []errorRow{
+		{"", apierrors.NewUnauthorized("token expired")},
+		{"RBAC", apierrors.NewForbidden(pods, "web-0", bareText(refusedByRBAC))},
+		{"admission", apierrors.NewForbidden(pods, "web-0", errors.New(`node "n" can only delete pods with spec.nodeName set to itself`))},
+		{"", failure(400, "", `admission webhook "guard.example.com" denied the request: no`)},
+		{"429 or 503", delayed(failure(429, metav1.StatusReasonTooManyRequests, `admission webhook "guard.example.com" denied the request`), 7)},
+		{"timeout, connection refused, bad certificate", apierrors.NewInternalError(errors.New(`failed calling webhook "guard.example.com": EOF`))},
+		{"", failure(401, metav1.StatusReasonUnauthorized, `ValidatingAdmissionPolicy 'p' denied request`)},
+		{"", apierrors.NewServiceUnavailable("Resource kind example.com/v1, Kind=Web not found. There can be a delay between when CustomResourceDefinitions are created and when they are available.")},
+		{"", apierrors.NewForbidden(pods, "web-0", errors.New("exceeded quota: q, requested: pods=1"))},
+		{"", apierrors.NewForbidden(pods, "web-0", errors.New("insufficient quota to consume: pods"))},
+		{"", apierrors.NewForbidden(pods, "web-0", errors.New("status unknown for quota: q"))},
+		{"409 about a ResourceQuota", apierrors.NewConflict(schema.GroupResource{Resource: "resourcequotas"}, "q", errRemodeled)},
+		{"", apierrors.NewInternalError(errors.New("resource quota evaluation timed out"))},
+		{"", apierrors.NewForbidden(pods, "web-0", errors.New("error looking up service account a/default"))},
+		{"", apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a")},
+		{"", caused(apierrors.NewForbidden(pods, "web-0", errors.New("because it is being terminated")), "NamespaceTerminating", "x")},
+		{"", apierrors.NewForbidden(pods, "web-0", errors.New("create not allowed while custom resource definition is terminating"))},
+		{"", apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web-0", nil)},
+		{"400, 405, 406, 415", apierrors.NewBadRequest("no")},
+		{"413", apierrors.NewRequestEntityTooLargeError("limit is 3145728")},
+		{"a bug of the client", failure(500, "", "resourceVersion should not be set on objects to be created")},
+	}},
+	{"objects", []errorRow{
+		{"", apierrors.NewNotFound(pods, "web-0")},
+		{"unknown resource", generic(404, "GET", "404 page not found", 0)},
+		{"from a RESTMapper", &meta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "Web"}}},
+		{"", apierrors.NewAlreadyExists(pods, "web-0")},
+		{"stale resourceVersion, other UID", apierrors.NewConflict(pods, "web-0", errRemodeled)},
+		{"server-side apply", caused(apierrors.NewConflict(pods, "web-0", errors.New("conflict with kubectl")), metav1.CauseTypeFieldManagerConflict, "x")},
+		{"410", apierrors.NewResourceExpired("too old resource version")},
+		{"eviction", caused(failure(429, metav1.StatusReasonTooManyRequests, "Cannot evict pod"), "DisruptionBudget", "x")},
+		{"eviction", caused(delayed(failure(429, metav1.StatusReasonTooManyRequests, "Cannot evict pod"), 10), "DisruptionBudget", "x")},
+		{"eviction", caused(failure(403, metav1.StatusReasonForbidden, "Cannot evict pod"), "DisruptionBudget", "x")},
+		{"eviction", apierrors.NewConflict(schema.GroupResource{Group: "policy", Resource: "poddisruptionbudgets"}, "web", errRemodeled)},
+		{"eviction", failure(500, "", "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")},
+		{"pods/binding", apierrors.NewConflict(schema.GroupResource{Resource: "pods/binding"}, "web-0", errors.New("etcdserver: request timed out"))},
+	}},
+	{"storage", []errorRow{
+		{"", failure(500, "", "etcdserver: request timed out")},
+		{"", failure(500, "", "etcdserver: leader changed")},
+		{"", failure(500, "", "etcdserver: no leader")},
+		{"", failure(500, "", "rpc error: code = Unavailable desc = error reading from server: EOF")},
+		{"", failure(500, "", "etcdserver: too many requests")},
+		{"", failure(500, "", "etcdserver: mvcc: database space exceeded")},
+		{"", failure(500, "", "etcdserver: request is too large")},
+		{"", failure(500, "", "conversion webhook for example.com/v1, Kind=Web failed: EOF")},
+		{"reason StorageReadError", failure(500, metav1.StatusReasonStoreReadError, "corrupt object")},
+		{"", failure(500, "", "request declared a Content-Length of 512 but only wrote 0 bytes")},
+		{"any other message", failure(500, "", "no kind \"Web\" is registered")},
+	}},
+	{"between", []errorRow{
+		{"502 of a load balancer", generic(502, "POST", "Bad Gateway", 0)},
+		{"503 of a load balancer", generic(503, "POST", "Service Unavailable", 0)},
+		{"503 of a load balancer, with Retry-After", generic(503, "POST", "Service Unavailable", 3)},
+		{"504 of a load balancer", generic(504, "POST", "Gateway Timeout", 0)},
+		{"408", generic(408, "POST", "", 0)},
+		{"425", generic(425, "POST", "", 0)},
+		{"501, 505, 511", generic(501, "POST", "", 0)},
+		{"other codes from 300 to 499", generic(418, "POST", "", 0)},
+		{"a failure with a code of success", failure(200, "", "who knows")},
+		{"404 in HTML", generic(404, "GET", "<html>nothing here</html>", 0)},
+		{"409 in plain text to a POST", generic(409, "POST", "x", 0)},
+		{"409 in plain text to another request", generic(409, "PUT", "x", 0)},
+		{"503 of the aggregation layer", generic(503, "POST", "service unavailable", 0)},
+		{"aggregation, pod and service proxies, kubelet", generic(503, "POST", "error trying to reach service: dial tcp 10.0.0.7:443: connect: connection refused", 0)},
+		{"service proxy", apierrors.NewServiceUnavailable(`no endpoints available for service "web"`)},
+		{"", apierrors.NewServiceUnavailable("Error getting ip and port info of the remote server while proxying")},
+		{"502", generic(502, "GET", "the backend attempted to redirect this request, which is not permitted", 0)},
+		{"403, 407", from(errors.New(http.StatusText(http.StatusProxyAuthRequired)))},
+		{"429, 5xx", from(errors.New(http.StatusText(http.StatusBadGateway)))},
+	}},
+	{"connections", []errorRow{
+		{"", call("dial", "connect", syscall.ECONNREFUSED)},
+		{"no route, network unreachable, proxy down", call("dial", "connect", syscall.EHOSTUNREACH)},
+		{"while dialling", call("dial", "connect", syscall.ETIMEDOUT)},
+		{"on an open connection", call("read", "read", syscall.ETIMEDOUT)},
+		{"", from(&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", IsNotFound: true}})},
+		{"", from(&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "server misbehaving", IsTemporary: true}})},
+		{"", from(&net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "i/o timeout", IsTimeout: true}})},
+		{"", from(&slow{"net/http: TLS handshake timeout"})},
+		{"x509, protocol version", from(x509.UnknownAuthorityError{})},
+		{"bad client certificate", from(op("remote error", errors.New("tls: bad certificate")))},
+		{"", from(op("local error", errors.New("tls: bad record MAC")))},
+		{"", from(errors.New(`malformed HTTP response "\x15\x03\x01\x00\x02\x02"`))},
+		{"", from(http.ErrSchemeMismatch)},
+		{"EOF, reset, broken pipe, GOAWAY", from(io.EOF)},
+		{"the code of the response is lost", bodyCut(errors.New("flate: corrupt input before offset 5"))},
+		{"client.Timeout, i/o timeout", from(op("read", os.ErrDeadlineExceeded))},
+		{"", from(http2.StreamError{Code: http2.ErrCodeInternal})},
+		{"REFUSED_STREAM", from(http2.StreamError{Code: http2.ErrCodeRefusedStream})},
+		{"", from(http2.ConnectionError(http2.ErrCodeProtocol))},
+		{"GOAWAY with an error code", from(errors.New("http2: Transport received GOAWAY from server ErrCode:ENHANCE_YOUR_CALM"))},
+		{"", from(errors.New("http2: client connection lost"))},
+		{"", from(errors.New("strange"))},
+	}},
+	{"client", []errorRow{
+		{"another context than that of the call", context.Canceled},
+		{"", from(errors.New("net/http: request canceled"))},
+		{"while it waited for a connection", from(errors.New("net/http: request canceled while waiting for connection"))},
+		{"timeout of an attempt or of rest.Config", context.DeadlineExceeded},
+		{"", errors.New("rate: Wait(n=1) would exceed context deadline")},
+		{"", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed"))},
+		{"of a Limiter in a Transport or an inner call", k8sretry.ErrQueueTimeout},
+		{"", from(errors.New("getting credentials: exec: executable aws failed with exit code 255"))},
+		{"", from(errors.New("getting credentials: exec: executable aws not found"))},
+		{"", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{{Version: "v1"}: io.EOF}}},
+		{"", &url.Error{Op: "parse", URL: ":", Err: errors.New("missing protocol scheme")}},
+		{"", from(&net.OpError{Op: "dial", Err: &net.AddrError{Err: "missing port in address"}})},
+		{"", from(errors.New("http: no Host in request URL"))},
+		{"", from(errors.New("stopped after 10 redirects"))},
+		{"", errors.New("unexpected end of JSON input")},
+		{"", errors.New("0-length response with status code: 200 and content type: ")},
+		{"from a captive portal or a proxy", errors.New("serializer for text/html doesn't exist")},
+		{"exec, attach, port-forward", errors.New("unable to upgrade connection: container not found")},
+		{"exec", exec.CodeExitError{Err: errors.New("exit 1"), Code: 1}},
+		{"an error of the caller", errors.New("nothing to do")},
+		{"more than 4096 errors", nested(5000)},
+	}},
+}
+
+// nested is an error that is wrapped n times.
+func nested(n int) error {
+	err := errors.New("the innermost")
+	for range n {
+		err = &single{err}
+	}
+	return err
+}

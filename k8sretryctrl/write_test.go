@@ -1,0 +1,265 @@
+package k8sretryctrl_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretryctrl"
+)
+
+func TestACreateIsVerifiedByItsToken(t *testing.T) {
+	for situation, c := range map[string]struct {
+		obj  client.Object
+		lose int
+	}{
+		"once":         {configMap("new", "a", "b"), 1},
+		"twice":        {configMap("new", "a", "b"), 2},
+		"every time":   {configMap("new", "a", "b"), 1000},
+		"unstructured": {asUnstructured("new", map[string]any{"a": "b"}), 1},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			f := &faults{only: "Create", err: unknownOutcome, lose: c.lose}
+			retrying, server := newClient(f)
+			require.NoError(t, retrying.Create(t.Context(), c.obj))
+			stored := read(t, server, "new")
+			assert.Equal(t, stored.ResourceVersion, c.obj.GetResourceVersion(), "the object is updated")
+			assert.NotEmpty(t, c.obj.GetResourceVersion())
+			assert.Equal(t, stored.Annotations, c.obj.GetAnnotations())
+			assert.NotEmpty(t, stored.Annotations[k8sretry.TokenAnnotation])
+			assert.Equal(t, map[string]string{"a": "b"}, stored.Data)
+		})
+	}
+	inVirtualTime(t, "with a generated name: one object", func(t *testing.T) {
+		retrying, server := newClient(&faults{only: "Create", err: unknownOutcome, lose: 2})
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-", Namespace: "default"}}
+		require.NoError(t, retrying.Create(t.Context(), cm))
+		assert.Regexp(t, "^job-.....$", cm.Name)
+		var list corev1.ConfigMapList
+		require.NoError(t, server.List(t.Context(), &list))
+		assert.Len(t, list.Items, 2, "x and one more")
+	})
+	inVirtualTime(t, "without a token: unknown outcome, and the object is unchanged", func(t *testing.T) {
+		f := &faults{only: "Create", err: unknownOutcome, lose: 1}
+		cm := configMap("new")
+		err := k8sretryctrl.NewClient(f.in(cluster()), k8sretry.WithTokenAnnotation("")).Create(t.Context(), cm)
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.True(t, apierrors.IsAlreadyExists(err))
+		assert.Equal(t, configMap("new"), cm)
+	})
+	inVirtualTime(t, "not executed, and another object has the name: AlreadyExists", func(t *testing.T) {
+		retrying, _ := newClient(&faults{only: "Create", err: unknownOutcome, fail: 1})
+		cm := configMap("x")
+		err := retrying.Create(t.Context(), cm)
+		assert.True(t, apierrors.IsAlreadyExists(err))
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, configMap("x"), cm)
+	})
+}
+
+func TestAnUpdateIsVerifiedByTheContent(t *testing.T) {
+	for _, lose := range []int{1, 2, 1000} {
+		inVirtualTime(t, fmt.Sprintf("typed, %d lost responses", lose), func(t *testing.T) {
+			retrying, server := newClient(&faults{only: "Update", err: unknownOutcome, lose: lose})
+			cm := read(t, server, "x")
+			before := cm.ResourceVersion
+			cm.Data["n"] = "1"
+			require.NoError(t, retrying.Update(t.Context(), cm))
+			assert.NotEqual(t, before, cm.ResourceVersion)
+			assert.Equal(t, read(t, server, "x"), cm, "the object is updated")
+			assert.Empty(t, cm.Annotations)
+		})
+		inVirtualTime(t, fmt.Sprintf("unstructured, %d lost responses", lose), func(t *testing.T) {
+			retrying, server := newClient(&faults{only: "Update", err: unknownOutcome, lose: lose})
+			u := asUnstructured("x", nil)
+			require.NoError(t, server.Get(t.Context(), key("x"), u))
+			u.Object["data"] = map[string]any{"n": "1"}
+			require.NoError(t, retrying.Update(t.Context(), u))
+			assert.Equal(t, read(t, server, "x").ResourceVersion, u.GetResourceVersion())
+			assert.Empty(t, u.GetAnnotations())
+		})
+	}
+	inVirtualTime(t, "another client has updated the object: unknown outcome, and the object is unchanged", func(t *testing.T) {
+		server := cluster()
+		c := interruptFirstUpdate(server, func(update func() error) {
+			require.NoError(t, update())
+			other := read(t, server, "x")
+			other.Labels = map[string]string{"updated-by": "other"}
+			require.NoError(t, server.Update(t.Context(), other))
+		})
+		cm := read(t, server, "x")
+		cm.Data["n"] = "1"
+		before := cm.DeepCopy()
+		err := c.Update(t.Context(), cm)
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.True(t, apierrors.IsConflict(err))
+		assert.Equal(t, before, cm)
+		result, err := k8sretryctrl.Result(err)
+		require.NoError(t, err)
+		assert.NotZero(t, result.RequeueAfter)
+	})
+	inVirtualTime(t, "not executed, and another client has updated the object: unknown outcome", func(t *testing.T) {
+		server := cluster()
+		c := interruptFirstUpdate(server, func(func() error) {
+			require.NoError(t, server.Update(t.Context(), configMap("x", "n", "other")))
+		})
+		cm := read(t, server, "x")
+		cm.Data["n"] = "1"
+		err := c.Update(t.Context(), cm)
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, "other", read(t, server, "x").Data["n"])
+	})
+	inVirtualTime(t, "a conflict of the first attempt: returned unchanged", func(t *testing.T) {
+		f := &faults{}
+		retrying, server := newClient(f)
+		cm := read(t, server, "x")
+		require.NoError(t, server.Update(t.Context(), configMap("x", "n", "other")))
+		err := retrying.Update(t.Context(), cm)
+		assert.True(t, apierrors.IsConflict(err))
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, []string{"Update"}, f.all())
+	})
+}
+
+// A token would change an object whose update changes nothing else, and its controller would
+// update it forever.
+func TestAnUpdateSendsNoToken(t *testing.T) {
+	for _, annotations := range []map[string]string{nil, {}, {"a": "b"}} {
+		inVirtualTime(t, fmt.Sprintf("annotations %v", annotations), func(t *testing.T) {
+			var sent []client.Object
+			server := cluster()
+			c := k8sretryctrl.NewClient(interceptor.NewClient(server, interceptor.Funcs{
+				Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+					sent = append(sent, obj.DeepCopyObject().(client.Object))
+					if len(sent) == 1 {
+						return unknownOutcome()
+					}
+					return c.Update(ctx, obj, opts...)
+				},
+			}))
+			cm := configMap("x", "n", "1")
+			cm.Annotations = annotations
+			want := cm.DeepCopy()
+			require.NoError(t, c.Update(t.Context(), cm))
+			require.Len(t, sent, 2)
+			for _, obj := range sent {
+				assert.Equal(t, want.Data, obj.(*corev1.ConfigMap).Data)
+				assert.Len(t, obj.GetAnnotations(), len(annotations))
+			}
+			assert.Len(t, cm.Annotations, len(annotations))
+			assert.Len(t, read(t, server, "x").Annotations, len(annotations))
+		})
+	}
+}
+
+func TestADeleteIsVerifiedByTheUID(t *testing.T) {
+	for situation, obj := range map[string]client.Object{
+		"typed":         configMap("x"),
+		"unstructured":  asUnstructured("x", nil),
+		"metadata only": &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: meta("x")},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			retrying, server := newClient(&faults{only: "Delete", err: unknownOutcome, lose: 1})
+			require.NoError(t, retrying.Delete(t.Context(), obj))
+			assert.True(t, apierrors.IsNotFound(server.Get(t.Context(), key("x"), &corev1.ConfigMap{})))
+		})
+		inVirtualTime(t, situation+", not executed", func(t *testing.T) {
+			f := &faults{only: "Delete", err: unknownOutcome, fail: 2}
+			retrying, _ := newClient(f)
+			require.NoError(t, retrying.Delete(t.Context(), obj))
+			assert.Equal(t, 3, f.count("Delete"))
+		})
+	}
+	t.Run("an object that does not exist is NotFound", func(t *testing.T) {
+		retrying, _ := newClient(&faults{})
+		assert.True(t, apierrors.IsNotFound(retrying.Delete(t.Context(), configMap("none"))))
+	})
+	t.Run("the UID and the options are sent", func(t *testing.T) {
+		var o client.DeleteOptions
+		c := k8sretryctrl.NewClient(interceptor.NewClient(cluster(), interceptor.Funcs{
+			Delete: func(_ context.Context, _ client.WithWatch, _ client.Object, opts ...client.DeleteOption) error {
+				o.ApplyOptions(opts)
+				return nil
+			},
+		}))
+		cm := configMap("x")
+		cm.UID = "1"
+		require.NoError(t, c.Delete(t.Context(), cm, client.GracePeriodSeconds(7), client.Preconditions{ResourceVersion: new("5")}))
+		assert.Equal(t, &metav1.Preconditions{UID: new(types.UID("1")), ResourceVersion: new("5")}, o.Preconditions)
+		assert.EqualValues(t, 7, *o.GracePeriodSeconds)
+	})
+}
+
+// Clients decode responses into the object that they get.
+func TestChangesOfFailedAttemptsAreDiscarded(t *testing.T) {
+	change := func(obj client.Object) error {
+		obj.SetResourceVersion("changed")
+		obj.SetLabels(map[string]string{"changed": "yes"})
+		return notExecuted()
+	}
+	for situation, call := range map[string]func(context.Context, client.WithWatch, client.Object) error{
+		"get": func(ctx context.Context, c client.WithWatch, obj client.Object) error {
+			return c.Get(ctx, key("x"), obj)
+		},
+		"create": func(ctx context.Context, c client.WithWatch, obj client.Object) error { return c.Create(ctx, obj) },
+		"update": func(ctx context.Context, c client.WithWatch, obj client.Object) error { return c.Update(ctx, obj) },
+		"patch": func(ctx context.Context, c client.WithWatch, obj client.Object) error {
+			return c.Patch(ctx, obj, client.Merge)
+		},
+		"status update": func(ctx context.Context, c client.WithWatch, obj client.Object) error {
+			return c.Status().Update(ctx, obj)
+		},
+		"subresource": func(ctx context.Context, c client.WithWatch, obj client.Object) error {
+			return c.SubResource("any").Update(ctx, pod(), client.WithSubResourceBody(obj))
+		},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			attempts := 0
+			attempt := func(obj client.Object) error {
+				if attempts++; attempts < 3 {
+					return change(obj)
+				}
+				assert.Empty(t, obj.GetResourceVersion())
+				assert.Empty(t, obj.GetLabels())
+				obj.SetResourceVersion("good")
+				return nil
+			}
+			c := k8sretryctrl.NewClient(interceptor.NewClient(cluster(), interceptor.Funcs{
+				Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
+					return attempt(obj)
+				},
+				Create: func(_ context.Context, _ client.WithWatch, obj client.Object, _ ...client.CreateOption) error {
+					return attempt(obj)
+				},
+				Update: func(_ context.Context, _ client.WithWatch, obj client.Object, _ ...client.UpdateOption) error {
+					return attempt(obj)
+				},
+				Patch: func(_ context.Context, _ client.WithWatch, obj client.Object, _ client.Patch, _ ...client.PatchOption) error {
+					return attempt(obj)
+				},
+				SubResourceUpdate: func(_ context.Context, _ client.Client, name string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+					var o client.SubResourceUpdateOptions
+					if o.ApplyOptions(opts); o.SubResourceBody != nil {
+						obj = o.SubResourceBody
+					}
+					return attempt(obj)
+				},
+			}))
+			obj := configMap("x", "n", "1")
+			require.NoError(t, call(t.Context(), c, obj))
+			assert.Equal(t, "good", obj.ResourceVersion)
+			assert.Empty(t, obj.Labels)
+			assert.Equal(t, 3, attempts)
+		})
+	}
+}
