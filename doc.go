@@ -9,7 +9,8 @@
 // zero, one or two arguments after the context; [WrapRun], [WrapRun1] and [WrapRun2] do
 // so for functions that return only an error. All of them work with real and fake
 // clientsets. Options configure a call; a [Policy], made by [NewPolicy], is a reusable
-// set of options. Presets such as [ForWrite] are Policies.
+// set of options. Presets such as [ForWrite] are Policies. A function that knows that an
+// error is final returns [Permanent] of it. [ReadOnly] says that a call changes nothing.
 //
 // # Terms
 //

@@ -7,6 +7,7 @@ import (
 
 // The presets are made once and shared: a Policy has no state.
 var (
+	// ForWrite takes back the ReadOnly of an earlier ForRead.
 	write = NewPolicy(setting{numReadOnly, 0}, WithMaxRetries(5), WithInitialDelay(2*time.Second), WithMaxDelay(30*time.Second))
 	read  = NewPolicy(ReadOnly(), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
 
@@ -17,38 +18,38 @@ var (
 	eviction    = NewPolicy(WithMaxRetries(math.MaxInt32), WithInitialDelay(time.Second), WithMaxDelay(30*time.Second))
 )
 
-// ForWrite is for calls that change something and matter: 5 retries, 2 s to
-// 30 s. Together with WithVerb(VerbCreate) and its like it stops rather than do a
-// thing twice.
+// ForWrite is for calls that change something: 5 retries, 2 s to 30 s. It sets no verb: add
+// WithVerb(VerbCreate) or another one, so that the call stops rather than be carried out
+// twice. Given after [ForRead] or [ReadOnly], it takes ReadOnly back.
 func ForWrite() *Policy { return write }
 
-// ForRead is for reads that somebody waits for: 3 retries, 1 s to 10 s. Unless
-// WithVerb says otherwise, it is taken for granted that the call changes nothing, so
-// that the outcome of a failed attempt is never in doubt. A preset after it changes the
-// schedule and not this: a Policy that begins with ForRead is not for writes.
+// ForRead is for reads: 3 retries, 1 s to 10 s, and [ReadOnly]. Do not use it for writes: it
+// says that the outcome of a failed attempt is never unknown. Other presets given after it
+// change the schedule, but only [ForWrite] takes ReadOnly back.
 func ForRead() *Policy { return read }
 
-// ForConnection retries lost, refused and timed-out connections only, never an
-// answer of the API: 5 retries, 0.5 s to 10 s. For a first call at the start of a
-// program, say. A WithClassifier of the call takes its place.
+// ForConnection retries lost, refused and timed-out connections only, never an answer of
+// the API: 5 retries, 0.5 s to 10 s. It is for a first call at the start of a program. A
+// WithClassifier given after it replaces that rule.
 func ForConnection() *Policy { return connection }
 
-// ForMaintenance is for work that has to get through, such as a migration: 10
-// retries, 0.5 s to 60 s.
+// ForMaintenance is for work that must be completed, such as a migration: 10 retries,
+// 0.5 s to 60 s.
 func ForMaintenance() *Policy { return maintenance }
 
-// ForBackground is for work that comes round again by itself: 2 retries, 2 s to 10 s.
+// ForBackground is for work that is repeated later anyway: 2 retries, 2 s to 10 s.
 func ForBackground() *Policy { return background }
 
-// ForEviction is for evictions of pods: while a PodDisruptionBudget allows none it
-// asks again after 5 s to 20 s, other failures wait 1 s to 30 s, and no number of
-// retries ends it: give it a context with a deadline. A Retry-After beyond
-// WithMaxRetryAfter ends it, too. At the end the refusal itself is
-// the error. [Evict] does it with the pod's UID as a precondition, so that a new pod of
-// the same name is never evicted in its place.
+// ForEviction is for evictions of pods. While a PodDisruptionBudget allows none, it asks
+// again after 5 s to 20 s; after other failures it waits 1 s to 30 s. The number of retries
+// is not limited: give the context a deadline. A Retry-After longer than WithMaxRetryAfter
+// ends the call, too. The error is the last refusal.
+//
+// [Evict] does the same with the UID of the pod as a precondition, so that a new pod of the
+// same name is never evicted.
 func ForEviction() *Policy { return eviction }
 
-// connectionOnly finds every answer of the API a lasting one.
+// connectionOnly makes every answer of the API permanent.
 func connectionOnly(err error) (Verdict, bool) {
 	if IsRetryableConnectionError(err) {
 		return Verdict{}, false

@@ -8,49 +8,50 @@ import (
 	"github.com/k8sretry/k8sretry/internal/clientgo"
 )
 
-// Transport gives every call of every client built from a rest.Config (typed,
-// dynamic, metadata, discovery, controller-runtime) the loop of [Do], below client-go:
+// Transport returns a wrapper for rest.Config.Wrap that retries the requests of every
+// client built from that config (typed, dynamic, metadata, discovery, controller-runtime)
+// as [Do] does, below client-go:
 //
-//	cfg.Wrap(k8sretry.Transport(k8sretry.ForRead()))
+//	cfg.Wrap(k8sretry.Transport(k8sretry.WithAttemptTimeout(30 * time.Second)))
 //
-// It becomes the one owner of retries. client-go's own loops, which repeat any verb up
-// to ten times on a 429 or 5xx with Retry-After, no longer start: the server sees at
-// most one send more than the policy has retries, the repetitions that net/http makes
-// by itself included. The client gets the last answer as the server sent it, so
-// apierrors.SuggestsClientDelay and all other predicates are right; or the last error
-// of the connection, in an [*Error] if it was a passing one.
+// It replaces client-go's own retries, which repeat any verb up to ten times on a 429 or
+// 5xx with Retry-After. With n retries the server sees at most n + 1 requests, including
+// those that net/http repeats by itself. The client receives the last answer as the server
+// sent it, so apierrors.SuggestsClientDelay and the other predicates are right; or the last
+// error of the connection, in an [*Error] if it was transient.
 //
-// Inside a [Do] (or a [Run], a [Wrap]) whose context reaches the request, a Transport
-// sends once for each attempt, has no loop and no events, and tells the Do what it saw.
-// Of two Transports around one client, the outer one loops.
+// Inside a [Do], [Run] or wrapped function whose context reaches the request, a Transport
+// sends once for each attempt, without a loop and without events, and reports what it saw to
+// the Do. Of two Transports around one client, the outer one retries.
 //
-// The verb comes from the request: method, path, query, and content type of a patch;
-// WithVerb is ignored. What must not be repeated without knowing what became of it (a
-// create, a JSON patch without a test) is not. Reviews, token requests and dry runs
-// store nothing and are repeated. A body without GetBody is sent once. Watches, logs
-// that are followed, exec, attach and port-forward are sent once, without a loop and
-// without events: their callers resume them. If an earlier attempt may have been
-// carried out and the last answer does not say so, the client gets an *Error that
-// holds both: errors.Is finds ErrOutcomeUnknown, the predicates find the answer.
+// The verb comes from the request: its method, path, query, and the content type of a patch.
+// WithVerb and ReadOnly have no effect. A request that must not be repeated while its outcome
+// is unknown (a create, a JSON patch without a test) is not repeated. Reviews, token requests
+// and dry runs store nothing and are repeated. A request with a body but without GetBody is
+// sent once. Watches, followed logs, exec, attach and port-forward are sent once, without
+// events: their callers resume them. If an earlier attempt may have been carried out and the
+// last answer does not say so, the client gets an *Error that holds both: errors.Is finds
+// ErrOutcomeUnknown, and the predicates find the answer.
 //
 // Events and errors name the call by verb and resource, such as "get pods", "create
-// deployments.apps" or "create pods/eviction"; WithName overrides. Each answer of 400
-// and above is an event, as in Do.
+// deployments.apps" or "create pods/eviction"; WithName overrides the name. Each answer of
+// 400 and above is an event, as in Do.
 //
-// Budget, breaker and gate are asked here as in Do, the gate for each server by itself. A
-// Do above that has none of its own passes those of the Transport.
+// Budget, Breaker and Limiter are asked as in Do, the Limiter separately for each host. A Do
+// above that has none of its own uses those of the Transport.
 //
-// WithAttemptTimeout covers a send up to the headers of its answer; what is read
-// afterwards, a watch as well as an object, is bounded by the caller's context. It is
-// what notices a server that accepts and never answers. The timeout of rest.Config,
-// which net/http applies above the Transport, covers all sends of a call and the waits
-// between them. Retries pass below client-go's rate limiter and its metrics.
+// WithAttemptTimeout covers a send up to the headers of its answer. What is read afterwards,
+// a watch as well as an object, is bounded by the caller's context. The timeout is what
+// detects a server that accepts requests and never answers. rest.Config.Timeout, which
+// net/http applies above the Transport, covers all sends of a call and the waits between
+// them. Retries pass below client-go's rate limiter and its metrics.
 //
-// The RoundTripper is safe for concurrent use if the wrapped one is. It never changes
-// the request and sets no header. Of a 429 or 5xx answer it hides the Retry-After until
-// the body is first read, which is when client-go has decided not to repeat the request;
-// and it hides from client-go's loop, but not from errors.Is, that a GET's connection broke. It has WrappedRoundTripper, and passes
-// CloseIdleConnections on. Options that make no sense are the error of each request.
+// The RoundTripper is safe for concurrent use if the wrapped one is. It never changes the
+// request and sets no header. It hides the Retry-After of a 429 or 5xx answer until the body
+// is first read, which is when client-go has decided not to repeat the request; and it hides
+// from client-go's loop, but not from errors.Is, that the connection of a GET broke. It
+// implements WrappedRoundTripper and CloseIdleConnections. An invalid option is the error of
+// each request. A nil RoundTripper stands for http.DefaultTransport.
 func Transport(opts ...Option) func(http.RoundTripper) http.RoundTripper {
 	policy := NewPolicy(opts...)
 	transportBuilt.Store(true)
@@ -67,12 +68,11 @@ type transport struct {
 	policy *Policy
 }
 
-// WrappedRoundTripper returns what the Transport wraps, as k8s.io/apimachinery's
-// RoundTripperWrapper asks for.
+// WrappedRoundTripper returns what the Transport wraps. It implements RoundTripperWrapper of
+// k8s.io/apimachinery/pkg/util/net.
 func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
-// CloseIdleConnections passes the request on to the first wrapped RoundTripper that
-// takes it.
+// CloseIdleConnections calls that method of the first wrapped RoundTripper that has it.
 func (t *transport) CloseIdleConnections() {
 	for next := t.next; next != nil; {
 		switch rt := next.(type) {
@@ -87,7 +87,7 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
-// RoundTrip sends the request, as often as the policy allows.
+// RoundTrip sends the request until it succeeds or the policy gives up.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil {
 		return t.next.RoundTrip(req)
@@ -97,7 +97,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, t.policy.invalid()
 	}
 	if req.Context().Value(sendKey{}) != nil {
-		return t.next.RoundTrip(req) // another Transport, above this one, sees to it
+		return t.next.RoundTrip(req) // another Transport above this one retries
 	}
 	x := &exchange{t: t, req: req, request: apirequest.Read(req)}
 	var resp *http.Response
@@ -129,6 +129,6 @@ func (t *transport) once(req *http.Request) (*http.Response, error) {
 
 func closeBody(req *http.Request) {
 	if req.Body != nil {
-		_ = req.Body.Close() // nothing was sent: there is nobody to tell
+		_ = req.Body.Close() // nothing was sent, so its error does not matter
 	}
 }

@@ -5,17 +5,16 @@ import (
 	"reflect"
 )
 
-// Wrap returns fn with retries: the result does on each call what [Do] does. The
-// options are read once, here; options that make no sense and a nil fn are reported
-// by each call. What is returned is as safe for concurrent use as fn, and carries
-// nothing from one call to the next.
+// Wrap returns a function that calls fn as [Do] does. The options are read once, by Wrap;
+// an invalid option and a nil fn are the error of each call. The returned function is as
+// safe for concurrent use as fn, and keeps nothing from one call to the next.
 func Wrap[T any](fn func(context.Context) (T, error), opts ...Option) func(context.Context) (T, error) {
 	policy := wrapped(reflect.ValueOf(fn), opts)
 	return func(ctx context.Context) (T, error) { return call(ctx, fn, policy) }
 }
 
-// Wrap1 is [Wrap] for a function of one argument, such as the List of a typed
-// client or a service's own method:
+// Wrap1 is [Wrap] for a function of one argument, such as the List of a typed client or a
+// method of a service:
 //
 //	list := k8sretry.Wrap1(clientset.CoreV1().Pods("default").List, k8sretry.ForRead())
 func Wrap1[A, T any](fn func(context.Context, A) (T, error), opts ...Option) func(context.Context, A) (T, error) {
@@ -37,7 +36,7 @@ func Wrap2[A, B, T any](fn func(context.Context, A, B) (T, error), opts ...Optio
 	}
 }
 
-// WrapRun is [Wrap] for a function without a value.
+// WrapRun is [Wrap] for a function that returns only an error.
 func WrapRun(fn func(context.Context) error, opts ...Option) func(context.Context) error {
 	policy := wrapped(reflect.ValueOf(fn), opts)
 	return func(ctx context.Context) error {
@@ -65,8 +64,8 @@ func WrapRun2[A, B any](fn func(context.Context, A, B) error, opts ...Option) fu
 	}
 }
 
-// wrapped makes the options of a wrapped function ready: one Policy that also knows
-// which function it is, or that there is none.
+// wrapped makes a Policy of the options of a wrapped function, which also knows the
+// function.
 func wrapped(fn reflect.Value, opts []Option) []Option {
 	p := NewPolicy(opts...)
 	if fn.IsNil() {
