@@ -77,6 +77,21 @@ func (e Exponential) scaledToCap(retry int, factor float64) time.Duration {
 	return Clamp(d, e.Max)
 }
 
+// Sum returns the sum of the delays before the given number of retries without jitter, in
+// nanoseconds. Delays are taken to be constant from the 64th on.
+func (e Exponential) Sum(retries int) (sum float64) {
+	e = e.WithDefaults()
+	d, limit := max(0, float64(e.Initial)), max(0, float64(e.Max))
+	for retry := 1; retry <= retries; retry++ {
+		if d >= limit || retry == 64 {
+			return sum + float64(retries-retry+1)*min(d, limit)
+		}
+		sum += d
+		d *= e.Multiplier
+	}
+	return sum
+}
+
 // WithDefaults returns e with its defaults filled in.
 func (e Exponential) WithDefaults() Exponential {
 	if e.Initial == 0 {
