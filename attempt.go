@@ -226,8 +226,9 @@ func (p *progress) health(ctx context.Context, v *Verdict) health.Health {
 	switch p.inner {
 	case StopBreakerOpen, StopQueueTimeout, StopBudgetExhausted:
 		return health.Unknown // nothing was sent
+	default:
+		return v.health()
 	}
-	return v.health()
 }
 
 // budget returns what the retries of the call are paid from, nil if from none.
@@ -273,6 +274,8 @@ func (v *Verdict) health() health.Health {
 		if v.StatusCode != 0 {
 			return health.Healthy
 		}
+		return health.Unknown
+	default: // no failure, or the caller has canceled
+		return health.Unknown
 	}
-	return health.Unknown
 }

@@ -96,8 +96,9 @@ func classFactor(c Class) float64 {
 		return 0.5
 	case ClassThrottled:
 		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
 // disruptionDelay is the schedule for a PodDisruptionBudget. Other pods take tens of seconds to

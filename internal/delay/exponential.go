@@ -9,6 +9,7 @@ import (
 // Jitter is a way to spread a delay d below a cap.
 type Jitter uint8
 
+// The ways to spread a delay.
 const (
 	Proportional Jitter = iota // [d, 1.2d], and [0.8cap, cap] once d has reached the cap
 	Full                       // [0, d]
