@@ -29,17 +29,8 @@ func (c *config) queueTimeout() time.Duration {
 	if attempt == 0 {
 		attempt = usualAttempt
 	}
-	schedule := c.schedule().withDefaults()
-	schedule.Jitter = JitterNone
-	total := float64(attempt)
-	for retry := 1; retry <= c.maxRetries() && total < math.MaxInt64/2; retry++ {
-		d := schedule.Delay(retry)
-		if retry > 64 { // the delays no longer grow
-			return delay.Clamp(total+float64(c.maxRetries()-retry+1)*(float64(d)+float64(attempt)), math.MaxInt64)
-		}
-		total += float64(d) + float64(attempt)
-	}
-	return delay.Clamp(total, math.MaxInt64)
+	attempts := (float64(c.maxRetries()) + 1) * float64(attempt)
+	return delay.Clamp(attempts+c.schedule().schedule().Sum(c.maxRetries()), math.MaxInt64)
 }
 
 // turn is what an attempt holds of breaker and limiter and must give back; and how it ended, if fn
@@ -235,8 +226,9 @@ func (p *progress) health(ctx context.Context, v *Verdict) health.Health {
 	switch p.inner {
 	case StopBreakerOpen, StopQueueTimeout, StopBudgetExhausted:
 		return health.Unknown // nothing was sent
+	default:
+		return v.health()
 	}
-	return v.health()
 }
 
 // budget returns what the retries of the call are paid from, nil if from none.
@@ -282,6 +274,8 @@ func (v *Verdict) health() health.Health {
 		if v.StatusCode != 0 {
 			return health.Healthy
 		}
+		return health.Unknown
+	default: // no failure, or the caller has canceled
+		return health.Unknown
 	}
-	return health.Unknown
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/k8sretry/k8sretry/internal/delay"
 )
 
-// Backoff says how long to wait before a retry. Implementations must be safe
-// for concurrent use and keep no state between calls: one Backoff serves any
-// number of calls at a time.
+// Backoff determines the delay before a retry. Implementations must be safe for concurrent
+// use and keep no state between calls, because one Backoff serves any number of calls at a
+// time.
 type Backoff interface {
-	// Delay returns the wait before the given retry; retry 1 is the one after
-	// the first attempt. A negative answer counts as 0.
+	// Delay returns the delay before the given retry; retry 1 is the one after the first
+	// attempt. A negative delay counts as 0.
 	Delay(retry int) time.Duration
 }
 
@@ -23,49 +23,47 @@ type BackoffFunc func(retry int) time.Duration
 // Delay calls f.
 func (f BackoffFunc) Delay(retry int) time.Duration { return f(retry) }
 
-// Jitter says how delays are spread, so that clients that failed together do not
-// come back together. Whatever the jitter, a delay is never above
-// [Exponential.Max], and the spread goes on once the schedule has reached it.
+// Jitter is a way to spread delays, so that clients that failed together do not retry together.
+// With any Jitter a delay is at most [Exponential.Max], and delays are still spread once the
+// schedule has reached it.
 type Jitter uint8
 
 // The ways to spread a delay d under a cap.
 const (
-	// JitterProportional, the default, draws from [d, 1.2 d], and from
-	// [0.8 cap, cap] once d has reached the cap. It is never early, and the
-	// schedule stays recognisable in a log.
+	// JitterProportional, the default, draws from [d, 1.2 d], and from [0.8 cap, cap] once d
+	// has reached the cap. Below the cap no delay is shorter than d, and the schedule can be
+	// recognized in a log.
 	JitterProportional Jitter = iota
-	// JitterFull draws from [0, d]: the least work for a server under contention,
-	// but half of the retries come early.
+	// JitterFull draws from [0, d]. It spreads retries the most, but half of them wait for
+	// less than half of d.
 	JitterFull
 	// JitterEqual draws from [d/2, d].
 	JitterEqual
-	// JitterNone draws nothing: every delay is exact. For tests and for callers
-	// that never fail together.
+	// JitterNone makes every delay exactly d, for tests and for callers that never fail
+	// together.
 	JitterNone
 	jitters
 )
 
 // Exponential is a capped exponential backoff: Initial, Initial × Multiplier,
-// Initial × Multiplier², ... up to Max, then Max for ever, each spread by Jitter.
+// Initial × Multiplier², and so on, up to Max, each spread by Jitter.
 //
-// The zero value waits 1 s, 2 s, 4 s, ... 30 s with [JitterProportional]. An
-// Exponential is plain data, safe for concurrent use and usable alone:
+// The zero value waits 1 s, 2 s, 4 s, ... 30 s with [JitterProportional]. An Exponential is
+// plain data, safe for concurrent use, and can be used by itself:
 //
-//	wait := k8sretry.Exponential{Initial: 2 * time.Second}.Delay(retry)
+//	delay := k8sretry.Exponential{Initial: 2 * time.Second}.Delay(retry)
 //
-// No input makes it panic or overflow, every delay is in [0, Max].
+// No field value makes it panic or overflow.
 type Exponential struct {
-	// Initial is the delay before the first retry. 0 stands for 1 s; negative
-	// means no delay at all.
+	// Initial is the delay before the first retry. Default, for 0: 1 s. Negative: no delays.
 	Initial time.Duration
-	// Max is the longest delay, jitter included. 0 stands for 30 s; negative
-	// means no delay at all.
+	// Max is the longest delay, jitter included. Default, for 0: 30 s. Negative: no delays.
 	Max time.Duration
-	// Multiplier is the growth from one delay to the next. 0 stands for 2. Below
-	// 1, and for NaN, delays do not grow; +Inf reaches Max at the second retry.
+	// Multiplier is the growth from one delay to the next. Default, for 0: 2. Below 1 or
+	// NaN: constant delays. +Inf: Max from the second retry on.
 	Multiplier float64
-	// Jitter spreads the delays. The zero value is JitterProportional, and so is
-	// a value that is none of the constants.
+	// Jitter spreads the delays. Default, also for a value that is none of the constants:
+	// JitterProportional.
 	Jitter Jitter
 }
 
@@ -89,19 +87,20 @@ func (e Exponential) withDefaults() Exponential {
 	return Exponential{Initial: d.Initial, Max: d.Max, Multiplier: d.Multiplier, Jitter: Jitter(d.Jitter)}
 }
 
-// The cause decides how much of the schedule a retry waits: who was never
-// connected or timed out has waited already, and a server that says "too many"
-// without saying for how long needs more.
+// classFactor returns the share of the schedule that a retry waits after a failure of class c. An
+// attempt that timed out or got no connection has waited already. A server that answers 429
+// without a Retry-After needs more time.
 func classFactor(c Class) float64 {
 	switch c {
 	case ClassTimeout, ClassRefused:
 		return 0.5
 	case ClassThrottled:
 		return 2
+	default:
+		return 1
 	}
-	return 1
 }
 
-// disruptionDelay polls a PodDisruptionBudget: what it waits for, pods becoming
-// ready elsewhere, takes tens of seconds, and nothing is overloaded meanwhile.
+// disruptionDelay is the schedule for a PodDisruptionBudget. Other pods take tens of seconds to
+// become ready, and nothing is overloaded meanwhile.
 var disruptionDelay = Exponential{Initial: 5 * time.Second, Max: 20 * time.Second, Multiplier: 1.5}

@@ -2,6 +2,7 @@ package k8sretry
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -97,7 +98,7 @@ func (c *createCall[T]) create(ctx context.Context) (T, error) {
 		switch {
 		case err == nil:
 			return created, nil
-		case c.mustCheck(ctx, v), err == errNoObject && !c.dryRun:
+		case c.mustCheck(ctx, v), errors.Is(err, errNoObject) && !c.dryRun:
 			c.unverified = err
 		default:
 			return none, err
@@ -120,13 +121,13 @@ func (c *createCall[T]) create(ctx context.Context) (T, error) {
 	}
 	c.unverified = nil
 	switch {
-	case result == notApplied && answer == errNoObject:
+	case result == notApplied && errors.Is(answer, errNoObject):
 		c.outcome = OutcomeNotExecuted
 		return none, c.repeat(answer, detailNameTaken)
 	case result == notApplied:
 		c.outcome = OutcomeNotExecuted
 		return none, answer
-	case answer == errNoObject, isBlockedByItself(answer):
+	case errors.Is(answer, errNoObject), isBlockedByItself(answer):
 		return none, c.repeat(answer, detailNotVisibleYet)
 	}
 	return none, c.stop(answer, detailNotVisibleYet)

@@ -117,8 +117,9 @@ func (d *deleteCall[T]) check(ctx context.Context) (nothing, checkResult, error)
 		return nothing{}, d.compare(found), nil
 	case notAppliedYet:
 		return nothing{}, applied, nil // it does not exist
+	default:
+		return nothing{}, result, err
 	}
-	return nothing{}, result, err
 }
 
 // compare says what an existing object of the name means for the deletion.

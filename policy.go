@@ -8,9 +8,10 @@ package k8sretry
 // share it. Make it with [NewPolicy]; the zero Policy and a nil *Policy set nothing.
 type Policy struct {
 	config
-	prepared bool // made by NewPolicy: the defaults are filled in
-	direct   bool // a call needs nothing before and after a successful fn
-	simple   bool // direct, and the caller decides nothing and hears nothing of a failure
+	prepared   bool // made by NewPolicy: the defaults are filled in
+	guardsOnly bool // a call needs nothing before and after a successful fn but its guards
+	direct     bool // a call needs nothing before and after a successful fn
+	simple     bool // direct, and the caller decides nothing and hears nothing of a failure
 }
 
 func (*Policy) option() {}
@@ -27,8 +28,8 @@ func NewPolicy(opts ...Option) *Policy {
 // prepare makes the Policy ready for calls that have no other option.
 func (p *Policy) prepare() {
 	p.setDefaults()
-	p.direct = p.problem == "" && !p.verb().writes() && p.duration(numMaxElapsed) == 0 && p.duration(numAttemptTimeout) == 0 &&
-		p.observe == nil && p.budget == nil && p.breaker == nil && p.limiter == nil
+	p.guardsOnly = p.problem == "" && !p.verb().writes() && p.duration(numMaxElapsed) == 0 && p.duration(numAttemptTimeout) == 0 && p.observe == nil
+	p.direct = p.guardsOnly && p.budget == nil && p.breaker == nil && p.limiter == nil
 	p.simple = p.direct && p.given&(hasCondition|hasClassifier|hasLogger) == 0
 	p.prepared = true
 }

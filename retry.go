@@ -97,9 +97,33 @@ func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error
 // for all others the options are added up.
 func indirect[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
 	if p := onePolicy(opts); p != nil {
+		if p.guardsOnly && fn != nil && ctx != nil && ctx.Err() == nil && !transportBuilt.Load() {
+			return guarded(ctx, fn, &p.config)
+		}
 		return run(ctx, fn, &p.config, nil)
 	}
 	return resolved(ctx, fn, opts)
+}
+
+// guarded is a call with a Policy that needs nothing but its Budget, Breaker and Limiter: it has
+// neither a record nor a clock to begin with.
+//
+//go:noinline // its frame must not be part of a call that went straight to fn and waits
+func guarded[T any](ctx context.Context, fn func(context.Context) (T, error), c *config) (v T, err error) {
+	var p progress
+	if c.guarded() {
+		if stopped := p.passGuards(c, ctx, nil); stopped != nil {
+			return v, stopped
+		}
+	}
+	if v, err = attempt(ctx, fn, c, &p); err == nil {
+		p.succeeded(c, ctx)
+		return v, nil
+	}
+	if stopped := p.failed(c, ctx, err); stopped != nil {
+		return v, stopped
+	}
+	return loop(ctx, fn, c, &p, v)
 }
 
 // onePolicy returns the Policy of a call that has no other option, nil for other calls.

@@ -85,7 +85,7 @@ func (x *exchange) wireError(err error) error {
 
 // result turns the end of the loop into what the client gets.
 func (x *exchange) result(err error) (*http.Response, error) {
-	e, _ := err.(*Error)
+	e, _ := err.(*Error) //nolint:errorlint // what the loop returns, not what it wraps
 	if x.response != nil {
 		// The response itself, unless the error knows more than it.
 		if e == nil || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
@@ -117,7 +117,7 @@ func (x *exchange) discard() {
 }
 
 func withoutURL(err error) error {
-	if u, ok := err.(*url.Error); ok {
+	if u, ok := err.(*url.Error); ok { //nolint:errorlint // only that of wireError
 		return u.Err
 	}
 	return err
@@ -201,7 +201,7 @@ func (x *exchange) note(r *callRecord, resp *http.Response, err error) {
 	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
 		x.request.StoresNothing = x.request.StoresNothing || x.request.DryRunInBody(x.req)
 	}
-	s := record.Send{Request: &x.request, HTTP: x.req, NotTaken: err == errNotTaken}
+	s := record.Send{Request: &x.request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken)}
 	if err != nil {
 		s.Ambiguous = !s.NotTaken && Classify(&url.Error{Op: x.req.Method, Err: err}).Outcome != OutcomeNotExecuted
 	} else if s.Code = resp.StatusCode; s.Code >= http.StatusBadRequest {

@@ -2,6 +2,7 @@ package k8sretry
 
 import (
 	"context"
+	"errors"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -87,7 +88,7 @@ func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 	switch {
 	case err == nil:
 		return updated, nil
-	case err == errNoObject && !u.dryRun:
+	case errors.Is(err, errNoObject) && !u.dryRun:
 		return none, u.repeat(err, detailNoObject) // the resource version makes that safe
 	case !u.mustCheck(ctx, v):
 		return none, err

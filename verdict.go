@@ -78,8 +78,9 @@ func (c Class) transient() bool {
 	switch c {
 	case ClassServer, ClassTimeout, ClassThrottled, ClassRefused, ClassConnection, ClassDisruptionBudget, ClassBadResponse:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // Outcome is what the server did with a failed attempt. Outcomes are ordered: the outcome

@@ -2,6 +2,7 @@ package k8sretry
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -55,10 +56,10 @@ func runWrite[T any](
 	switch {
 	case err == nil:
 		return v, nil
-	case err == errWriteApplied:
+	case errors.Is(err, errWriteApplied):
 		return found, nil
 	}
-	if e, ok := err.(*Error); ok && s.report != nil {
+	if e, ok := err.(*Error); ok && s.report != nil { //nolint:errorlint // the Error of this call
 		// The server's answer to the write is more useful than the error of a check.
 		e.Err, e.ended = s.report, append(e.ended, e.Err)
 	}
@@ -84,7 +85,7 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 	switch {
 	case inner != nil:
 		v.Outcome = max(v.Outcome, inner.Outcome)
-	case err == errNoObject, ctx.Err() != nil && v.StatusCode == 0:
+	case errors.Is(err, errNoObject), ctx.Err() != nil && v.StatusCode == 0:
 		v.Outcome = max(v.Outcome, OutcomeUnknown)
 	}
 	r.correct(&v)
@@ -153,6 +154,7 @@ func explain[T any](ctx context.Context, s *safeWrite, check func(context.Contex
 	case notApplied:
 		s.outcome = OutcomeNotExecuted
 		return none, answer
+	default:
+		return none, s.stop(answer, detailUndetermined)
 	}
-	return none, s.stop(answer, detailUndetermined)
 }

@@ -55,8 +55,9 @@ func Result(err error) (reconcile.Result, error) {
 		return reconcile.Result{RequeueAfter: spread(d.after)}, nil
 	case terminate:
 		return reconcile.Result{}, reconcile.TerminalError(err)
+	default:
+		return reconcile.Result{}, err
 	}
-	return reconcile.Result{}, err
 }
 
 // spread returns d, increased at random by up to a fifth.
@@ -90,7 +91,7 @@ func decide(err error, left *int) decision {
 		if isNil(err) || reflect.TypeOf(err) == terminalErrorType {
 			return decision{}
 		}
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // the loop visits each error of the chain
 		case *k8sretry.Error: // first, because it wraps several errors
 			return decideError(e)
 		case apierrors.APIStatus:

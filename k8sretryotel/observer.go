@@ -80,6 +80,7 @@ func (o *Observer) Observe(ctx context.Context, e k8sretry.Event) {
 		o.metrics.success(ctx, &e)
 	case k8sretry.EventFailure:
 		o.metrics.failure(ctx, &e)
+	default: // changes of state are span events only
 	}
 	name := e.Name()
 	if name == "" { // a success at once

@@ -153,7 +153,7 @@ func (r *rule) use() bool {
 
 // copy returns a fault whose *StatusError is not shared with other callers.
 func (f fault) copy() fault {
-	if s, ok := f.err.(*apierrors.StatusError); ok {
+	if s, ok := f.err.(*apierrors.StatusError); ok { //nolint:errorlint // a wrapped one is shared
 		f.err = &apierrors.StatusError{ErrStatus: *s.ErrStatus.DeepCopy()}
 	}
 	return f

@@ -125,6 +125,7 @@ func describe(e k8sretry.Event) string {
 		return "success"
 	case k8sretry.EventBreaker, k8sretry.EventLimiter:
 		return fmt.Sprintf("%s: %v", e.Name(), e.Err)
+	default:
+		return fmt.Sprintf("%v, stopped (%v): %v", e.Class, e.StopReason, e.Err)
 	}
-	return fmt.Sprintf("%v, stopped (%v): %v", e.Class, e.StopReason, e.Err)
 }

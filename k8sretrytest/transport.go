@@ -86,7 +86,7 @@ func respond(req *http.Request, err error) (*http.Response, error) {
 	if s, ok := errors.AsType[*apierrors.StatusError](err); ok {
 		return statusResponse(req, s.ErrStatus)
 	}
-	if e, ok := err.(*url.Error); ok {
+	if e, ok := err.(*url.Error); ok { //nolint:errorlint // the outermost: the client wraps again
 		return nil, e.Err
 	}
 	if strings.HasPrefix(err.Error(), truncatedBodyText) {
@@ -96,7 +96,8 @@ func respond(req *http.Request, err error) (*http.Response, error) {
 }
 
 func statusResponse(req *http.Request, status metav1.Status) (*http.Response, error) {
-	contentType, body := "application/json", []byte(nil)
+	var body []byte
+	contentType := "application/json"
 	if text, ok := genericBody(status); ok {
 		contentType, body = "text/plain; charset=utf-8", []byte(text)
 	} else {

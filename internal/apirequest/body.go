@@ -38,7 +38,13 @@ func (r RepeatRisk) Confirmed(req *http.Request) bool {
 		return false
 	case RiskStream:
 		return true
+	default:
+		return r.inBody(req)
 	}
+}
+
+// inBody is Confirmed for a risk that depends on the body.
+func (r RepeatRisk) inBody(req *http.Request) bool {
 	body, ok := readBody(req)
 	if !ok {
 		return true

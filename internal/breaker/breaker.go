@@ -46,6 +46,7 @@ type Config struct {
 // State is the state of a Breaker.
 type State uint8
 
+// The states.
 const (
 	Closed   State = iota // all attempts are admitted
 	Open                  // none is
@@ -183,6 +184,7 @@ func (b *Breaker) enterOpen() Admission {
 		if open := now - b.openedAt; 0 <= open && open < b.openFor {
 			return Admission{Wait: b.openFor - open}
 		}
+	default: // half-open
 	}
 	if age := now - b.probedAt; b.probes > 0 && !(0 <= age && age < b.open.Max) {
 		// A probe that hangs must not keep the Breaker open.

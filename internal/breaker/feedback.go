@@ -67,6 +67,7 @@ func (b *Breaker) count(now time.Duration, a Admission, h health.Health, retryAf
 			b.openings++
 			b.trip(now, err)
 		}
+	default: // says nothing, or only how many calls the server accepts
 	}
 }
 
@@ -151,5 +152,6 @@ func (b *Breaker) countProbe(now time.Duration, h health.Health, retryAfter time
 	case health.Throttled: // the server is back, but not for all: the open duration does not grow
 		b.noteRetryAfter(now, retryAfter)
 		b.trip(now, err)
+	default: // says nothing
 	}
 }

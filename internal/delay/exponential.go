@@ -9,6 +9,7 @@ import (
 // Jitter is a way to spread a delay d below a cap.
 type Jitter uint8
 
+// The ways to spread a delay.
 const (
 	Proportional Jitter = iota // [d, 1.2d], and [0.8cap, cap] once d has reached the cap
 	Full                       // [0, d]
@@ -75,6 +76,21 @@ func (e Exponential) scaledToCap(retry int, factor float64) time.Duration {
 		d = Between((1-Spread)*limit, limit)
 	}
 	return Clamp(d, e.Max)
+}
+
+// Sum returns the sum of the delays before the given number of retries without jitter, in
+// nanoseconds. Delays are taken to be constant from the 64th on.
+func (e Exponential) Sum(retries int) (sum float64) {
+	e = e.WithDefaults()
+	d, limit := max(0, float64(e.Initial)), max(0, float64(e.Max))
+	for retry := 1; retry <= retries; retry++ {
+		if d >= limit || retry == 64 {
+			return sum + float64(retries-retry+1)*min(d, limit)
+		}
+		sum += d
+		d *= e.Multiplier
+	}
+	return sum
 }
 
 // WithDefaults returns e with its defaults filled in.

@@ -14,7 +14,7 @@ import (
 // then a *url.Error, then the first error that is not from package errors or fmt.
 func TypeName(err error) string {
 	best, highest := err, 0
-	Find(err, func(e error) bool {
+	_ = Find(err, func(e error) bool {
 		rank := rank(e)
 		if rank > highest || highest == 0 { // of plain errors, the innermost
 			best, highest = e, rank

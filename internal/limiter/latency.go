@@ -26,9 +26,11 @@ const (
 	adaptTime     = 10 * time.Minute // in which a latency that is late becomes usual
 	maxLateWeight = time.Minute      // counts for one late answer
 
-	NeverLate    = time.Second // up to this an answer is never late
-	lateFactor   = 10          // times the mean is late,
-	timeoutShare = 4           // or a quarter of the timeout, where no mean is known
+	// NeverLate is the latency up to which an answer is never late.
+	NeverLate = time.Second
+
+	lateFactor   = 10 // times the mean is late,
+	timeoutShare = 4  // or a quarter of the timeout, where no mean is known
 )
 
 func (l *latencies) slot(key uint32) *latency {

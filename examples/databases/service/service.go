@@ -70,7 +70,7 @@ func (h *handlers) createDatabase(r *http.Request) (reply, error) {
 		return reply{}, &badRequest{code: http.StatusBadRequest, reason: "invalid", message: "the database is invalid", fields: errs}
 	}
 	created, err := h.calls.CreateDatabase(r.Context(), wanted.object(key))
-	status := DatabaseStatus{}
+	var status DatabaseStatus
 	switch {
 	case apierrors.IsAlreadyExists(err):
 		if status, err = h.existing(r.Context(), wanted, key, err); err != nil {
