@@ -76,9 +76,6 @@ func TestMethodValuesOfTypedClients(t *testing.T) {
 		"delete": func(ctx context.Context, cs *fake.Clientset) error {
 			return k8sretry.WrapRun2(cs.CoreV1().Pods("default").Delete, opts...)(ctx, "web-0", metav1.DeleteOptions{})
 		},
-		"delete-collection": func(ctx context.Context, cs *fake.Clientset) error {
-			return k8sretry.WrapRun2(cs.CoreV1().Pods("default").DeleteCollection, opts...)(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
-		},
 	} {
 		t.Run(verb, func(t *testing.T) {
 			cs := failingTwice(verb)
