@@ -25,9 +25,10 @@ func ExampleWithVerb() {
 	clientset, faults := exampleCluster()
 	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
 
-	create := k8sretry.Wrap2(clientset.CoreV1().ConfigMaps("default").Create,
-		k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))
-	_, err := create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}, metav1.CreateOptions{})
+	_, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.ConfigMap, error) {
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}
+		return clientset.CoreV1().ConfigMaps("default").Create(ctx, cm, metav1.CreateOptions{})
+	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))
 
 	fmt.Println("may have been created:", errors.Is(err, k8sretry.ErrOutcomeUnknown))
 	fmt.Println("requests:", faults.Calls("create", "configmaps"))
