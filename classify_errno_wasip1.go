@@ -2,5 +2,5 @@ package k8sretry
 
 import "syscall"
 
-// hostDown is no error number of WASI, which has no EHOSTDOWN.
+// hostDown equals no error number, because WASI has no EHOSTDOWN.
 const hostDown = ^syscall.Errno(0)

@@ -86,16 +86,6 @@ func TestAttemptTimeout(t *testing.T) {
 			assert.Equal(t, 1, asError(t, err).Attempts)
 		})
 	})
-	t.Run("the attempt's deadline shows", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			require.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error {
-				deadline, ok := ctx.Deadline()
-				assert.True(t, ok)
-				assert.Equal(t, 10*second, time.Until(deadline))
-				return nil
-			}, timeout))
-		})
-	})
 	t.Run("the caller cancels during an attempt: at once, with the cause", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			cause := errors.New("shutting down")
@@ -145,20 +135,6 @@ func TestAttemptTimeout(t *testing.T) {
 				assert.ErrorIs(t, first.Err(), context.Canceled)
 				return nil
 			}, timeout))
-		})
-	})
-	t.Run("a derived context sees the timeout, without a goroutine for each", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			before := runtime.NumGoroutine()
-			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
-				derived, cancel := context.WithCancel(ctx)
-				defer cancel()
-				assert.LessOrEqual(t, runtime.NumGoroutine(), before)
-				<-derived.Done()
-				assert.Equal(t, context.DeadlineExceeded, context.Cause(derived))
-				return derived.Err()
-			}, timeout, k8sretry.WithMaxRetries(0))
-			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
 		})
 	})
 }
@@ -250,6 +226,42 @@ func collect() {
 		runtime.AddCleanup(new([16]byte), func(done chan struct{}) { close(done) }, done)
 		runtime.GC()
 		<-done
+	}
+}
+
+// A stream that a successful attempt has opened ends with the caller's context, also after
+// a garbage collection.
+func TestAttemptTimeoutLetsStreamsContinue(t *testing.T) {
+	for _, h2 := range []bool{false, true} {
+		t.Run(fmt.Sprint("HTTP/2 ", h2), func(t *testing.T) {
+			gone := make(chan struct{})
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				close(gone)
+			}))
+			server.EnableHTTP2 = h2
+			server.StartTLS()
+			defer server.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			resp, err := k8sretry.Do(ctx, func(ctx context.Context) (*http.Response, error) {
+				req, _ := http.NewRequestWithContext(ctx, "GET", server.URL, nil)
+				return server.Client().Do(req)
+			}, k8sretry.WithAttemptTimeout(time.Minute))
+			require.NoError(t, err)
+			body := resp.Body
+			resp = nil
+			collect()
+			cancel()
+			select {
+			case <-gone:
+			case <-time.After(3 * time.Second):
+				t.Error("the stream has not ended")
+			}
+			_ = body.Close()
+			server.Client().CloseIdleConnections()
+		})
 	}
 }
 

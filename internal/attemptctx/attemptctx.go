@@ -4,7 +4,8 @@
 // cancelling the context: what a successful attempt has opened, such as a watch or a log
 // stream, continues to use the context after the call has returned. And the parent refers
 // to it by a weak pointer only, so that a parent that lives as long as the process does
-// not retain the contexts of past attempts.
+// not retain the contexts of past attempts. The price is that a goroutine which keeps only
+// the channel of Done, and not the context, may miss the end of the parent.
 package attemptctx
 
 import (

@@ -21,7 +21,7 @@ func Caller() string {
 	for {
 		frame, more := frames.Next()
 		if !isOwn(frame.Function) {
-			return Short(frame.Function)
+			return short(frame.Function)
 		}
 		if !more {
 			return ""
@@ -43,15 +43,15 @@ func Of(pc uintptr) string {
 	if f == nil {
 		return ""
 	}
-	return Short(f.Name())
+	return short(f.Name())
 }
 
-// Short reduces the full name of a function to type and function:
+// short reduces the full name of a function to type and function:
 //
 //	k8s.io/client-go/kubernetes/typed/core/v1.PodInterface.Get-fm  PodInterface.Get
 //	example.com/svc.(*Service).Sync.func1                          Service.Sync.func1
 //	example.com/svc.Load[...]                                      Load
-func Short(full string) string {
+func short(full string) string {
 	name := withoutTypeArguments(strings.TrimSuffix(full, "-fm"))
 	name = name[strings.LastIndexByte(name, '/')+1:]
 	if _, after, ok := strings.Cut(name, "."); ok {

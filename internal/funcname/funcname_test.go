@@ -22,7 +22,7 @@ func TestShortKeepsTypeAndFunction(t *testing.T) {
 		"half[open":                                                                                "half",
 		"":                                                                                         "",
 	} {
-		assert.Equal(t, want, Short(full), full)
+		assert.Equal(t, want, short(full), full)
 	}
 }
 

@@ -1,0 +1,146 @@
+package apirequest
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+const protobuf = "application/vnd.kubernetes.protobuf"
+
+// encoded returns an object as a client with the given content type sends it.
+func encoded(t *testing.T, media string, object runtime.Object, version ...schema.GroupVersion) string {
+	t.Helper()
+	version = append(version, corev1.SchemeGroupVersion)
+	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), media)
+	require.True(t, ok)
+	var b bytes.Buffer
+	require.NoError(t, scheme.Codecs.EncoderForVersion(info.Serializer, version[0]).Encode(object, &b))
+	return b.String()
+}
+
+// The options in the body of a deletion replace those in its query
+// (k8s.io/apiserver/pkg/endpoints/handlers/delete.go).
+func TestDryRunIsReadFromWhereTheServerReadsIt(t *testing.T) {
+	const dry = `{"kind":"DeleteOptions","apiVersion":"v1","dryRun":["All"]}`
+	all := metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}
+	eviction := func(options *metav1.DeleteOptions) string {
+		return encoded(t, protobuf, &policyv1.Eviction{DeleteOptions: options}, policyv1.SchemeGroupVersion)
+	}
+	for _, c := range []struct {
+		situation, method, path, body string
+		pure                          bool
+	}{
+		{"only in the query", "DELETE", "/pods/a?dryRun=All", "", true},
+		{"in the body", "DELETE", "/pods/a", dry, true},
+		{"in the body, of a collection", "DELETE", "/pods", dry, true},
+		{"in the query, but the body has other options", "DELETE", "/pods/a?dryRun=All", `{"kind":"DeleteOptions"}`, false},
+		{"nowhere", "DELETE", "/pods/a", `{"kind":"DeleteOptions"}`, false},
+		{"an unknown key", "DELETE", "/pods/a", `{"dryrun":["All"]}`, false},
+		{"an unknown value", "DELETE", "/pods/a", `{"dryRun":["Some"]}`, false},
+		{"an empty list", "DELETE", "/pods/a", `{"dryRun":[]}`, false},
+		{"not JSON", "DELETE", "/pods/a", `dryRun: [All]`, false},
+		{"in protobuf", "DELETE", "/pods/a", encoded(t, protobuf, &all), true},
+		{"nowhere in protobuf", "DELETE", "/pods/a", encoded(t, protobuf, &metav1.DeleteOptions{}), false},
+		{"broken protobuf", "DELETE", "/pods/a", "k8s\x00?", false},
+		{"cut protobuf", "DELETE", "/pods/a", encoded(t, protobuf, &all)[:30], false},
+		{"in an eviction", "POST", "/pods/a/eviction", `{"kind":"Eviction","deleteOptions":` + dry + `}`, true},
+		{"in an eviction in protobuf", "POST", "/pods/a/eviction", eviction(&all), true},
+		{"an eviction in protobuf without options", "POST", "/pods/a/eviction", eviction(nil), false},
+		{"at the wrong position in an eviction", "POST", "/pods/a/eviction", dry, false},
+		{"in the query of an eviction", "POST", "/pods/a/eviction?dryRun=All", `{"kind":"Eviction"}`, true},
+		{"in the body of a create, which contains no options", "POST", "/pods", dry, false},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			var body io.Reader
+			if c.body != "" {
+				body = strings.NewReader(c.body)
+			}
+			req, err := http.NewRequest(c.method, "https://server/api/v1/namespaces/web"+c.path, body)
+			require.NoError(t, err)
+			r := Read(req)
+			assert.Equal(t, c.pure, r.StoresNothing || r.DryRunInBody(req))
+		})
+	}
+	t.Run("in a body that cannot be read again", func(t *testing.T) {
+		req, err := http.NewRequest("DELETE", "https://server/api/v1/namespaces/web/pods/a", io.NopCloser(strings.NewReader(dry)))
+		require.NoError(t, err)
+		r := Read(req)
+		assert.False(t, r.DryRunInBody(req))
+	})
+}
+
+func TestBodyDecidesWhetherARiskIsConfirmed(t *testing.T) {
+	named := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
+	generated := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "a-"}}
+	both := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "a", GenerateName: "a-"}}
+	long := strings.Repeat("x", maxBody)
+	for _, c := range []struct {
+		situation string
+		risk      RepeatRisk
+		body      string
+		unsafe    bool
+	}{
+		{"a named object", RiskGenerateName, encoded(t, "application/json", named), false},
+		{"a generated name", RiskGenerateName, encoded(t, "application/json", generated), true},
+		{"both, of which the name counts", RiskGenerateName, encoded(t, "application/json", both), false},
+		{"a named object in protobuf", RiskGenerateName, encoded(t, protobuf, named), false},
+		{"a generated name in protobuf", RiskGenerateName, encoded(t, protobuf, generated), true},
+		{"cut protobuf", RiskGenerateName, encoded(t, protobuf, named)[:20], true},
+		{"an object over the limit, metadata first", RiskGenerateName, `{"kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"` + long + `"}}`, false},
+		{"an object over the limit, metadata last", RiskGenerateName, `{"data":{"k":"` + long + `"},"metadata":{"name":"a"}}`, true},
+		{"no metadata", RiskGenerateName, `{"kind":"Eviction"}`, false},
+		{"no body", RiskGenerateName, ``, false},
+		{"not JSON", RiskGenerateName, `kind: ConfigMap`, true},
+		{"JSON, but no object", RiskGenerateName, `[1]`, true},
+		{"cut before its metadata", RiskGenerateName, `{"kind":"Config`, true},
+		{"protobuf without metadata", RiskGenerateName, encoded(t, protobuf, &metav1.DeleteOptions{}), true},
+		{"metadata that is a string", RiskGenerateName, `{"metadata":"a"}`, true},
+
+		{"a patch without a test", RiskJSONPatch, `[{"op":"add","path":"/spec/list/-","value":1}]`, true},
+		{"a test of what it changes", RiskJSONPatch, `[{"op":"test","path":"/spec/n","value":1},{"op":"replace","path":"/spec/n","value":2}]`, false},
+		{"a test of the list it extends", RiskJSONPatch, `[{"op":"test","path":"/spec/list","value":[]},{"op":"add","path":"/spec/list/-","value":1}]`, false},
+		{"a test inside what it replaces", RiskJSONPatch, `[{"op":"test","path":"/spec/n","value":1},{"op":"replace","path":"/spec","value":{}}]`, false},
+		{"a test of what it moves away", RiskJSONPatch, `[{"op":"test","path":"/a","value":1},{"op":"move","from":"/a","path":"/b"}]`, false},
+		{"a test of the resourceVersion", RiskJSONPatch, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"add","path":"/spec/list/-","value":1}]`, false},
+		{"a test of the UID, which does not change", RiskJSONPatch, `[{"op":"test","path":"/metadata/uid","value":"u"},{"op":"add","path":"/spec/list/-","value":1}]`, true},
+		{"a test of another path with the same prefix", RiskJSONPatch, `[{"op":"test","path":"/spec/li","value":1},{"op":"add","path":"/spec/list/-","value":1}]`, true},
+		{"a test of the value that it stores", RiskJSONPatch, `[{"op":"test","path":"/a","value":1},{"op":"replace","path":"/a","value":1},{"op":"add","path":"/l/-","value":1}]`, true},
+		{"a test after the change", RiskJSONPatch, `[{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":2}]`, true},
+		{"not a patch", RiskJSONPatch, `{}`, true},
+
+		{"an open stream", RiskStream, ``, true},
+		{"no risk", RiskNone, `?`, false},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			req, err := http.NewRequest("POST", "https://server", strings.NewReader(c.body))
+			require.NoError(t, err)
+			_, err = io.Copy(io.Discard, req.Body) // it has been sent
+			require.NoError(t, err)
+			assert.Equal(t, c.unsafe, c.risk.Confirmed(req))
+		})
+	}
+	t.Run("a body that cannot be opened again", func(t *testing.T) {
+		req, err := http.NewRequest("POST", "https://server", strings.NewReader(`{"metadata":{"name":"a"}}`))
+		require.NoError(t, err)
+		req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
+		assert.True(t, RiskGenerateName.Confirmed(req))
+	})
+	t.Run("a body that cannot be read again", func(t *testing.T) {
+		req, err := http.NewRequest("POST", "https://server", io.NopCloser(strings.NewReader(`{"metadata":{"name":"a"}}`)))
+		require.NoError(t, err)
+		assert.True(t, RiskGenerateName.Confirmed(req))
+	})
+}
