@@ -49,8 +49,8 @@ func TestNoAllocation(t *testing.T) {
 	target := []error{io.EOF, io.ErrUnexpectedEOF}[rand.IntN(2)]
 	logger := zap.NewNop()
 	observer := new(silentObserver)
-	budget, breaker, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewLimiter()
-	guarded := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate))
+	budget, breaker, limiter := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewLimiter()
+	guarded := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(limiter))
 	hits := 0
 
 	for name, call := range map[string]func(){
@@ -108,14 +108,14 @@ func TestNoAllocation(t *testing.T) {
 		},
 		"WithBudget":               func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget)) },
 		"WithBreaker":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBreaker(breaker)) },
-		"WithLimiter":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate)) },
-		"WithLimiter, with a name": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithName(name)) },
+		"WithLimiter":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter)) },
+		"WithLimiter, with a name": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter), k8sretry.WithName(name)) },
 		"WithMaxQueueTime": func() {
-			_, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(time.Second))
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(time.Second))
 		},
-		"WithMaxQueueTime, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(d)) },
+		"WithMaxQueueTime, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(d)) },
 		"Budget, Breaker and Limiter": func() {
-			_, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate))
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(limiter))
 		},
 		"Budget, Breaker and Limiter, prepared policy": func() { _, _ = k8sretry.Do(ctx, get, guarded) },
 		"WithObserver": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithObserver(observer)) },
@@ -133,8 +133,8 @@ func TestNoAllocation(t *testing.T) {
 
 		"NotFound at once, WithBudget":                                   func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBudget(budget)) },
 		"NotFound at once, WithBreaker":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBreaker(breaker)) },
-		"NotFound at once, WithLimiter":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(gate)) },
-		"NotFound at once, WithMaxQueueTime":                             func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(d)) },
+		"NotFound at once, WithLimiter":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(limiter)) },
+		"NotFound at once, WithMaxQueueTime":                             func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(d)) },
 		"NotFound at once, Budget, Breaker and Limiter, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, guarded) },
 
 		"NotFound at once":                  func() { _, _ = k8sretry.Do(ctx, miss) },

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -158,24 +157,5 @@ func newObserver() (zapcore.Core, *observer.ObservedLogs) { return observer.New(
 
 // quiet is the error log of test servers whose handlers panic on purpose.
 var quiet = log.New(io.Discard, "", 0)
-
-// one makes a call of one attempt that takes the given time and ends with err.
-func one(ctx context.Context, l *k8sretry.Limiter, took time.Duration, err error, opts ...k8sretry.Option) error {
-	_, err = k8sretry.Do(ctx, func(context.Context) (int, error) {
-		time.Sleep(took)
-		return 0, err
-	}, append([]k8sretry.Option{k8sretry.WithLimiter(l), k8sretry.WithMaxRetries(0)}, opts...)...)
-	return err
-}
-
-// busy returns a Limiter with a limit of 1 and an attempt in flight, which succeeds after a while.
-func busy(t *testing.T, takes time.Duration) *k8sretry.Limiter {
-	l := k8sretry.NewLimiter()
-	_ = one(t.Context(), l, 0, noConnection())
-	go func() { _ = one(t.Context(), l, takes, nil) }()
-	synctest.Wait()
-	require.Equal(t, k8sretry.LimiterState{Limited: true, Limit: 1, InFlight: 1}, l.State())
-	return l
-}
 
 func noConnection() error { return network("dial", syscall.ECONNREFUSED) }

@@ -26,7 +26,7 @@ func failsFirst(times int) func(context.Context) (int, error) {
 // and this delay before each.
 func retriedCalls(retries int, delay time.Duration) map[string]func(context.Context) (int, error) {
 	exact := []Option{WithMaxRetries(retries), WithInitialDelay(delay), WithMaxDelay(delay), WithJitter(JitterNone)}
-	prepared, gate := NewPolicy(exact...), NewLimiter()
+	prepared, limiter := NewPolicy(exact...), NewLimiter()
 	return map[string]func(context.Context) (int, error){
 		"a policy": func(ctx context.Context) (int, error) { return Do(ctx, failsFirst(retries), prepared) },
 		"numbers":  func(ctx context.Context) (int, error) { return Do(ctx, failsFirst(retries), exact...) },
@@ -34,8 +34,8 @@ func retriedCalls(retries int, delay time.Duration) map[string]func(context.Cont
 		"a timeout": func(ctx context.Context) (int, error) {
 			return Do(ctx, failsFirst(retries), prepared, WithAttemptTimeout(time.Hour))
 		},
-		"a gate": func(ctx context.Context) (int, error) {
-			return Do(ctx, failsFirst(retries), prepared, WithLimiter(gate))
+		"a limiter": func(ctx context.Context) (int, error) {
+			return Do(ctx, failsFirst(retries), prepared, WithLimiter(limiter))
 		},
 	}
 }

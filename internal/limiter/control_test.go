@@ -7,10 +7,39 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/delay"
 	"github.com/k8sretry/k8sretry/internal/health"
 )
+
+// limitedToOne returns a Limiter that has just met a server that is down.
+func limitedToOne(t *testing.T) *Limiter {
+	l := New()
+	attempt(t, l, health.Unreachable, 0)
+	require.Equal(t, State{Limited: true, Limit: 1}, l.State())
+	return l
+}
+
+// attempt makes one attempt that takes the given time.
+func attempt(t *testing.T, l *Limiter, h health.Health, took time.Duration) {
+	ticket, _, ok := l.enter(t.Context(), time.Hour)
+	require.True(t, ok)
+	time.Sleep(took)
+	l.leave(ticket, h, 0, 0, 0)
+}
+
+// lowVolume returns the Limiter of a process that has had one success, and then a 429 to each of
+// two lone attempts. Its pauses are over.
+func lowVolume(t *testing.T) *Limiter {
+	l := New()
+	attempt(t, l, health.Healthy, 0)
+	time.Sleep(5 * time.Second)
+	attempt(t, l, health.Throttled, 0)
+	require.Zero(t, l.State().Rate, "one lone attempt may be refused by accident")
+	attempt(t, l, health.Throttled, 0)
+	return l
+}
 
 // Of attempts that were in flight together only the first failure lowers the limit.
 func TestOneDecreasePerEpoch(t *testing.T) {
