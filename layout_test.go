@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -235,4 +236,26 @@ func TestForbiddenImports(t *testing.T) {
 func TestOneFileImportsZap(t *testing.T) {
 	assert.Empty(t, forbiddenInFile(zapFile, []string{"context", "go.uber.org/zap", "go.uber.org/zap/zapcore"}))
 	assert.Equal(t, []string{"retry.go imports go.uber.org/zap/zapcore"}, forbiddenInFile("retry.go", []string{"context", "go.uber.org/zap/zapcore"}))
+}
+
+// The tests that the documents for contributors name exist.
+func TestDocumentsNameTestsThatExist(t *testing.T) {
+	declared := map[string]bool{}
+	require.NoError(t, filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		for _, match := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`).FindAllSubmatch(content, -1) {
+			declared[string(match[1])] = true
+		}
+		return err
+	}))
+	for _, document := range []string{"DESIGN.md", "CONTRIBUTING.md", "README.md", "api/README.md"} {
+		content, err := os.ReadFile(document)
+		require.NoError(t, err)
+		for _, name := range regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w+`).FindAllString(string(content), -1) {
+			assert.True(t, declared[name], "%s names %s, which does not exist", document, name)
+		}
+	}
 }
