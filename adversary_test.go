@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httptrace"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,22 +19,6 @@ import (
 
 	"github.com/k8sretry/k8sretry"
 )
-
-func TestTraceHooksOnce(t *testing.T) {
-	var n atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-	server.Config.ErrorLog = quiet
-	defer server.Close()
-	client := &http.Client{Transport: &http.Transport{}}
-	defer client.CloseIdleConnections()
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { n.Add(1) }})
-	attempts := 0
-	_ = k8sretry.Run(ctx, func(ctx context.Context) error {
-		attempts++
-		return post(ctx, client, server.URL, "application/json")
-	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
-	assert.EqualValues(t, attempts, n.Load())
-}
 
 func afterGC(t *testing.T, use func(ctx context.Context, closed chan struct{})) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -238,20 +220,6 @@ func TestPrintContextRace(t *testing.T) {
 	}, k8sretry.WithAttemptTimeout(5*time.Millisecond))
 }
 
-func TestH2CreateSentIsUnknown(t *testing.T) {
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))
-	server.Config.ErrorLog = quiet
-	server.EnableHTTP2 = true
-	server.StartTLS()
-	defer server.Close()
-	for range 3 {
-		attempts := 0
-		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { attempts++; return post(ctx, server.Client(), server.URL, "a/b") }, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithInitialDelay(0))
-		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-		assert.Equal(t, 1, attempts)
-	}
-}
-
 func TestUncomparable2(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		agg := utilerrors.NewAggregate([]error{errNo})
@@ -267,18 +235,4 @@ func TestUncomparable2(t *testing.T) {
 			})
 		})
 	})
-}
-
-func TestTraceRace(t *testing.T) {
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(string) {}})
-	var wg sync.WaitGroup
-	_ = k8sretry.Run(ctx, func(ctx context.Context) error {
-		wg.Go(func() {
-			for range 1000 {
-				httptrace.ContextClientTrace(ctx).GetConn("late dial of this attempt")
-			}
-		})
-		return tooMany(0)
-	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
-	wg.Wait()
 }

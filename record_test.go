@@ -1,0 +1,471 @@
+package k8sretry_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// Without a Transport: what the hooks in net/http show.
+
+// A write is not executed if no connection was obtained, and its outcome is unknown if one
+// was and no response came.
+func TestRecordOfConnections(t *testing.T) {
+	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	silent := func(r *http.Request) { <-r.Context().Done() }
+	closes := func(*http.Request) { panic(http.ErrAbortHandler) }
+	for _, c := range []struct {
+		situation string
+		verb      k8sretry.Verb
+		dial      func(context.Context) error // before a connection is made
+		handle    func(*http.Request)
+		attempts  int
+		unknown   bool
+	}{
+		{"a create whose dial hangs until the attempt timeout is repeated", k8sretry.VerbCreate, hangs, nil, 4, false},
+		{"a create that reaches a server that never responds is not repeated", k8sretry.VerbCreate, nil, silent, 1, true},
+		{"a create whose connection the server closes is not repeated", k8sretry.VerbCreate, nil, closes, 1, true},
+		{"an update whose connection the server closes is repeated", k8sretry.VerbUpdate, nil, closes, 4, true},
+		{"an update whose dial hangs is repeated", k8sretry.VerbUpdate, hangs, nil, 4, false},
+	} {
+		for _, proto := range []string{protoHTTP1, protoHTTP2} {
+			t.Run(proto+", "+c.situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := serveInMemory(t, proto, func(_ http.ResponseWriter, r *http.Request, _ int) { c.handle(r) })
+					client := server.Client()
+					if c.dial != nil {
+						client.Transport = transportInMemory(t, server.Certificate(), func(ctx context.Context, _, _ string) (net.Conn, error) {
+							return nil, c.dial(ctx)
+						})
+					}
+					attempts := 0
+					err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+						attempts++
+						return post(ctx, client, server.URL, "application/json")
+					}, k8sretry.WithVerb(c.verb), k8sretry.WithInitialDelay(0), k8sretry.WithAttemptTimeout(time.Second))
+					require.Error(t, err)
+					assert.Equal(t, c.attempts, attempts)
+					assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
+				})
+			})
+		}
+	}
+}
+
+// A JSON patch may append to a list, so it is not repeated with an unknown outcome, unlike
+// other patches. What counts is the Content-Type, not the Accept.
+func TestRecordOfPatchTypes(t *testing.T) {
+	for _, c := range []struct {
+		contentType, accept string
+		sends               int
+	}{
+		{"application/json-patch+json", "", 1},
+		{"application/json-patch+json; charset=utf-8", "", 1},
+		{"application/merge-patch+json", "", 4},
+		{"application/strategic-merge-patch+json", "", 4},
+		{"application/merge-patch+json", "application/json-patch+json", 4},
+	} {
+		t.Run(c.contentType+" "+c.accept, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serveInMemory(t, protoHTTP1, func(http.ResponseWriter, *http.Request, int) { panic(http.ErrAbortHandler) })
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					req, err := http.NewRequestWithContext(ctx, http.MethodPatch, server.URL, strings.NewReader("{}"))
+					require.NoError(t, err)
+					req.Header.Set("Content-Type", c.contentType)
+					if c.accept != "" {
+						req.Header.Set("Accept", c.accept)
+					}
+					resp, err := server.Client().Do(req)
+					if err != nil {
+						return err
+					}
+					return resp.Body.Close()
+				}, k8sretry.WithVerb(k8sretry.VerbPatch), k8sretry.WithInitialDelay(0))
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.EqualValues(t, c.sends, server.sends.Load())
+			})
+		})
+	}
+}
+
+// A 429 means that the request was not executed: any request is repeated.
+func TestRecordOfAThrottledJSONPatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serveInMemory(t, protoHTTP1, func(http.ResponseWriter, *http.Request, int) {})
+		n := 0
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			if err := post(ctx, server.Client(), server.URL, "application/json-patch+json"); err != nil {
+				return err
+			}
+			if n++; n == 1 {
+				return tooMany(0)
+			}
+			return nil
+		}, k8sretry.WithVerb(k8sretry.VerbPatch), k8sretry.WithInitialDelay(0))
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, server.sends.Load())
+	})
+}
+
+// A fake clientset never looks for a connection, which proves nothing.
+func TestRecordOfAFake(t *testing.T) {
+	s := fails(network("read", 104))
+	_, err := k8sretry.Do(t.Context(), s.get, k8sretry.WithVerb(k8sretry.VerbCreate))
+	assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+	assert.Equal(t, 1, s.attempts())
+}
+
+// The hooks of the caller are called once for each attempt.
+func TestRecordCallsTheHooksOfTheCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serveInMemory(t, protoHTTP1, func(http.ResponseWriter, *http.Request, int) { panic(http.ErrAbortHandler) })
+		var got atomic.Int32
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Add(1) }})
+		attempts := 0
+		_ = k8sretry.Run(ctx, func(ctx context.Context) error {
+			attempts++
+			return post(ctx, server.Client(), server.URL, "application/json")
+		}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
+		assert.Equal(t, 4, attempts)
+		assert.EqualValues(t, attempts, got.Load())
+	})
+}
+
+// net/http may call a hook after the attempt, and after the call.
+func TestRecordWithLateHooks(t *testing.T) {
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(string) {}})
+	var all sync.WaitGroup
+	_ = k8sretry.Run(ctx, func(ctx context.Context) error {
+		all.Go(func() {
+			for range 1000 {
+				httptrace.ContextClientTrace(ctx).GetConn("a late dial")
+			}
+		})
+		return tooMany(0)
+	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
+	all.Wait()
+}
+
+func TestRecordAllocations(t *testing.T) {
+	k8sretry.ForgetTransports()
+	for verb, want := range map[k8sretry.Verb]float64{k8sretry.VerbCreate: 4, k8sretry.VerbUpdate: 4, k8sretry.VerbPatch: 5, k8sretry.VerbDelete: 4} {
+		got := testing.AllocsPerRun(100, func() {
+			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, k8sretry.WithVerb(verb))
+		})
+		assert.LessOrEqual(t, got, want, verb)
+	}
+}
+
+// With a Transport below a Do: what the requests of an attempt show.
+
+// An attempt that sends two writes is not repeated if the first one was executed or may
+// have been, even if the second one was not.
+func TestRecordOfTwoWrites(t *testing.T) {
+	lost := func(text string) error { return errors.New(text) }
+	for _, c := range []struct {
+		situation string
+		code      int   // of the first response
+		err       error // instead of the first response
+		unknown   bool
+	}{
+		{"executed", 201, nil, true},
+		{"throttled", 429, nil, false},
+		{"timed out", 504, nil, true},
+		{"EOF", 0, io.EOF, true},
+		{"unexpected EOF", 0, io.ErrUnexpectedEOF, true},
+		{"connection lost", 0, lost("http2: client connection lost"), true},
+		{"idle connection closed", 0, lost("http: server closed idle connection"), true},
+		{"no headers in time", 0, lost("net/http: timeout awaiting response headers"), true},
+		{"an unknown error", 0, lost("something odd"), true},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sends := 0
+				client := over(t, func(req *http.Request) (*http.Response, error) {
+					switch sends++; {
+					case sends%2 == 0:
+						return answer(req, 429, "application/json", statusJSON(429, "TooManyRequests", "slow down")), nil
+					case c.err != nil:
+						return nil, c.err
+					case c.code == 201:
+						return answer(req, 201, "application/json", string(mustJSON(settings("a")))), nil
+					}
+					return answer(req, c.code, "text/plain", ""), nil
+				}, wrapper(t))
+				attempts := 0
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					attempts++
+					maps := client.CoreV1().ConfigMaps("default")
+					_, _ = maps.Create(ctx, settings("a"), metav1.CreateOptions{})
+					_, err := maps.Create(ctx, settings("b"), metav1.CreateOptions{})
+					return err
+				}, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithMaxRetries(1), k8sretry.WithLogger(nil))
+				require.True(t, apierrors.IsTooManyRequests(err))
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
+				if c.unknown {
+					assert.Equal(t, 1, attempts)
+				} else {
+					assert.Equal(t, 2, attempts)
+				}
+				assert.Equal(t, 2*attempts, sends)
+			})
+		})
+	}
+}
+
+// Without a verb, k8sretry assumes that the call is safe to repeat. What the request shows
+// to be unsafe is not repeated.
+func TestRecordOfUnsafeRequestsWithoutAVerb(t *testing.T) {
+	named := settings("a")
+	generated := named.DeepCopy()
+	generated.Name, generated.GenerateName = "", "a-"
+	for _, c := range []struct {
+		situation string
+		call      func(context.Context, kubernetes.Interface) error
+		sends     int
+	}{
+		{"a create with a name", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, named, metav1.CreateOptions{})
+			return err
+		}, 3},
+		{"a create with a generated name", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
+			return err
+		}, 1},
+		{"a JSON patch without a test", func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Patch(ctx, "a", types.JSONPatchType, []byte(`[{"op":"add","path":"/data/a","value":"1"}]`), metav1.PatchOptions{})
+			return err
+		}, 1},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			server := serve(t, protoHTTP2, func(w http.ResponseWriter, _ *http.Request, _ int) { reset(w) })
+			client := clientset(t, server.config(), wrapper(t, quickly))
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return c.call(ctx, client) }, quickly, k8sretry.WithMaxRetries(2))
+			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			assert.EqualValues(t, c.sends, server.sends.Load())
+		})
+	}
+}
+
+// A review stores nothing: it is repeated after any failure, and its outcome is known.
+func TestRecordOfReviews(t *testing.T) {
+	server := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) { reset(w) })
+	client := clientset(t, server.config(), wrapper(t, quickly))
+	review := func(ctx context.Context) error {
+		return client.AuthorizationV1().RESTClient().Post().Resource("selfsubjectaccessreviews").Body([]byte("{}")).Do(ctx).Error()
+	}
+	err := k8sretry.Run(t.Context(), review, quickly, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithMaxRetries(2))
+	assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+	assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+	assert.EqualValues(t, 3, server.sends.Load())
+}
+
+// A redirect that keeps the method is not a response: what the last server says counts.
+func TestRecordOfARedirect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sends := 0
+		client := over(t, func(req *http.Request) (*http.Response, error) {
+			switch sends++; sends {
+			case 1, 3:
+				return answer(req, 307, "text/plain", "", "Location", "https://server2"+req.URL.Path), nil
+			case 2:
+				return answer(req, 429, "application/json", statusJSON(429, "TooManyRequests", "slow down")), nil
+			}
+			return answer(req, 201, "application/json", string(mustJSON(settings("a")))), nil
+		}, wrapper(t))
+		_, err := k8sretry.Do(t.Context(), func(ctx context.Context) (*corev1.ConfigMap, error) {
+			return client.CoreV1().ConfigMaps("default").Create(ctx, configMap("a"), metav1.CreateOptions{})
+		}, k8sretry.WithVerb(k8sretry.VerbCreate))
+		assert.NoError(t, err)
+		assert.Equal(t, 4, sends)
+	})
+}
+
+// A Transport does not see what the function sends with another client, which may have
+// been executed.
+func TestRecordOfAClientWithoutATransport(t *testing.T) {
+	for name, down := range map[string]bool{"then 429": false, "then refused": true} {
+		t.Run(name, func(t *testing.T) {
+			first := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) { write(w, 201, settings("a")) })
+			second := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(http.StatusTooManyRequests) })
+			if down {
+				second.Close()
+			}
+			without, with := clientset(t, first.config()), clientset(t, second.config(), wrapper(t, quickly))
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				if _, err := without.CoreV1().ConfigMaps("default").Create(ctx, configMap("a"), metav1.CreateOptions{}); err != nil {
+					return err
+				}
+				_, err := with.CoreV1().ConfigMaps("default").Create(ctx, configMap("b"), metav1.CreateOptions{})
+				return err
+			}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate))
+			require.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			assert.EqualValues(t, 1, first.sends.Load())
+		})
+	}
+	t.Run("one client", func(t *testing.T) {
+		s := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, n int) {
+			if n == 1 {
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			write(w, 201, settings("a"))
+		})
+		client := clientset(t, s.config(), wrapper(t, quickly))
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			_, err := client.CoreV1().ConfigMaps("default").Create(ctx, configMap("a"), metav1.CreateOptions{})
+			return err
+		}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate))
+		require.NoError(t, err)
+		assert.EqualValues(t, 2, s.sends.Load())
+	})
+}
+
+// The record ends with its call: an informer that was started in a Do keeps its context,
+// and a Transport repeats the informer's requests as all others.
+func TestRecordEndsWithItsCall(t *testing.T) {
+	server := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, n int) {
+		if n%2 == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		write(w, 200, settings("a"))
+	})
+	client := clientset(t, server.config(), wrapper(t, quickly))
+	kept, err := k8sretry.Do(t.Context(), func(ctx context.Context) (context.Context, error) { return ctx, nil })
+	require.NoError(t, err)
+	require.NoError(t, get(kept, client))
+	assert.EqualValues(t, 2, server.sends.Load())
+}
+
+// In the loop of a Transport.
+
+// If an earlier attempt may have been executed and the last response does not say so, the
+// client gets both: the update may have caused the conflict itself.
+func TestRecordOfAnEarlierAttempt(t *testing.T) {
+	server := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, n int) {
+		if n == 1 {
+			reset(w)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusConflict)
+		_, _ = io.WriteString(w, statusJSON(409, metav1.StatusReasonConflict, "the object has been modified"))
+	})
+	client := clientset(t, server.config(), wrapper(t, quickly))
+	_, err := client.CoreV1().ConfigMaps("default").Update(t.Context(), settings("a"), metav1.UpdateOptions{})
+	assert.True(t, apierrors.IsConflict(err))
+	assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+	assert.EqualValues(t, 2, server.sends.Load())
+}
+
+// A deletion and an eviction say in their bodies that they are dry runs. These store
+// nothing and are repeated after any failure.
+func TestRecordOfDryRunsInBodies(t *testing.T) {
+	dry := metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}
+	for name, c := range map[string]struct {
+		opts  metav1.DeleteOptions
+		sends int
+	}{
+		"a dry run": {dry, 4}, "no dry run": {metav1.DeleteOptions{}, 1},
+	} {
+		for _, contentType := range []string{"application/json", "application/vnd.kubernetes.protobuf"} {
+			t.Run(name+" in "+contentType, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sends := 0
+					config := &rest.Config{Host: "https://server", Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+						sends++
+						return answer(req, 504, "text/plain", "timeout"), nil
+					}), ContentConfig: rest.ContentConfig{ContentType: contentType}}
+					client := clientset(t, config, wrapper(t, k8sretry.WithLogger(nil)))
+
+					err := client.CoreV1().Pods("default").DeleteCollection(t.Context(), c.opts, metav1.ListOptions{})
+					assert.True(t, apierrors.IsTimeout(err), "%v", err)
+					assert.Equal(t, c.sends, sends)
+
+					sends = 0
+					err = client.CoreV1().Pods("default").EvictV1(t.Context(), &policyv1.Eviction{
+						ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "default"}, DeleteOptions: &c.opts,
+					})
+					assert.True(t, apierrors.IsTimeout(err), "%v", err)
+					assert.Equal(t, c.sends, sends)
+				})
+			})
+		}
+	}
+}
+
+// The server deletes the objects of a collection one by one. An error about one of them
+// says nothing about those before, unlike an error about the whole request.
+func TestRecordOfACollection(t *testing.T) {
+	const rbac = `pods is forbidden: User "bob" cannot deletecollection resource "pods" in API group "" in the namespace "default"`
+	const webhook = `admission webhook "keep.example.com" denied the request: not this one`
+	for name, c := range map[string]struct {
+		code    int
+		reason  metav1.StatusReason
+		message string
+		is      func(error) bool
+		unknown bool
+		sends   int
+	}{
+		"a webhook denies one":             {403, metav1.StatusReasonForbidden, webhook, apierrors.IsForbidden, true, 1},
+		"a webhook denies one with 400":    {400, metav1.StatusReasonBadRequest, webhook, apierrors.IsBadRequest, true, 1},
+		"a webhook cannot be called":       {500, metav1.StatusReasonInternalError, `Internal error occurred: failed calling webhook "keep.example.com": EOF`, apierrors.IsInternalError, true, 1},
+		"an admission plugin forbids one":  {403, metav1.StatusReasonForbidden, `pods "a" is forbidden: node "n" can only delete pods with spec.nodeName set to itself`, apierrors.IsForbidden, true, 1},
+		"a policy denies one":              {422, metav1.StatusReasonInvalid, `pods "a" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no`, apierrors.IsInvalid, true, 1},
+		"one has another UID":              {409, metav1.StatusReasonConflict, "Precondition failed: UID in precondition: 1, UID in object meta: 2", apierrors.IsConflict, true, 1},
+		"etcd is busy":                     {500, "", "etcdserver: too many requests", apierrors.IsInternalError, true, 1},
+		"RBAC allows none":                 {403, metav1.StatusReasonForbidden, rbac, apierrors.IsForbidden, false, 1},
+		"not authenticated":                {401, metav1.StatusReasonUnauthorized, "Unauthorized", apierrors.IsUnauthorized, false, 1},
+		"a selector that cannot be parsed": {400, metav1.StatusReasonBadRequest, "unable to parse", apierrors.IsBadRequest, false, 1},
+		"overload":                         {429, metav1.StatusReasonTooManyRequests, "too many requests", apierrors.IsTooManyRequests, false, 4},
+		"the server shuts down":            {503, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down", apierrors.IsServiceUnavailable, false, 4},
+	} {
+		for _, where := range []string{"Transport", "Do"} {
+			t.Run(name+" "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sends := 0
+					server := roundTripper(func(req *http.Request) (*http.Response, error) {
+						sends++
+						return answer(req, c.code, "application/json", statusJSON(c.code, c.reason, c.message)), nil
+					})
+					silent := k8sretry.WithLogger(nil)
+					var err error
+					if where == "Transport" {
+						client := over(t, server, wrapper(t, silent))
+						err = client.CoreV1().Pods("default").DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{})
+					} else {
+						client := over(t, server)
+						err = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+							return client.CoreV1().Pods("default").DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+						}, silent, k8sretry.WithVerb(k8sretry.VerbDeleteCollection))
+					}
+					assert.True(t, c.is(err), "%v", err)
+					assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+					assert.Equal(t, c.sends, sends)
+				})
+			})
+		}
+	}
+}

@@ -1,0 +1,496 @@
+package k8sretry_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// The repetitions of net/http.
+
+// The server sees one send more than there are retries when connections break for ever,
+// also if net/http would repeat the request on another connection.
+func TestSendsWithBrokenConnections(t *testing.T) {
+	const retries = 3
+	broken := map[string]func(http.ResponseWriter){
+		"reset":  reset,
+		"closed": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+	}
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for name, fail := range broken {
+			for _, kept := range []bool{false, true} {
+				situation := proto + ", " + name
+				if kept {
+					situation += ", on a kept connection"
+				}
+				t.Run(situation, func(t *testing.T) {
+					healthy := 0
+					if kept {
+						healthy = 1
+					}
+					server := serve(t, proto, func(w http.ResponseWriter, _ *http.Request, n int) {
+						if n <= healthy {
+							write(w, 200, settings("a"))
+							return
+						}
+						fail(w)
+					})
+					client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(retries)))
+					for range healthy {
+						require.NoError(t, get(t.Context(), client))
+					}
+					err := get(t.Context(), client)
+					assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+					assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown, "it reads")
+					if name == "reset" && proto == protoHTTP1 {
+						assert.ErrorIs(t, err, syscall.ECONNRESET)
+					}
+					assert.EqualValues(t, healthy+retries+1, server.sends.Load(), "of net/http and client-go, too")
+				})
+			}
+		}
+	}
+}
+
+// net/http repeats a request over HTTP/2 up to seven times after REFUSED_STREAM, and
+// without limit after a graceful GOAWAY. The server sees no more sends than the policy
+// allows, and the call waits for net/http once at most.
+func TestSendsWithHTTP2Refusals(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		handle    func(f *http2.Framer, conn net.Conn, stream uint32, n int)
+		executed  bool // possibly
+		pause     bool // of net/http, a second before its second repetition
+	}{
+		{"REFUSED_STREAM", func(f *http2.Framer, _ net.Conn, stream uint32, _ int) {
+			_ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream)
+		}, false, true},
+		{"graceful GOAWAY below the stream", func(f *http2.Framer, _ net.Conn, _ uint32, _ int) {
+			_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+		}, false, false},
+		{"GOAWAY with an error below the stream", func(f *http2.Framer, conn net.Conn, _ uint32, _ int) {
+			_ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil)
+			_ = conn.Close()
+		}, false, false},
+		{"GOAWAY above the stream, then closed", func(f *http2.Framer, conn net.Conn, stream uint32, _ int) {
+			_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
+			_ = conn.Close()
+		}, true, false},
+		{"stream reset", func(f *http2.Framer, _ net.Conn, stream uint32, _ int) {
+			_ = f.WriteRSTStream(stream, http2.ErrCodeInternal)
+		}, true, false},
+	} {
+		for _, verb := range []k8sretry.Verb{k8sretry.VerbGet, k8sretry.VerbCreate, k8sretry.VerbUpdate} {
+			for _, inDo := range []bool{false, true} {
+				name := c.situation + ", " + verb.String()
+				if inDo {
+					name += ", in a Do"
+				}
+				t.Run(name, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						server := frameServer(t, c.handle)
+						opts := []k8sretry.Option{k8sretry.WithInitialDelay(0), k8sretry.WithLogger(nil), k8sretry.WithMaxRetries(1)}
+						maps := clientset(t, server.cfg, wrapper(t, opts...)).CoreV1().ConfigMaps("default")
+						call := func(ctx context.Context) (err error) {
+							switch verb {
+							case k8sretry.VerbGet:
+								_, err = maps.Get(ctx, "a", metav1.GetOptions{})
+							case k8sretry.VerbCreate:
+								_, err = maps.Create(ctx, settings("a"), metav1.CreateOptions{})
+							default:
+								_, err = maps.Update(ctx, settings("a"), metav1.UpdateOptions{})
+							}
+							return err
+						}
+						start := time.Now()
+						var err error
+						if inDo {
+							err = k8sretry.Run(t.Context(), call, append(opts, k8sretry.WithVerb(verb))...)
+						} else {
+							err = call(t.Context())
+						}
+						require.Error(t, err)
+						if c.pause {
+							assert.Equal(t, time.Second, time.Since(start))
+						} else {
+							assert.Zero(t, time.Since(start))
+						}
+						want := 2
+						if c.executed && verb == k8sretry.VerbCreate {
+							want = 1
+						}
+						assert.EqualValues(t, want, server.requests.Load(), err)
+						if c.executed && verb != k8sretry.VerbGet {
+							assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+						} else {
+							assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// kube-apiserver closes connections now and then with a graceful GOAWAY. The request goes
+// out on another connection at once.
+func TestSendsAfterAGoAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := frameServer(t, func(f *http2.Framer, _ net.Conn, stream uint32, n int) {
+			if n == 1 {
+				_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+				return
+			}
+			respondOK(f, stream)
+		})
+		rec := new(recorder)
+		client := clientset(t, server.cfg, wrapper(t, k8sretry.WithInitialDelay(time.Hour), k8sretry.WithMaxDelay(time.Hour), k8sretry.WithObserver(rec)))
+		start := time.Now()
+		require.NoError(t, get(t.Context(), client))
+		assert.Zero(t, time.Since(start))
+		assert.EqualValues(t, 2, server.requests.Load())
+		assert.Equal(t, k8sretry.EventSuccess, rec.last(t).Kind)
+	})
+}
+
+// The caller's own hooks in net/http are called once for each send, as without a Transport.
+func TestSendsCallTheHooksOfTheCaller(t *testing.T) {
+	server := serve(t, protoHTTP2, func(w http.ResponseWriter, _ *http.Request, n int) {
+		if n%2 == 1 {
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		write(w, 200, settings("a"))
+	})
+	client := clientset(t, server.config(), wrapper(t, quickly))
+	for name, verb := range map[string]k8sretry.Verb{"": k8sretry.VerbUnspecified, "a read": k8sretry.VerbGet, "a write": k8sretry.VerbUpdate} {
+		var asked, got, wrote atomic.Int32
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GetConn:      func(string) { asked.Add(1) },
+			GotConn:      func(httptrace.GotConnInfo) { got.Add(1) },
+			WroteHeaders: func() { wrote.Add(1) },
+		})
+		call := func(ctx context.Context) error {
+			_, err := client.CoreV1().ConfigMaps("default").Update(ctx, settings("a"), metav1.UpdateOptions{})
+			return err
+		}
+		if name == "" {
+			require.NoError(t, call(ctx))
+		} else {
+			require.NoError(t, k8sretry.Run(ctx, call, quickly, k8sretry.WithVerb(verb)))
+		}
+		assert.EqualValues(t, 2, asked.Load(), name)
+		assert.EqualValues(t, 2, got.Load(), name)
+		assert.EqualValues(t, 2, wrote.Load(), name)
+	}
+}
+
+// The limiter, the breaker and the budget of a Transport.
+
+// withAndWithoutDo runs a test with the loop of the Transport, and with the Transport below
+// a Do.
+func withAndWithoutDo(t *testing.T, run func(t *testing.T, call func(context.Context, kubernetes.Interface) error)) {
+	t.Run("the loop of the Transport", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { run(t, get) })
+	})
+	t.Run("in a Do", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			run(t, func(ctx context.Context, client kubernetes.Interface) error {
+				return k8sretry.Run(ctx, func(ctx context.Context) error { return get(ctx, client) }, k8sretry.ForRead())
+			})
+		})
+	})
+}
+
+// While the server is down, calls queue and it sees few of them. When it is back, the
+// queued calls succeed.
+func TestTransportWithALimiter(t *testing.T) {
+	withAndWithoutDo(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
+		var server flaky
+		limiter := k8sretry.NewLimiter()
+		client := over(t, server.serve, wrapper(t, k8sretry.ForWrite(), k8sretry.WithLimiter(limiter)))
+		server.down.Store(true)
+		time.AfterFunc(20*time.Second, func() { server.down.Store(false) })
+
+		var all sync.WaitGroup
+		var failed atomic.Int32
+		for i := range 100 {
+			time.Sleep(100 * time.Millisecond)
+			all.Go(func() {
+				if call(t.Context(), client) != nil {
+					failed.Add(1)
+				}
+			})
+			if i == 99 {
+				assert.True(t, limiter.State().Limited)
+				assert.Less(t, server.sends.Load(), int32(15), "one after each pause")
+			}
+		}
+		all.Wait()
+		assert.Less(t, failed.Load(), int32(3), "only calls that were sent while it was down")
+		assert.False(t, limiter.State().Limited)
+		assert.Zero(t, limiter.State().InFlight)
+	})
+}
+
+// The limiter treats each server by itself.
+func TestTransportLimitsEachServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var one, other flaky
+		limiter := k8sretry.NewLimiter()
+		wrap := wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(0))
+		a := clientset(t, &rest.Config{Host: "https://one", Transport: roundTripper(one.serve)}, wrap)
+		b := clientset(t, &rest.Config{Host: "https://other", Transport: roundTripper(other.serve)}, wrap)
+		one.down.Store(true)
+		assert.Error(t, get(t.Context(), a))
+		assert.True(t, limiter.State().Limited)
+
+		require.ErrorIs(t, get(t.Context(), a), k8sretry.ErrQueueTimeout)
+		sent := one.sends.Load()
+		assert.ErrorIs(t, get(t.Context(), a), k8sretry.ErrQueueTimeout)
+		assert.Equal(t, sent, one.sends.Load())
+		assert.NoError(t, get(t.Context(), b))
+	})
+}
+
+// Watches do not pass the limiter, because they may last for hours.
+func TestTransportDoesNotLimitWatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server flaky
+		limiter := k8sretry.NewLimiter()
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(0)))
+		server.down.Store(true)
+		assert.Error(t, get(t.Context(), client))
+		require.ErrorIs(t, get(t.Context(), client), k8sretry.ErrQueueTimeout)
+		server.down.Store(false)
+		w, err := client.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{})
+		require.NoError(t, err)
+		w.Stop()
+		assert.Zero(t, limiter.State().InFlight)
+	})
+}
+
+// A Do with a limiter or a breaker of its own asks only that one.
+func TestTransportBelowADoWithALimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server flaky
+		below, above := k8sretry.NewLimiter(), k8sretry.NewLimiter()
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(below)))
+		server.down.Store(true)
+		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) },
+			k8sretry.ForRead(), k8sretry.WithLimiter(above))
+		assert.True(t, above.State().Limited)
+		assert.False(t, below.State().Limited)
+	})
+}
+
+// An open breaker ends the call, also below a Do, with the error that keeps it open and
+// the time after which it lets attempts through.
+func TestTransportWithABreaker(t *testing.T) {
+	withAndWithoutDo(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
+		var server flaky
+		breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithBreaker(breaker)))
+		server.down.Store(true)
+		var err error
+		for breaker.State() != k8sretry.BreakerOpen {
+			err = call(t.Context(), client)
+			require.Error(t, err)
+		}
+		sent := server.sends.Load()
+		err = call(t.Context(), client)
+		require.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
+		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+		var e *k8sretry.Error
+		require.True(t, errors.As(err, &e))
+		assert.Positive(t, e.RetryAfter)
+		assert.Equal(t, sent, server.sends.Load())
+
+		server.down.Store(false)
+		time.Sleep(e.RetryAfter)
+		for range 10 {
+			_ = call(t.Context(), client)
+		}
+		assert.Equal(t, k8sretry.BreakerClosed, breaker.State())
+		assert.NoError(t, call(t.Context(), client))
+	})
+}
+
+// A Do without a budget uses that of the Transport.
+func TestTransportWithABudget(t *testing.T) {
+	withAndWithoutDo(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
+		var server flaky
+		budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 2})
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithBudget(budget)))
+		server.down.Store(true)
+		assert.ErrorIs(t, call(t.Context(), client), k8sretry.ErrBudgetExhausted)
+		assert.EqualValues(t, 3, server.sends.Load())
+		server.down.Store(false)
+		assert.NoError(t, call(t.Context(), client))
+		assert.Positive(t, budget.State().Refused)
+	})
+}
+
+// A panic of the wrapped RoundTripper does not keep a slot of the limiter.
+func TestTransportReleasesTheLimiterOnPanic(t *testing.T) {
+	withAndWithoutDo(t, func(t *testing.T, call func(context.Context, kubernetes.Interface) error) {
+		limiter := k8sretry.NewLimiter()
+		panics := func(*http.Request) (*http.Response, error) { panic("broken") }
+		client := over(t, panics, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(limiter)))
+		assert.Panics(t, func() { _ = call(t.Context(), client) })
+		assert.Zero(t, limiter.State().InFlight)
+	})
+}
+
+// The body of a request that was not sent is closed.
+func TestTransportClosesTheBodyOfAQueuedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server flaky
+		server.down.Store(true)
+		transport := wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxQueueTime(0))(roundTripper(server.serve))
+		send := func(ctx context.Context, body io.ReadCloser) error {
+			req, err := http.NewRequestWithContext(ctx, "POST", "https://server/api/v1/namespaces/default/configmaps", nil)
+			require.NoError(t, err)
+			req.Body = body
+			resp, err := transport.RoundTrip(req)
+			if resp != nil {
+				_ = resp.Body.Close()
+			}
+			return err
+		}
+		for range 3 {
+			_ = send(t.Context(), http.NoBody)
+		}
+		var alone, inDo atomic.Int32
+		require.ErrorIs(t, send(t.Context(), countedBody{closed: &alone}), k8sretry.ErrQueueTimeout)
+		assert.EqualValues(t, 1, alone.Load())
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return send(ctx, countedBody{closed: &inDo}) }, k8sretry.WithMaxRetries(0))
+		require.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
+		assert.EqualValues(t, 1, inDo.Load())
+	})
+}
+
+// A write that was queued and not sent was not executed.
+func TestTransportKnowsThatAQueuedWriteWasNotSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server flaky
+		server.down.Store(true)
+		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxQueueTime(0)))
+		_ = get(t.Context(), client)
+		_, err := k8sretry.Create(t.Context(), client.CoreV1().ConfigMaps("default"),
+			&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "b"}}, metav1.CreateOptions{})
+		require.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.False(t, apierrors.IsNotFound(err))
+	})
+}
+
+// Costs.
+
+// A call that succeeds costs at most twelve allocations more through a Transport, alone and
+// in a Do. Half of them are those of httptrace.WithClientTrace on top of the hooks of
+// client-go.
+func TestTransportAllocations(t *testing.T) {
+	// client-go and net/http keep their buffers in pools, which a garbage collection
+	// empties: refilling them is not counted.
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	least := func(call func()) float64 {
+		n := testing.AllocsPerRun(100, call)
+		for range 4 {
+			n = min(n, testing.AllocsPerRun(100, call))
+		}
+		return n
+	}
+	count := func(wrappers ...func(http.RoundTripper) http.RoundTripper) (alone, inDo float64) {
+		client := over(t, alwaysOK(), wrappers...)
+		ctx := t.Context()
+		call := func(ctx context.Context) error { return get(ctx, client) }
+		alone = least(func() { _ = call(ctx) })
+		inDo = least(func() { _ = k8sretry.Run(ctx, call) })
+		return alone, inDo
+	}
+	alone, inDo := count()
+	with, withInDo := count(wrapper(t, k8sretry.ForRead()))
+	assert.LessOrEqual(t, with, alone+12)
+	assert.LessOrEqual(t, withInDo, inDo+12)
+	t.Log("allocations of a Get:", alone, "through a Transport:", with, "and in a Do:", withInDo)
+}
+
+// An attempt leaves nothing behind at the caller's context, which may last as long as the
+// process.
+func TestTransportAttemptTimeoutLeavesNothingAtTheCallersContext(t *testing.T) {
+	for name, opts := range map[string][]k8sretry.Option{"without a timeout": nil, "with a timeout": {k8sretry.WithAttemptTimeout(time.Hour)}} {
+		t.Run(name, func(t *testing.T) {
+			client := over(t, alwaysOK(), wrapper(t, opts...))
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			heap := func(calls int) uint64 {
+				for range calls {
+					require.NoError(t, get(ctx, client))
+				}
+				collect()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			const calls = 2000
+			before := heap(100)
+			after := heap(calls)
+			t.Log(before, after, (int64(after)-int64(before))/calls, "bytes a call")
+			assert.Less(t, after, before+calls*100)
+			runtime.KeepAlive(ctx)
+		})
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	for _, c := range []struct {
+		name     string
+		wrappers []func(http.RoundTripper) http.RoundTripper
+	}{
+		{"plain", nil},
+		{"Transport", []func(http.RoundTripper) http.RoundTripper{k8sretry.Transport(k8sretry.ForRead())}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			maps := over(b, alwaysOK(), c.wrappers...).CoreV1().ConfigMaps("default")
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = maps.Get(b.Context(), "a", metav1.GetOptions{})
+			}
+		})
+	}
+	// The Transport without the client.
+	b.Run("RoundTrip", func(b *testing.B) {
+		resp := &http.Response{StatusCode: 200}
+		next := roundTripper(func(*http.Request) (*http.Response, error) { return resp, nil })
+		transport := k8sretry.Transport(k8sretry.ForRead())(next)
+		req, _ := http.NewRequestWithContext(b.Context(), "GET", "https://server/api/v1/namespaces/default/configmaps/a", nil)
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _ = transport.RoundTrip(req)
+		}
+	})
+	k8sretry.ForgetTransports()
+}

@@ -1,0 +1,1055 @@
+package k8sretry_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+)
+
+// These tests hold what a Transport promises to a client. roundtrip_test.go is about its
+// sends and net/http, record_test.go about unknown outcomes.
+
+// What is sent again.
+
+func TestTransportRetriesTransientFailures(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			server := serve(t, proto, func(w http.ResponseWriter, _ *http.Request, n int) {
+				switch n {
+				case 1:
+					w.Header().Set("Retry-After", "0")
+					w.WriteHeader(http.StatusServiceUnavailable)
+				case 2:
+					reset(w)
+				case 3:
+					http.Error(w, strings.Repeat("<html>", 4<<10), http.StatusBadGateway)
+				default:
+					write(w, 200, settings("a"))
+				}
+			})
+			client := clientset(t, server.config(), wrapper(t, quickly))
+			require.NoError(t, get(t.Context(), client))
+			assert.EqualValues(t, 4, server.sends.Load())
+		})
+	}
+}
+
+// A server that always responds the same sees one send more than there are retries, and
+// the client gets its response. It is the same in a Do around the client.
+func TestTransportIsTheOnlyRetryLoop(t *testing.T) {
+	const retries = 5
+	for _, c := range []struct {
+		situation  string
+		code       int
+		retryAfter string
+		media      string
+		sends      int
+		took       time.Duration // with pauses of exactly a second
+		delay      int           // seconds that the final error suggests
+	}{
+		{"429, 0", 429, "0", "text/plain", 6, 5 * time.Second, 0},
+		{"429, 1", 429, "1", "text/plain", 6, 5 * time.Second, 1},
+		{"429, -1", 429, "-1", "text/plain", 6, 5 * time.Second, 0},
+		{"429, 3", 429, "3", "text/plain", 6, 15 * time.Second, 3},
+		{"429, 30: longer than allowed", 429, "30", "text/plain", 1, 0, 30},
+		{"429, without", 429, "", "text/plain", 6, 5 * time.Second, 0},
+		{"503, 0", 503, "0", "text/plain", 6, 5 * time.Second, 0},
+		{"503, 1", 503, "1", "text/plain", 6, 5 * time.Second, 1},
+		{"503, -1", 503, "-1", "application/json", 6, 5 * time.Second, 0},
+		{"503, 3, a Status that does not repeat it", 503, "3", "application/json", 6, 15 * time.Second, 0},
+		{"503, 30: longer than allowed", 503, "30", "application/json", 1, 0, 0},
+		{"503, a date", 503, "date", "text/plain", 6, 15 * time.Second, 0},
+		{"500", 500, "", "application/json", 6, 5 * time.Second, 0},
+		{"504", 504, "", "text/plain", 6, 5 * time.Second, 0},
+		{"404: once", 404, "", "application/json", 1, 0, 0},
+		{"409: once", 409, "", "application/json", 1, 0, 0},
+	} {
+		for _, inDo := range []bool{false, true} {
+			name := c.situation
+			if inDo {
+				name += ", in a Do"
+			}
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sends := 0
+					server := func(req *http.Request) (*http.Response, error) {
+						sends++
+						body := "slow down"
+						if c.media == "application/json" {
+							body = statusJSON(c.code, "", "slow down")
+						}
+						switch c.retryAfter {
+						case "":
+							return answer(req, c.code, c.media, body), nil
+						case "date":
+							return answer(req, c.code, c.media, body, "Retry-After", time.Now().Add(3*time.Second).UTC().Format(http.TimeFormat)), nil
+						}
+						return answer(req, c.code, c.media, body, "Retry-After", c.retryAfter), nil
+					}
+					policy := k8sretry.NewPolicy(k8sretry.WithMaxRetries(retries), k8sretry.WithMultiplier(1), exact,
+						k8sretry.WithMaxRetryAfter(10*time.Second), k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Second}),
+						k8sretry.WithBackoffFor(k8sretry.ClassTimeout, constantBackoff{time.Second}))
+					var err error
+					start := time.Now()
+					if inDo {
+						client := over(t, server, wrapper(t, k8sretry.WithMaxRetries(3)))
+						err = k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, policy)
+					} else {
+						err = get(t.Context(), over(t, server, wrapper(t, policy)))
+					}
+					assert.Equal(t, c.sends, sends)
+					assert.Equal(t, c.took, time.Since(start))
+					status := apierrors.APIStatus(nil)
+					require.ErrorAs(t, err, &status)
+					assert.EqualValues(t, c.code, status.Status().Code)
+					seconds, suggested := apierrors.SuggestsClientDelay(err)
+					assert.Equal(t, c.delay, seconds)
+					assert.Equal(t, c.delay > 0, suggested)
+					if inDo && c.sends == 1 && c.retryAfter == "30" {
+						assert.ErrorIs(t, err, k8sretry.ErrRetryAfterTooLong)
+						assert.Equal(t, 30*time.Second, asError(t, err).RetryAfter)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A Retry-After that is too large ends the call at once, one that is not valid is ignored,
+// and no value overflows.
+func TestTransportWithUnusualRetryAfter(t *testing.T) {
+	for _, c := range []struct {
+		header  string
+		tooLong bool // by the default of WithMaxRetryAfter
+		longer  bool // than a context of 100 hours
+	}{
+		{"2147483648", true, true},
+		{"4294967297", true, true},
+		{"9223372036", true, true},
+		{"9223372036854775807", true, false},
+		{"9223372036854775808", true, false},
+		{strings.Repeat("9", 400), true, false},
+		{"Fri, 31 Dec 9999 23:59:59 GMT", true, false},
+		{"-9223372036854775808", false, false},
+		{"\x00", false, false},
+		{"1e9", false, false},
+		{" 5", false, false},
+	} {
+		send := func(t *testing.T, opts ...k8sretry.Option) (sends int, took time.Duration, err error) {
+			synctest.Test(t, func(t *testing.T) {
+				client := over(t, func(req *http.Request) (*http.Response, error) {
+					if sends++; sends == 1 {
+						return answer(req, 429, "text/plain", "slow down", "Retry-After", c.header), nil
+					}
+					return answer(req, 200, "application/json", string(mustJSON(settings("a")))), nil
+				}, wrapper(t, append(opts, k8sretry.WithLogger(nil))...))
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
+				defer cancel()
+				start := time.Now()
+				err = get(ctx, client)
+				took = time.Since(start)
+			})
+			return sends, took, err
+		}
+		t.Run(c.header[:min(len(c.header), 29)], func(t *testing.T) {
+			sends, took, err := send(t)
+			if c.tooLong {
+				assert.True(t, apierrors.IsTooManyRequests(err), "%v", err)
+				assert.Equal(t, 1, sends)
+				assert.Zero(t, took)
+			} else {
+				assert.NoError(t, err)
+				assert.Equal(t, 2, sends)
+			}
+			sends, took, err = send(t, k8sretry.WithMaxRetryAfter(1<<63-1))
+			if c.longer {
+				assert.True(t, apierrors.IsTooManyRequests(err), "%v", err)
+				assert.Equal(t, 1, sends)
+				assert.Zero(t, took)
+			}
+			assert.LessOrEqual(t, sends, 2)
+		})
+	}
+}
+
+// Do(5) around Transport(3) sends six times, and client-go's loop does not start.
+func TestTransportInADoSendsOncePerAttempt(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			server := serve(t, proto, func(w http.ResponseWriter, _ *http.Request, _ int) { reset(w) })
+			client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(3)))
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, quickly, k8sretry.WithMaxRetries(5))
+			e := asError(t, err)
+			assert.Equal(t, 6, e.Attempts)
+			assert.EqualValues(t, 6, server.sends.Load())
+			if proto == protoHTTP1 {
+				var errno syscall.Errno
+				require.ErrorAs(t, err, &errno)
+				assert.Equal(t, syscall.ECONNRESET, errno)
+				assert.ErrorContains(t, err, "connection reset by peer")
+			}
+		})
+	}
+}
+
+// Of several Transports around one client the outer one loops, and the inner ones do not
+// change what is known of a failure.
+func TestTransportAroundATransport(t *testing.T) {
+	const webhook = `Internal error occurred: failed calling webhook "x.example.com": failed to call webhook: Post "https://x": dial tcp: connect: connection refused`
+	for n := 1; n <= 3; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wrappers []func(http.RoundTripper) http.RoundTripper
+				for range n {
+					wrappers = append(wrappers, wrapper(t, k8sretry.WithLogger(nil)))
+				}
+				sends := 0
+				client := over(t, func(req *http.Request) (*http.Response, error) {
+					sends++
+					return answer(req, 503, "text/plain", "not now"), nil
+				}, wrappers...)
+				require.True(t, apierrors.IsServiceUnavailable(get(t.Context(), client)))
+				assert.Equal(t, 4, sends)
+
+				sends = 0
+				client = over(t, func(req *http.Request) (*http.Response, error) {
+					if sends++; sends == 1 {
+						return answer(req, 500, "application/json", statusJSON(500, "InternalError", webhook)), nil
+					}
+					return answer(req, 201, "application/json", string(mustJSON(settings("a")))), nil
+				}, wrappers...)
+				_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+				assert.NoError(t, err)
+				assert.Equal(t, 2, sends)
+			})
+		})
+	}
+}
+
+// Safe writes send once for each of their attempts.
+func TestTransportBelowSafeWrites(t *testing.T) {
+	server := serve(t, protoHTTP2, func(w http.ResponseWriter, r *http.Request, n int) {
+		if n < 3 {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		write(w, 201, settings("a"))
+	})
+	maps := clientset(t, server.config(), wrapper(t, quickly)).CoreV1().ConfigMaps("default")
+	o := settings("a")
+	o.UID, o.ResourceVersion = "", ""
+	_, err := k8sretry.Create(t.Context(), maps, o, metav1.CreateOptions{}, quickly)
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, server.sends.Load())
+}
+
+// Whether a request is repeated after a broken connection depends on its verb, body and
+// content type.
+func TestTransportRetriesByVerb(t *testing.T) {
+	ctx := t.Context()
+	named := settings("a")
+	named.ResourceVersion, named.UID = "", ""
+	generated := named.DeepCopy()
+	generated.Name, generated.GenerateName = "", "a-"
+	patch := func(c kubernetes.Interface, kind types.PatchType, body string) error {
+		_, err := c.CoreV1().ConfigMaps("default").Patch(ctx, "a", kind, []byte(body), metav1.PatchOptions{})
+		return err
+	}
+	for _, c := range []struct {
+		situation string
+		call      func(kubernetes.Interface) error
+		sends     int // of 3 allowed
+		unknown   bool
+	}{
+		{"get", func(c kubernetes.Interface) error { return get(ctx, c) }, 3, false},
+		{"list", func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().Pods("").List(ctx, metav1.ListOptions{})
+			return err
+		}, 3, false},
+		{"create", func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, named, metav1.CreateOptions{})
+			return err
+		}, 1, true},
+		{"create with a generated name", func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
+			return err
+		}, 1, true},
+		{"create, dry run", func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, named, metav1.CreateOptions{DryRun: []string{"All"}})
+			return err
+		}, 3, false},
+		{"update", func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Update(ctx, named, metav1.UpdateOptions{})
+			return err
+		}, 3, true},
+		{"merge patch", func(c kubernetes.Interface) error { return patch(c, types.MergePatchType, `{}`) }, 3, true},
+		{"apply", func(c kubernetes.Interface) error { return patch(c, types.ApplyPatchType, `{}`) }, 3, true},
+		{"JSON patch", func(c kubernetes.Interface) error {
+			return patch(c, types.JSONPatchType, `[{"op":"add","path":"/data/list/-","value":"1"}]`)
+		}, 1, true},
+		{"JSON patch with a test", func(c kubernetes.Interface) error {
+			return patch(c, types.JSONPatchType, `[{"op":"test","path":"/data/a","value":"1"},{"op":"replace","path":"/data/a","value":"2"}]`)
+		}, 3, true},
+		{"delete", func(c kubernetes.Interface) error {
+			return c.CoreV1().ConfigMaps("default").Delete(ctx, "a", metav1.DeleteOptions{})
+		}, 3, true},
+		{"delete collection", func(c kubernetes.Interface) error {
+			return c.CoreV1().ConfigMaps("default").DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+		}, 1, true},
+	} {
+		for _, proto := range []string{protoHTTP1, protoHTTP2} {
+			t.Run(proto+", "+c.situation, func(t *testing.T) {
+				server := serve(t, proto, func(w http.ResponseWriter, _ *http.Request, _ int) { reset(w) })
+				err := c.call(clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(2))))
+				require.Error(t, err)
+				assert.EqualValues(t, c.sends, server.sends.Load())
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
+				for _, request := range server.seen() {
+					assert.Equal(t, server.seen()[0], request, "every send has the whole body")
+				}
+			})
+		}
+	}
+}
+
+// A create whose connection was refused was not sent.
+func TestTransportRetriesRefusedCreates(t *testing.T) {
+	var refused atomic.Int32
+	client := over(t, func(req *http.Request) (*http.Response, error) {
+		if refused.Add(1) < 3 {
+			return nil, network("dial", syscall.ECONNREFUSED)
+		}
+		return answer(req, 201, "application/json", string(mustJSON(settings("a")))), nil
+	}, wrapper(t, quickly))
+	_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), settings("a"), metav1.CreateOptions{})
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, refused.Load())
+}
+
+// A Status with the message of a webhook may be long. It is read to its end to classify
+// it, and the client gets all of it.
+func TestTransportReadsLongStatuses(t *testing.T) {
+	const denied, unreachable = `admission webhook "a.b" denied the request: `, `Internal error occurred: failed calling webhook "a.b": `
+	for _, c := range []struct {
+		situation, message string
+		size               int
+		creates, updates   int32
+	}{
+		{"denied, 100 B", denied, 100, 1, 1},
+		{"denied, 9 kB", denied, 9_000, 1, 1},
+		{"denied, 900 kB", denied, 900_000, 1, 1},
+		{"not called, 100 B", unreachable, 100, 3, 3},
+		{"not called, 9 kB", unreachable, 9_000, 3, 3},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				message := c.message + strings.Repeat("v", c.size)
+				s := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(500)
+					_, _ = io.WriteString(w, statusJSON(500, metav1.StatusReasonInternalError, message))
+				})
+				maps := clientset(t, s.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(2))).CoreV1().ConfigMaps("default")
+				_, err := maps.Create(t.Context(), settings("a"), metav1.CreateOptions{})
+				assert.ErrorContains(t, err, message)
+				assert.Equal(t, c.creates, s.sends.Swap(0))
+				_, err = maps.Update(t.Context(), settings("a"), metav1.UpdateOptions{})
+				assert.ErrorContains(t, err, message)
+				assert.Equal(t, c.updates, s.sends.Load())
+				assert.EqualValues(t, 1, s.conns.Load(), "the connection is reused")
+			})
+		})
+	}
+}
+
+// Requests, responses and connections.
+
+// A request is sent again only with its whole body, and once if it has no GetBody.
+func TestTransportRewindsBodies(t *testing.T) {
+	const body = `{"kind":"ConfigMap","metadata":{"name":"a"}}`
+	for _, c := range []struct {
+		situation string
+		rewind    bool
+		sends     int
+	}{{"with GetBody", true, 4}, {"without", false, 1}} {
+		for _, proto := range []string{protoHTTP1, protoHTTP2} {
+			t.Run(proto+", "+c.situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := serveInMemory(t, proto, func(w http.ResponseWriter, _ *http.Request, _ int) { w.WriteHeader(http.StatusServiceUnavailable) })
+					transport := wrapper(t, quickly)(server.Client().Transport)
+					var opened, closed atomic.Int32
+					open := func() io.ReadCloser {
+						opened.Add(1)
+						return countedBody{strings.NewReader(body), &closed}
+					}
+					req, err := http.NewRequestWithContext(t.Context(), "PUT", server.URL+"/api/v1/namespaces/default/configmaps/a", open())
+					require.NoError(t, err)
+					req.ContentLength = int64(len(body))
+					if c.rewind {
+						req.GetBody = func() (io.ReadCloser, error) { return open(), nil }
+					}
+					resp, err := transport.RoundTrip(req)
+					require.NoError(t, err)
+					_, _ = io.Copy(io.Discard, resp.Body)
+					require.NoError(t, resp.Body.Close())
+					assert.Equal(t, 503, resp.StatusCode)
+					assert.Len(t, server.seen(), c.sends)
+					for _, seen := range server.seen() {
+						assert.Equal(t, "PUT "+body, seen)
+					}
+					synctest.Wait()
+					assert.Equal(t, opened.Load(), closed.Load(), "every body is closed")
+					for _, h := range server.header {
+						assert.Empty(t, h.Values("Transfer-Encoding"))
+						assert.Empty(t, h.Values("Idempotency-Key"))
+						assert.Empty(t, h.Values("X-Idempotency-Key"))
+					}
+				})
+			})
+		}
+	}
+}
+
+// countedBody counts how often it is closed.
+type countedBody struct {
+	io.Reader
+	closed *atomic.Int32
+}
+
+func (b countedBody) Close() error { b.closed.Add(1); return nil }
+
+// The caller's request stays as it was, and the response belongs to it.
+func TestTransportDoesNotChangeTheRequest(t *testing.T) {
+	server := serve(t, protoHTTP2, func(w http.ResponseWriter, _ *http.Request, n int) {
+		if n < 3 {
+			w.Header().Set("Retry-After", "0")
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
+		write(w, 200, settings("a"))
+	})
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", server.URL+"/api/v1/namespaces/default/configmaps/a?fieldManager=x", strings.NewReader("{}"))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	before, header, url, body := *req, req.Header.Clone(), *req.URL, req.Body
+	resp, err := wrapper(t, quickly)(server.Client().Transport).RoundTrip(req)
+	require.NoError(t, err)
+	_, _ = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, resp.Body.Close())
+	assert.Same(t, req, resp.Request)
+	assert.Equal(t, header, req.Header)
+	assert.Equal(t, url, *req.URL)
+	assert.Same(t, before.URL, req.URL)
+	assert.Equal(t, body, req.Body)
+	assert.Equal(t, before.ContentLength, req.ContentLength)
+	assert.Equal(t, before.Context(), req.Context())
+}
+
+// A successful response is passed on with its own body: nothing is spent for its bytes.
+func TestTransportDoesNotTouchSuccesses(t *testing.T) {
+	body := io.NopCloser(strings.NewReader("x"))
+	for _, code := range []int{200, 201, 204, 206, 304} {
+		transport := wrapper(t)(roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp := answer(req, code, "application/json", "", "Retry-After", "1")
+			resp.Body = body
+			return resp, nil
+		}))
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "https://server/api/v1/pods", nil)
+		assert.NoError(t, err)
+		resp, err := transport.RoundTrip(req)
+		assert.NoError(t, err)
+		assert.Equal(t, body, resp.Body)
+		assert.Equal(t, "1", resp.Header.Get("Retry-After"))
+	}
+}
+
+// The client gets the last response as the server sent it, also one that is longer than
+// what the Transport reads of it, and one that breaks off. Its Retry-After is hidden until
+// the body is read.
+func TestTransportReturnsTheLastResponse(t *testing.T) {
+	for size, cut := range map[int]bool{0: false, 100: false, 8 << 10: false, 100 << 10: false, 5000: true, 50_000: true} {
+		t.Run(fmt.Sprint(size, cut), func(t *testing.T) {
+			page := strings.Repeat("x", size)
+			server := serve(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) {
+				w.Header().Set("Retry-After", "0")
+				w.Header().Set("X-Trace", "1")
+				w.Header().Set("Content-Type", "text/html")
+				if cut {
+					w.Header().Set("Content-Length", fmt.Sprint(size+1))
+				}
+				w.WriteHeader(http.StatusBadGateway)
+				_, _ = io.WriteString(w, page)
+				if cut {
+					flush(w)
+					panic(http.ErrAbortHandler)
+				}
+			})
+			client := &http.Client{Transport: wrapper(t, quickly)(server.Client().Transport)}
+			resp, err := client.Get(server.URL + "/version")
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			assert.Equal(t, 502, resp.StatusCode)
+			assert.Equal(t, "1", resp.Header.Get("X-Trace"))
+			assert.Empty(t, resp.Header.Get("Retry-After"))
+			got, err := io.ReadAll(resp.Body)
+			if cut {
+				assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
+			} else {
+				assert.NoError(t, err)
+			}
+			assert.Equal(t, page, string(got))
+			assert.Equal(t, "0", resp.Header.Get("Retry-After"))
+			assert.EqualValues(t, 4, server.sends.Load())
+		})
+	}
+}
+
+// A body that breaks off was passed on already. A Do around the client repeats the call.
+func TestTransportDoesNotRetryTruncatedBodies(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			server := serve(t, proto, func(w http.ResponseWriter, _ *http.Request, _ int) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Content-Length", "1000")
+				_, _ = io.WriteString(w, `{"kind":"ConfigMap"`)
+				flush(w)
+				panic(http.ErrAbortHandler)
+			})
+			client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(3)))
+			require.Error(t, get(t.Context(), client))
+			assert.EqualValues(t, 1, server.sends.Load())
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, quickly, k8sretry.WithMaxRetries(2))
+			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+			assert.EqualValues(t, 1+3, server.sends.Load())
+		})
+	}
+}
+
+// Calls that are repeated use no more connections than others: what remains of a response
+// is read, unless it is longer than 72 KiB, where a new connection is cheaper.
+//
+// The network is in memory because net/http gives up a connection whose write has not
+// returned 50 ms after its response (maxWriteWaitBeforeConnReuse in net/http/transport.go).
+func TestTransportReusesConnections(t *testing.T) {
+	const calls = 200
+	for _, c := range []struct {
+		situation string
+		proto     string
+		response  func(w http.ResponseWriter, n int)
+		most      int
+	}{
+		{"HTTP/1.1, 30 KiB", protoHTTP1, func(w http.ResponseWriter, _ int) {
+			http.Error(w, strings.Repeat("<html>", 5<<10), http.StatusServiceUnavailable)
+		}, 1},
+		{"HTTP/1.1, up to 120 KiB", protoHTTP1, upTo120KiB, calls / 2},
+		{"HTTP/2, up to 120 KiB", protoHTTP2, upTo120KiB, 1},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serveInMemory(t, c.proto, func(w http.ResponseWriter, _ *http.Request, n int) {
+					if n%2 == 1 {
+						c.response(w, n)
+						return
+					}
+					write(w, 200, settings("a"))
+				})
+				client := clientset(t, server.config(), wrapper(t, k8sretry.WithInitialDelay(0), k8sretry.WithLogger(nil)))
+				for range calls {
+					require.NoError(t, get(t.Context(), client))
+				}
+				assert.EqualValues(t, 2*calls, server.sends.Load())
+				assert.LessOrEqual(t, int(server.conns.Load()), c.most)
+			})
+		})
+	}
+}
+
+func upTo120KiB(w http.ResponseWriter, n int) {
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = io.WriteString(w, strings.Repeat("<html>", n%40*512))
+}
+
+// A wrapped RoundTripper that returns neither a response nor an error does not panic.
+func TestTransportWithoutResponseAndError(t *testing.T) {
+	c := &http.Client{Transport: wrapper(t, quickly)(roundTripper(func(*http.Request) (*http.Response, error) { return nil, nil }))}
+	assert.NotPanics(t, func() {
+		_, err := c.Get("http://x/api/v1/pods/x")
+		assert.ErrorContains(t, err, "neither a response nor an error")
+	})
+}
+
+// One Transport serves any number of goroutines.
+func TestTransportIsSafeForConcurrentUse(t *testing.T) {
+	const calls = 300
+	synctest.Test(t, func(t *testing.T) {
+		var seen sync.Map
+		server := serveInMemory(t, protoHTTP2, func(w http.ResponseWriter, r *http.Request, _ int) {
+			if _, again := seen.LoadOrStore(r.URL.Path, true); !again {
+				w.Header().Set("Retry-After", "0")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			write(w, 200, settings(r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]))
+		})
+		client := clientset(t, server.config(), wrapper(t, quickly))
+		require.NoError(t, get(t.Context(), client)) // makes the connection that all others use
+		var all sync.WaitGroup
+		var wrong atomic.Int32
+		for i := range calls {
+			all.Go(func() {
+				name := fmt.Sprint("c", i)
+				o, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), name, metav1.GetOptions{})
+				if err != nil || o.Name != name {
+					wrong.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		assert.Zero(t, wrong.Load())
+		assert.EqualValues(t, 2+2*calls, server.sends.Load())
+	})
+}
+
+// Contexts and timeouts.
+
+// The end of a context ends the call at once. The error holds both the end and what the
+// server has said before.
+func TestTransportEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := over(t, func(req *http.Request) (*http.Response, error) {
+			return answer(req, 503, "application/json", statusJSON(503, metav1.StatusReasonServiceUnavailable, "no")), nil
+		}, wrapper(t, k8sretry.WithInitialDelay(time.Minute), k8sretry.WithMaxDelay(time.Minute)))
+
+		reason := errors.New("enough")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(reason) })
+		start := time.Now()
+		err := get(ctx, client)
+		assert.Equal(t, time.Second, time.Since(start))
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.ErrorIs(t, err, reason)
+		assert.True(t, apierrors.IsServiceUnavailable(err))
+
+		// A pause beyond the deadline is not begun.
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+		defer stop()
+		start = time.Now()
+		err = get(ctx, client)
+		assert.Zero(t, time.Since(start))
+		assert.True(t, apierrors.IsServiceUnavailable(err))
+		assert.NotErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+func TestTransportWithAContextThatHasEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var closed atomic.Int32
+	transport := wrapper(t)(roundTripper(func(*http.Request) (*http.Response, error) { panic("sent") }))
+	req, err := http.NewRequestWithContext(ctx, "PUT", "https://server/api/v1/nodes/n", countedBody{strings.NewReader("{}"), &closed})
+	require.NoError(t, err)
+	_, err = transport.RoundTrip(req)
+	assert.ErrorIs(t, err, context.Canceled)
+	assert.EqualValues(t, 1, closed.Load())
+}
+
+func TestTransportCancelsARequestInFlight(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				arrived := make(chan struct{})
+				server := serveInMemory(t, proto, func(_ http.ResponseWriter, r *http.Request, _ int) {
+					close(arrived)
+					<-r.Context().Done()
+				})
+				client := clientset(t, server.config(), wrapper(t, quickly))
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() {
+					<-arrived
+					cancel()
+				}()
+				assert.ErrorIs(t, get(ctx, client), context.Canceled)
+				assert.EqualValues(t, 1, server.sends.Load())
+			})
+		})
+	}
+}
+
+// The timeout of rest.Config covers all sends of a call and the pauses between them.
+func TestTransportBelowTheTimeoutOfTheConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sends := 0
+		cfg := &rest.Config{Host: "https://server", Timeout: 10 * time.Second, Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+			sends++
+			return answer(req, 503, "application/json", statusJSON(503, metav1.StatusReasonServiceUnavailable, "no")), nil
+		})}
+		client := clientset(t, cfg, wrapper(t, exact, k8sretry.WithMaxRetries(100), k8sretry.WithInitialDelay(4*time.Second), k8sretry.WithMultiplier(1)))
+		start := time.Now()
+		err := get(t.Context(), client)
+		assert.True(t, apierrors.IsServiceUnavailable(err))
+		assert.Equal(t, 3, sends)
+		assert.Equal(t, 8*time.Second, time.Since(start), "the third pause would pass the timeout")
+	})
+}
+
+// WithAttemptTimeout notices a server that accepts requests and never responds.
+func TestTransportAttemptTimeout(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
+					if n < 3 {
+						<-r.Context().Done()
+						panic(http.ErrAbortHandler) // to return would be a 200
+					}
+					write(w, 200, settings("a"))
+				})
+				client := clientset(t, server.config(), wrapper(t, k8sretry.WithInitialDelay(0), k8sretry.WithLogger(nil), k8sretry.WithAttemptTimeout(time.Minute)))
+				start := time.Now()
+				require.NoError(t, get(t.Context(), client))
+				assert.EqualValues(t, 3, server.sends.Load())
+				assert.Equal(t, 2*time.Minute, time.Since(start))
+			})
+		})
+	}
+}
+
+// The attempt timeout ends with the headers: it cuts neither a last response nor a stream.
+func TestTransportAttemptTimeoutEndsWithTheHeaders(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for _, code := range []int{200, 503} {
+			t.Run(fmt.Sprint(proto, code), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, _ int) {
+						w.WriteHeader(code)
+						_, _ = io.WriteString(w, strings.Repeat("x", 20<<10))
+						flush(w)
+						pause(r, time.Minute)
+						_, _ = io.WriteString(w, "end")
+					})
+					client := &http.Client{Transport: wrapper(t, quickly, k8sretry.WithMaxRetries(0), k8sretry.WithAttemptTimeout(time.Second))(server.Client().Transport)}
+					resp, err := client.Get(server.URL + "/version")
+					require.NoError(t, err)
+					defer resp.Body.Close()
+					body, err := io.ReadAll(resp.Body)
+					require.NoError(t, err)
+					assert.True(t, strings.HasSuffix(string(body), "end"))
+				})
+			})
+		}
+	}
+}
+
+// A failed response whose body does not end is given up after the attempt timeout.
+func TestTransportAttemptTimeoutCoversDiscardedBodies(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
+					if n > 1 {
+						write(w, 200, settings("a"))
+						return
+					}
+					w.WriteHeader(503)
+					_, _ = w.Write(make([]byte, 9<<10))
+					flush(w)
+					<-r.Context().Done()
+				})
+				client := clientset(t, server.config(), wrapper(t, k8sretry.WithInitialDelay(0), k8sretry.WithLogger(nil), k8sretry.WithAttemptTimeout(time.Minute)))
+				start := time.Now()
+				assert.NoError(t, get(t.Context(), client))
+				assert.Equal(t, time.Minute, time.Since(start))
+			})
+		})
+	}
+}
+
+// Watches, logs and informers.
+
+// A watch is sent once, and goes on after the call that opened it has returned.
+func TestTransportDoesNotCutWatches(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for _, inDo := range []bool{false, true} {
+			t.Run(fmt.Sprint(proto, ", in a Do: ", inDo), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, _ int) {
+						w.Header().Set("Content-Type", "application/json")
+						for range 2 {
+							_, _ = io.WriteString(w, `{"type":"ADDED","object":`+string(mustJSON(settings("a")))+"}\n")
+							flush(w)
+							pause(r, time.Minute)
+						}
+					})
+					timeout := k8sretry.WithAttemptTimeout(time.Second)
+					client := clientset(t, server.config(), wrapper(t, quickly, timeout))
+					open := func(ctx context.Context) (watch.Interface, error) {
+						return client.CoreV1().ConfigMaps("").Watch(ctx, metav1.ListOptions{})
+					}
+					var w watch.Interface
+					var err error
+					if inDo {
+						w, err = k8sretry.Do(t.Context(), open, quickly, timeout)
+					} else {
+						w, err = open(t.Context())
+					}
+					require.NoError(t, err)
+					for range 2 {
+						assert.NotNil(t, (<-w.ResultChan()).Object)
+					}
+					w.Stop()
+					assert.EqualValues(t, 1, server.sends.Load())
+				})
+			})
+		}
+	}
+}
+
+// A watch that cannot start is sent once, because its caller tries again. It gets the
+// error of the server, and there is no event.
+func TestTransportDoesNotRetryWatches(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for name, handle := range map[string]func(http.ResponseWriter){
+			"429": func(w http.ResponseWriter) {
+				w.Header().Set("Retry-After", "1")
+				w.WriteHeader(http.StatusTooManyRequests)
+			},
+			"reset": reset,
+		} {
+			t.Run(proto+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := serveInMemory(t, proto, func(w http.ResponseWriter, _ *http.Request, _ int) { handle(w) })
+					rec := new(recorder)
+					client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithObserver(rec)))
+					start := time.Now()
+					_, err := client.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{})
+					require.Error(t, err)
+					assert.Zero(t, time.Since(start))
+					assert.EqualValues(t, 1, server.sends.Load())
+					assert.Empty(t, rec.events)
+					if name == "429" {
+						delay, _ := apierrors.SuggestsClientDelay(err)
+						assert.Equal(t, 1, delay)
+						assert.True(t, apierrors.IsTooManyRequests(err))
+					}
+				})
+			})
+		}
+	}
+}
+
+// Logs that are followed go on for as long as the caller reads them.
+func TestTransportDoesNotCutLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serveInMemory(t, protoHTTP2, func(w http.ResponseWriter, r *http.Request, _ int) {
+			for range 2 {
+				_, _ = io.WriteString(w, "line\n")
+				flush(w)
+				pause(r, time.Minute)
+			}
+		})
+		client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithAttemptTimeout(time.Second)))
+		logs, err := client.CoreV1().Pods("default").GetLogs("p", &corev1.PodLogOptions{Follow: true}).Stream(t.Context())
+		require.NoError(t, err)
+		defer logs.Close()
+		lines := bufio.NewScanner(logs)
+		assert.True(t, lines.Scan())
+		assert.True(t, lines.Scan())
+		assert.False(t, lines.Scan())
+		assert.NoError(t, lines.Err())
+	})
+}
+
+// After faults of all kinds the caches of informers are right at most a second and a delay
+// of the reflector later than without a Transport.
+func TestTransportBelowInformers(t *testing.T) {
+	// client-go's handlers of errors share a clock that is not virtual.
+	handlers := utilruntime.ErrorHandlers
+	utilruntime.ErrorHandlers = nil
+	defer func() { utilruntime.ErrorHandlers = handlers }()
+	for _, faults := range [][]string{
+		{},
+		{"reset"},
+		{"reset", "reset", "reset"},
+		{"", "reset"},
+		{"", "", "reset"},
+		{"", "503", "", "cut", "reset", "cut"},
+		{"", "", "cut", "reset", "reset"},
+		{"", "", "429", "429"},
+		{"429", "503", "reset", "", "", "503", "cut"},
+	} {
+		t.Run(strings.Join(faults, ","), func(t *testing.T) {
+			took := map[bool]time.Duration{}
+			for _, wrapped := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					server := &listWatch{faults: faults}
+					var wrappers []func(http.RoundTripper) http.RoundTripper
+					if wrapped {
+						wrappers = append(wrappers, wrapper(t, k8sretry.WithLogger(nil)))
+					}
+					factory := informers.NewSharedInformerFactory(over(t, server.RoundTrip, wrappers...), 0)
+					maps := factory.Core().V1().ConfigMaps()
+					store := maps.Informer().GetStore()
+					ctx, cancel := context.WithCancel(t.Context())
+					start := time.Now()
+					factory.Start(ctx.Done())
+					for {
+						o, ok, _ := store.GetByKey("default/a")
+						requests := server.seen()
+						watching := len(requests) > 0 && requests[len(requests)-1] == "watch "
+						if ok && watching && len(store.ListKeys()) == 2 && len(o.(*corev1.ConfigMap).ResourceVersion) == 4 {
+							break
+						}
+						require.Less(t, time.Since(start), 5*time.Minute, "never right: %v", requests)
+						time.Sleep(10 * time.Millisecond)
+					}
+					took[wrapped] = time.Since(start)
+					cancel()
+					factory.Shutdown()
+				})
+			}
+			const secondAndDelay = time.Second + 2*time.Second // the reflector's delay is up to 1.6 s
+			assert.LessOrEqual(t, took[true], took[false]+secondAndDelay)
+		})
+	}
+}
+
+// Errors that are hidden from client-go.
+
+// Reflectors look for a refused connection: it is not hidden.
+func TestTransportDoesNotHideRefusedConnections(t *testing.T) {
+	server := serve(t, protoHTTP1, nil)
+	cfg := server.config()
+	server.Close()
+	client := clientset(t, cfg, wrapper(t, quickly))
+	err := get(t.Context(), client)
+	assert.True(t, utilnet.IsConnectionRefused(err))
+	assert.ErrorIs(t, err, syscall.ECONNREFUSED)
+	assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+	_, err = client.CoreV1().Pods("").Watch(t.Context(), metav1.ListOptions{})
+	assert.True(t, utilnet.IsConnectionRefused(err))
+}
+
+// Classify gives the same verdict for an error of a Transport as without one, whether the
+// error is hidden or not.
+func TestClassifyReadsHiddenErrors(t *testing.T) {
+	fromClient := func(err error) error { return &url.Error{Op: "Get", URL: "https://server/api/v1/pods", Err: err} }
+	reset := &net.OpError{Op: "read", Net: "tcp", Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	for situation, err := range map[string]error{
+		"reset":             reset,
+		"reset, given up":   &k8sretry.Error{Function: "get pods", Attempts: 4, StopReason: k8sretry.StopMaxRetries, Err: reset},
+		"EOF":               io.EOF,
+		"unexpected EOF":    io.ErrUnexpectedEOF,
+		"closed":            &net.OpError{Op: "write", Net: "tcp", Err: net.ErrClosed},
+		"GOAWAY":            errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=""`),
+		"ping lost":         errors.New("http2: client connection lost"),
+		"broken connection": errors.New("http: can't write HTTP request on broken connection"),
+		"timeout":           os.ErrDeadlineExceeded,
+	} {
+		for _, watch := range []bool{false, true} {
+			plain := fromClient(err)
+			hidden := clientgo.HideError(err, &apirequest.Request{Verb: apirequest.Get, Watch: watch}, http.MethodGet)
+			if situation != "timeout" || watch {
+				require.NotEqual(t, err, hidden, situation)
+			}
+			assert.Equal(t, k8sretry.IsRetryableConnectionError(plain), k8sretry.IsRetryableConnectionError(fromClient(hidden)), situation)
+			assert.Equal(t, k8sretry.Classify(plain), k8sretry.Classify(fromClient(hidden)), situation)
+			assert.Equal(t, k8sretry.Classify(plain), k8sretry.Classify(clientgo.RevealError(fromClient(hidden))), situation)
+			var inner *k8sretry.Error
+			assert.Equal(t, errors.As(plain, &inner), errors.As(fromClient(hidden), &inner), situation)
+		}
+	}
+}
+
+// Events, options and wrappers.
+
+// Events name the call by verb and resource, and are those of a Do.
+func TestTransportEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		rec := new(recorder)
+		client := over(t, func(req *http.Request) (*http.Response, error) {
+			if n++; n == 1 {
+				return answer(req, 429, "text/plain", "slow down", "Retry-After", "2"), nil
+			}
+			return answer(req, 404, "application/json", statusJSON(404, metav1.StatusReasonNotFound, "no")), nil
+		}, wrapper(t, exact, k8sretry.WithObserver(rec)))
+		err := client.CoreV1().Pods("default").Delete(t.Context(), "p", metav1.DeleteOptions{})
+		require.True(t, apierrors.IsNotFound(err))
+		require.Len(t, rec.events, 2)
+		retry := rec.events[0]
+		assert.Equal(t, "delete pods", retry.Function)
+		assert.Equal(t, k8sretry.VerbDelete, retry.Verb)
+		assert.Equal(t, 429, retry.StatusCode)
+		assert.Equal(t, k8sretry.ClassThrottled, retry.Class)
+		assert.Equal(t, 2*time.Second, retry.RetryAfter)
+		assert.True(t, apierrors.HasStatusCause(retry.Err, metav1.CauseTypeUnexpectedServerResponse))
+		failure := rec.events[1]
+		assert.Equal(t, k8sretry.StopNonRetryable, failure.StopReason)
+		assert.Equal(t, 404, failure.StatusCode)
+	})
+}
+
+func TestTransportWithInvalidOptions(t *testing.T) {
+	client := over(t, func(*http.Request) (*http.Response, error) { panic("sent") }, wrapper(t, k8sretry.WithMaxRetries(-1)))
+	assert.ErrorContains(t, get(t.Context(), client), "WithMaxRetries(-1)")
+}
+
+// A Transport implements RoundTripperWrapper and passes CloseIdleConnections on, also
+// through wrappers that only implement the former.
+func TestTransportPassesOnCloseIdleConnections(t *testing.T) {
+	base := new(closeCounter)
+	for _, next := range []http.RoundTripper{base, wrapper(t)(base), &wrappedRoundTripper{base}} {
+		transport := wrapper(t)(next)
+		wrapped, ok := transport.(utilnet.RoundTripperWrapper)
+		require.True(t, ok)
+		assert.Equal(t, next, wrapped.WrappedRoundTripper())
+		utilnet.CloseIdleConnectionsFor(transport)
+	}
+	assert.Equal(t, 3, base.closed)
+	assert.NotPanics(t, wrapper(t)(roundTripper(nil)).(interface{ CloseIdleConnections() }).CloseIdleConnections)
+}
+
+type closeCounter struct {
+	http.RoundTripper
+	closed int
+}
+
+func (c *closeCounter) CloseIdleConnections() { c.closed++ }
+
+type wrappedRoundTripper struct{ next http.RoundTripper }
+
+func (w *wrappedRoundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
+	return w.next.RoundTrip(req)
+}
+func (w *wrappedRoundTripper) WrappedRoundTripper() http.RoundTripper { return w.next }
