@@ -26,8 +26,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry"
@@ -581,3 +583,13 @@ func (c *memoryConn) SetDeadline(at time.Time) error   { return c.SetReadDeadlin
 func (c *memoryConn) SetWriteDeadline(time.Time) error { return nil }
 func (c *memoryConn) LocalAddr() net.Addr              { return new(net.TCPAddr) }
 func (c *memoryConn) RemoteAddr() net.Addr             { return new(net.TCPAddr) }
+
+// protobufOf returns an object as typed clients send it.
+func protobufOf(t *testing.T, obj runtime.Object) []byte {
+	t.Helper()
+	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
+	require.True(t, ok)
+	content, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), obj)
+	require.NoError(t, err)
+	return content
+}

@@ -34,6 +34,8 @@ type exchange struct {
 func (x *exchange) config() config {
 	c := x.t.policy.config
 	c.setNumber(numVerb, int64(x.request.Verb))
+	// A create names its object in the body, or cannot be repeated: see riskConfirmed.
+	c.namedCreate = x.request.Risk == apirequest.RiskNoName
 	if c.limiter != nil {
 		c.limiter = c.limiter.server(x.req.URL.Host)
 	}

@@ -26,8 +26,11 @@ import (
 //
 // The verb comes from the request: its method, path, query, and the content type of a patch.
 // WithVerb and ReadOnly have no effect. A request that must not be repeated while its outcome
-// is unknown (a create, a JSON patch without a test) is not repeated. Reviews, token requests
-// and dry runs store nothing and are repeated. A request with a body but without GetBody is
+// is unknown is not repeated: a create of an object without a name (generateName), a create
+// of a subresource (an eviction), a JSON patch without a test, a deletecollection. A create
+// of an object with a name is repeated, because there cannot be a second one of that name;
+// AlreadyExists then comes in an *Error, see below. Reviews, token requests and dry runs
+// store nothing and are repeated. A request with a body but without GetBody is
 // sent once. Watches, followed logs, exec, attach and port-forward are sent once, without
 // events: their callers resume them. If an earlier attempt may have been carried out and the
 // last answer does not say so, the client gets an *Error that holds both: errors.Is finds

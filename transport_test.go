@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -300,6 +301,17 @@ func TestTransportRetriesByVerb(t *testing.T) {
 		{"create", func(c kubernetes.Interface) error {
 			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, named, metav1.CreateOptions{})
 			return err
+		}, 3, true},
+		{"create in protobuf", func(c kubernetes.Interface) error {
+			return c.CoreV1().RESTClient().Post().Namespace("default").Resource("configmaps").
+				SetHeader("Content-Type", "application/vnd.kubernetes.protobuf").Body(protobufOf(t, named)).Do(ctx).Error()
+		}, 3, true},
+		{"create without a name", func(c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, &corev1.ConfigMap{}, metav1.CreateOptions{})
+			return err
+		}, 1, true},
+		{"eviction", func(c kubernetes.Interface) error {
+			return c.CoreV1().Pods("default").EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "a"}})
 		}, 1, true},
 		{"create with a generated name", func(c kubernetes.Interface) error {
 			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
@@ -1053,3 +1065,27 @@ func (w *wrappedRoundTripper) RoundTrip(req *http.Request) (*http.Response, erro
 	return w.next.RoundTrip(req)
 }
 func (w *wrappedRoundTripper) WrappedRoundTripper() http.RoundTripper { return w.next }
+
+// The answer to a create is lost after the object was stored. There is one object, and the
+// caller learns that it may be its own.
+func TestTransportRepeatsACreateByName(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			var stored atomic.Int32
+			server := serve(t, proto, func(w http.ResponseWriter, _ *http.Request, n int) {
+				if n == 1 {
+					stored.Add(1)
+					reset(w)
+					return
+				}
+				write(w, http.StatusConflict, apierrors.NewAlreadyExists(corev1.Resource("configmaps"), "a").ErrStatus)
+			})
+			maps := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(2))).CoreV1().ConfigMaps("default")
+			_, err := maps.Create(t.Context(), settings("a"), metav1.CreateOptions{})
+			assert.True(t, apierrors.IsAlreadyExists(err), "%v", err)
+			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			assert.EqualValues(t, 2, server.sends.Load())
+			assert.EqualValues(t, 1, stored.Load())
+		})
+	}
+}

@@ -57,7 +57,7 @@ func Read(req *http.Request) Request {
 		// API is unknown.
 		r.Verb = Create
 		if collection {
-			r.Risk = RiskGenerateName
+			r.Risk = RiskNoName
 		}
 	}
 	r.refine(req, oldWatch)

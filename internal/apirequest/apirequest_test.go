@@ -125,7 +125,7 @@ func TestReadDescribesARequest(t *testing.T) {
 				traits = append(traits, "stores nothing")
 			}
 			switch r.Risk {
-			case RiskGenerateName:
+			case RiskNoName:
 				traits = append(traits, "generates a name")
 			case RiskJSONPatch:
 				traits = append(traits, "patches without a test")

@@ -21,10 +21,10 @@ type RepeatRisk uint8
 
 // The risks.
 const (
-	RiskNone         RepeatRisk = iota
-	RiskGenerateName            // a create: with generateName, each repetition creates another object
-	RiskJSONPatch               // a JSON patch: without a test, it may append to a list twice
-	RiskStream                  // a stream: a command may have run
+	RiskNone      RepeatRisk = iota
+	RiskNoName               // a create: without a name, each repetition may create another object
+	RiskJSONPatch            // a JSON patch: without a test, it may append to a list twice
+	RiskStream               // a stream: a command may have run
 )
 
 // maxBody bounds how much of the body of a request is read.
@@ -52,8 +52,8 @@ func (r RepeatRisk) inBody(req *http.Request) bool {
 	if r == RiskJSONPatch {
 		return !failsOnRepeat(body)
 	}
-	name, generateName, ok := objectName(body)
-	return !ok || name == "" && generateName != ""
+	name, ok := objectName(body)
+	return !ok || name == ""
 }
 
 // readBody returns a copy of the beginning of the request's body.
@@ -171,51 +171,51 @@ func protobufDryRun(encoded []byte, eviction bool) []string {
 	return e.DeleteOptions.DryRun
 }
 
-// objectName reads name and generateName from an object as clients send it, in JSON or
-// protobuf. The object may be cut after its metadata.
-func objectName(body []byte) (name, generateName string, ok bool) {
+// objectName returns the name of an object in a body as clients send it, in JSON or
+// protobuf, "" if it has none. An object that is cut may still contain it.
+func objectName(body []byte) (name string, ok bool) {
 	if len(bytes.TrimSpace(body)) == 0 {
-		return "", "", true
+		return "", true
 	}
 	if encoded, ok := bytes.CutPrefix(body, protobufPrefix); ok {
 		return protobufName(encoded)
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return "", "", false
+		return "", false
 	}
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return "", "", false
+			return "", false
 		}
 		if key == "metadata" {
-			var meta struct{ Name, GenerateName string }
+			var meta struct{ Name string }
 			err := d.Decode(&meta)
-			return meta.Name, meta.GenerateName, err == nil
+			return meta.Name, err == nil
 		}
 		var skipped json.RawMessage
 		if d.Decode(&skipped) != nil {
-			return "", "", false
+			return "", false
 		}
 	}
 	_, err := d.Token() // the end of an object without metadata
-	return "", "", err == nil
+	return "", err == nil
 }
 
 // protobufName reads the metadata, which is the first field of every object.
-func protobufName(encoded []byte) (name, generateName string, ok bool) {
+func protobufName(encoded []byte) (name string, ok bool) {
 	const metadata = 1<<3 | 2 // field 1, length-delimited
 	var envelope runtime.Unknown
 	if envelope.Unmarshal(encoded) != nil || len(envelope.Raw) == 0 || envelope.Raw[0] != metadata {
-		return "", "", false
+		return "", false
 	}
 	length, n := binary.Uvarint(envelope.Raw[1:])
 	if n <= 0 || length > uint64(len(envelope.Raw)-1-n) {
-		return "", "", false
+		return "", false
 	}
 	rest := envelope.Raw[1+n:]
 	var meta metav1.ObjectMeta
 	err := meta.Unmarshal(rest[:length])
-	return meta.Name, meta.GenerateName, err == nil
+	return meta.Name, err == nil
 }

@@ -93,21 +93,21 @@ func TestBodyDecidesWhetherARiskIsConfirmed(t *testing.T) {
 		body      string
 		unsafe    bool
 	}{
-		{"a named object", RiskGenerateName, encoded(t, "application/json", named), false},
-		{"a generated name", RiskGenerateName, encoded(t, "application/json", generated), true},
-		{"both, of which the name counts", RiskGenerateName, encoded(t, "application/json", both), false},
-		{"a named object in protobuf", RiskGenerateName, encoded(t, protobuf, named), false},
-		{"a generated name in protobuf", RiskGenerateName, encoded(t, protobuf, generated), true},
-		{"cut protobuf", RiskGenerateName, encoded(t, protobuf, named)[:20], true},
-		{"an object over the limit, metadata first", RiskGenerateName, `{"kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"` + long + `"}}`, false},
-		{"an object over the limit, metadata last", RiskGenerateName, `{"data":{"k":"` + long + `"},"metadata":{"name":"a"}}`, true},
-		{"no metadata", RiskGenerateName, `{"kind":"Eviction"}`, false},
-		{"no body", RiskGenerateName, ``, false},
-		{"not JSON", RiskGenerateName, `kind: ConfigMap`, true},
-		{"JSON, but no object", RiskGenerateName, `[1]`, true},
-		{"cut before its metadata", RiskGenerateName, `{"kind":"Config`, true},
-		{"protobuf without metadata", RiskGenerateName, encoded(t, protobuf, &metav1.DeleteOptions{}), true},
-		{"metadata that is a string", RiskGenerateName, `{"metadata":"a"}`, true},
+		{"a named object", RiskNoName, encoded(t, "application/json", named), false},
+		{"a generated name", RiskNoName, encoded(t, "application/json", generated), true},
+		{"both, of which the name counts", RiskNoName, encoded(t, "application/json", both), false},
+		{"a named object in protobuf", RiskNoName, encoded(t, protobuf, named), false},
+		{"a generated name in protobuf", RiskNoName, encoded(t, protobuf, generated), true},
+		{"cut protobuf", RiskNoName, encoded(t, protobuf, named)[:20], true},
+		{"an object over the limit, metadata first", RiskNoName, `{"kind":"ConfigMap","metadata":{"name":"a"},"data":{"k":"` + long + `"}}`, false},
+		{"an object over the limit, metadata last", RiskNoName, `{"data":{"k":"` + long + `"},"metadata":{"name":"a"}}`, true},
+		{"no metadata", RiskNoName, `{"kind":"Eviction"}`, true},
+		{"no body", RiskNoName, ``, true},
+		{"not JSON", RiskNoName, `kind: ConfigMap`, true},
+		{"JSON, but no object", RiskNoName, `[1]`, true},
+		{"cut before its metadata", RiskNoName, `{"kind":"Config`, true},
+		{"protobuf without metadata", RiskNoName, encoded(t, protobuf, &metav1.DeleteOptions{}), true},
+		{"metadata that is a string", RiskNoName, `{"metadata":"a"}`, true},
 
 		{"a patch without a test", RiskJSONPatch, `[{"op":"add","path":"/spec/list/-","value":1}]`, true},
 		{"a test of what it changes", RiskJSONPatch, `[{"op":"test","path":"/spec/n","value":1},{"op":"replace","path":"/spec/n","value":2}]`, false},
@@ -136,11 +136,11 @@ func TestBodyDecidesWhetherARiskIsConfirmed(t *testing.T) {
 		req, err := http.NewRequest("POST", "https://server", strings.NewReader(`{"metadata":{"name":"a"}}`))
 		require.NoError(t, err)
 		req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
-		assert.True(t, RiskGenerateName.Confirmed(req))
+		assert.True(t, RiskNoName.Confirmed(req))
 	})
 	t.Run("a body that cannot be read again", func(t *testing.T) {
 		req, err := http.NewRequest("POST", "https://server", io.NopCloser(strings.NewReader(`{"metadata":{"name":"a"}}`)))
 		require.NoError(t, err)
-		assert.True(t, RiskGenerateName.Confirmed(req))
+		assert.True(t, RiskNoName.Confirmed(req))
 	})
 }
