@@ -1078,7 +1078,9 @@ func TestTransportRepeatsACreateByName(t *testing.T) {
 					reset(w)
 					return
 				}
-				write(w, http.StatusConflict, apierrors.NewAlreadyExists(corev1.Resource("configmaps"), "a").ErrStatus)
+				exists := apierrors.NewAlreadyExists(corev1.Resource("configmaps"), "a").ErrStatus
+				exists.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+				write(w, http.StatusConflict, exists)
 			})
 			maps := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(2))).CoreV1().ConfigMaps("default")
 			_, err := maps.Create(t.Context(), settings("a"), metav1.CreateOptions{})
