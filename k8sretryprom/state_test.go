@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 	"github.com/k8sretry/k8sretry/k8sretryprom"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
@@ -45,12 +46,12 @@ func TestStateOfABreaker(t *testing.T) {
 		}
 		for range 30 {
 			call()
-			time.Sleep(time.Second / 4)
+			testkit.Sleep(time.Second / 4)
 		}
 		assert.Contains(t, exported(), "breaker_state{breaker=cluster,state=open} 1")
 
 		down = nil
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		call()
 		assert.Contains(t, exported(), "breaker_state{breaker=cluster,state=closed} 1")
 		assert.Contains(t, exported(), "breaker_changes_total{state=closed} 1")
@@ -76,7 +77,7 @@ func TestStateOfALimiter(t *testing.T) {
 		for range 20 {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, options)
 		}
-		time.Sleep(time.Minute) // the timers of the Limiter end
+		testkit.Sleep(time.Minute) // the timers of the Limiter end
 		assert.Contains(t, values(t, c, "limiter_changes_total"), "limiter_changes_total{state=open} 1")
 	})
 }

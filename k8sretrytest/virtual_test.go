@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
@@ -206,7 +207,7 @@ func TestAnInformerSeesWritesBetweenFaults(t *testing.T) {
 		assert.Equal(t, "before", <-seen)
 		create(t, clientset, configMap("between"))
 		assert.Equal(t, "between", <-seen)
-		time.Sleep(10 * time.Minute) // more than any backoff of an informer
+		testkit.Sleep(10 * time.Minute) // more than any backoff of an informer
 		assert.Equal(t, 3, faults.Calls("watch", "configmaps"))
 	})
 }

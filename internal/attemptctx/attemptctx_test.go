@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,7 +45,7 @@ func TestSuccessRemovesTheTimeout(t *testing.T) {
 		derived, stop := context.WithCancel(c)
 		defer stop()
 		runtime.GC()
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		require.NoError(t, c.Err())
 		require.NoError(t, derived.Err())
 		_, ok := c.Deadline()
@@ -68,7 +70,7 @@ func TestFailureCancelsTheContext(t *testing.T) {
 		assert.False(t, c.End(false))
 		<-c.Done()
 		assert.Equal(t, context.Canceled, c.Err())
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		assert.Equal(t, context.Canceled, c.Err(), "neither its own timeout nor the parent's changes that")
 	})
 }
@@ -136,7 +138,7 @@ func TestNestedContextsNeedNoGoroutine(t *testing.T) {
 				inner := New(between(outer), time.Minute)
 				inner.End(true)
 				outer.End(true)
-				time.Sleep(time.Hour)
+				testkit.Sleep(time.Hour)
 				assert.NoError(t, inner.Err())
 			})
 		})
@@ -152,7 +154,7 @@ func TestNestedContextsEndWithTheOutermostParent(t *testing.T) {
 				inner := New(between(outer), time.Minute)
 				inner.End(true)
 				outer.End(true)
-				time.Sleep(time.Hour)
+				testkit.Sleep(time.Hour)
 				require.NoError(t, inner.Err())
 				cancel()
 				synctest.Wait()

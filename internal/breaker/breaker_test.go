@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 var errDown = errors.New("503 Service Unavailable")
@@ -27,7 +28,7 @@ func tries(b *Breaker, n int, every time.Duration, h ...health.Health) {
 			return
 		}
 		try(b, h[i%len(h)], 0)
-		time.Sleep(every)
+		testkit.Sleep(every)
 	}
 }
 
@@ -45,10 +46,10 @@ func untilProbe(t *testing.T, b *Breaker) (Admission, time.Duration) {
 	begin := time.Now()
 	a := b.enter()
 	if assert.False(t, a.Admitted()) && assert.Positive(t, a.Wait) {
-		time.Sleep(a.Wait - time.Nanosecond)
+		testkit.Sleep(a.Wait - time.Nanosecond)
 		assert.False(t, b.enter().Admitted(), "a nanosecond early")
 		assert.Equal(t, Open, b.State())
-		time.Sleep(time.Nanosecond)
+		testkit.Sleep(time.Nanosecond)
 		a = b.enter()
 		assert.True(t, a.Admitted() && a.Probe && a.Changed, "Wait says when: %+v", a)
 		assert.Equal(t, HalfOpen, b.State())
@@ -156,7 +157,7 @@ func TestReopensAndCloses(t *testing.T) {
 			b.leave(a, health.Failing, 0, errDown)
 			a, _ = untilProbe(t, b)
 			b.leave(a, health.Healthy, 0, nil)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			trip(t, b)
 			_, took := untilProbe(t, b)
 			assert.Less(t, took, 3*time.Second)
@@ -220,7 +221,7 @@ func TestReopensAndCloses(t *testing.T) {
 			first, _ := untilProbe(t, b)
 			second, third := b.enter(), b.enter()
 			b.leave(first, health.Failing, 0, errDown)
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			fourth := b.enter()
 			assert.True(t, fourth.Changed, "the two that are still in flight count only for MaxOpenDuration")
 			for range 2 {
@@ -246,9 +247,9 @@ func TestReopensAndCloses(t *testing.T) {
 		}},
 		{"a probe that does not end", Config{}, func(t *testing.T, b *Breaker) {
 			hangs, _ := untilProbe(t, b)
-			time.Sleep(30*time.Second - time.Nanosecond)
+			testkit.Sleep(30*time.Second - time.Nanosecond)
 			assert.Equal(t, Admission{Wait: 1}, b.enter())
-			time.Sleep(time.Nanosecond)
+			testkit.Sleep(time.Nanosecond)
 			a := b.enter()
 			assert.True(t, a.Admitted() && a.Probe)
 			b.leave(hangs, health.Failing, 0, errDown)
@@ -268,7 +269,7 @@ func TestReopensAndCloses(t *testing.T) {
 			}
 			b.leave(a, health.Healthy, 0, nil)
 			for range 1200 {
-				time.Sleep(100 * time.Millisecond)
+				testkit.Sleep(100 * time.Millisecond)
 				b.leave(old, health.Failing, time.Hour, errDown)
 				b.leave(old, health.Unreachable, time.Hour, errDown)
 			}
@@ -277,10 +278,10 @@ func TestReopensAndCloses(t *testing.T) {
 		{"a minute after closing it no longer counts successes", Config{}, func(t *testing.T, b *Breaker) {
 			a, _ := untilProbe(t, b)
 			b.leave(a, health.Healthy, 0, nil)
-			time.Sleep(59 * time.Second)
+			testkit.Sleep(59 * time.Second)
 			try(b, health.Healthy, 0)
 			assert.False(t, b.idle(), "attempts that began before may still fail")
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			try(b, health.Healthy, 0)
 			assert.True(t, b.idle())
 			trip(t, b)
@@ -305,10 +306,10 @@ func TestCountsSuccessesOnlyAfterFailures(t *testing.T) {
 		}
 		try(b, health.Failing, 0)
 		assert.False(t, b.idle())
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		try(b, health.Healthy, 0)
 		assert.False(t, b.idle(), "the failure is still in the window")
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		assert.False(t, b.idle())
 		try(b, health.Healthy, 0)
 		assert.True(t, b.idle())
@@ -321,7 +322,7 @@ func TestRetryAfterOfAnEarlierFailure(t *testing.T) {
 		b := New(Config{})
 		tries(b, 29, 100*time.Millisecond, health.Failing)
 		try(b, health.Failing, 20*time.Second)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		try(b, health.Failing, 0)
 		_, took := untilProbe(t, b)
 		assert.GreaterOrEqual(t, took, 19*time.Second)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // FuzzBreaker checks what must hold for any sequence of attempts; see checkBreaker.
@@ -58,10 +59,10 @@ func checkBreaker(t *testing.T, random *rand.Rand, c Config, failing float64, op
 	}
 	for range ops {
 		if random.IntN(3) == 0 {
-			time.Sleep(time.Duration(random.ExpFloat64() * float64(time.Second)))
+			testkit.Sleep(time.Duration(random.ExpFloat64() * float64(time.Second)))
 		}
 		if random.IntN(100) == 0 {
-			time.Sleep(time.Duration(random.ExpFloat64() * float64(20*time.Second)))
+			testkit.Sleep(time.Duration(random.ExpFloat64() * float64(20*time.Second)))
 		}
 		if len(inFlight) == 0 || len(inFlight) < 30 && random.IntN(2) == 0 {
 			a := b.enter()
@@ -140,7 +141,7 @@ func checkBreaker(t *testing.T, random *rand.Rand, c Config, failing float64, op
 	}
 	if a := b.enter(); !a.Admitted() {
 		assert.LessOrEqual(t, a.Wait, 60*time.Second)
-		time.Sleep(a.Wait)
+		testkit.Sleep(a.Wait)
 		assert.True(t, b.enter().Admitted(), "it admits nothing any more")
 	}
 }
@@ -165,7 +166,7 @@ func TestConcurrentCallers(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, i))
 				wg.Go(func() {
 					for range 100 {
-						time.Sleep(time.Duration(random.ExpFloat64() * float64(5*time.Second)))
+						testkit.Sleep(time.Duration(random.ExpFloat64() * float64(5*time.Second)))
 						a := b.enter()
 						if a.Changed {
 							halfOpened.Add(1)
@@ -180,7 +181,7 @@ func TestConcurrentCallers(t *testing.T) {
 								}
 							}
 						}
-						time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
+						testkit.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
 						h := health.Healthy
 						if down.Load() {
 							h = []health.Health{health.Failing, health.Unreachable, health.Throttled, health.Unknown}[random.IntN(4)]
@@ -197,9 +198,9 @@ func TestConcurrentCallers(t *testing.T) {
 				})
 			}
 			for range 10 {
-				time.Sleep(20 * time.Second)
+				testkit.Sleep(20 * time.Second)
 				down.Store(true)
-				time.Sleep(20 * time.Second)
+				testkit.Sleep(20 * time.Second)
 				down.Store(false)
 			}
 			wg.Wait()

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/k8sretry/k8sretry/internal/counter"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestDefaults(t *testing.T) {
@@ -64,24 +65,24 @@ func TestPays(t *testing.T) {
 		}},
 		{"MinRetries are renewed with time", Config{}, func(t *testing.T, b *Budget) {
 			paidOf(b, 1000)
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 			assert.Zero(t, paidOf(b, 1000), "the last part has not been in the window for its full length")
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			assert.Equal(t, 20, paidOf(b, 1000))
 		}},
 		{"they are renewed as they were spent, not all at once", Config{}, func(t *testing.T, b *Budget) {
 			for range 20 {
 				assert.Equal(t, 1, paidOf(b, 1))
-				time.Sleep(500 * time.Millisecond)
+				testkit.Sleep(500 * time.Millisecond)
 			}
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			assert.Equal(t, 2, paidOf(b, 1000))
 		}},
 		{"an outage with two calls per second", Config{}, func(t *testing.T, b *Budget) {
 			paid := 0
 			for range 600 { // 5 minutes
 				paid += paidOf(b, 5)
-				time.Sleep(500 * time.Millisecond)
+				testkit.Sleep(500 * time.Millisecond)
 			}
 			assert.InDelta(t, 20*300/11, paid, 21, "of 3000 that were asked for")
 		}},
@@ -89,7 +90,7 @@ func TestPays(t *testing.T) {
 			paid := 0
 			for range 600_000 {
 				paid += paidOf(b, 5)
-				time.Sleep(500 * time.Microsecond)
+				testkit.Sleep(500 * time.Microsecond)
 			}
 			assert.InDelta(t, 20*300/11, paid, 21, "of 3,000,000 that were asked for")
 		}},
@@ -106,36 +107,36 @@ func TestPays(t *testing.T) {
 		{"what was earned expires after the window", Config{Ratio: 0.25, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			earn(b, 1000)
 			assert.Equal(t, 250, b.State().Remaining)
-			time.Sleep(10 * time.Second)
+			testkit.Sleep(10 * time.Second)
 			assert.Equal(t, 250, b.State().Remaining)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 			assert.Zero(t, b.State().Remaining)
 			assert.Zero(t, paidOf(b, 1))
 		}},
 		{"there is no debt when the successes leave the window first", Config{Ratio: 1, MinRetries: 1}, func(t *testing.T, b *Budget) {
 			earn(b, 10)
 			b.State()
-			time.Sleep(5 * time.Second)
+			testkit.Sleep(5 * time.Second)
 			assert.Equal(t, 11, paidOf(b, 100))
-			time.Sleep(6 * time.Second)
+			testkit.Sleep(6 * time.Second)
 			assert.Zero(t, b.State().Remaining)
-			time.Sleep(5 * time.Second)
+			testkit.Sleep(5 * time.Second)
 			assert.Equal(t, 1, paidOf(b, 100))
 		}},
 		{"an hour of successes counts as one window of them", Config{Ratio: 0.5, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			for range 3600 {
 				earn(b, 100)
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 			}
 			assert.InDelta(t, 525, b.State().Remaining, 25, "ten to eleven seconds")
 		}},
 		{"a burst an hour ago counts as the average of the hour", Config{Ratio: 0.5, MinRetries: -1}, func(t *testing.T, b *Budget) {
 			earn(b, 360_000)
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 			assert.InDelta(t, 525, b.State().Remaining, 25)
 		}},
 		{"a fault in a busy minute after a quiet hour", Config{Ratio: 0.5, MinRetries: -1}, func(t *testing.T, b *Budget) {
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 			assert.False(t, b.pay(1, 0), "the first failure brings the count up to date")
 			earn(b, 100)
 			assert.Equal(t, 50, paidOf(b, 1000))
@@ -147,7 +148,7 @@ func TestPays(t *testing.T) {
 			assert.True(t, b.pay(1, 10*time.Second))
 			assert.False(t, b.pay(1, 0), "no time is left")
 			assert.Equal(t, State{Remaining: 18, RetryTime: time.Minute, Paid: 2, Refused: 3}, b.State())
-			time.Sleep(11 * time.Second)
+			testkit.Sleep(11 * time.Second)
 			assert.True(t, b.pay(1, time.Minute))
 		}},
 		{"attempts count as retry time, too", Config{MaxRetryTime: time.Minute}, func(t *testing.T, b *Budget) {
@@ -158,7 +159,7 @@ func TestPays(t *testing.T) {
 			assert.False(t, b.pay(1, 0))
 			b.spend(time.Hour)
 			assert.Equal(t, time.Hour+time.Minute, b.State().RetryTime)
-			time.Sleep(11 * time.Second)
+			testkit.Sleep(11 * time.Second)
 			assert.True(t, b.pay(1, 0))
 		}},
 		{"a price of 0 costs time", Config{MinRetries: -1, MaxRetryTime: time.Minute}, func(t *testing.T, b *Budget) {
@@ -169,7 +170,7 @@ func TestPays(t *testing.T) {
 			for range 100 {
 				assert.True(t, b.pay(1, math.MaxInt64))
 				b.spend(math.MaxInt64)
-				time.Sleep(100 * time.Millisecond)
+				testkit.Sleep(100 * time.Millisecond)
 			}
 			assert.Equal(t, time.Duration(math.MaxInt64), b.State().RetryTime)
 		}},
@@ -191,7 +192,7 @@ func TestBudgetAcrossBubbles(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			assert.Equal(t, 20, paidOf(b, 100))
-			time.Sleep(11 * time.Second)
+			testkit.Sleep(11 * time.Second)
 			assert.Equal(t, 20, paidOf(b, 100))
 		})
 	}

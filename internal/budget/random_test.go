@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
 	"github.com/k8sretry/k8sretry/internal/window"
 )
 
@@ -69,10 +70,10 @@ func checkBudget(t *testing.T, random *rand.Rand, c Config, ops int) {
 	for range ops {
 		switch random.IntN(6) {
 		case 0:
-			time.Sleep(time.Duration(random.ExpFloat64() * float64(100*time.Millisecond)))
+			testkit.Sleep(time.Duration(random.ExpFloat64() * float64(100*time.Millisecond)))
 		case 1:
 			if random.IntN(20) == 0 {
-				time.Sleep(time.Duration(random.ExpFloat64() * float64(20*time.Second)))
+				testkit.Sleep(time.Duration(random.ExpFloat64() * float64(20*time.Second)))
 			}
 		case 2:
 			n := random.IntN(20)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/k8sretry/k8sretry/internal/delay"
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // limitedToOne returns a Limiter that has just met a server that is down.
@@ -25,7 +26,7 @@ func limitedToOne(t *testing.T) *Limiter {
 func attempt(t *testing.T, l *Limiter, h health.Health, took time.Duration) {
 	ticket, _, ok := l.enter(t.Context(), time.Hour)
 	require.True(t, ok)
-	time.Sleep(took)
+	testkit.Sleep(took)
 	l.leave(ticket, h, 0, 0, 0)
 }
 
@@ -34,7 +35,7 @@ func attempt(t *testing.T, l *Limiter, h health.Health, took time.Duration) {
 func lowVolume(t *testing.T) *Limiter {
 	l := New()
 	attempt(t, l, health.Healthy, 0)
-	time.Sleep(5 * time.Second)
+	testkit.Sleep(5 * time.Second)
 	attempt(t, l, health.Throttled, 0)
 	require.Zero(t, l.State().Rate, "one lone attempt may be refused by accident")
 	attempt(t, l, health.Throttled, 0)
@@ -113,7 +114,7 @@ func TestHugeRetryAfter(t *testing.T) {
 			pause := l.State().Pause
 			assert.GreaterOrEqual(t, pause, delay.MaxSharedRetryAfter)
 			assert.LessOrEqual(t, pause, 3*delay.MaxSharedRetryAfter/2)
-			time.Sleep(pause)
+			testkit.Sleep(pause)
 			attempt(t, l, health.Healthy, 0)
 			assert.Equal(t, State{}, l.State())
 		})

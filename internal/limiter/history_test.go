@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // A kind of requests that is slow, or a request that was lost, is no sign of overload while others
@@ -20,16 +21,16 @@ func TestOvertaken(t *testing.T) {
 		limited   bool
 	}{
 		{"a late answer, others were quick", quickOnes, health.Healthy, false},
-		{"a late answer, no others", func(*testing.T, *Limiter) { time.Sleep(15 * time.Second) }, health.Healthy, true},
+		{"a late answer, no others", func(*testing.T, *Limiter) { testkit.Sleep(15 * time.Second) }, health.Healthy, true},
 		{"a late answer, the others are late, too", func(t *testing.T, l *Limiter) {
 			other, _ := l.enterFast()
-			time.Sleep(15 * time.Second)
+			testkit.Sleep(15 * time.Second)
 			l.leave(other, health.Healthy, listPods, 0, 0)
 		}, health.Healthy, true},
 		{"a timeout, others were quick", quickOnes, health.Unreachable, false},
-		{"a timeout, no others", func(*testing.T, *Limiter) { time.Sleep(15 * time.Second) }, health.Unreachable, true},
+		{"a timeout, no others", func(*testing.T, *Limiter) { testkit.Sleep(15 * time.Second) }, health.Unreachable, true},
 		{"a caller that cancels after a long time, others were quick", quickOnes, health.Unknown, false},
-		{"a timeout, others were quick before it", func(t *testing.T, l *Limiter) { time.Sleep(15 * time.Second) }, health.Unreachable, true},
+		{"a timeout, others were quick before it", func(t *testing.T, l *Limiter) { testkit.Sleep(15 * time.Second) }, health.Unreachable, true},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -39,7 +40,7 @@ func TestOvertaken(t *testing.T) {
 					l.latencies.learn(getPods, 10*time.Millisecond)
 					l.latencies.learn(listPods, 10*time.Millisecond)
 				}
-				time.Sleep(time.Second)
+				testkit.Sleep(time.Second)
 				slow, _, _ := l.enter(t.Context(), 0)
 				c.between(t, l)
 				l.leave(slow, c.end, getPods, 0, 0)
@@ -52,7 +53,7 @@ func TestOvertaken(t *testing.T) {
 
 func quickOnes(t *testing.T, l *Limiter) {
 	for range 15 {
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		attempt(t, l, health.Healthy, 10*time.Millisecond)
 	}
 }

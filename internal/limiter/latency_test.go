@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestLatencies(t *testing.T) {
@@ -64,7 +65,7 @@ func TestFastPathAddsSamples(t *testing.T) {
 		for range 1000 {
 			ticket, ok := l.enterFast()
 			require.True(t, ok)
-			time.Sleep(tick - 1) // a success in each tick, so that they do not end
+			testkit.Sleep(tick - 1) // a success in each tick, so that they do not end
 			require.True(t, l.leaveFast(ticket, getPods))
 		}
 		mean := time.Duration(math.Float64frombits(l.latencies.slot(getPods).mean.Load()))
@@ -94,7 +95,7 @@ func TestAdaptsToASlowerServer(t *testing.T) {
 				attempt := func(took time.Duration) {
 					ticket, _, ok := l.enter(t.Context(), time.Hour)
 					require.True(t, ok)
-					time.Sleep(took)
+					testkit.Sleep(took)
 					l.leave(ticket, health.Healthy, c.key, c.timeout, 0)
 				}
 				for range 100 {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // world is a Limiter with queued calls and attempts in flight, changed by single operations. After
@@ -64,7 +65,7 @@ func (w *world) call(timeout time.Duration) {
 func (w *world) settle() (started int) {
 	started, late := w.check()
 	for late {
-		time.Sleep(tick)
+		testkit.Sleep(tick)
 		var more int
 		more, late = w.check()
 		require.Positive(w.t, more, "the head of the queue may start, and sleeps")
@@ -150,7 +151,7 @@ func (w *world) step(op, a, b, c byte) {
 	case op < 215 && len(w.queued) > 0:
 		w.queued[int(a)%len(w.queued)].cancel()
 	default:
-		time.Sleep(time.Duration(a) * []time.Duration{time.Microsecond, time.Millisecond, 50 * time.Millisecond, time.Second}[b%4])
+		testkit.Sleep(time.Duration(a) * []time.Duration{time.Microsecond, time.Millisecond, 50 * time.Millisecond, time.Second}[b%4])
 	}
 	w.settle()
 }
@@ -162,7 +163,7 @@ func (w *world) drain() {
 		for len(w.inFlight) > 0 {
 			w.end(0, health.Healthy, 0, 0, 0)
 		}
-		time.Sleep(tick)
+		testkit.Sleep(tick)
 		w.settle()
 		w.drained = max(w.drained, time.Since(began)-pause)
 		require.LessOrEqual(w.t, time.Since(began)-pause, stuck, "all calls start")
@@ -188,14 +189,14 @@ func (w *world) finish() {
 		require.Less(w.t, time.Since(began)-pause, expireAfter+longestInterval, "the limits are removed")
 		ticket, _, ok := w.l.enter(w.t.Context(), time.Hour)
 		require.True(w.t, ok)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		w.l.leave(ticket, health.Healthy, 0, 0, 0)
 		w.opened = max(w.opened, time.Since(began)-pause)
 	}
 	require.Equal(w.t, State{}, w.l.State())
 	require.Nil(w.t, w.l.queue.head)
 	require.Nil(w.t, w.l.queue.tail)
-	time.Sleep(3 * tick)
+	testkit.Sleep(3 * tick)
 	synctest.Wait()
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
@@ -279,7 +280,7 @@ func TestServerIsDown(t *testing.T) {
 			w.settle()
 			inFlight, sent := len(w.inFlight), 0
 			took := time.Duration(random.IntN(10000)) * time.Millisecond
-			time.Sleep(took)
+			testkit.Sleep(took)
 			w.end(0, health.Unreachable, 0, 0, 0)
 			began := time.Now()
 			sent += w.settle()
@@ -290,7 +291,7 @@ func TestServerIsDown(t *testing.T) {
 				case n < 8 && len(w.inFlight) > 0:
 					w.end(random.IntN(len(w.inFlight)), []health.Health{health.Unreachable, health.Failing}[random.IntN(2)], 0, 0, 0)
 				default:
-					time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
+					testkit.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
 				}
 				sent += w.settle()
 				pauses := 5 + time.Since(began)/(maxPause/2) // the first ones are shorter

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // What happens without the lock may happen at any moment, also while the head of the queue
@@ -41,7 +42,7 @@ func TestLosesNoWakeup(t *testing.T) {
 				require.Equal(t, 1, l.State().Queued, "because another attempt seems to be in flight")
 				l.attempts.Add(0, c.adds)
 				now := time.Now()
-				time.Sleep(time.Minute)
+				testkit.Sleep(time.Minute)
 				synctest.Wait()
 				assert.LessOrEqual(t, started.Sub(now), 2*tick)
 				assert.Equal(t, State{}, l.State())

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // A 429 to a lone attempt while others succeed sets a rate a little below theirs, once per second.
@@ -37,7 +38,7 @@ func TestRate(t *testing.T) {
 		assert.Greater(t, n, int(9*rate), "it grows")
 		assert.Less(t, n, int(9*2*rate))
 		require.True(t, l.State().Limited)
-		time.Sleep(2 * time.Second)
+		testkit.Sleep(2 * time.Second)
 		attempt(t, l, health.Healthy, 0)
 		assert.Equal(t, State{}, l.State(), "10 s without a 429")
 	})
@@ -66,7 +67,7 @@ func TestRateOfAProcessOfFewSuccesses(t *testing.T) {
 		l.control.lowerRate(l, time.Now(), rate)
 	}
 	again := func(l *Limiter, rate float64) {
-		time.Sleep(rateCutInterval)
+		testkit.Sleep(rateCutInterval)
 		lower(l, rate)
 	}
 	succeed := func(l *Limiter, times, waiting int) {
@@ -86,7 +87,7 @@ func TestRateOfAProcessOfFewSuccesses(t *testing.T) {
 		{"a second 429", func(*Limiter) {}, firstRate},
 		{"a success and another 429 in the same second", func(l *Limiter) {
 			succeed(l, 1, 0)
-			time.Sleep(rateCutInterval / 2)
+			testkit.Sleep(rateCutInterval / 2)
 			lower(l, 0)
 		}, firstRate},
 		{"many more without a success between them", func(l *Limiter) {
@@ -109,10 +110,10 @@ func TestRateOfAProcessOfFewSuccesses(t *testing.T) {
 			}
 		}, lowestRate},
 		{"the time for seven starts", func(*Limiter) {
-			time.Sleep(time.Duration(7 / firstRate * float64(time.Second)))
+			testkit.Sleep(time.Duration(7 / firstRate * float64(time.Second)))
 		}, 2 * firstRate},
 		{"the time for seven starts, and another 429", func(l *Limiter) {
-			time.Sleep(time.Duration(7 / firstRate * float64(time.Second)))
+			testkit.Sleep(time.Duration(7 / firstRate * float64(time.Second)))
 			again(l, 0)
 		}, firstRate},
 		{"seven successes", func(l *Limiter) { succeed(l, 7, 0) }, 2 * firstRate},
@@ -171,10 +172,10 @@ func TestLowRateExpiresLater(t *testing.T) {
 		began := time.Now()
 		after := time.Duration(expireStarts / l.control.rate * float64(time.Second))
 		require.Greater(t, after, recent+time.Second)
-		time.Sleep(recent + time.Second)
+		testkit.Sleep(recent + time.Second)
 		attempt(t, l, health.Healthy, 0)
 		assert.Positive(t, l.State().Rate)
-		time.Sleep(after - time.Since(began) + time.Millisecond)
+		testkit.Sleep(after - time.Since(began) + time.Millisecond)
 		attempt(t, l, health.Healthy, 0)
 		assert.Equal(t, State{}, l.State())
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestTicksOnlyWhileAttemptsAreInFlight(t *testing.T) {
@@ -16,17 +17,17 @@ func TestTicksOnlyWhileAttemptsAreInFlight(t *testing.T) {
 		l := New()
 		assert.False(t, l.ticking, "unused")
 		ticket, _, _ := l.enter(t.Context(), 0)
-		time.Sleep(time.Minute + tick/2)
+		testkit.Sleep(time.Minute + tick/2)
 		assert.EqualValues(t, time.Minute/tick, l.ticks.Load())
 		assert.True(t, l.ticking)
 		l.leave(ticket, health.Healthy, 0, 0, 0)
-		time.Sleep(3 * tick)
+		testkit.Sleep(3 * tick)
 		l.mu.Lock()
 		assert.False(t, l.ticking, "idle")
 		l.mu.Unlock()
 		assert.Equal(t, idle, l.mode.Load())
 		ticks := l.ticks.Load()
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		assert.Equal(t, ticks, l.ticks.Load())
 
 		_, ok := l.enterFast()
@@ -35,13 +36,13 @@ func TestTicksOnlyWhileAttemptsAreInFlight(t *testing.T) {
 		assert.True(t, ok)
 		other, ok := l.enterFast()
 		assert.True(t, ok)
-		time.Sleep(5 * tick / 2)
+		testkit.Sleep(5 * tick / 2)
 		assert.Equal(t, ticks+2, l.ticks.Load())
 		assert.False(t, l.leaveFast(ticket, 0), "it took a while")
 		assert.False(t, l.leaveFast(other, 0), "it took a while")
 		l.leave(ticket, health.Unreachable, 0, 0, 0)
 		l.leave(other, health.Unknown, 0, 0, 0)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		l.mu.Lock()
 		assert.False(t, l.ticking, "limited, and idle")
 		l.mu.Unlock()
@@ -56,12 +57,12 @@ func TestLimiterAcrossBubbles(t *testing.T) {
 	l := New()
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
-			time.Sleep(10 * time.Minute)
+			testkit.Sleep(10 * time.Minute)
 			ticks := l.ticks.Load()
 			attempt(t, l, health.Unknown, time.Second)
 			ticket, _, ok := l.enter(t.Context(), 0)
 			assert.True(t, ok)
-			time.Sleep(2 * time.Minute)
+			testkit.Sleep(2 * time.Minute)
 			assert.Greater(t, l.ticks.Load(), ticks)
 			l.leave(ticket, health.Healthy, 0, 0, 0)
 			assert.Equal(t, State{}, l.State())
@@ -103,7 +104,7 @@ func TestClockGoesBackwards(t *testing.T) {
 		t.Run(c.situation, func(t *testing.T) {
 			l := New()
 			synctest.Test(t, func(t *testing.T) {
-				time.Sleep(time.Hour)
+				testkit.Sleep(time.Hour)
 				c.fails(t, l)
 				require.True(t, l.State().Limited)
 			})

@@ -7,8 +7,8 @@ import "time"
 // real time. It panics elsewhere, so that no test waits for real. The linter forbids
 // time.Sleep in tests.
 func Sleep(d time.Duration) {
-	// The clock of a bubble begins in 2000, that of the machine is later than this code.
-	if time.Now().Year() >= 2026 {
+	// The clock of a bubble has no monotonic reading, which Round(0) strips.
+	if now := time.Now(); now != now.Round(0) {
 		panic("testkit.Sleep: not in a bubble of testing/synctest")
 	}
 	time.Sleep(d) //nolint:forbidigo // the one place, in a bubble

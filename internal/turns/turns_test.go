@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,7 +32,7 @@ func TestCallsGetTheirTurnsInOrder(t *testing.T) {
 				assert.Equal(t, 1, running)
 				order = append(order, i)
 				mu.Unlock()
-				time.Sleep(10 * time.Millisecond)
+				testkit.Sleep(10 * time.Millisecond)
 				mu.Lock()
 				running--
 				mu.Unlock()
@@ -110,7 +112,7 @@ func TestTurnsAcrossBubbles(t *testing.T) {
 				for range 20 {
 					all.Go(func() {
 						turn := Take(t.Context(), "shared")
-						time.Sleep(10 * time.Millisecond)
+						testkit.Sleep(10 * time.Millisecond)
 						turn.Leave()
 					})
 				}

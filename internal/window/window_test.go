@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
 	"github.com/k8sretry/k8sretry/internal/window"
 )
 
@@ -60,7 +61,7 @@ func TestClockIsNeverNegative(t *testing.T) {
 		now := c.Now()
 		assert.Positive(t, now)
 		assert.Equal(t, now, c.At(time.Now()))
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		assert.Equal(t, now+time.Second, c.Now())
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/examples/databases/service"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestInvalidRequestsAreNotSentToTheCluster(t *testing.T) {
@@ -99,7 +100,7 @@ func TestReplyWhenTheRequestIsCanceled(t *testing.T) {
 				c.fail("create", throttled, throttled, throttled)
 				ctx, cancel := context.WithCancelCause(context.Background())
 				go func() {
-					time.Sleep(9 * time.Second) // virtual
+					testkit.Sleep(9 * time.Second) // virtual
 					cancel(tc.cause)
 				}()
 				got := c.request("POST", "/api/v1/databases", orders, withContext(ctx))
