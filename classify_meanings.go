@@ -61,6 +61,8 @@ var (
 	meansInternalError         = meaning{ClassServer, OutcomeUnknown, 0, "internal error"}
 	meansQuotaInsufficient     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "insufficient quota"}
 	meansServerStarting        = meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "server is starting"}
+	meansBadPatch              = meaning{ClassPermanent, OutcomeNotExecuted, 0, "patch cannot be applied"}
+	meansBadBinding            = meaning{ClassPermanent, OutcomeNotExecuted, 0, "invalid target of a binding"}
 	meansTooLargeForEtcd       = meaning{ClassPermanent, OutcomeNotExecuted, 0, "object too large for etcd"}
 )
 

@@ -236,8 +236,7 @@ func conflictMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 // apierrors.NewForbidden write it after the object and "is forbidden: ".
 func forbiddenMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	if generic == nil {
-		_, cause, _ := strings.Cut(s.Message, "forbidden: ")
-		if m := findPrefix(forbiddenTexts, cause); m != nil {
+		if m := findPrefix(forbiddenTexts, forbiddenCause(s.Message)); m != nil {
 			return m
 		}
 	}
@@ -271,7 +270,7 @@ func unavailableMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning 
 // still execute.
 func internalMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	if s.Code > http.StatusInternalServerError {
-		if generic != nil && strings.Contains(generic.Message, "the backend attempted to redirect this request") {
+		if generic != nil && strings.HasPrefix(generic.Message, "the backend attempted to redirect this request") {
 			return &meansBackendRedirects
 		}
 		return codeMeaning(s.Code)
@@ -280,6 +279,9 @@ func internalMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 		text := strings.TrimPrefix(s.Message, "Internal error occurred: ")
 		if m := findPrefix(internalTexts, text); m != nil {
 			return m
+		}
+		if rejectedPatch(text) {
+			return &meansBadPatch
 		}
 		for i := range storageTexts {
 			if e := &storageTexts[i]; strings.Contains(text, e.text) {

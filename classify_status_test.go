@@ -356,6 +356,79 @@ func TestStorageErrors(t *testing.T) {
 	}
 }
 
+// A 500 was taken for a fault of the server. kube-apiserver also sends it for errors of the
+// client that it has not converted, all of them before anything is stored.
+func TestErrorsOfTheClientThatTheServerReportsAs500(t *testing.T) {
+	for _, message := range []string{
+		`failed to create typed patch object (default/web; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema`,
+		`failed to create typed live object (default/web; example.com/v1, Kind=Web): .spec.a: expected string, got 1`,
+		`map: map[image:nginx] does not contain declared merge key: name`,
+		`unknown patch type: shuffle in map: map[$patch:shuffle]`,
+		"The order in patch list:\n[map[name:a] map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:b] map[name:a]]\n",
+		`unable to find api field in struct PodSpec for the json field "container"`,
+		`unable to find api field "container"`,
+		`invalid value for special key: $patch`,
+		`cannot merge lists without merge key for io.k8s.api.core.v1.PodSpec`,
+		`merging lists cannot yet be specified in the patch`,
+		`value for key name is not a map`,
+		`list element types are not identical: [int string]`,
+		`invalid element type in merging list:[1]`,
+		"cannot find merge key `name` in merging list element:map[image:nginx]",
+		`unexpected patch strategy: [replace merge]`,
+		`expected a map, but received a slice`,
+		`strconv.ParseUint: parsing "abc": invalid syntax`,
+		`target.name: Required value`,
+		`target.kind: Unsupported value: "Pod": supported values: "<empty>", "Node"`,
+		`[target.kind: Unsupported value: "Pod": supported values: "<empty>", "Node", target.name: Required value]`,
+		`target.name: Invalid value: "A": a lowercase RFC 1123 subdomain`,
+	} {
+		for _, message := range []string{message, "Internal error occurred: " + message} {
+			situation{message, failure(500, "", message), permanent, never, 0}.holds(t)
+			situation{message, failure(500, "", "stored, but the audit failed: "+message), server, maybe, 0}.holds(t)
+			situation{message, generic(500, "POST", message, 0), server, maybe, 0}.holds(t)
+		}
+	}
+}
+
+// A text was believed wherever it stood in a message. But a server may quote the error of
+// another one after it has stored something itself. So a text that says that nothing was
+// executed counts at the beginning of a message only.
+func TestOnlyTheBeginningOfAMessageSaysThatNothingWasExecuted(t *testing.T) {
+	for _, text := range []string{
+		"etcdserver: too many requests", "etcdserver: request is too large",
+		"rpc error: code = ResourceExhausted desc = trying to send message larger than max (9 vs. 5)",
+		"request declared a Content-Length of 512 but only wrote 0 bytes",
+		"failed calling webhook \"guard.example.com\": EOF", "resource quota evaluation timed out",
+		"error dialing backend: EOF", "resourceVersion should not be set on objects to be created",
+	} {
+		quoted := k8sretry.Classify(failure(500, metav1.StatusReasonInternalError, "order 7 is stored, but not its copy: "+text))
+		assert.Equal(t, maybe, quoted.Outcome, text)
+		assert.False(t, quoted.Retryable(k8sretry.VerbCreate), text)
+		assert.Equal(t, never, k8sretry.Classify(failure(500, "", text)).Outcome, text)
+		assert.Equal(t, never, k8sretry.Classify(apierrors.NewInternalError(errors.New(text))).Outcome, text)
+	}
+	for _, text := range []string{
+		"apiserver is shutting down", "wait for storage version registration", "error trying to reach service: dial tcp: refused",
+		"no endpoints available for service", "Error getting ip and port info of the remote server",
+	} {
+		quoted := k8sretry.Classify(apierrors.NewServiceUnavailable("order 7 is stored, but not its copy: " + text))
+		assert.Equal(t, maybe, quoted.Outcome, text)
+		assert.Equal(t, never, k8sretry.Classify(apierrors.NewServiceUnavailable(text)).Outcome, text)
+	}
+	assert.Equal(t, maybe, k8sretry.Classify(generic(502, "POST", "stored; the backend attempted to redirect this request", 0)).Outcome)
+
+	for message, want := range map[string]k8sretry.Class{
+		`forbidden: not yet ready to handle request`:                                                server,
+		`pods is forbidden: not yet ready to handle request`:                                        server,
+		`pods "web-0" is forbidden: not yet ready to handle request`:                                server,
+		`order 7 is stored, its pod is forbidden: not yet ready to handle request`:                  permanent,
+		`pods "web-0" and pods "web-1" stored; web-2 is forbidden: not yet ready to handle request`: permanent,
+		`stored, but forbidden: not yet ready to handle request`:                                    permanent,
+	} {
+		assert.Equal(t, want, k8sretry.Classify(failure(403, metav1.StatusReasonForbidden, message)).Class, message)
+	}
+}
+
 func TestEvictionsAndBindings(t *testing.T) {
 	evict := func(code int32, reason metav1.StatusReason, seconds int32) error {
 		return caused(delayed(failure(code, reason, "Cannot evict pod as it would violate the pod's disruption budget."), seconds), "DisruptionBudget", "x")
@@ -443,6 +516,10 @@ func TestDetailNamesTheStatus(t *testing.T) {
 		"object too large for etcd":                      failure(500, "", "etcdserver: request is too large"),
 		"too many requests to etcd":                      failure(500, "", "etcdserver: too many requests"),
 		"etcd is full":                                   failure(500, "", "etcdserver: mvcc: database space exceeded"),
+		"patch cannot be applied":                        failure(500, "", "unknown patch type: a in map: b"),
+		"stored object does not fit the schema":          failure(500, "", "failed to create typed live object (a): b"),
+		"malformed resourceVersion":                      failure(500, "", "strconv.ParseUint: parsing \"a\""),
+		"invalid target of a binding":                    failure(500, "", "target.name: Required value"),
 		"request body truncated":                         failure(500, "", "request declared a Content-Length of 5 but only wrote 0 bytes"),
 	} {
 		assert.Equal(t, detail, k8sretry.Classify(err).Detail)

@@ -216,6 +216,10 @@ var errorsPage = []struct {
 		{"", apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web-0", nil)},
 		{"400, 405, 406, 415", apierrors.NewBadRequest("no")},
 		{"413", apierrors.NewRequestEntityTooLargeError("limit is 3145728")},
+		{"server-side apply, strategic merge patch", failure(500, "", "failed to create typed patch object (a/web; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema")},
+		{"server-side apply", failure(500, "", "failed to create typed live object (a/web; example.com/v1, Kind=Web): .spec.a: expected string")},
+		{"", failure(500, "", `strconv.ParseUint: parsing "abc": invalid syntax`)},
+		{"pods/binding", failure(500, "", "target.name: Required value")},
 		{"a bug of the client", failure(500, "", "resourceVersion should not be set on objects to be created")},
 	}},
 	{"objects", []errorRow{
