@@ -30,6 +30,8 @@ var (
 	meansPlainTextExists       = meaning{ClassPermanent, OutcomeUnknown, 0, "conflict in a response that is no Status"}
 	meansPlainTextConflict     = meaning{ClassConflict, OutcomeUnknown, 0, "conflict in a response that is no Status"}
 	meansAlreadyExists         = meaning{ClassPermanent, OutcomeNotExecuted, 0, "already exists"}
+	meansBeingDeleted          = meaning{ClassBlocked, OutcomeNotExecuted, 0, "name taken by an object that is being deleted"}
+	meansPatchTestFailed       = meaning{ClassConflict, OutcomeNotExecuted, 0, "JSON patch does not apply"}
 	meansForbidden             = meaning{ClassPermanent, OutcomeNotExecuted, 0, "forbidden"}
 	meansUnauthorized          = meaning{ClassBlocked, OutcomeNotExecuted, beforeObjects, "credentials not accepted"}
 	meansDeniedByPolicy        = meaning{ClassPermanent, OutcomeNotExecuted, 0, "denied by an admission policy"}
@@ -56,6 +58,7 @@ var (
 	meansAggregatedUnavailable = meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "aggregated API server unavailable"}
 	meansKindUnknown           = meaning{ClassBlocked, OutcomeNotExecuted, 0, "kind unknown to a mutating policy"}
 	meansBackendUnreachable    = meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "backend unreachable"}
+	meansBackendRejected       = meaning{ClassPermanent, OutcomeNotExecuted, besideServer | beforeObjects, "TLS handshake with the backend failed"}
 	meansBackendRedirects      = meaning{ClassPermanent, OutcomeNotExecuted, 0, "backend attempted to redirect"}
 	meansUnavailable           = meaning{ClassServer, OutcomeUnknown, 0, "service unavailable"}
 	meansInternalError         = meaning{ClassServer, OutcomeUnknown, 0, "internal error"}

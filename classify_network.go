@@ -51,7 +51,10 @@ func networkMeaning(end error, p *errorPath) *meaning {
 		return &meansBadURL
 	}
 	if p.alert {
-		if p.local {
+		switch {
+		case end != nil && !errchain.IsNil(end) && lostInConnection(end.Error()):
+			return p.connectionLost()
+		case p.local:
 			return &meansAlertSent
 		}
 		return &meansAlertReceived
@@ -215,6 +218,9 @@ func discoveryMeaning(err error) *meaning {
 // networkTextMeaning returns the meaning of a text at the end of a chain, where it is no
 // quotation of another error, nil if there is none.
 func (p *errorPath) networkTextMeaning(text string) *meaning {
+	if strings.HasPrefix(text, "tls: ") && lostInConnection(text) {
+		return p.connectionLost()
+	}
 	if m := findPrefix(networkTexts, text); m != nil {
 		return m
 	}

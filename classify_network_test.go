@@ -208,6 +208,39 @@ func TestTLSErrors(t *testing.T) {
 	})
 }
 
+// A TLS alert was taken for a refused handshake. But alerts end connections that have
+// carried requests, too.
+func TestTLSErrorsInTheMiddleOfAConnection(t *testing.T) {
+	for _, text := range []string{
+		"close notify", "unexpected message", "bad record MAC", "decryption failed", "record overflow", "decompression failure",
+		"error decoding message", "internal error", "user canceled", "no renegotiation",
+	} {
+		alert := errors.New("tls: " + text)
+		runNetwork(t, []networkSituation{
+			is("received, "+text, from(op("remote error", alert)), connection, maybe),
+			is("received while the body was read, "+text, bodyCut(op("remote error", alert)), connection, maybe),
+			is("sent, "+text, from(op("local error", alert)), connection, maybe),
+			is("while the proxy was reached, "+text, from(op("proxyconnect", op("remote error", alert))), refused, never),
+		})
+	}
+	for _, text := range []string{
+		"handshake failure", "bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+		"unknown certificate", "illegal parameter", "unknown certificate authority", "access denied", "error decrypting message",
+		"protocol version not supported", "insufficient security level", "inappropriate fallback", "missing extension",
+		"unsupported extension", "unrecognized name", "certificate required", "no application protocol", "encrypted client hello required",
+	} {
+		isnt("received, "+text, from(op("remote error", errors.New("tls: "+text))), permanent, never).holds(t)
+	}
+	for _, text := range []string{
+		"too many ignored records", "too many non-advancing records", "received unexpected key update message",
+		"oversized record received with length 20527", "received record with version 3030 when expecting version 303",
+		"handshake message of length 70000 bytes exceeds maximum of 65536 bytes",
+	} {
+		is(text, from(errors.New("tls: "+text)), connection, maybe).holds(t)
+	}
+	is("record header", from(tls.RecordHeaderError{Msg: "oversized record received with length 20527"}), connection, maybe).holds(t)
+}
+
 func TestLostConnections(t *testing.T) {
 	refusedStream := http2.StreamError{StreamID: 3, Code: http2.ErrCodeRefusedStream, Cause: errors.New("received from peer")}
 	runNetwork(t, []networkSituation{
@@ -363,7 +396,7 @@ func TestDetailNamesTheNetworkError(t *testing.T) {
 		"too many redirects":                 from(errors.New("stopped after 10 redirects")),
 		"TLS handshake failed":               from(&tls.CertificateVerificationError{Err: io.EOF}),
 		"TLS alert received":                 from(op("remote error", errors.New("tls: bad certificate"))),
-		"TLS alert sent":                     from(op("local error", errors.New("tls: bad record MAC"))),
+		"TLS alert sent":                     from(op("local error", errors.New("tls: bad certificate"))),
 		"HTTP request to an HTTPS server":    from(errors.New(`malformed HTTP response "\x15\x03\x01"`)),
 		"HTTPS request to an HTTP server":    from(http.ErrSchemeMismatch),
 		"proxy rejected CONNECT":             from(errors.New("Forbidden")),

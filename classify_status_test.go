@@ -191,7 +191,7 @@ func TestReasonDecides(t *testing.T) {
 		{"gone", failure(410, metav1.StatusReasonGone, "gone"), permanent, never, 0},
 		{"expired", apierrors.NewResourceExpired("too old resource version"), permanent, never, 0},
 		{"invalid", apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web-0", nil), permanent, never, 0},
-		{"JSON patch that does not apply", apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "the server rejected our request", 0, false), permanent, never, 0},
+		{"JSON patch that does not apply", apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "testing value /spec/replicas failed: test failed", 0, false), conflict, never, 0},
 		{"server timeout", apierrors.NewServerTimeout(pods, "list", 2), server, maybe, 2 * time.Second},
 		{"store read error", failure(500, metav1.StatusReasonStoreReadError, "corrupt object"), permanent, never, 0},
 		{"timeout", apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0), timeout, maybe, 0},
@@ -429,6 +429,75 @@ func TestOnlyTheBeginningOfAMessageSaysThatNothingWasExecuted(t *testing.T) {
 	}
 }
 
+// AlreadyExists was taken for an object that stays. The server says when it will be gone.
+func TestNameOfAnObjectThatIsBeingDeletedIsBlocked(t *testing.T) {
+	deleting := apierrors.NewAlreadyExists(pods, "web-0")
+	deleting.ErrStatus.Message = "object is being deleted: " + deleting.ErrStatus.Message
+	quoting := failure(409, metav1.StatusReasonAlreadyExists, `pods "web-0" already exists: object is being deleted: x`)
+	run(t, []situation{
+		{"being deleted", deleting, blocked, never, 0},
+		{"a message that quotes it", quoting, permanent, never, 0},
+		{"in a response that is no Status", generic(409, "POST", "object is being deleted: x", 0), permanent, maybe, 0},
+	})
+}
+
+// Every 422 was taken for an invalid object. A JSON patch that does not apply to the object
+// as it is gets the same code and reason, without details.
+func TestJSONPatchThatDoesNotApplyIsAConflict(t *testing.T) {
+	patch := func() *apierrors.StatusError {
+		return apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "testing value /a failed: test failed", 0, false)
+	}
+	bare, kind := patch(), patch()
+	bare.ErrStatus.Details = nil
+	kind.ErrStatus.Details = &metav1.StatusDetails{Kind: "Pod"}
+	run(t, []situation{
+		{"patch", patch(), conflict, never, 0},
+		{"patch, without details", bare, conflict, never, 0},
+		{"about a kind", kind, permanent, never, 0},
+		{"with a cause", caused(patch(), metav1.CauseTypeFieldValueInvalid, "x"), permanent, never, 0},
+		{"of a proxy", generic(422, "PATCH", "x", 0), permanent, never, 0},
+		{"with a message of its own", failure(422, metav1.StatusReasonInvalid, "spec is wrong"), permanent, never, 0},
+	})
+}
+
+// Behind "error trying to reach service" only a failed dial was recognised. The text there is
+// that of any error of net/http.
+func TestErrorsBetweenTheServerAndABackendMeanWhatTheyMeanElsewhere(t *testing.T) {
+	for text, want := range map[string]situation{
+		"http2: Transport received Server's graceful shutdown GOAWAY":                           {class: server},
+		"http2: Transport received GOAWAY from server ErrCode:ENHANCE_YOUR_CALM":                {class: server},
+		"http2: Transport: cannot retry err [x] after Request.Body was written; define":         {class: server},
+		"http2: client conn could not be established":                                           {class: server},
+		"http2: client conn not usable":                                                         {class: server},
+		"stream error: stream ID 3; REFUSED_STREAM; received from peer":                         {class: server},
+		"net/http: TLS handshake timeout":                                                       {class: server},
+		"net/http: request canceled while waiting for connection":                               {class: server},
+		"dial tcp: lookup web.default.svc on 10.0.0.10:53: no such host":                        {class: server},
+		"x509: certificate has expired or is not yet valid":                                     {class: permanent},
+		"tls: failed to verify certificate: x509: certificate signed by unknown authority":      {class: permanent},
+		"remote error: tls: bad certificate":                                                    {class: permanent},
+		"http: server gave HTTP response to HTTPS client":                                       {class: permanent},
+		`malformed HTTP response "\x15\x03\x01\x00\x02\x02"`:                                    {class: permanent},
+		"remote error: tls: bad record MAC":                                                     {class: server, outcome: maybe},
+		"tls: protocol is shutdown":                                                             {class: server, outcome: maybe},
+		"http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR": {class: server, outcome: maybe},
+		"http2: client connection lost":                                                         {class: server, outcome: maybe},
+		"stream error: stream ID 3; INTERNAL_ERROR; received from peer":                         {class: server, outcome: maybe},
+		"stream error: stream ID 3; INTERNAL_ERROR; REFUSED_STREAM":                             {class: server, outcome: maybe},
+		"context deadline exceeded":                                                             {class: server, outcome: maybe},
+		"EOF":                                                                                   {class: server, outcome: maybe},
+		"EOF, and later net/http: TLS handshake timeout":                                        {class: server, outcome: maybe},
+	} {
+		for name, err := range map[string]error{
+			"aggregated API":       generic(503, "POST", "error trying to reach service: "+text, 0),
+			"service or pod proxy": apierrors.NewServiceUnavailable("error trying to reach service: " + text),
+		} {
+			want.err = err
+			t.Run(name+", "+text, want.holds)
+		}
+	}
+}
+
 func TestEvictionsAndBindings(t *testing.T) {
 	evict := func(code int32, reason metav1.StatusReason, seconds int32) error {
 		return caused(delayed(failure(code, reason, "Cannot evict pod as it would violate the pod's disruption budget."), seconds), "DisruptionBudget", "x")
@@ -520,6 +589,9 @@ func TestDetailNamesTheStatus(t *testing.T) {
 		"stored object does not fit the schema":          failure(500, "", "failed to create typed live object (a): b"),
 		"malformed resourceVersion":                      failure(500, "", "strconv.ParseUint: parsing \"a\""),
 		"invalid target of a binding":                    failure(500, "", "target.name: Required value"),
+		"name taken by an object that is being deleted":  failure(409, metav1.StatusReasonAlreadyExists, "object is being deleted: x"),
+		"JSON patch does not apply":                      apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "x", 0, false),
+		"TLS handshake with the backend failed":          generic(503, "GET", "error trying to reach service: x509: x", 0),
 		"request body truncated":                         failure(500, "", "request declared a Content-Length of 5 but only wrote 0 bytes"),
 	} {
 		assert.Equal(t, detail, k8sretry.Classify(err).Detail)

@@ -158,12 +158,32 @@ func hasPrefix(prefixes []string, s string) bool {
 	return false
 }
 
-// isDialError reports whether the text of an error between two servers says that no
-// connection was established. The last form is that of an egress proxy
-// (k8s.io/apiserver/pkg/server/egressselector).
-func isDialError(text string) bool {
-	return strings.HasPrefix(text, "dial ") || strings.HasPrefix(text, "proxyconnect ") ||
-		strings.HasPrefix(text, "proxy error from ") && strings.Contains(text, " while dialing ")
+// lostTexts are the texts of the TLS alerts, and of errors of crypto/tls beside them,
+// that end a connection in the middle. The server may send a few of them in a handshake,
+// too, if it is broken itself. All others refuse a handshake.
+var lostTexts = map[string]bool{
+	"tls: close notify":                           true,
+	"tls: unexpected message":                     true,
+	"tls: bad record MAC":                         true,
+	"tls: decryption failed":                      true,
+	"tls: record overflow":                        true,
+	"tls: decompression failure":                  true,
+	"tls: error decoding message":                 true,
+	"tls: internal error":                         true,
+	"tls: user canceled":                          true,
+	"tls: no renegotiation":                       true,
+	"tls: protocol is shutdown":                   true,
+	"tls: use of closed connection":               true,
+	"tls: too many ignored records":               true,
+	"tls: too many non-advancing records":         true,
+	"tls: received unexpected key update message": true,
+}
+
+// lostInConnection reports whether the text of an error of crypto/tls is that of a
+// connection that ended in the middle (crypto/tls/alert.go and conn.go).
+func lostInConnection(text string) bool {
+	return lostTexts[text] || strings.HasPrefix(text, "tls: received record with version ") ||
+		strings.HasPrefix(text, "tls: oversized record received") || strings.HasPrefix(text, "tls: handshake message of length ")
 }
 
 // networkTexts are prefixes of the texts of errors that have no type of their own. The
@@ -192,9 +212,7 @@ var networkTexts = []textMeaning{
 	{"stopped after 10 redirects", &meaning{ClassPermanent, OutcomeNotExecuted, 0, "too many redirects"}},
 	// a TLS alert, read as an HTTP response
 	{`malformed HTTP response "\x15\x03`, &meaning{ClassPermanent, OutcomeNotExecuted, 0, "HTTP request to an HTTPS server"}},
-	// crypto/tls, crypto/x509
-	{"tls: use of closed connection", &meansConnectionLost},
-	{"tls: protocol is shutdown", &meansConnectionLost},
+	// crypto/tls, crypto/x509; see also lostTexts
 	{"tls: ", &meansTLSFailed},
 	{"x509: ", &meansTLSFailed},
 	// client-go's exec, attach and port-forward, before the stream is open
