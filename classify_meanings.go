@@ -80,6 +80,7 @@ var (
 	meansRateLimiterDeadline = meaning{ClassCanceled, OutcomeNotExecuted, 0, "wait for the client's rate limiter would exceed the deadline"}
 	meansRateLimiterFailed   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "the client's rate limiter failed"}
 	meansDiscoveryFailed     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "API discovery failed"}
+	meansDiscoveryCanceled   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "API discovery canceled"}
 	meansPluginMissing       = meaning{ClassPermanent, OutcomeNotExecuted, 0, "credential plugin not found or not allowed"}
 	meansPluginFailed        = meaning{ClassRefused, OutcomeNotExecuted, 0, "credential plugin failed"}
 	meansNoConnection        = meaning{ClassRefused, OutcomeNotExecuted, 0, "connection not established"}

@@ -14,12 +14,15 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -359,7 +362,6 @@ func TestResponsesThatCannotBeDecoded(t *testing.T) {
 }
 
 func TestRequestsThatWereNotSent(t *testing.T) {
-	gv := schema.GroupVersion{Group: "example.com", Version: "v1"}
 	runNetwork(t, []networkSituation{
 		isnt("validation", errors.New("resource name may not be empty"), permanent, never),
 		isnt("namespace missing", errors.New("an empty namespace may not be set during creation"), permanent, never),
@@ -372,7 +374,6 @@ func TestRequestsThatWereNotSent(t *testing.T) {
 		isnt("redirects", from(errors.New("stopped after 10 redirects")), permanent, never),
 		isnt("kind not mapped", &meta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "Web"}}, blocked, never),
 		isnt("resource not mapped", &meta.NoResourceMatchError{}, blocked, never),
-		isnt("discovery failed", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{gv: io.EOF}}, blocked, never),
 		isnt("credential plugin failed", from(errors.New("getting credentials: exec: executable aws failed with exit code 255")), refused, never),
 		isnt("credential plugin not found or not allowed", from(errors.New("getting credentials: exec: executable aws not found\n\nhint")), permanent, never),
 		isnt("credential plugin missing at its path", from(errors.New("getting credentials: exec: fork/exec /bin/aws: no such file or directory")), permanent, never),
@@ -381,10 +382,54 @@ func TestRequestsThatWereNotSent(t *testing.T) {
 		isnt("the caller's own", errors.New("nothing to do"), permanent, never),
 		isnt("a file of the caller", &os.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, permanent, never),
 	})
-	mapped := &ErrResourceDiscoveryFailed{gv: generic(503, "GET", "x", 0)}
-	assert.Equal(t, blocked, k8sretry.Classify(fmt.Errorf("a: %w", mapped)).Class, "discovery failed, not the call")
-	assert.Equal(t, "API discovery failed", k8sretry.Classify(mapped).Detail)
-	assert.False(t, k8sretry.IsRetryableConnectionError(&ErrResourceDiscoveryFailed{gv: io.EOF}))
+}
+
+// A failed discovery was taken for an API that is not served, whatever had failed. The
+// requests of the discovery decide; that of the call was not sent.
+func TestFailedDiscoveryIsJudgedByItsMembers(t *testing.T) {
+	gv := func(group string) schema.GroupVersion { return schema.GroupVersion{Group: group, Version: "v1"} }
+	for _, c := range []struct {
+		name  string
+		a, b  error
+		class k8sretry.Class
+		after time.Duration
+	}{
+		{"all unavailable", generic(503, "GET", "service unavailable", 2), generic(503, "GET", "error trying to reach service: EOF", 9), server, 9 * time.Second},
+		{"all transient, of several kinds", generic(503, "GET", "x", 0), delayed(failure(429, "", ""), 7), server, 7 * time.Second},
+		{"connections lost", from(io.EOF), from(io.EOF), connection, 0},
+		{"one not served", generic(503, "GET", "service unavailable", 2), &meta.NoResourceMatchError{}, blocked, 2 * time.Second},
+		{"one not found", generic(503, "GET", "service unavailable", 0), generic(404, "GET", "404 page not found", 0), blocked, 0},
+		{"one forbidden", generic(503, "GET", "service unavailable", 0), failure(403, metav1.StatusReasonForbidden, "no"), blocked, 0},
+		{"one unknown", errors.New("caller"), nil, blocked, 0},
+		{"none", nil, nil, blocked, 0},
+		{"one canceled by the failure of the other", generic(503, "GET", "x", 0), from(context.Canceled), server, 0},
+		{"all canceled", context.Canceled, from(context.Canceled), canceled, 0},
+	} {
+		for i, members := range []map[schema.GroupVersion]error{{gv("a"): c.a, gv("b"): c.b}, {gv("b"): c.a, gv("a"): c.b}} {
+			mapped := ErrResourceDiscoveryFailed(members)
+			for shape, err := range map[string]error{"client-go": &discovery.ErrGroupDiscoveryFailed{Groups: members}, "controller-runtime": &mapped} {
+				name := fmt.Sprint(c.name, i, ", ", shape)
+				situation{name, err, c.class, never, c.after}.holds(t)
+				v := k8sretry.Classify(err)
+				assert.Zero(t, v.StatusCode, "%s: the answer to another request", name)
+				assert.Equal(t, c.class == server || c.class == connection, v.Retryable(k8sretry.VerbCreate), name)
+				assert.Equal(t, v.Retryable(k8sretry.VerbCreate), v.Retryable(k8sretry.VerbDeleteCollection), name)
+			}
+		}
+	}
+	assert.Equal(t, "API discovery failed", k8sretry.Classify(&discovery.ErrGroupDiscoveryFailed{}).Detail)
+	for _, none := range []error{(*discovery.ErrGroupDiscoveryFailed)(nil), (*ErrResourceDiscoveryFailed)(nil)} {
+		assert.Equal(t, "unknown error", k8sretry.Classify(none).Detail)
+	}
+	inner := &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Attempts: 4, Err: unavailable()}
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		_ = k8sretry.Run(t.Context(), func(context.Context) error {
+			attempts++
+			return &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{gv("a"): from(inner)}}
+		})
+		assert.Equal(t, 1, attempts, "what a Transport has given up is not repeated")
+	})
 }
 
 // Texts may change, but people who read logs depend on them.

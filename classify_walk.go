@@ -162,7 +162,9 @@ func (w *walk) visit(err error, p errorPath) {
 		w.retryAfter = max(w.retryAfter, retryAfter(status))
 		w.status = true
 		w.objectsBefore = w.objectsBefore || m.flags&beforeObjects == 0
-	case members == nil || discoveryMeaning(end) != nil:
+	case isFailedDiscovery(end):
+		w.visitDiscovery(end, members)
+	case members == nil:
 		if m := networkMeaning(end, &p); m != nil {
 			w.add(m, p.outcome(m.outcome), 0)
 		}
