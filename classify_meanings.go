@@ -107,5 +107,7 @@ var (
 	meansUndecodable         = meaning{ClassBadResponse, OutcomeExecuted, 0, "response cannot be decoded"}
 	meansUnknownType         = meaning{ClassServer, OutcomeUnknown, 0, "response of an unknown content type"}
 	meansUpgradeFailed       = meaning{ClassServer, OutcomeNotExecuted, besideServer, "connection upgrade failed"}
+	meansUpgradeRejected     = meaning{ClassPermanent, OutcomeNotExecuted, besideServer, "connection upgrade rejected"}
+	meansUpgradeUnauthorized = meaning{ClassBlocked, OutcomeNotExecuted, besideServer, "connection upgrade not authorized"}
 	meansCommandFailed       = meaning{ClassPermanent, OutcomeExecuted, 0, "command failed"}
 )

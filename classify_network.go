@@ -209,6 +209,9 @@ func (p *errorPath) networkTextMeaning(text string) *meaning {
 	if m := findPrefix(networkTexts, text); m != nil {
 		return m
 	}
+	if m := upgradeMeaning(text); m != nil {
+		return m
+	}
 	switch {
 	case strings.HasPrefix(text, "rate: Wait(n=") && strings.HasSuffix(text, "would exceed context deadline"):
 		return &meansRateLimiterDeadline

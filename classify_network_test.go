@@ -21,10 +21,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/exec"
@@ -359,6 +361,46 @@ func TestResponsesThatCannotBeDecoded(t *testing.T) {
 		isnt("connection upgrade failed", errors.New("unable to upgrade connection: container not found"), server, never),
 		isnt("stream not opened, web socket", errors.New("unable to upgrade streaming request: bad handshake"), server, never),
 	})
+}
+
+// Every failed upgrade was taken for a connection to the kubelet that was not made. But
+// client-go keeps only the message of an answer of the API.
+func TestUpgradeThatTheServerRejects(t *testing.T) {
+	for message, class := range map[string]k8sretry.Class{
+		`pods "web-0" is forbidden: User "bob" cannot create resource "pods/exec" in API group "" in the namespace "a"`: permanent,
+		`pods "web-0" not found`:                                                 permanent,
+		"container sidecar is not valid for pod web-0":                           permanent,
+		"a container name must be specified for pod web-0, choose one of: [a b]": permanent,
+		`admission webhook "guard.example.com" denied the request: no`:           permanent,
+		"the server does not allow this method on the requested resource":        permanent,
+		"the server could not find the requested resource":                       permanent,
+		"404 page not found": permanent,
+		"Unauthorized":       blocked,
+		"websocket: bad handshake (401 Unauthorized)":                                        blocked,
+		"websocket: bad handshake (403 Forbidden)":                                           permanent,
+		"websocket: bad handshake (403 Forbidden): <html>":                                   permanent,
+		`websocket: bad handshake (404 Not Found): pods "web-0" not found`:                   permanent,
+		"websocket: bad handshake (400 Bad Request): container a is not valid for pod web-0": permanent,
+		// not now, but perhaps later
+		`pods "web-0" is forbidden: not yet ready to handle request`:                    server,
+		"container not found (\"web\")":                                                 server,
+		"websocket: bad handshake (404 Not Found): pod does not exist":                  server,
+		"pod does not exist":                                                            server,
+		"pod web-0 does not have a host assigned":                                       server,
+		"error dialing backend: dial tcp 10.0.0.3:10250: connect: connection refused":   server,
+		"websocket: bad handshake (502 Bad Gateway)":                                    server,
+		"websocket: bad handshake":                                                      server,
+		"unable to read error from server response":                                     server,
+		`error dialing backend: a node "is not valid for pod" and pods is forbidden: x`: server,
+		"": server,
+	} {
+		isnt(message, errors.New("unable to upgrade connection: "+message), class, never).holds(t)
+		isnt(message, &httpstream.UpgradeFailureError{Cause: errors.New(message)}, class, never).holds(t)
+	}
+	isnt("a Status", &httpstream.UpgradeFailureError{Cause: apierrors.NewNotFound(pods, "web-0")}, permanent, never).holds(t)
+	isnt("elsewhere", errors.New(`caller: unable to upgrade connection: pods "web-0" not found`), permanent, never).holds(t)
+	assert.Equal(t, "connection upgrade rejected", k8sretry.Classify(errors.New(`unable to upgrade connection: pods "web-0" not found`)).Detail)
+	assert.Equal(t, "connection upgrade not authorized", k8sretry.Classify(errors.New("unable to upgrade connection: Unauthorized")).Detail)
 }
 
 func TestRequestsThatWereNotSent(t *testing.T) {

@@ -215,9 +215,6 @@ var networkTexts = []textMeaning{
 	// crypto/tls, crypto/x509; see also lostTexts
 	{"tls: ", &meansTLSFailed},
 	{"x509: ", &meansTLSFailed},
-	// client-go's exec, attach and port-forward, before the stream is open
-	{"unable to upgrade connection: ", &meansUpgradeFailed},
-	{"unable to upgrade streaming request: ", &meansUpgradeFailed},
 	// decoding of a 2xx response: the serializers of apimachinery, client-go/rest/request.go
 	{"couldn't get version/kind; json parse error: ", &meansUndecodable},
 	{"provided data does not appear to be a protobuf message", &meansUndecodable},

@@ -320,6 +320,8 @@ var errorsPage = []struct {
 		{"", errors.New("0-length response with status code: 200 and content type: ")},
 		{"from a captive portal or a proxy", errors.New("serializer for text/html doesn't exist")},
 		{"exec, attach, port-forward", errors.New("unable to upgrade connection: container not found")},
+		{"exec, attach, port-forward", errors.New(`unable to upgrade connection: pods "web-0" not found`)},
+		{"exec, attach, port-forward", errors.New("unable to upgrade connection: Unauthorized")},
 		{"exec", exec.CodeExitError{Err: errors.New("exit 1"), Code: 1}},
 		{"an error of the caller", errors.New("nothing to do")},
 		{"more than 4096 errors", nested(5000)},
