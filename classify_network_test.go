@@ -26,7 +26,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/exec"
@@ -395,9 +394,9 @@ func TestUpgradeThatTheServerRejects(t *testing.T) {
 		"": server,
 	} {
 		isnt(message, errors.New("unable to upgrade connection: "+message), class, never).holds(t)
-		isnt(message, &httpstream.UpgradeFailureError{Cause: errors.New(message)}, class, never).holds(t)
+		isnt(message, errors.New("unable to upgrade streaming request: "+message), class, never).holds(t)
 	}
-	isnt("a Status", &httpstream.UpgradeFailureError{Cause: apierrors.NewNotFound(pods, "web-0")}, permanent, never).holds(t)
+	isnt("a Status", errors.New("unable to upgrade streaming request: "+apierrors.NewNotFound(pods, "web-0").Error()), permanent, never).holds(t)
 	isnt("elsewhere", errors.New(`caller: unable to upgrade connection: pods "web-0" not found`), permanent, never).holds(t)
 	assert.Equal(t, "connection upgrade rejected", k8sretry.Classify(errors.New(`unable to upgrade connection: pods "web-0" not found`)).Detail)
 	assert.Equal(t, "connection upgrade not authorized", k8sretry.Classify(errors.New("unable to upgrade connection: Unauthorized")).Detail)
