@@ -149,6 +149,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 			return repeat
 		}
 	}
+	if c.numbers[numConnectionOnly] != 0 && v.retryable(c.verb()) && !IsRetryableConnectionError(err) && Classify(err).Class != ClassCanceled {
+		v.Class, v.Detail = ClassPermanent, "not a connection error"
+	}
 	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }
 

@@ -11,7 +11,7 @@ var (
 	read  = NewPolicy(ReadOnly(), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
 
 	connection = NewPolicy(WithMaxRetries(5), WithInitialDelay(500*time.Millisecond), WithMaxDelay(10*time.Second),
-		WithClassifier(connectionOnly))
+		setting{numConnectionOnly, 1})
 	maintenance = NewPolicy(WithMaxRetries(10), WithInitialDelay(500*time.Millisecond), WithMaxDelay(60*time.Second))
 	background  = NewPolicy(WithMaxRetries(2), WithInitialDelay(2*time.Second), WithMaxDelay(10*time.Second))
 	eviction    = NewPolicy(WithMaxRetries(math.MaxInt32), WithInitialDelay(time.Second), WithMaxDelay(30*time.Second))
@@ -30,7 +30,8 @@ func ForRead() *Policy { return read }
 
 // ForConnection retries lost, refused and timed-out connections only, never an
 // answer of the API: 5 retries, 0.5 s to 10 s. For a first call at the start of a
-// program, say. A WithClassifier of the call takes its place.
+// program, say. WithRetryIf and WithRetryOn add to it, such as a host name that does not
+// exist yet; a WithClassifier after it takes its place.
 func ForConnection() *Policy { return connection }
 
 // ForMaintenance is for work that has to get through, such as a migration: 10
@@ -47,15 +48,3 @@ func ForBackground() *Policy { return background }
 // the error. [Evict] does it with the pod's UID as a precondition, so that a new pod of
 // the same name is never evicted in its place.
 func ForEviction() *Policy { return eviction }
-
-// connectionOnly finds every answer of the API a lasting one.
-func connectionOnly(err error) (Verdict, bool) {
-	if IsRetryableConnectionError(err) {
-		return Verdict{}, false
-	}
-	v := Classify(err)
-	if v.Class.transient() {
-		v.Class, v.Detail = ClassPermanent, "not a connection error"
-	}
-	return v, true
-}
