@@ -66,7 +66,8 @@ func IsRetryableConnectionError(err error) bool {
 // servers and proxies, and the errors of net/http, golang.org/x/net/http2, crypto/tls, net
 // and context, anywhere in the chain. docs/errors.md lists them. An API status takes
 // precedence over the errors that wrap it. If several errors are joined, the result is
-// the least safe combination: a permanent failure before a transient one, the highest
+// the least safe combination: a permanent failure before a transient one, any failure
+// before a cancellation (one request may have canceled the others), the highest
 // [Outcome], the longest RetryAfter. An [*Error] of this package is classified by the API
 // error in it; an [*Error] with [StopQueueTimeout] and no API error is [ClassThrottled].
 //

@@ -30,6 +30,8 @@ var (
 	meansPlainTextExists       = meaning{ClassPermanent, OutcomeUnknown, 0, "conflict in a response that is no Status"}
 	meansPlainTextConflict     = meaning{ClassConflict, OutcomeUnknown, 0, "conflict in a response that is no Status"}
 	meansAlreadyExists         = meaning{ClassPermanent, OutcomeNotExecuted, 0, "already exists"}
+	meansBeingDeleted          = meaning{ClassBlocked, OutcomeNotExecuted, 0, "name taken by an object that is being deleted"}
+	meansPatchTestFailed       = meaning{ClassConflict, OutcomeNotExecuted, 0, "JSON patch does not apply"}
 	meansForbidden             = meaning{ClassPermanent, OutcomeNotExecuted, 0, "forbidden"}
 	meansUnauthorized          = meaning{ClassBlocked, OutcomeNotExecuted, beforeObjects, "credentials not accepted"}
 	meansDeniedByPolicy        = meaning{ClassPermanent, OutcomeNotExecuted, 0, "denied by an admission policy"}
@@ -56,11 +58,14 @@ var (
 	meansAggregatedUnavailable = meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "aggregated API server unavailable"}
 	meansKindUnknown           = meaning{ClassBlocked, OutcomeNotExecuted, 0, "kind unknown to a mutating policy"}
 	meansBackendUnreachable    = meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "backend unreachable"}
+	meansBackendRejected       = meaning{ClassPermanent, OutcomeNotExecuted, besideServer | beforeObjects, "TLS handshake with the backend failed"}
 	meansBackendRedirects      = meaning{ClassPermanent, OutcomeNotExecuted, 0, "backend attempted to redirect"}
 	meansUnavailable           = meaning{ClassServer, OutcomeUnknown, 0, "service unavailable"}
 	meansInternalError         = meaning{ClassServer, OutcomeUnknown, 0, "internal error"}
 	meansQuotaInsufficient     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "insufficient quota"}
 	meansServerStarting        = meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "server is starting"}
+	meansBadPatch              = meaning{ClassPermanent, OutcomeNotExecuted, 0, "patch cannot be applied"}
+	meansBadBinding            = meaning{ClassPermanent, OutcomeNotExecuted, 0, "invalid target of a binding"}
 	meansTooLargeForEtcd       = meaning{ClassPermanent, OutcomeNotExecuted, 0, "object too large for etcd"}
 )
 
@@ -75,6 +80,7 @@ var (
 	meansRateLimiterDeadline = meaning{ClassCanceled, OutcomeNotExecuted, 0, "wait for the client's rate limiter would exceed the deadline"}
 	meansRateLimiterFailed   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "the client's rate limiter failed"}
 	meansDiscoveryFailed     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "API discovery failed"}
+	meansDiscoveryCanceled   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "API discovery canceled"}
 	meansPluginMissing       = meaning{ClassPermanent, OutcomeNotExecuted, 0, "credential plugin not found or not allowed"}
 	meansPluginFailed        = meaning{ClassRefused, OutcomeNotExecuted, 0, "credential plugin failed"}
 	meansNoConnection        = meaning{ClassRefused, OutcomeNotExecuted, 0, "connection not established"}
@@ -101,5 +107,7 @@ var (
 	meansUndecodable         = meaning{ClassBadResponse, OutcomeExecuted, 0, "response cannot be decoded"}
 	meansUnknownType         = meaning{ClassServer, OutcomeUnknown, 0, "response of an unknown content type"}
 	meansUpgradeFailed       = meaning{ClassServer, OutcomeNotExecuted, besideServer, "connection upgrade failed"}
+	meansUpgradeRejected     = meaning{ClassPermanent, OutcomeNotExecuted, besideServer, "connection upgrade rejected"}
+	meansUpgradeUnauthorized = meaning{ClassBlocked, OutcomeNotExecuted, besideServer, "connection upgrade not authorized"}
 	meansCommandFailed       = meaning{ClassPermanent, OutcomeExecuted, 0, "command failed"}
 )

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strings"
 	"syscall"
 
@@ -51,7 +50,10 @@ func networkMeaning(end error, p *errorPath) *meaning {
 		return &meansBadURL
 	}
 	if p.alert {
-		if p.local {
+		switch {
+		case end != nil && !errchain.IsNil(end) && lostInConnection(end.Error()):
+			return p.connectionLost()
+		case p.local:
 			return &meansAlertSent
 		}
 		return &meansAlertReceived
@@ -98,9 +100,6 @@ func networkMeaning(end error, p *errorPath) *meaning {
 	}
 
 	if m := p.methodMeaning(end); m != nil {
-		return m
-	}
-	if m := discoveryMeaning(end); m != nil {
 		return m
 	}
 	if m := p.networkTextMeaning(end.Error()); m != nil {
@@ -201,21 +200,16 @@ func isTimeout(err error) bool {
 	return ok && is.Is(context.DeadlineExceeded)
 }
 
-// discoveryMeaning recognises a failed discovery by the name of its type: the request of
-// the call was not sent, whatever errors it contains. The types belong to client-go and
-// controller-runtime, which this package does not import.
-func discoveryMeaning(err error) *meaning {
-	switch name := reflect.TypeOf(err).String(); {
-	case strings.HasSuffix(name, ".ErrGroupDiscoveryFailed"), strings.HasSuffix(name, ".ErrResourceDiscoveryFailed"):
-		return &meansDiscoveryFailed
-	}
-	return nil
-}
-
 // networkTextMeaning returns the meaning of a text at the end of a chain, where it is no
 // quotation of another error, nil if there is none.
 func (p *errorPath) networkTextMeaning(text string) *meaning {
+	if strings.HasPrefix(text, "tls: ") && lostInConnection(text) {
+		return p.connectionLost()
+	}
 	if m := findPrefix(networkTexts, text); m != nil {
+		return m
+	}
+	if m := upgradeMeaning(text); m != nil {
 		return m
 	}
 	switch {

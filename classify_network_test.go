@@ -14,12 +14,16 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -208,6 +212,39 @@ func TestTLSErrors(t *testing.T) {
 	})
 }
 
+// A TLS alert was taken for a refused handshake. But alerts end connections that have
+// carried requests, too.
+func TestTLSErrorsInTheMiddleOfAConnection(t *testing.T) {
+	for _, text := range []string{
+		"close notify", "unexpected message", "bad record MAC", "decryption failed", "record overflow", "decompression failure",
+		"error decoding message", "internal error", "user canceled", "no renegotiation",
+	} {
+		alert := errors.New("tls: " + text)
+		runNetwork(t, []networkSituation{
+			is("received, "+text, from(op("remote error", alert)), connection, maybe),
+			is("received while the body was read, "+text, bodyCut(op("remote error", alert)), connection, maybe),
+			is("sent, "+text, from(op("local error", alert)), connection, maybe),
+			is("while the proxy was reached, "+text, from(op("proxyconnect", op("remote error", alert))), refused, never),
+		})
+	}
+	for _, text := range []string{
+		"handshake failure", "bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+		"unknown certificate", "illegal parameter", "unknown certificate authority", "access denied", "error decrypting message",
+		"protocol version not supported", "insufficient security level", "inappropriate fallback", "missing extension",
+		"unsupported extension", "unrecognized name", "certificate required", "no application protocol", "encrypted client hello required",
+	} {
+		isnt("received, "+text, from(op("remote error", errors.New("tls: "+text))), permanent, never).holds(t)
+	}
+	for _, text := range []string{
+		"too many ignored records", "too many non-advancing records", "received unexpected key update message",
+		"oversized record received with length 20527", "received record with version 3030 when expecting version 303",
+		"handshake message of length 70000 bytes exceeds maximum of 65536 bytes",
+	} {
+		is(text, from(errors.New("tls: "+text)), connection, maybe).holds(t)
+	}
+	is("record header", from(tls.RecordHeaderError{Msg: "oversized record received with length 20527"}), connection, maybe).holds(t)
+}
+
 func TestLostConnections(t *testing.T) {
 	refusedStream := http2.StreamError{StreamID: 3, Code: http2.ErrCodeRefusedStream, Cause: errors.New("received from peer")}
 	runNetwork(t, []networkSituation{
@@ -325,8 +362,47 @@ func TestResponsesThatCannotBeDecoded(t *testing.T) {
 	})
 }
 
+// Every failed upgrade was taken for a connection to the kubelet that was not made. But
+// client-go keeps only the message of an answer of the API.
+func TestUpgradeThatTheServerRejects(t *testing.T) {
+	for message, class := range map[string]k8sretry.Class{
+		`pods "web-0" is forbidden: User "bob" cannot create resource "pods/exec" in API group "" in the namespace "a"`: permanent,
+		`pods "web-0" not found`:                                                 permanent,
+		"container sidecar is not valid for pod web-0":                           permanent,
+		"a container name must be specified for pod web-0, choose one of: [a b]": permanent,
+		`admission webhook "guard.example.com" denied the request: no`:           permanent,
+		"the server does not allow this method on the requested resource":        permanent,
+		"the server could not find the requested resource":                       permanent,
+		"404 page not found": permanent,
+		"Unauthorized":       blocked,
+		"websocket: bad handshake (401 Unauthorized)":                                        blocked,
+		"websocket: bad handshake (403 Forbidden)":                                           permanent,
+		"websocket: bad handshake (403 Forbidden): <html>":                                   permanent,
+		`websocket: bad handshake (404 Not Found): pods "web-0" not found`:                   permanent,
+		"websocket: bad handshake (400 Bad Request): container a is not valid for pod web-0": permanent,
+		// not now, but perhaps later
+		`pods "web-0" is forbidden: not yet ready to handle request`:                    server,
+		"container not found (\"web\")":                                                 server,
+		"websocket: bad handshake (404 Not Found): pod does not exist":                  server,
+		"pod does not exist":                                                            server,
+		"pod web-0 does not have a host assigned":                                       server,
+		"error dialing backend: dial tcp 10.0.0.3:10250: connect: connection refused":   server,
+		"websocket: bad handshake (502 Bad Gateway)":                                    server,
+		"websocket: bad handshake":                                                      server,
+		"unable to read error from server response":                                     server,
+		`error dialing backend: a node "is not valid for pod" and pods is forbidden: x`: server,
+		"": server,
+	} {
+		isnt(message, errors.New("unable to upgrade connection: "+message), class, never).holds(t)
+		isnt(message, errors.New("unable to upgrade streaming request: "+message), class, never).holds(t)
+	}
+	isnt("a Status", errors.New("unable to upgrade streaming request: "+apierrors.NewNotFound(pods, "web-0").Error()), permanent, never).holds(t)
+	isnt("elsewhere", errors.New(`caller: unable to upgrade connection: pods "web-0" not found`), permanent, never).holds(t)
+	assert.Equal(t, "connection upgrade rejected", k8sretry.Classify(errors.New(`unable to upgrade connection: pods "web-0" not found`)).Detail)
+	assert.Equal(t, "connection upgrade not authorized", k8sretry.Classify(errors.New("unable to upgrade connection: Unauthorized")).Detail)
+}
+
 func TestRequestsThatWereNotSent(t *testing.T) {
-	gv := schema.GroupVersion{Group: "example.com", Version: "v1"}
 	runNetwork(t, []networkSituation{
 		isnt("validation", errors.New("resource name may not be empty"), permanent, never),
 		isnt("namespace missing", errors.New("an empty namespace may not be set during creation"), permanent, never),
@@ -339,7 +415,6 @@ func TestRequestsThatWereNotSent(t *testing.T) {
 		isnt("redirects", from(errors.New("stopped after 10 redirects")), permanent, never),
 		isnt("kind not mapped", &meta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "Web"}}, blocked, never),
 		isnt("resource not mapped", &meta.NoResourceMatchError{}, blocked, never),
-		isnt("discovery failed", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{gv: io.EOF}}, blocked, never),
 		isnt("credential plugin failed", from(errors.New("getting credentials: exec: executable aws failed with exit code 255")), refused, never),
 		isnt("credential plugin not found or not allowed", from(errors.New("getting credentials: exec: executable aws not found\n\nhint")), permanent, never),
 		isnt("credential plugin missing at its path", from(errors.New("getting credentials: exec: fork/exec /bin/aws: no such file or directory")), permanent, never),
@@ -348,10 +423,54 @@ func TestRequestsThatWereNotSent(t *testing.T) {
 		isnt("the caller's own", errors.New("nothing to do"), permanent, never),
 		isnt("a file of the caller", &os.PathError{Op: "open", Path: "x", Err: syscall.ENOENT}, permanent, never),
 	})
-	mapped := &ErrResourceDiscoveryFailed{gv: generic(503, "GET", "x", 0)}
-	assert.Equal(t, blocked, k8sretry.Classify(fmt.Errorf("a: %w", mapped)).Class, "discovery failed, not the call")
-	assert.Equal(t, "API discovery failed", k8sretry.Classify(mapped).Detail)
-	assert.False(t, k8sretry.IsRetryableConnectionError(&ErrResourceDiscoveryFailed{gv: io.EOF}))
+}
+
+// A failed discovery was taken for an API that is not served, whatever had failed. The
+// requests of the discovery decide; that of the call was not sent.
+func TestFailedDiscoveryIsJudgedByItsMembers(t *testing.T) {
+	gv := func(group string) schema.GroupVersion { return schema.GroupVersion{Group: group, Version: "v1"} }
+	for _, c := range []struct {
+		name  string
+		a, b  error
+		class k8sretry.Class
+		after time.Duration
+	}{
+		{"all unavailable", generic(503, "GET", "service unavailable", 2), generic(503, "GET", "error trying to reach service: EOF", 9), server, 9 * time.Second},
+		{"all transient, of several kinds", generic(503, "GET", "x", 0), delayed(failure(429, "", ""), 7), server, 7 * time.Second},
+		{"connections lost", from(io.EOF), from(io.EOF), connection, 0},
+		{"one not served", generic(503, "GET", "service unavailable", 2), &meta.NoResourceMatchError{}, blocked, 2 * time.Second},
+		{"one not found", generic(503, "GET", "service unavailable", 0), generic(404, "GET", "404 page not found", 0), blocked, 0},
+		{"one forbidden", generic(503, "GET", "service unavailable", 0), failure(403, metav1.StatusReasonForbidden, "no"), blocked, 0},
+		{"one unknown", errors.New("caller"), nil, blocked, 0},
+		{"none", nil, nil, blocked, 0},
+		{"one canceled by the failure of the other", generic(503, "GET", "x", 0), from(context.Canceled), server, 0},
+		{"all canceled", context.Canceled, from(context.Canceled), canceled, 0},
+	} {
+		for i, members := range []map[schema.GroupVersion]error{{gv("a"): c.a, gv("b"): c.b}, {gv("b"): c.a, gv("a"): c.b}} {
+			mapped := ErrResourceDiscoveryFailed(members)
+			for shape, err := range map[string]error{"client-go": &discovery.ErrGroupDiscoveryFailed{Groups: members}, "controller-runtime": &mapped} {
+				name := fmt.Sprint(c.name, i, ", ", shape)
+				situation{name, err, c.class, never, c.after}.holds(t)
+				v := k8sretry.Classify(err)
+				assert.Zero(t, v.StatusCode, "%s: the answer to another request", name)
+				assert.Equal(t, c.class == server || c.class == connection, v.Retryable(k8sretry.VerbCreate), name)
+				assert.Equal(t, v.Retryable(k8sretry.VerbCreate), v.Retryable(k8sretry.VerbDeleteCollection), name)
+			}
+		}
+	}
+	assert.Equal(t, "API discovery failed", k8sretry.Classify(&discovery.ErrGroupDiscoveryFailed{}).Detail)
+	for _, none := range []error{(*discovery.ErrGroupDiscoveryFailed)(nil), (*ErrResourceDiscoveryFailed)(nil)} {
+		assert.Equal(t, "unknown error", k8sretry.Classify(none).Detail)
+	}
+	inner := &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Attempts: 4, Err: unavailable()}
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		_ = k8sretry.Run(t.Context(), func(context.Context) error {
+			attempts++
+			return &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{gv("a"): from(inner)}}
+		})
+		assert.Equal(t, 1, attempts, "what a Transport has given up is not repeated")
+	})
 }
 
 // Texts may change, but people who read logs depend on them.
@@ -363,7 +482,7 @@ func TestDetailNamesTheNetworkError(t *testing.T) {
 		"too many redirects":                 from(errors.New("stopped after 10 redirects")),
 		"TLS handshake failed":               from(&tls.CertificateVerificationError{Err: io.EOF}),
 		"TLS alert received":                 from(op("remote error", errors.New("tls: bad certificate"))),
-		"TLS alert sent":                     from(op("local error", errors.New("tls: bad record MAC"))),
+		"TLS alert sent":                     from(op("local error", errors.New("tls: bad certificate"))),
 		"HTTP request to an HTTPS server":    from(errors.New(`malformed HTTP response "\x15\x03\x01"`)),
 		"HTTPS request to an HTTP server":    from(http.ErrSchemeMismatch),
 		"proxy rejected CONNECT":             from(errors.New("Forbidden")),

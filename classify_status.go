@@ -107,10 +107,7 @@ func reasonMeaning(r metav1.StatusReason, s *metav1.Status, generic *metav1.Stat
 	case metav1.StatusReasonConflict:
 		return conflictMeaning(s, generic)
 	case metav1.StatusReasonAlreadyExists:
-		if generic != nil {
-			return &meansPlainTextExists
-		}
-		return &meansAlreadyExists
+		return existsMeaning(s, generic)
 	case metav1.StatusReasonForbidden:
 		return forbiddenMeaning(s, generic)
 	case metav1.StatusReasonUnauthorized:
@@ -129,7 +126,7 @@ func reasonMeaning(r metav1.StatusReason, s *metav1.Status, generic *metav1.Stat
 	case metav1.StatusReasonInternalError:
 		return internalMeaning(s, generic)
 	case metav1.StatusReasonInvalid:
-		return &meansInvalid
+		return invalidMeaning(s)
 	case metav1.StatusReasonGone, metav1.StatusReasonExpired:
 		return &meansExpired
 	case metav1.StatusReasonStoreReadError:
@@ -141,61 +138,28 @@ func reasonMeaning(r metav1.StatusReason, s *metav1.Status, generic *metav1.Stat
 	return nil
 }
 
-// reasonOf returns the reason that the predicates of apierrors assume for a code whose
-// status has a reason they do not know.
-func reasonOf(code int32) metav1.StatusReason {
-	switch code {
-	case http.StatusBadRequest:
-		return metav1.StatusReasonBadRequest
-	case http.StatusUnauthorized:
-		return metav1.StatusReasonUnauthorized
-	case http.StatusForbidden:
-		return metav1.StatusReasonForbidden
-	case http.StatusNotFound:
-		return metav1.StatusReasonNotFound
-	case http.StatusMethodNotAllowed:
-		return metav1.StatusReasonMethodNotAllowed
-	case http.StatusNotAcceptable:
-		return metav1.StatusReasonNotAcceptable
-	case http.StatusConflict:
-		return metav1.StatusReasonConflict
-	case http.StatusGone:
-		return metav1.StatusReasonGone
-	case http.StatusUnsupportedMediaType:
-		return metav1.StatusReasonUnsupportedMediaType
-	case http.StatusUnprocessableEntity:
-		return metav1.StatusReasonInvalid
-	case http.StatusInternalServerError:
-		return metav1.StatusReasonInternalError
-	case http.StatusServiceUnavailable:
-		return metav1.StatusReasonServiceUnavailable
-	case http.StatusGatewayTimeout:
-		return metav1.StatusReasonTimeout
+// existsMeaning tells an object that another client has made from one that will be gone
+// (k8s.io/apiserver/pkg/registry/generic/registry/store.go).
+func existsMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
+	switch {
+	case generic != nil:
+		return &meansPlainTextExists
+	case strings.HasPrefix(s.Message, "object is being deleted: "):
+		return &meansBeingDeleted
 	}
-	return metav1.StatusReasonUnknown
+	return &meansAlreadyExists
 }
 
-// codeMeaning returns the meaning of a code for which reasonOf has no reason.
-func codeMeaning(code int32) *meaning {
-	switch code {
-	case http.StatusRequestTimeout:
-		// Some proxies send it for a request that they have already forwarded.
-		return &meansRequestTimeout
-	case http.StatusTooEarly:
-		return &meansTooEarly
-	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusVariantAlsoNegotiates,
-		http.StatusNotExtended, http.StatusNetworkAuthenticationRequired:
-		return &meansNotSupported
+// invalidMeaning tells a JSON patch that does not apply to the object as it is from an
+// object that is invalid. kube-apiserver reports the patch as a generic status without
+// details (k8s.io/apiserver/pkg/endpoints/handlers/patch.go), in which
+// apierrors.NewGenericServerResponse replaces the text.
+func invalidMeaning(s *metav1.Status) *meaning {
+	if strings.HasPrefix(s.Message, "the server rejected our request") &&
+		(s.Details == nil || s.Details.Kind == "" && len(s.Details.Causes) == 0) {
+		return &meansPatchTestFailed
 	}
-	switch {
-	case code >= 500:
-		return &meansServerError
-	case code >= 300:
-		return &meansRequestRejected
-	default:
-		// No code at all, or a failure with a code of success.
-		return &meansNoReason
-	}
+	return &meansInvalid
 }
 
 func notFoundMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
@@ -236,8 +200,7 @@ func conflictMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 // apierrors.NewForbidden write it after the object and "is forbidden: ".
 func forbiddenMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	if generic == nil {
-		_, cause, _ := strings.Cut(s.Message, "forbidden: ")
-		if m := findPrefix(forbiddenTexts, cause); m != nil {
+		if m := findPrefix(forbiddenTexts, forbiddenCause(s.Message)); m != nil {
 			return m
 		}
 	}
@@ -260,8 +223,8 @@ func unavailableMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning 
 	case strings.HasPrefix(text, "Resource kind ") && strings.Contains(text, "delay between when CustomResourceDefinitions are created"):
 		return &meansKindUnknown
 	}
-	if cause, ok := strings.CutPrefix(text, "error trying to reach service: "); ok && isDialError(cause) {
-		return &meansBackendUnreachable
+	if cause, ok := strings.CutPrefix(text, "error trying to reach service: "); ok {
+		return backendMeaning(cause)
 	}
 	return &meansUnavailable
 }
@@ -271,7 +234,7 @@ func unavailableMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning 
 // still execute.
 func internalMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	if s.Code > http.StatusInternalServerError {
-		if generic != nil && strings.Contains(generic.Message, "the backend attempted to redirect this request") {
+		if generic != nil && strings.HasPrefix(generic.Message, "the backend attempted to redirect this request") {
 			return &meansBackendRedirects
 		}
 		return codeMeaning(s.Code)
@@ -280,6 +243,9 @@ func internalMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 		text := strings.TrimPrefix(s.Message, "Internal error occurred: ")
 		if m := findPrefix(internalTexts, text); m != nil {
 			return m
+		}
+		if rejectedPatch(text) {
+			return &meansBadPatch
 		}
 		for i := range storageTexts {
 			if e := &storageTexts[i]; strings.Contains(text, e.text) {

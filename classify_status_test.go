@@ -191,7 +191,7 @@ func TestReasonDecides(t *testing.T) {
 		{"gone", failure(410, metav1.StatusReasonGone, "gone"), permanent, never, 0},
 		{"expired", apierrors.NewResourceExpired("too old resource version"), permanent, never, 0},
 		{"invalid", apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web-0", nil), permanent, never, 0},
-		{"JSON patch that does not apply", apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "the server rejected our request", 0, false), permanent, never, 0},
+		{"JSON patch that does not apply", apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "testing value /spec/replicas failed: test failed", 0, false), conflict, never, 0},
 		{"server timeout", apierrors.NewServerTimeout(pods, "list", 2), server, maybe, 2 * time.Second},
 		{"store read error", failure(500, metav1.StatusReasonStoreReadError, "corrupt object"), permanent, never, 0},
 		{"timeout", apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0), timeout, maybe, 0},
@@ -356,6 +356,148 @@ func TestStorageErrors(t *testing.T) {
 	}
 }
 
+// A 500 was taken for a fault of the server. kube-apiserver also sends it for errors of the
+// client that it has not converted, all of them before anything is stored.
+func TestErrorsOfTheClientThatTheServerReportsAs500(t *testing.T) {
+	for _, message := range []string{
+		`failed to create typed patch object (default/web; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema`,
+		`failed to create typed live object (default/web; example.com/v1, Kind=Web): .spec.a: expected string, got 1`,
+		`map: map[image:nginx] does not contain declared merge key: name`,
+		`unknown patch type: shuffle in map: map[$patch:shuffle]`,
+		"The order in patch list:\n[map[name:a] map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:b] map[name:a]]\n",
+		`unable to find api field in struct PodSpec for the json field "container"`,
+		`unable to find api field "container"`,
+		`invalid value for special key: $patch`,
+		`cannot merge lists without merge key for io.k8s.api.core.v1.PodSpec`,
+		`merging lists cannot yet be specified in the patch`,
+		`value for key name is not a map`,
+		`list element types are not identical: [int string]`,
+		`invalid element type in merging list:[1]`,
+		"cannot find merge key `name` in merging list element:map[image:nginx]",
+		`unexpected patch strategy: [replace merge]`,
+		`expected a map, but received a slice`,
+		`strconv.ParseUint: parsing "abc": invalid syntax`,
+		`target.name: Required value`,
+		`target.kind: Unsupported value: "Pod": supported values: "<empty>", "Node"`,
+		`[target.kind: Unsupported value: "Pod": supported values: "<empty>", "Node", target.name: Required value]`,
+		`target.name: Invalid value: "A": a lowercase RFC 1123 subdomain`,
+	} {
+		for _, message := range []string{message, "Internal error occurred: " + message} {
+			situation{message, failure(500, "", message), permanent, never, 0}.holds(t)
+			situation{message, failure(500, "", "stored, but the audit failed: "+message), server, maybe, 0}.holds(t)
+			situation{message, generic(500, "POST", message, 0), server, maybe, 0}.holds(t)
+		}
+	}
+}
+
+// A text was believed wherever it stood in a message. But a server may quote the error of
+// another one after it has stored something itself. So a text that says that nothing was
+// executed counts at the beginning of a message only.
+func TestOnlyTheBeginningOfAMessageSaysThatNothingWasExecuted(t *testing.T) {
+	for _, text := range []string{
+		"etcdserver: too many requests", "etcdserver: request is too large",
+		"rpc error: code = ResourceExhausted desc = trying to send message larger than max (9 vs. 5)",
+		"request declared a Content-Length of 512 but only wrote 0 bytes",
+		"failed calling webhook \"guard.example.com\": EOF", "resource quota evaluation timed out",
+		"error dialing backend: EOF", "resourceVersion should not be set on objects to be created",
+	} {
+		quoted := k8sretry.Classify(failure(500, metav1.StatusReasonInternalError, "order 7 is stored, but not its copy: "+text))
+		assert.Equal(t, maybe, quoted.Outcome, text)
+		assert.False(t, quoted.Retryable(k8sretry.VerbCreate), text)
+		assert.Equal(t, never, k8sretry.Classify(failure(500, "", text)).Outcome, text)
+		assert.Equal(t, never, k8sretry.Classify(apierrors.NewInternalError(errors.New(text))).Outcome, text)
+	}
+	for _, text := range []string{
+		"apiserver is shutting down", "wait for storage version registration", "error trying to reach service: dial tcp: refused",
+		"no endpoints available for service", "Error getting ip and port info of the remote server",
+	} {
+		quoted := k8sretry.Classify(apierrors.NewServiceUnavailable("order 7 is stored, but not its copy: " + text))
+		assert.Equal(t, maybe, quoted.Outcome, text)
+		assert.Equal(t, never, k8sretry.Classify(apierrors.NewServiceUnavailable(text)).Outcome, text)
+	}
+	assert.Equal(t, maybe, k8sretry.Classify(generic(502, "POST", "stored; the backend attempted to redirect this request", 0)).Outcome)
+
+	for message, want := range map[string]k8sretry.Class{
+		`forbidden: not yet ready to handle request`:                                                server,
+		`pods is forbidden: not yet ready to handle request`:                                        server,
+		`pods "web-0" is forbidden: not yet ready to handle request`:                                server,
+		`order 7 is stored, its pod is forbidden: not yet ready to handle request`:                  permanent,
+		`pods "web-0" and pods "web-1" stored; web-2 is forbidden: not yet ready to handle request`: permanent,
+		`stored, but forbidden: not yet ready to handle request`:                                    permanent,
+	} {
+		assert.Equal(t, want, k8sretry.Classify(failure(403, metav1.StatusReasonForbidden, message)).Class, message)
+	}
+}
+
+// AlreadyExists was taken for an object that stays. The server says when it will be gone.
+func TestNameOfAnObjectThatIsBeingDeletedIsBlocked(t *testing.T) {
+	deleting := apierrors.NewAlreadyExists(pods, "web-0")
+	deleting.ErrStatus.Message = "object is being deleted: " + deleting.ErrStatus.Message
+	quoting := failure(409, metav1.StatusReasonAlreadyExists, `pods "web-0" already exists: object is being deleted: x`)
+	run(t, []situation{
+		{"being deleted", deleting, blocked, never, 0},
+		{"a message that quotes it", quoting, permanent, never, 0},
+		{"in a response that is no Status", generic(409, "POST", "object is being deleted: x", 0), permanent, maybe, 0},
+	})
+}
+
+// Every 422 was taken for an invalid object. A JSON patch that does not apply to the object
+// as it is gets the same code and reason, without details.
+func TestJSONPatchThatDoesNotApplyIsAConflict(t *testing.T) {
+	patch := func() *apierrors.StatusError {
+		return apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "testing value /a failed: test failed", 0, false)
+	}
+	bare, kind := patch(), patch()
+	bare.ErrStatus.Details = nil
+	kind.ErrStatus.Details = &metav1.StatusDetails{Kind: "Pod"}
+	run(t, []situation{
+		{"patch", patch(), conflict, never, 0},
+		{"patch, without details", bare, conflict, never, 0},
+		{"about a kind", kind, permanent, never, 0},
+		{"with a cause", caused(patch(), metav1.CauseTypeFieldValueInvalid, "x"), permanent, never, 0},
+		{"of a proxy", generic(422, "PATCH", "x", 0), permanent, never, 0},
+		{"with a message of its own", failure(422, metav1.StatusReasonInvalid, "spec is wrong"), permanent, never, 0},
+	})
+}
+
+// Behind "error trying to reach service" only a failed dial was recognised. The text there is
+// that of any error of net/http.
+func TestErrorsBetweenTheServerAndABackendMeanWhatTheyMeanElsewhere(t *testing.T) {
+	for text, want := range map[string]situation{
+		"http2: Transport received Server's graceful shutdown GOAWAY":                           {class: server},
+		"http2: Transport received GOAWAY from server ErrCode:ENHANCE_YOUR_CALM":                {class: server},
+		"http2: Transport: cannot retry err [x] after Request.Body was written; define":         {class: server},
+		"http2: client conn could not be established":                                           {class: server},
+		"http2: client conn not usable":                                                         {class: server},
+		"stream error: stream ID 3; REFUSED_STREAM; received from peer":                         {class: server},
+		"net/http: TLS handshake timeout":                                                       {class: server},
+		"net/http: request canceled while waiting for connection":                               {class: server},
+		"dial tcp: lookup web.default.svc on 10.0.0.10:53: no such host":                        {class: server},
+		"x509: certificate has expired or is not yet valid":                                     {class: permanent},
+		"tls: failed to verify certificate: x509: certificate signed by unknown authority":      {class: permanent},
+		"remote error: tls: bad certificate":                                                    {class: permanent},
+		"http: server gave HTTP response to HTTPS client":                                       {class: permanent},
+		`malformed HTTP response "\x15\x03\x01\x00\x02\x02"`:                                    {class: permanent},
+		"remote error: tls: bad record MAC":                                                     {class: server, outcome: maybe},
+		"tls: protocol is shutdown":                                                             {class: server, outcome: maybe},
+		"http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR": {class: server, outcome: maybe},
+		"http2: client connection lost":                                                         {class: server, outcome: maybe},
+		"stream error: stream ID 3; INTERNAL_ERROR; received from peer":                         {class: server, outcome: maybe},
+		"stream error: stream ID 3; INTERNAL_ERROR; REFUSED_STREAM":                             {class: server, outcome: maybe},
+		"context deadline exceeded":                                                             {class: server, outcome: maybe},
+		"EOF":                                                                                   {class: server, outcome: maybe},
+		"EOF, and later net/http: TLS handshake timeout":                                        {class: server, outcome: maybe},
+	} {
+		for name, err := range map[string]error{
+			"aggregated API":       generic(503, "POST", "error trying to reach service: "+text, 0),
+			"service or pod proxy": apierrors.NewServiceUnavailable("error trying to reach service: " + text),
+		} {
+			want.err = err
+			t.Run(name+", "+text, want.holds)
+		}
+	}
+}
+
 func TestEvictionsAndBindings(t *testing.T) {
 	evict := func(code int32, reason metav1.StatusReason, seconds int32) error {
 		return caused(delayed(failure(code, reason, "Cannot evict pod as it would violate the pod's disruption budget."), seconds), "DisruptionBudget", "x")
@@ -443,6 +585,13 @@ func TestDetailNamesTheStatus(t *testing.T) {
 		"object too large for etcd":                      failure(500, "", "etcdserver: request is too large"),
 		"too many requests to etcd":                      failure(500, "", "etcdserver: too many requests"),
 		"etcd is full":                                   failure(500, "", "etcdserver: mvcc: database space exceeded"),
+		"patch cannot be applied":                        failure(500, "", "unknown patch type: a in map: b"),
+		"stored object does not fit the schema":          failure(500, "", "failed to create typed live object (a): b"),
+		"malformed resourceVersion":                      failure(500, "", "strconv.ParseUint: parsing \"a\""),
+		"invalid target of a binding":                    failure(500, "", "target.name: Required value"),
+		"name taken by an object that is being deleted":  failure(409, metav1.StatusReasonAlreadyExists, "object is being deleted: x"),
+		"JSON patch does not apply":                      apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "x", 0, false),
+		"TLS handshake with the backend failed":          generic(503, "GET", "error trying to reach service: x509: x", 0),
 		"request body truncated":                         failure(500, "", "request declared a Content-Length of 5 but only wrote 0 bytes"),
 	} {
 		assert.Equal(t, detail, k8sretry.Classify(err).Detail)

@@ -40,6 +40,26 @@ var forbiddenTexts = []textMeaning{
 		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "custom resource definition is being terminated"}},
 }
 
+// forbiddenCause returns the cause in a message that apierrors.NewForbidden has made:
+//
+//	forbidden: CAUSE
+//	pods is forbidden: CAUSE
+//	pods "web-0" is forbidden: CAUSE
+//
+// It is "" for other messages, which may quote one of these.
+func forbiddenCause(message string) string {
+	object, cause, ok := strings.Cut(message, "forbidden: ")
+	if !ok || object == "" {
+		return cause
+	}
+	object, ok = strings.CutSuffix(object, " is ")
+	_, name, named := strings.Cut(object, " ")
+	if !ok || named && (len(name) < 2 || name[0] != '"' || name[len(name)-1] != '"') {
+		return ""
+	}
+	return cause
+}
+
 // unavailableTexts are prefixes of the text of a 503 that was sent before the request was
 // executed.
 var unavailableTexts = []textMeaning{
@@ -52,7 +72,9 @@ var unavailableTexts = []textMeaning{
 }
 
 // internalTexts are prefixes of the message of a 500. They are looked up before
-// storageTexts, because such a message may quote one of those.
+// storageTexts, because such a message may quote one of those. Every text that says that
+// nothing was executed is here: behind such a prefix, an aggregated server may report
+// anything, also what failed after it has stored an object.
 var internalTexts = []textMeaning{
 	{"failed calling webhook", &meaning{ClassServer, OutcomeNotExecuted, besideServer, "failed calling webhook"}},
 	{"conversion webhook for", &meaning{ClassServer, OutcomeUnknown, besideServer, "conversion webhook failed"}},
@@ -63,22 +85,65 @@ var internalTexts = []textMeaning{
 		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "resourceVersion set on a create"}},
 	{"This pod has more than one PodDisruptionBudget",
 		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "more than one disruption budget"}},
+	// etcd and the connection to it, before anything is proposed
+	{"etcdserver: request is too large", &meansTooLargeForEtcd},
+	{"rpc error: code = ResourceExhausted desc = trying to send message larger than max", &meansTooLargeForEtcd},
+	{"etcdserver: too many requests", &meaning{ClassServer, OutcomeNotExecuted, 0, "too many requests to etcd"}},
+	{"request declared a Content-Length of", // the HTTP/2 server of net/http
+		&meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "request body truncated"}},
+	// server-side apply: k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go
+	{"failed to create typed patch object (", &meansBadPatch},
+	{"failed to create typed live object (", &meaning{ClassPermanent, OutcomeNotExecuted, 0, "stored object does not fit the schema"}},
+	// strategic merge patches: k8s.io/apimachinery/pkg/util/strategicpatch/patch.go,
+	// util/mergepatch/errors.go, third_party/forked/golang/json/fields.go
+	{"The order in patch list:", &meansBadPatch},
+	{"unable to find api field", &meansBadPatch},
+	{"invalid value for special key: ", &meansBadPatch},
+	{"cannot merge lists without merge key for ", &meansBadPatch},
+	{"merging lists cannot yet be specified in the patch", &meansBadPatch},
+	{"list element types are not identical: ", &meansBadPatch},
+	{"invalid element type in merging list:", &meansBadPatch},
+	{"cannot find merge key `", &meansBadPatch},
+	{"unexpected patch strategy: ", &meansBadPatch},
+	// a resourceVersion that is no number: k8s.io/apiserver/pkg/storage/api_object_versioner.go
+	{"strconv.ParseUint: parsing ", &meaning{ClassPermanent, OutcomeNotExecuted, 0, "malformed resourceVersion"}},
+	// pods/binding: ValidatePodBinding in k8s.io/kubernetes/pkg/apis/core/validation, an
+	// Aggregate, which is in brackets if it has several members
+	{"target.name: ", &meansBadBinding},
+	{"target.kind: ", &meansBadBinding},
+	{"[target.kind: ", &meansBadBinding},
+	{"[target.name: ", &meansBadBinding},
 }
 
-// storageTexts occur in the message of a 500, most of them in errors of etcd. A request
-// with another message may have been executed, or may still be: when etcd has lost its
+// patchTexts are the beginning and a later part of the message of a 500 about a strategic
+// merge patch, where what is between them comes from the patch.
+var patchTexts = [...][2]string{
+	{"map: ", " does not contain declared merge key: "},
+	{"unknown patch type: ", " in map: "},
+	{"value for key ", " is not a map"},
+	{"expected a ", ", but received a "},
+}
+
+// rejectedPatch reports whether the text of a 500 says that a strategic merge patch
+// cannot be applied.
+func rejectedPatch(text string) bool {
+	for _, t := range &patchTexts {
+		if strings.HasPrefix(text, t[0]) && strings.Contains(text, t[1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// storageTexts occur in the message of a 500, most of them in errors of etcd. After each
+// of them the request may have been executed, or may still be: when etcd has lost its
 // quorum, it stores some writes after their timeout was reported.
 var storageTexts = []textMeaning{
-	{"etcdserver: request is too large", &meansTooLargeForEtcd},
-	{"trying to send message larger than max", &meansTooLargeForEtcd},
-	{"etcdserver: too many requests", &meaning{ClassServer, OutcomeNotExecuted, 0, "too many requests to etcd"}},
 	{"mvcc: database space exceeded", &meaning{ClassBlocked, OutcomeUnknown, 0, "etcd is full"}},
 	{"etcdserver: request timed out", &meaning{ClassServer, OutcomeUnknown, 0, "etcd timed out"}},
 	{"etcdserver: leader changed", &meaning{ClassServer, OutcomeUnknown, 0, "etcd leader changed"}},
 	{"etcdserver: no leader", &meaning{ClassServer, OutcomeUnknown, 0, "etcd has no leader"}},
 	{"rpc error: code = Unavailable", &meaning{ClassServer, OutcomeUnknown, 0, "connection to etcd lost"}},
-	{"request declared a Content-Length of", // the HTTP/2 server of net/http
-		&meaning{ClassServer, OutcomeNotExecuted, beforeObjects, "request body truncated"}},
 }
 
 // storagePrefixes begin the texts of errors of etcd and of the connection to it.
@@ -93,12 +158,32 @@ func hasPrefix(prefixes []string, s string) bool {
 	return false
 }
 
-// isDialError reports whether the text of an error between two servers says that no
-// connection was established. The last form is that of an egress proxy
-// (k8s.io/apiserver/pkg/server/egressselector).
-func isDialError(text string) bool {
-	return strings.HasPrefix(text, "dial ") || strings.HasPrefix(text, "proxyconnect ") ||
-		strings.HasPrefix(text, "proxy error from ") && strings.Contains(text, " while dialing ")
+// lostTexts are the texts of the TLS alerts, and of errors of crypto/tls beside them,
+// that end a connection in the middle. The server may send a few of them in a handshake,
+// too, if it is broken itself. All others refuse a handshake.
+var lostTexts = map[string]bool{
+	"tls: close notify":                           true,
+	"tls: unexpected message":                     true,
+	"tls: bad record MAC":                         true,
+	"tls: decryption failed":                      true,
+	"tls: record overflow":                        true,
+	"tls: decompression failure":                  true,
+	"tls: error decoding message":                 true,
+	"tls: internal error":                         true,
+	"tls: user canceled":                          true,
+	"tls: no renegotiation":                       true,
+	"tls: protocol is shutdown":                   true,
+	"tls: use of closed connection":               true,
+	"tls: too many ignored records":               true,
+	"tls: too many non-advancing records":         true,
+	"tls: received unexpected key update message": true,
+}
+
+// lostInConnection reports whether the text of an error of crypto/tls is that of a
+// connection that ended in the middle (crypto/tls/alert.go and conn.go).
+func lostInConnection(text string) bool {
+	return lostTexts[text] || strings.HasPrefix(text, "tls: received record with version ") ||
+		strings.HasPrefix(text, "tls: oversized record received") || strings.HasPrefix(text, "tls: handshake message of length ")
 }
 
 // networkTexts are prefixes of the texts of errors that have no type of their own. The
@@ -127,14 +212,9 @@ var networkTexts = []textMeaning{
 	{"stopped after 10 redirects", &meaning{ClassPermanent, OutcomeNotExecuted, 0, "too many redirects"}},
 	// a TLS alert, read as an HTTP response
 	{`malformed HTTP response "\x15\x03`, &meaning{ClassPermanent, OutcomeNotExecuted, 0, "HTTP request to an HTTPS server"}},
-	// crypto/tls, crypto/x509
-	{"tls: use of closed connection", &meansConnectionLost},
-	{"tls: protocol is shutdown", &meansConnectionLost},
+	// crypto/tls, crypto/x509; see also lostTexts
 	{"tls: ", &meansTLSFailed},
 	{"x509: ", &meansTLSFailed},
-	// client-go's exec, attach and port-forward, before the stream is open
-	{"unable to upgrade connection: ", &meansUpgradeFailed},
-	{"unable to upgrade streaming request: ", &meansUpgradeFailed},
 	// decoding of a 2xx response: the serializers of apimachinery, client-go/rest/request.go
 	{"couldn't get version/kind; json parse error: ", &meansUndecodable},
 	{"provided data does not appear to be a protobuf message", &meansUndecodable},

@@ -162,7 +162,9 @@ func (w *walk) visit(err error, p errorPath) {
 		w.retryAfter = max(w.retryAfter, retryAfter(status))
 		w.status = true
 		w.objectsBefore = w.objectsBefore || m.flags&beforeObjects == 0
-	case members == nil || discoveryMeaning(end) != nil:
+	case isFailedDiscovery(end):
+		w.visitDiscovery(end, members)
+	case members == nil:
 		if m := networkMeaning(end, &p); m != nil {
 			w.add(m, p.outcome(m.outcome), 0)
 		}
@@ -197,7 +199,9 @@ func (w *walk) add(m *meaning, o Outcome, code int) {
 	w.outcome = max(w.outcome, o)
 }
 
-// severity orders the classes by how clearly they rule out another attempt.
+// severity orders the classes by how clearly they rule out another attempt. A canceled
+// request is often one that was given up because another one had failed, so that any other
+// failure says more.
 func (c Class) severity() int {
 	switch c {
 	case ClassBlocked:
@@ -207,7 +211,7 @@ func (c Class) severity() int {
 	case ClassPermanent:
 		return 3
 	case ClassCanceled:
-		return 4
+		return -1
 	}
 	return 0
 }

@@ -157,7 +157,16 @@ func TestLeastSafeOfJoinedErrorsDecides(t *testing.T) {
 		{"blocked and transient", failure(401, "", ""), failure(429, "", ""), blocked, never, 401, 0},
 		{"permanent and conflict", failure(422, "", ""), quota, permanent, never, 422, 0},
 		{"conflict and blocked", quota, failure(401, "", ""), conflict, never, 409, 0},
-		{"canceled and permanent", context.Canceled, failure(404, "", ""), canceled, maybe, 404, 0},
+		{"canceled and permanent", context.Canceled, failure(404, "", ""), permanent, maybe, 404, 0},
+		{"canceled and transient", context.Canceled, failure(503, "", ""), server, maybe, 503, 0},
+		{"canceled and not executed", context.Canceled, failure(429, "", ""), throttled, maybe, 429, 0},
+		{"canceled and conflict", context.Canceled, quota, conflict, maybe, 409, 0},
+		{"canceled and refused", from(context.Canceled), refusal, refused, maybe, 0, 0},
+		{"canceled and lost", from(errors.New("net/http: request canceled")), reset, connection, maybe, 0, 0},
+		{"canceled and timed out", context.Canceled, context.DeadlineExceeded, timeout, maybe, 0, 0},
+		{"no room in the rate limiter and transient", errors.New("rate: Wait(n=1) would exceed context deadline"), failure(503, "", ""), server, maybe, 503, 0},
+		{"canceled twice", context.Canceled, from(context.Canceled), canceled, maybe, 0, 0},
+		{"an error of the caller has no meaning beside a cancellation", errors.New("caller"), context.Canceled, canceled, maybe, 0, 0},
 		{"unknown outcome and not executed", failure(503, "", ""), failure(429, "", ""), server, maybe, 503, 0},
 		{"the longer delay", failure(503, "", ""), delayed(failure(429, "", ""), 9), server, maybe, 503, 9 * time.Second},
 		{"refused and reset", refusal, reset, connection, maybe, 0, 0},
@@ -178,6 +187,34 @@ func TestLeastSafeOfJoinedErrorsDecides(t *testing.T) {
 	first := k8sretry.Classify(errors.Join(failure(404, "", ""), failure(422, "", "")))
 	assert.Equal(t, 404, first.StatusCode)
 	assert.Equal(t, "not found", first.Detail)
+}
+
+// A cancellation in a join was taken for that of the caller. But one of two requests that
+// fails cancels the other, while the caller's context lives.
+func TestCallOfTwoRequestsIsRetriedIfOneFailsAndCancelsTheOther(t *testing.T) {
+	for name, err := range map[string]error{
+		"failed first":   errors.Join(unavailable(), from(context.Canceled)),
+		"canceled first": errors.Join(from(context.Canceled), unavailable()),
+		"aggregate":      aggregate(context.Canceled, unavailable()),
+		"refused":        errors.Join(context.Canceled, noConnection()),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			attempts := 0
+			assert.NoError(t, k8sretry.Run(t.Context(), func(context.Context) error {
+				if attempts++; attempts == 1 {
+					return err
+				}
+				return nil
+			}, k8sretry.ReadOnly()), name)
+			assert.Equal(t, 2, attempts, name)
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := k8sretry.Run(ctx, func(context.Context) error {
+		cancel()
+		return errors.Join(unavailable(), context.Canceled)
+	})
+	assert.Equal(t, k8sretry.StopCanceled, asError(t, err).StopReason, "the caller's own context ended")
 }
 
 func TestErrorIsClassifiedByTheAPIErrorInIt(t *testing.T) {

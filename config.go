@@ -107,6 +107,7 @@ func resolve(opts []Option) config {
 			}
 		case classifierOption:
 			c.given |= hasClassifier
+			c.setNumber(numConnectionOnly, 0)
 			if c.classify = o.classify; o.classify == nil {
 				c.reject("WithClassifier: the classifier is nil")
 			}
@@ -205,6 +206,9 @@ func (c *config) setNumber(n number, value int64) {
 	switch {
 	case n == numVerb:
 		c.numbers[numReadOnly] = 0 // a later verb takes ReadOnly back
+	case n == numConnectionOnly && value != 0:
+		c.given &^= hasClassifier // the later of the two decides
+		c.classify = nil
 	case hasSchedule&(1<<n) != 0:
 		c.given &^= hasBackoff // the later of the two schedules wins
 		c.backoff = nil

@@ -201,6 +201,10 @@ func (e *Error) reason() string {
 	switch e.StopReason {
 	case StopNonRetryable:
 		return "not retryable"
+	case StopMaxRetries:
+		if e.Attempts == 1 {
+			return "no retries allowed, gave up"
+		}
 	case StopOutcomeUnknown:
 		return "not repeated, " + ErrOutcomeUnknown.Error() + ","
 	case StopCanceled:

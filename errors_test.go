@@ -29,9 +29,11 @@ func TestErrorText(t *testing.T) {
 			times(4, unavailable()), nil, 0},
 		{"PodInterface.Get: max retries reached after 4 attempts in 7s: the server said so",
 			times(4, unavailable()), []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbGet)}, 0},
-		{"PodInterface.Get: max retries reached after 1 attempt: the server said so",
+		{"PodInterface.Get: no retries allowed, gave up after 1 attempt: the server said so", // none was made that could reach a maximum
 			times(1, tooMany(0)), []k8sretry.Option{k8sretry.WithMaxRetries(0)}, 0},
-		{"PodInterface.Get: the server asks for too long a wait after 1 attempt (it asks for 24h0m0s): the server said so",
+		{"PodInterface.Get: max retries reached after 2 attempts in 1s: the server said so",
+			times(2, status(502, "")), []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.ReadOnly()}, 0},
+		{"PodInterface.Get: Retry-After is longer than allowed after 1 attempt (the server asks for 24h0m0s): the server said so",
 			[]error{tooMany(86400)}, nil, 0},
 		{"PodInterface.Get: max elapsed time reached after 2 attempts in 2s: the server said so",
 			times(4, tooMany(0)), []k8sretry.Option{k8sretry.WithMaxElapsed(5 * time.Second)}, 0},

@@ -90,12 +90,9 @@ func (p *progress) failed(c *config, ctx context.Context, err error) error {
 	if p.failedAt == 0 {
 		p.failedAt = now()
 	}
-	delay := c.delay(p, retries, v)
-	if limit := c.duration(numMaxElapsed); limit > 0 && delay > limit-(now()-p.began) {
-		return p.stop(c, ctx, StopMaxElapsed, v, err)
-	}
-	if deadline, ok := ctx.Deadline(); ok && delay >= time.Until(deadline) {
-		return p.stop(c, ctx, StopDeadline, v, err)
+	delay, why := p.nextDelay(c, ctx, retries, v)
+	if why != StopNone {
+		return p.stop(c, ctx, why, v, err)
 	}
 	if b := p.budget(c); b != nil {
 		p.spend(b)
@@ -148,6 +145,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 		if repeat, judged := p.judgeByCaller(c, err); judged {
 			return repeat
 		}
+	}
+	if c.numbers[numConnectionOnly] != 0 && v.retryable(c.verb()) && !IsRetryableConnectionError(err) && Classify(err).Class != ClassCanceled {
+		v.Class, v.Detail = ClassPermanent, "not a connection error"
 	}
 	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }
@@ -211,29 +211,51 @@ func (p *progress) correctTimeout(c *config, ctx context.Context, v *Verdict) {
 	}
 }
 
-// delay is how long to wait before the next attempt. This is where a 429 becomes a wait:
-// the Retry-After of the server is a floor under every schedule.
-func (c *config) delay(p *progress, retry int, v *Verdict) time.Duration {
+// nextDelay is how long to wait before the next attempt, and why there is no time for it.
+// A delay whose spread alone is too long for the time that is left is drawn anew.
+func (p *progress) nextDelay(c *config, ctx context.Context, retry int, v *Verdict) (time.Duration, StopReason) {
+	d, least := c.delay(p, retry, v)
+	left := time.Duration(math.MaxInt64)
+	if limit := c.duration(numMaxElapsed); limit > 0 {
+		left = limit - (now() - p.began)
+		if least > left {
+			return 0, StopMaxElapsed
+		}
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		until := time.Until(deadline)
+		if least >= until {
+			return 0, StopDeadline
+		}
+		left = min(left, until-1)
+	}
+	return delay.Within(d, least, left), StopNone
+}
+
+// delay is how long to wait before the next attempt, as drawn, and the least that could have
+// been drawn. This is where a 429 becomes a wait: the Retry-After of the server is a floor
+// under every schedule.
+func (c *config) delay(p *progress, retry int, v *Verdict) (d, least time.Duration) {
 	schedule := c.schedule()
-	var d time.Duration
 	switch own := c.ownBackoff(v.Class); {
 	case own != nil:
 		d = max(0, own(retry))
+		least = d // what is spread in it is not known
 	case c.safeWrite != nil && c.safeWrite.next == nextStartOver:
-		d = conflictDelay.Delay(c.safeWrite.conflicts)
+		d, least = conflictDelay.draw(c.safeWrite.conflicts, 1)
 	case v.Class == ClassDisruptionBudget:
 		slow := disruptionDelay
 		slow.Jitter = schedule.Jitter
 		slow.Max = min(slow.Max, schedule.Max)
-		d = slow.Delay(retry)
+		d, least = slow.draw(retry, 1)
 	case c.limiter != nil && c.given&(1<<numJitter) == 0:
-		d = c.delayByCause(p, retry, v)
+		d, least = c.delayByCause(p, retry, v)
 	case v.Class == ClassThrottled && v.RetryAfter > 0:
-		d = schedule.Delay(retry)
+		d, least = schedule.draw(retry, 1)
 	default:
-		d = schedule.scaled(retry, classFactor(v.Class))
+		d, least = schedule.draw(retry, classFactor(v.Class))
 	}
-	return delay.AtLeast(d, v.RetryAfter, schedule.Jitter == JitterNone)
+	return delay.AtLeast(d, v.RetryAfter, schedule.Jitter == JitterNone), max(least, v.RetryAfter)
 }
 
 // ownBackoff is the caller's Backoff for a class, nil if there is none.
@@ -247,7 +269,7 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 // delayByCause returns the delay before a retry of a call with a limiter. If the cause is load,
 // the retry must not come before the delay of the schedule. If the failure is random, an early
 // retry is better, as long as most attempts succeed.
-func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration {
+func (c *config) delayByCause(p *progress, retry int, v *Verdict) (drawn, least time.Duration) {
 	schedule := c.schedule()
 	schedule.Jitter = JitterNone
 	d := float64(schedule.Delay(retry))
@@ -257,14 +279,14 @@ func (c *config) delayByCause(p *progress, retry int, v *Verdict) time.Duration 
 			if v.RetryAfter == 0 && c.limiter.calls.Quick() {
 				d /= quickPart
 			}
-			return delay.Clamp(delay.Between(0, d), limit)
+			return delay.Clamp(delay.Between(0, d), limit), 0
 		}
 	}
 	high := min(2*d, float64(limit))
 	if d >= high { // the cap applies before the jitter, which does not end at the cap
 		d = high / 2
 	}
-	return delay.Clamp(delay.Between(d, high), limit)
+	return delay.Clamp(delay.Between(d, high), limit), delay.Clamp(d, limit)
 }
 
 const (

@@ -44,6 +44,7 @@ const (
 	numAttemptTimeout
 	numMaxRetryAfter
 	numMaxQueueTime
+	numConnectionOnly
 )
 
 // numbers describes each number. A new numeric option is a constant above, a line here
@@ -64,6 +65,7 @@ var numbers = [...]struct {
 	numAttemptTimeout: {"WithAttemptTimeout", 0, anyDuration},
 	numMaxRetryAfter:  {"WithMaxRetryAfter", int64(60 * time.Second), anyDuration},
 	numMaxQueueTime:   {"WithMaxQueueTime", 0, anyDuration},
+	numConnectionOnly: {"ForConnection", 0, anyCount},
 }
 
 // validity returns what is wrong with a value as it stands in an error, "" for nothing.

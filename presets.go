@@ -12,7 +12,7 @@ var (
 	read  = NewPolicy(ReadOnly(), WithMaxRetries(3), WithInitialDelay(time.Second), WithMaxDelay(10*time.Second))
 
 	connection = NewPolicy(WithMaxRetries(5), WithInitialDelay(500*time.Millisecond), WithMaxDelay(10*time.Second),
-		WithClassifier(connectionOnly))
+		setting{numConnectionOnly, 1})
 	maintenance = NewPolicy(WithMaxRetries(10), WithInitialDelay(500*time.Millisecond), WithMaxDelay(60*time.Second))
 	background  = NewPolicy(WithMaxRetries(2), WithInitialDelay(2*time.Second), WithMaxDelay(10*time.Second))
 	eviction    = NewPolicy(WithMaxRetries(math.MaxInt32), WithInitialDelay(time.Second), WithMaxDelay(30*time.Second))
@@ -29,7 +29,8 @@ func ForWrite() *Policy { return write }
 func ForRead() *Policy { return read }
 
 // ForConnection retries lost, refused and timed-out connections only, never an answer of
-// the API: 5 retries, 0.5 s to 10 s. It is for a first call at the start of a program. A
+// the API: 5 retries, 0.5 s to 10 s. It is for a first call at the start of a program.
+// WithRetryIf and WithRetryOn add to it, such as a host name that does not exist yet. A
 // WithClassifier given after it replaces that rule.
 func ForConnection() *Policy { return connection }
 
@@ -48,15 +49,3 @@ func ForBackground() *Policy { return background }
 // [Evict] does the same with the UID of the pod as a precondition, so that a new pod of the
 // same name is never evicted.
 func ForEviction() *Policy { return eviction }
-
-// connectionOnly makes every answer of the API permanent.
-func connectionOnly(err error) (Verdict, bool) {
-	if IsRetryableConnectionError(err) {
-		return Verdict{}, false
-	}
-	v := Classify(err)
-	if v.Class.transient() {
-		v.Class, v.Detail = ClassPermanent, "not a connection error"
-	}
-	return v, true
-}

@@ -1,13 +1,17 @@
 package k8sretry_test
 
 import (
+	"context"
 	"errors"
+	"net"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -87,4 +91,57 @@ func TestForReadReads(t *testing.T) {
 			})
 		})
 	}
+}
+
+// ForConnection was a classifier, which decides before WithRetryIf, so that a condition of
+// the caller was never asked.
+func TestForConnectionAndTheCallersOwnJudgement(t *testing.T) {
+	noHost := network("dial", 0)
+	noHost.(*url.Error).Err.(*net.OpError).Err = &net.DNSError{Err: "no such host", IsNotFound: true}
+	isNoHost := k8sretry.WithRetryIf(func(err error) bool {
+		dns, ok := errors.AsType[*net.DNSError](err)
+		return ok && dns.IsNotFound
+	})
+	all := k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })
+	preset := k8sretry.ForConnection()
+	for name, c := range map[string]struct {
+		fail     error
+		opts     []k8sretry.Option
+		attempts int
+	}{
+		"a lost connection":                   {network("read", 104), []k8sretry.Option{preset}, 6},
+		"an answer of the API":                {unavailable(), []k8sretry.Option{preset}, 1},
+		"an answer to a read":                 {unavailable(), []k8sretry.Option{preset, k8sretry.ReadOnly()}, 1},
+		"a conflict of an apply":              {apierrors.NewConflict(pods, "a", errRemodeled), []k8sretry.Option{preset, k8sretry.WithVerb(k8sretry.VerbApply)}, 1},
+		"a host that does not exist":          {noHost, []k8sretry.Option{preset}, 1},
+		"and WithRetryIf":                     {noHost, []k8sretry.Option{preset, isNoHost}, 6},
+		"WithRetryIf before it":               {noHost, []k8sretry.Option{isNoHost, preset}, 6},
+		"WithRetryIf in a policy":             {noHost, []k8sretry.Option{k8sretry.NewPolicy(preset, isNoHost)}, 6},
+		"a condition that is false":           {unavailable(), []k8sretry.Option{preset, isNoHost}, 1},
+		"WithRetryOn":                         {notFoundButRetried, []k8sretry.Option{preset, k8sretry.WithRetryOn(notFoundButRetried)}, 6},
+		"a classifier after it":               {unavailable(), []k8sretry.Option{preset, all}, 6},
+		"a classifier after it, in a policy":  {unavailable(), []k8sretry.Option{preset, k8sretry.NewPolicy(all)}, 6},
+		"a classifier before it":              {unavailable(), []k8sretry.Option{all, preset}, 1},
+		"a classifier before it, in a policy": {unavailable(), []k8sretry.Option{k8sretry.NewPolicy(all), k8sretry.NewPolicy(preset)}, 1},
+		"another preset after it":             {unavailable(), []k8sretry.Option{preset, k8sretry.ForWrite()}, 1},
+		"a timeout of the attempt":            {from(context.DeadlineExceeded), []k8sretry.Option{preset}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := fails(times(99, c.fail)...)
+				_, err := k8sretry.Do(t.Context(), s.get, c.opts...)
+				assert.Error(t, err)
+				assert.Equal(t, c.attempts, s.attempts())
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			attempts++
+			<-ctx.Done()
+			return errors.New("net/http: request canceled")
+		}, preset, k8sretry.WithAttemptTimeout(time.Second))
+		assert.Equal(t, 6, attempts, "an attempt that its timeout has ended")
+	})
 }

@@ -103,7 +103,7 @@ func TestAttemptsDoNotOverflow(t *testing.T) {
 	c := resolve([]Option{WithLimiter(NewLimiter()), WithMaxDelay(time.Hour)})
 	c.setDefaults()
 	for i := range 300 {
-		d := c.delayByCause(&p, 20, &Verdict{Class: ClassServer})
+		d, _ := c.delayByCause(&p, 20, &Verdict{Class: ClassServer})
 		if i >= randomFailures {
 			require.GreaterOrEqual(t, d, time.Hour/2, "5xx number %d is no chance", i+1)
 		}

@@ -766,3 +766,57 @@ func TestValueOfTheLastAttempt(t *testing.T) {
 	require.Error(t, err)
 	assert.Equal(t, "partial", v, "a decorator changes nothing about what fn returned")
 }
+
+// A delay was drawn without regard to the time that is left, and the call gave up where only
+// the spread did not fit.
+func TestSpreadIsDrawnFromTheTimeThatIsLeft(t *testing.T) {
+	type limit func(*testing.T, time.Duration) (context.Context, []k8sretry.Option)
+	deadline := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
+		ctx, cancel := contextWithTimeout(t, d)
+		t.Cleanup(cancel)
+		return ctx, nil
+	}
+	elapsed := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
+		return t.Context(), []k8sretry.Option{k8sretry.WithMaxElapsed(d)}
+	}
+	for name, bound := range map[string]limit{"deadline": deadline, "max elapsed": elapsed} {
+		for _, c := range []struct {
+			situation        string
+			fail             error
+			opts             []k8sretry.Option
+			left, least, end time.Duration // end 0: the call gives up
+		}{
+			{"Retry-After", tooMany(7), nil, 9 * time.Second, 7 * time.Second, 9 * time.Second},
+			{"Retry-After that does not fit", tooMany(7), nil, 6 * time.Second, 0, 0},
+			{"Retry-After, exact", tooMany(7), []k8sretry.Option{exact}, 6 * time.Second, 0, 0},
+			{"schedule", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 10100 * time.Millisecond, 10 * time.Second, 10100 * time.Millisecond},
+			{"schedule that does not fit", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 9 * time.Second, 0, 0},
+			{"schedule, full jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterFull)}, time.Second, 0, time.Second},
+			{"schedule, equal jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterEqual)}, 6 * time.Second, 5 * time.Second, 6 * time.Second},
+			{"schedule at its cap", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(time.Hour), k8sretry.WithMaxDelay(10 * time.Second)}, 9 * time.Second, 8 * time.Second, 9 * time.Second},
+			{"disruption budget", budgetSpent(), nil, 5100 * time.Millisecond, 5 * time.Second, 5100 * time.Millisecond},
+			{"limiter", tooMany(0), []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}, 1500 * time.Millisecond, time.Second, 1500 * time.Millisecond},
+			{"a Backoff of the caller is taken as it is", unavailable(), []k8sretry.Option{k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return 7 * time.Second }))}, 6 * time.Second, 0, 0},
+		} {
+			t.Run(name+", "+c.situation, func(t *testing.T) {
+				for range 40 {
+					synctest.Test(t, func(t *testing.T) {
+						ctx, opts := bound(t, c.left)
+						s := fails(c.fail)
+						start := time.Now()
+						_, err := k8sretry.Do(ctx, s.get, append(opts, c.opts...)...)
+						if c.end == 0 {
+							assert.Error(t, err)
+							assert.Equal(t, 1, s.attempts())
+							assert.Zero(t, time.Since(start), "it gives up at once")
+							return
+						}
+						require.NoError(t, err)
+						assert.GreaterOrEqual(t, s.waits()[0], c.least)
+						assert.Less(t, s.waits()[0], c.end)
+					})
+				}
+			})
+		}
+	}
+}

@@ -46,3 +46,14 @@ func AtLeast(d, retryAfter time.Duration, exact bool) time.Duration {
 	}
 	return max(d, retryAfter)
 }
+
+// Within returns d if it is at most left. Else it draws another delay, from the least that d
+// could have been up to the middle between that and left, so that some time remains after
+// it. It returns left if not even the least is shorter.
+func Within(d, least, left time.Duration) time.Duration {
+	if d <= left {
+		return d
+	}
+	room := max(0, left-least) / 2
+	return min(least+Clamp(Between(0, float64(room)), room), left)
+}

@@ -49,3 +49,48 @@ func TestAtLeastNeverUndercutsARetryAfter(t *testing.T) {
 		})
 	}
 }
+
+func TestWithinDrawsFromTheRoomThatIsLeft(t *testing.T) {
+	for _, c := range []struct {
+		situation      string
+		d, least, left time.Duration
+		low, high      time.Duration
+	}{
+		{"it fits", 8 * time.Second, 7 * time.Second, 9 * time.Second, 8 * time.Second, 8 * time.Second},
+		{"it fits exactly", 9 * time.Second, 7 * time.Second, 9 * time.Second, 9 * time.Second, 9 * time.Second},
+		{"only the spread does not fit", 10 * time.Second, 7 * time.Second, 9 * time.Second, 7 * time.Second, 8 * time.Second},
+		{"the least fits exactly", 10 * time.Second, 9 * time.Second, 9 * time.Second, 9 * time.Second, 9 * time.Second},
+		{"nothing fits", 10 * time.Second, 10 * time.Second, 9 * time.Second, 9 * time.Second, 9 * time.Second},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			drawn := map[time.Duration]bool{}
+			for range 1000 {
+				d := delay.Within(c.d, c.least, c.left)
+				assert.True(t, c.low <= d && d <= c.high, d)
+				drawn[d] = true
+			}
+			assert.Equal(t, c.low < c.high, len(drawn) > 500, "a spread remains")
+		})
+	}
+}
+
+func TestLeastIsTheLeastThatScaledReturns(t *testing.T) {
+	for jitter := delay.Proportional; jitter <= delay.None; jitter++ {
+		for _, e := range []delay.Exponential{
+			{Jitter: jitter}, {Initial: time.Second, Max: 9 * time.Second, Multiplier: 3, Jitter: jitter},
+			{Initial: -1, Jitter: jitter}, {Max: -1, Jitter: jitter}, {Initial: time.Minute, Max: time.Second, Jitter: jitter},
+		} {
+			for retry := range 20 {
+				for _, factor := range []float64{0.5, 1, 2} {
+					least, lowest, highest := e.Least(retry, factor), time.Duration(math.MaxInt64), time.Duration(0)
+					for range 300 {
+						d := e.Scaled(retry, factor)
+						lowest, highest = min(lowest, d), max(highest, d)
+					}
+					assert.LessOrEqual(t, least, lowest, "%+v, retry %d", e, retry)
+					assert.LessOrEqual(t, lowest-least, highest/8, "%+v, retry %d", e, retry)
+				}
+			}
+		}
+	}
+}

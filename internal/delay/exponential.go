@@ -57,6 +57,23 @@ func (e Exponential) Scaled(retry int, factor float64) time.Duration {
 	return e.scaledToCap(retry, factor)
 }
 
+// Least returns the least that Scaled returns for the same arguments.
+func (e Exponential) Least(retry int, factor float64) time.Duration {
+	jitter := e.Jitter
+	e.Jitter = None
+	d := e.scaledToCap(retry, factor)
+	switch limit := e.WithDefaults().Max; {
+	case jitter == None || d == 0:
+	case jitter == Full:
+		return 0
+	case jitter == Equal:
+		return d / 2
+	case d >= limit:
+		return Clamp((1-Spread)*float64(limit), limit)
+	}
+	return d
+}
+
 func (e Exponential) scaledToCap(retry int, factor float64) time.Duration {
 	e = e.WithDefaults()
 	if retry < 1 || e.Initial < 0 || e.Max <= 0 {

@@ -1,0 +1,64 @@
+package k8sretry
+
+import "strings"
+
+// upgradePrefixes begin the errors of client-go's exec, attach and port-forward before the
+// stream is open (k8s.io/streaming/pkg/httpstream). What follows is the message of the
+// server's answer; its code and its type are lost.
+var upgradePrefixes = []string{"unable to upgrade connection: ", "unable to upgrade streaming request: "}
+
+// badHandshake is the text of a WebSocket client before the status line of an answer that
+// is no Status (k8s.io/client-go/transport/websocket/roundtripper.go).
+const badHandshake = "websocket: bad handshake ("
+
+// upgradeMeaning returns the meaning of a failed upgrade, nil if text is not that of one.
+func upgradeMeaning(text string) *meaning {
+	if !hasPrefix(upgradePrefixes, text) {
+		return nil
+	}
+	_, message, _ := strings.Cut(text, ": ")
+	if answer, ok := strings.CutPrefix(message, badHandshake); ok {
+		code, rest, _ := strings.Cut(answer, ")")
+		if m := handshakeMeaning(code); m != nil {
+			return m
+		}
+		message = strings.TrimPrefix(rest, ": ")
+	}
+	switch {
+	case message == "Unauthorized":
+		return &meansUpgradeUnauthorized
+	case deniedByWebhook(message), isUpgradeRejection(message):
+		return &meansUpgradeRejected
+	}
+	return &meansUpgradeFailed
+}
+
+// handshakeMeaning returns the meaning of a status line, such as "403 Forbidden", nil if
+// the text behind it has to decide: the kubelet answers 404 for a pod that it will know
+// soon, the server 400 for one that is not scheduled yet.
+func handshakeMeaning(line string) *meaning {
+	switch code, _, _ := strings.Cut(line, " "); code {
+	case "401":
+		return &meansUpgradeUnauthorized
+	case "403", "405":
+		return &meansUpgradeRejected
+	}
+	return nil
+}
+
+// isUpgradeRejection recognises messages of 403, 404 and 400. The last three come from
+// k8s.io/kubernetes/pkg/registry/core/pod/strategy.go. A container that the kubelet does
+// not find ("container not found") may not have been started yet.
+func isUpgradeRejection(message string) bool {
+	cause := forbiddenCause(message)
+	switch {
+	case cause != "":
+		return !strings.HasPrefix(cause, "not yet ready to handle request")
+	case strings.HasSuffix(message, `" not found`), message == "404 page not found", message == "the server could not find the requested resource":
+		return true
+	case strings.HasPrefix(message, "container ") && strings.Contains(message, " is not valid for pod "):
+		return true
+	}
+	return strings.HasPrefix(message, "a container name must be specified for pod ") ||
+		strings.HasPrefix(message, "the server does not allow this method on the requested resource")
+}
