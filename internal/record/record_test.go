@@ -100,6 +100,10 @@ func TestBeginForgetsTheAttemptBefore(t *testing.T) {
 	assert.Zero(t, r.Repetitions())
 	assert.False(t, r.ContextKept())
 	assert.False(t, r.RiskConfirmed())
+
+	r.GotConn(httptrace.GotConnInfo{})
+	r.Sent(create(t, 429))
+	assert.True(t, r.Facts().Unseen, "what was carried before does not count")
 }
 
 func TestRepetitionsOfNetHTTP(t *testing.T) {
@@ -146,6 +150,7 @@ func TestFactsOfSends(t *testing.T) {
 		{"a write that succeeds", []Send{create(t, 201)}, Facts{Requests: 1, Done: true}},
 		{"a write that fails", []Send{create(t, 409)}, Facts{Requests: 1}},
 		{"a write that succeeds, then one that fails", []Send{create(t, 201), update(t, 429)}, Facts{Requests: 2, Done: true}},
+		{"a write that succeeds, then a read", []Send{create(t, 201), read(t, 200)}, Facts{Requests: 2, Done: true}},
 		{"a read that succeeds, then a write that fails", []Send{read(t, 200), update(t, 429)}, Facts{Requests: 2}},
 
 		{"the last one is ambiguous", []Send{ambiguous(update(t, 504))}, Facts{Requests: 1}},
@@ -164,6 +169,7 @@ func TestFactsOfSends(t *testing.T) {
 
 		{"300, 301, 302 and 303 lose a write", []Send{update(t, 302)}, Facts{Requests: 1, Redirected: true}},
 		{"redirected, then read", []Send{update(t, 301), read(t, 200)}, Facts{Requests: 2, Redirected: true}},
+		{"a write is redirected, then a read", []Send{update(t, 301), read(t, 302)}, Facts{Requests: 2, Redirected: true}},
 		{"redirected and then done", []Send{update(t, 303), update(t, 200)}, Facts{Requests: 2, Redirected: true, Done: true}},
 		{"304 is no redirect", []Send{update(t, 304)}, Facts{Requests: 1}},
 		{"307 keeps the method", []Send{update(t, 307)}, Facts{Requests: 1}},
