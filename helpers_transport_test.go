@@ -392,7 +392,9 @@ func (s *frames) serve(conn net.Conn, handle func(*http2.Framer, net.Conn, uint3
 				_ = f.WritePing(true, frame.Data)
 			}
 		case *http2.HeadersFrame:
-			s.requests.Add(1)
+			if s.requests.Add(1) > 20 {
+				return // a client that does not stop by itself
+			}
 			if frame.StreamEnded() {
 				handle(f, conn, frame.StreamID, int(s.requests.Load()))
 			}

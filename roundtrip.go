@@ -54,7 +54,7 @@ func (x *exchange) repeat() (*http.Response, error) {
 	}
 	resp, err := run(x.req.Context(), x.attempt, &c, &x.record)
 	if x.sends == 0 {
-		closeBody(x.req) // the context was over
+		closeBody(x.req) // the context had ended
 	}
 	if err != nil {
 		return x.result(err)
@@ -67,7 +67,7 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	x.discard()
 	resp, err := x.send(ctx, &x.record)
 	if err != nil {
-		return nil, x.wireError(err)
+		return nil, x.urlError(err)
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp, nil
@@ -79,17 +79,17 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	return resp, x.judged
 }
 
-// wireError is an error of the wire as net/http will return it: the classifier knows
-// errors of the wire by their *url.Error.
-func (x *exchange) wireError(err error) error {
+// urlError wraps an error of the connection as net/http will do. Classify recognizes such
+// errors by their *url.Error.
+func (x *exchange) urlError(err error) error {
 	return &url.Error{Op: x.req.Method, URL: x.req.URL.Redacted(), Err: err}
 }
 
-// result turns the end of the loop into what the client gets.
+// result returns what the client gets when the loop has failed with err.
 func (x *exchange) result(err error) (*http.Response, error) {
 	e, _ := err.(*Error) //nolint:errorlint // what the loop returns, not what it wraps
 	if x.response != nil {
-		// The response itself, unless the error knows more than it.
+		// The response itself, unless an earlier attempt makes the outcome less certain.
 		if e == nil || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
 			resp := x.response
 			x.response, x.bounded = nil, nil
@@ -107,8 +107,8 @@ func (x *exchange) result(err error) (*http.Response, error) {
 	return nil, e
 }
 
-// discard gives up the response that failed. To read what remains of it may take as long
-// as an attempt.
+// discard closes the response of the failed attempt, after reading what remains of it for
+// at most the attempt timeout.
 func (x *exchange) discard() {
 	if c := x.bounded; c != nil {
 		timer := time.AfterFunc(x.t.policy.duration(numAttemptTimeout), c.Cancel)
@@ -119,14 +119,14 @@ func (x *exchange) discard() {
 }
 
 func withoutURL(err error) error {
-	if u, ok := err.(*url.Error); ok { //nolint:errorlint // only that of wireError
+	if u, ok := err.(*url.Error); ok { //nolint:errorlint // only that of urlError
 		return u.Err
 	}
 	return err
 }
 
-// guarded sends once for an attempt of a Do above, past the breaker and the limiter of
-// the Transport. A Do with a breaker or a limiter of its own has already asked those.
+// guarded sends once for an attempt of a Do above, if the breaker and the limiter of the
+// Transport allow it. They are not asked if the Do has a breaker or a limiter of its own.
 func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, error) {
 	shared := &x.t.policy.config
 	r.lend(shared.budget)
@@ -151,7 +151,7 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 	returned = true
 	failure := err
 	if err != nil {
-		failure = x.wireError(err)
+		failure = x.urlError(err)
 	} else if resp.StatusCode >= http.StatusBadRequest {
 		failure = clientgo.ResponseError(resp, &x.request, x.req.Method, false)
 	}
@@ -164,10 +164,12 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 	return resp, err
 }
 
-// errNotTaken replaces what HTTP/2 reports after its last try.
+// errNotTaken replaces the error of the last HTTP/2 try, which says that the request could
+// not be written.
 var errNotTaken = errors.New("the server takes no request on this connection (HTTP/2 REFUSED_STREAM or GOAWAY)")
 
-// errNoResponse is what a RoundTripper below must not do. net/http says the same of one.
+// errNoResponse is the error of a wrapped RoundTripper that returns two nils, which
+// net/http does not allow either.
 var errNoResponse = errors.New("k8sretry: the wrapped RoundTripper returned neither a response nor an error")
 
 // send sends the request once, and records what became of it.
@@ -213,12 +215,12 @@ func (x *exchange) note(r *callRecord, resp *http.Response, err error) {
 	r.Sent(s)
 }
 
-// send is the context of one send, and what it counts of the repetitions that net/http
-// makes of it.
+// send is one send, and the context of its request. It counts and bounds the repetitions
+// that net/http makes by itself.
 type send struct {
 	context.Context
 	record  *callRecord
-	counts  bool // connections, because the record has no hooks of its own
+	counts  bool // report connections to the record, which has no hooks of its own
 	reads   bool
 	url     url.URL // the send's own
 	opaque  string
@@ -227,7 +229,7 @@ type send struct {
 	stopped atomic.Bool
 }
 
-// sendKey finds the send of a Transport above.
+// sendKey is the key of the send of a Transport above.
 type sendKey struct{}
 
 func (s *send) Value(key any) any {
@@ -245,9 +247,10 @@ func (s *send) hooks() *httptrace.ClientTrace {
 	return trace
 }
 
-// gotConn counts what net/http does by itself. HTTP/2 repeats a request up to seven
-// times, and for a minute, on REFUSED_STREAM, and without limit on a graceful GOAWAY;
-// HTTP/1.1 repeats one that a kept connection has lost.
+// gotConn is called for each try of net/http. Over HTTP/2 net/http repeats a request up to
+// seven times within a minute after REFUSED_STREAM, and without limit after a graceful
+// GOAWAY (roundTripViaPool in golang.org/x/net/http2). Over HTTP/1.1 it repeats a request
+// whose kept connection broke (shouldRetryRequest in net/http/transport.go).
 func (s *send) gotConn(info httptrace.GotConnInfo) {
 	s.record.Carried() // hooks of the record itself run after this one
 	if s.counts {
@@ -259,9 +262,9 @@ func (s *send) gotConn(info httptrace.GotConnInfo) {
 		if n == 2 {
 			s.record.RepeatedAnyway()
 		}
-		// net/http takes one kept connection after the other for a read, whether they
-		// were dead or the server has broken them. The second send is the last one: it
-		// goes out on a new connection, and nothing is written on the others.
+		// For a read net/http tries one kept connection after the other. Nothing is
+		// written to those after the first: the second try that reaches the server is
+		// the last one, on a new connection.
 		switch {
 		case !s.reads:
 		case info.Reused:
@@ -272,8 +275,8 @@ func (s *send) gotConn(info httptrace.GotConnInfo) {
 		}
 	case s.record.Repeated():
 	default:
-		// There is no way to tell HTTP/2 to stop but a request that cannot be
-		// written. The URL is the send's own, and the try before is over.
+		// Only a request that cannot be written stops HTTP/2. The URL belongs to this
+		// send, and the try before has ended.
 		s.stopped.Store(true)
 		s.url.Opaque = "\x00"
 	}

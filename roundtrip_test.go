@@ -3,6 +3,7 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -72,6 +73,92 @@ func TestSendsWithBrokenConnections(t *testing.T) {
 			}
 		}
 	}
+}
+
+// After a kept connection broke, net/http would try a read on all others. It goes out once
+// more, on a new connection. That one repetition cannot be prevented, so it happens without
+// a retry, too.
+func TestSendsWithSeveralKeptConnections(t *testing.T) {
+	const kept = 5
+	for retries, sends := range map[int]int{0: 2, 1: 2, 3: 4} {
+		for _, inDo := range []bool{false, true} {
+			t.Run(fmt.Sprint(retries, " retries, in a Do: ", inDo), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					arrived := make(chan struct{})
+					server := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, n int) {
+						if n > kept {
+							reset(w)
+							return
+						}
+						if n == kept {
+							close(arrived)
+						}
+						<-arrived
+						write(w, 200, settings("a"))
+					})
+					server.Client().Transport.(*http.Transport).MaxIdleConnsPerHost = kept
+					opts := []k8sretry.Option{quickly, k8sretry.WithMaxRetries(retries)}
+					client := clientset(t, server.config(), wrapper(t, opts...))
+					var all sync.WaitGroup
+					for range kept {
+						all.Go(func() { assert.NoError(t, get(t.Context(), client)) })
+					}
+					all.Wait()
+					require.EqualValues(t, kept, server.conns.Load())
+					server.sends.Store(kept)
+					var err error
+					if inDo {
+						err = k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, append(opts, k8sretry.WithVerb(k8sretry.VerbGet))...)
+					} else {
+						err = get(t.Context(), client)
+					}
+					assert.ErrorIs(t, err, syscall.ECONNRESET)
+					assert.EqualValues(t, sends, server.sends.Load()-kept)
+				})
+			})
+		}
+	}
+}
+
+// net/http repeats a write only if none of its bytes was written. The record counts two
+// connections, and a failure of the second send is not taken for one of the first.
+func TestSendsAfterAConnectionThatTakesNoBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, n int) {
+			if n == 1 {
+				write(w, 200, settings("a"))
+				return
+			}
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+		var broken atomic.Bool
+		cfg := server.config()
+		cfg.Transport = transportInMemory(t, server.Certificate(), func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := server.dial(ctx, network, addr)
+			return &writeOnceBroken{conn, &broken}, err
+		})
+		client := clientset(t, cfg, wrapper(t, quickly, k8sretry.WithMaxRetries(2)))
+		require.NoError(t, get(t.Context(), client))
+		broken.Store(true)
+		_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), settings("a"), metav1.CreateOptions{})
+		assert.True(t, apierrors.IsTooManyRequests(err), "%v", err)
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.LessOrEqual(t, server.sends.Load(), int32(1+3))
+		assert.EqualValues(t, 2, server.conns.Load())
+	})
+}
+
+// writeOnceBroken fails the first write after broken was set.
+type writeOnceBroken struct {
+	net.Conn
+	broken *atomic.Bool
+}
+
+func (c *writeOnceBroken) Write(p []byte) (int, error) {
+	if c.broken.CompareAndSwap(true, false) {
+		return 0, memoryError("write", syscall.EPIPE)
+	}
+	return c.Conn.Write(p)
 }
 
 // net/http repeats a request over HTTP/2 up to seven times after REFUSED_STREAM, and

@@ -16,9 +16,11 @@ import (
 //
 // It replaces client-go's own retries, which repeat any verb up to ten times on a 429 or
 // 5xx with Retry-After. With n retries the server sees at most n + 1 requests, including
-// those that net/http repeats by itself. The client receives the last answer as the server
-// sent it, so apierrors.SuggestsClientDelay and the other predicates are right; or the last
-// error of the connection, in an [*Error] if it was transient.
+// those that net/http repeats by itself. There is one exception: if a kept HTTP/1.1
+// connection breaks in the last attempt of a read, net/http sends it once more. The client
+// receives the last answer as the server sent it, so apierrors.SuggestsClientDelay and the
+// other predicates are right; or the last error of the connection, in an [*Error] if it was
+// transient.
 //
 // Inside a [Do], [Run] or wrapped function whose context reaches the request, a Transport
 // sends once for each attempt, without a loop and without events, and reports what it saw to

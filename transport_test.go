@@ -453,6 +453,22 @@ func TestTransportRewindsBodies(t *testing.T) {
 	}
 }
 
+// If GetBody fails, the call ends: nothing is sent without the body.
+func TestTransportWhoseBodyCannotBeRewound(t *testing.T) {
+	reason := errors.New("the file is gone")
+	sends := 0
+	transport := wrapper(t, quickly, k8sretry.WithMaxRetries(2))(roundTripper(func(req *http.Request) (*http.Response, error) {
+		sends++
+		return answer(req, 503, "text/plain", ""), nil
+	}))
+	req, err := http.NewRequestWithContext(t.Context(), "PUT", "https://server/api/v1/nodes/n", strings.NewReader("{}"))
+	require.NoError(t, err)
+	req.GetBody = func() (io.ReadCloser, error) { return nil, reason }
+	_, err = transport.RoundTrip(req)
+	assert.ErrorIs(t, err, reason)
+	assert.Equal(t, 1, sends)
+}
+
 // countedBody counts how often it is closed.
 type countedBody struct {
 	io.Reader
@@ -1029,12 +1045,31 @@ func TestTransportEvents(t *testing.T) {
 		failure := rec.events[1]
 		assert.Equal(t, k8sretry.StopNonRetryable, failure.StopReason)
 		assert.Equal(t, 404, failure.StatusCode)
+
+		rec.events = nil
+		client = over(t, func(req *http.Request) (*http.Response, error) {
+			return answer(req, 404, "application/json", statusJSON(404, metav1.StatusReasonNotFound, "no")), nil
+		}, wrapper(t, k8sretry.WithObserver(rec), k8sretry.WithName("sync")))
+		require.True(t, apierrors.IsNotFound(get(t.Context(), client)))
+		assert.Equal(t, "sync", rec.last(t).Function)
 	})
 }
 
 func TestTransportWithInvalidOptions(t *testing.T) {
 	client := over(t, func(*http.Request) (*http.Response, error) { panic("sent") }, wrapper(t, k8sretry.WithMaxRetries(-1)))
 	assert.ErrorContains(t, get(t.Context(), client), "WithMaxRetries(-1)")
+}
+
+func TestTransportWithoutARoundTripper(t *testing.T) {
+	transport, ok := wrapper(t)(nil).(utilnet.RoundTripperWrapper)
+	require.True(t, ok)
+	assert.Same(t, http.DefaultTransport, transport.WrappedRoundTripper())
+}
+
+// A request without a URL gets the error of the wrapped RoundTripper.
+func TestTransportWithoutAURL(t *testing.T) {
+	_, err := wrapper(t)(http.DefaultTransport).RoundTrip(new(http.Request))
+	assert.ErrorContains(t, err, "nil Request.URL")
 }
 
 // A Transport implements RoundTripperWrapper and passes CloseIdleConnections on, also
