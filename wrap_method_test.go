@@ -235,7 +235,10 @@ func TestAWrappedCreateIsNeverCarriedOutTwice(t *testing.T) {
 func TestAWrappedDeleteCollectionStopsIfItsOutcomeIsUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		deleteAll := func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error { attempts++; return unavailable() }
+		deleteAll := func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error {
+			attempts++
+			return unavailable()
+		}
 		err := k8sretry.WrapRun2(deleteAll, k8sretry.ForWrite())(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{})
 		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 		assert.Equal(t, 1, attempts)
@@ -258,7 +261,10 @@ func TestANameIsDrawnForEachCall(t *testing.T) {
 
 func TestAWrappedCreateOfNil(t *testing.T) {
 	called := 0
-	create := k8sretry.Wrap2(func(context.Context, *corev1.Pod, metav1.CreateOptions) (*corev1.Pod, error) { called++; return nil, nil })
+	create := k8sretry.Wrap2(func(context.Context, *corev1.Pod, metav1.CreateOptions) (*corev1.Pod, error) {
+		called++
+		return nil, nil
+	})
 	_, err := create(t.Context(), nil, metav1.CreateOptions{})
 	assert.NoError(t, err)
 	assert.Equal(t, 1, called, "what a nil object means is the client's business")
