@@ -239,11 +239,14 @@ func (p *progress) budget(c *config) *Budget {
 	return p.record.lent()
 }
 
-// spend charges for the time that the call has spent on retries since the last charge.
-func (p *progress) spend(b *Budget) {
+// spend charges for the time that the call has spent on retries since the last charge. It is
+// free if the retry is: client-go may have spent all of it waiting.
+func (p *progress) spend(b *Budget, price float64) {
 	if p.attempts > 1 {
 		if spent := now() - p.failedAt - p.charged; spent > 0 {
-			b.spend(spent)
+			if price > 0 {
+				b.spend(spent)
+			}
 			p.charged += spent
 		}
 	}
@@ -267,6 +270,9 @@ func (v *Verdict) health() health.Health {
 	case ClassRefused, ClassConnection:
 		return health.Unreachable
 	case ClassThrottled:
+		if v.flags&besideServer != 0 { // a 429 about an object
+			return health.Healthy
+		}
 		return health.Throttled
 	case ClassBadResponse:
 		return health.Healthy

@@ -25,7 +25,9 @@ type BudgetConfig struct {
 	// MaxRetryTime limits the time that all calls together spend on retries in each Window:
 	// their delays, which are charged when they begin, and the attempts after them, which
 	// are charged when they end. A single call that is always waiting spends one Window per
-	// Window. Default, for 0: no limit. Negative: an error.
+	// Window. Retries that cost nothing (see Budget), such as those of an eviction that waits
+	// for a disruption budget, neither spend time nor are refused for it. Default, for 0: no
+	// limit. Negative: an error.
 	MaxRetryTime time.Duration
 }
 
@@ -58,7 +60,8 @@ func (c BudgetConfig) problem() string {
 //	bad_response       1       the server repeats the work
 //	timeout            2       the server may still be working on the previous attempt
 //	throttled          0.5     rejecting is cheap, and the server says how long to wait
-//	disruption_budget  0       the server is healthy, the call waits for pods
+//	disruption_budget  0       the server is healthy, the call waits for pods (also if a 429
+//	                           says that a disruption budget is still being processed)
 //	blocked            0       the server is healthy, the call waits for another client
 //	conflict           0       the server is healthy, the call reads again
 //	others             1       retried because of an option of the caller
@@ -128,17 +131,21 @@ func (b *Budget) earn() {
 	}
 }
 
-// pay reports whether a retry may be made after a failure of class c and the given delay, and
-// charges for both.
-func (b *Budget) pay(c Class, delay time.Duration) bool {
-	if b.calls.Pay == nil {
-		return true
+// price is what a retry after a failure costs.
+func (v *Verdict) price() float64 {
+	switch {
+	case v.Class == ClassThrottled && v.flags&besideServer != 0:
+		return budgetPrices[ClassDisruptionBudget]
+	case int(v.Class) < len(budgetPrices):
+		return budgetPrices[v.Class]
 	}
-	price := 1.0
-	if int(c) < len(budgetPrices) {
-		price = budgetPrices[c]
-	}
-	return b.calls.Pay(price, delay)
+	return 1
+}
+
+// pay reports whether a retry may be made at the given price after the given delay, and
+// charges for both. A price of 0 is never refused, and its delay is not charged.
+func (b *Budget) pay(price float64, delay time.Duration) bool {
+	return b.calls.Pay == nil || b.calls.Pay(price, delay)
 }
 
 // spend charges for time that a call has spent on retries beyond their delays.

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -145,4 +146,41 @@ func TestBudgetCountsSuccesses(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Every delay was charged as time spent on retries. But an eviction that waits for a
+// disruption budget burdens nobody, and must not take the time of other calls.
+func TestBudgetTimeIsNotSpentByWaitingForOthers(t *testing.T) {
+	pending := caused(delayed(failure(429, metav1.StatusReasonTooManyRequests, "Cannot evict pod"), 10), "DisruptionBudget", "x")
+	for name, err := range map[string]error{
+		"disruption budget allows none": budgetSpent(),
+		"disruption budget pending":     pending,
+		"conflict":                      apierrors.NewConflict(podResource, "web-0", errors.New("changed")),
+		"blocked":                       status(401, "Unauthorized"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := k8sretry.NewBudget(k8sretry.BudgetConfig{MaxRetryTime: 5 * time.Second})
+				s := fails(times(9, err)...)
+				_, err := k8sretry.Do(t.Context(), func(ctx context.Context) (string, error) {
+					time.Sleep(2 * time.Second) // client-go may wait by itself
+					return s.get(ctx)
+				}, k8sretry.WithBudget(b), k8sretry.WithMaxRetries(9), k8sretry.WithRetryIf(func(error) bool { return true }))
+				assert.NoError(t, err)
+				assert.Zero(t, b.State().RetryTime)
+
+				// What other calls have spent refuses no such retry.
+				_, err = k8sretry.Do(t.Context(), fails(times(9, unavailable())...).get, k8sretry.WithBudget(b), exact, k8sretry.WithMaxRetries(9))
+				assert.ErrorIs(t, err, k8sretry.ErrBudgetExhausted)
+				assert.Equal(t, 3*time.Second, b.State().RetryTime)
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MaxRetryTime: time.Second})
+		_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBudget(b), exact)
+		assert.NoError(t, err)
+		_, err = k8sretry.Do(t.Context(), fails(times(3, budgetSpent())...).get, k8sretry.WithBudget(b))
+		assert.NoError(t, err, "the time is spent, but not needed")
+	})
 }

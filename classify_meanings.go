@@ -25,7 +25,7 @@ var (
 	meansTooManyRequests       = meaning{ClassThrottled, OutcomeNotExecuted, beforeObjects, "too many requests"}
 	meansTooLarge              = meaning{ClassPermanent, OutcomeNotExecuted, 0, "request too large"}
 	meansDisruptionInvalid     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "disruption budget has an invalid status"}
-	meansDisruptionPending     = meaning{ClassThrottled, OutcomeNotExecuted, 0, "disruption budget still being processed"}
+	meansDisruptionPending     = meaning{ClassThrottled, OutcomeNotExecuted, besideServer, "disruption budget still being processed"}
 	meansDisruptionNotAllowed  = meaning{ClassDisruptionBudget, OutcomeNotExecuted, 0, "disruption budget allows no eviction"}
 	meansPlainTextExists       = meaning{ClassPermanent, OutcomeUnknown, 0, "conflict in a response that is no Status"}
 	meansPlainTextConflict     = meaning{ClassConflict, OutcomeUnknown, 0, "conflict in a response that is no Status"}

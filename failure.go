@@ -95,8 +95,9 @@ func (p *progress) failed(c *config, ctx context.Context, err error) error {
 		return p.stop(c, ctx, why, v, err)
 	}
 	if b := p.budget(c); b != nil {
-		p.spend(b)
-		if !b.pay(v.Class, delay) {
+		price := v.price()
+		p.spend(b, price)
+		if !b.pay(price, delay) {
 			return p.stop(c, ctx, StopBudgetExhausted, v, err)
 		}
 		p.charged += delay

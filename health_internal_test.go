@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry/internal/health"
 )
@@ -22,6 +24,10 @@ func TestVerdictHealth(t *testing.T) {
 		{Verdict{Class: ClassRefused}, health.Unreachable},
 		{Verdict{Class: ClassConnection}, health.Unreachable},
 		{Verdict{Class: ClassThrottled, StatusCode: 429}, health.Throttled},
+		{Verdict{Class: ClassThrottled, StatusCode: 429, flags: besideServer | answered}, health.Healthy},
+		{Classify(&apierrors.StatusError{ErrStatus: metav1.Status{Code: 429, Details: &metav1.StatusDetails{
+			RetryAfterSeconds: 10, Causes: []metav1.StatusCause{{Type: causeDisruptionBudget}},
+		}}}), health.Healthy}, // it asks one client to wait for one object
 		{Verdict{Class: ClassBadResponse}, health.Healthy},
 		{Verdict{Class: ClassConflict, StatusCode: 409}, health.Healthy},
 		{Verdict{Class: ClassBlocked, StatusCode: 403}, health.Healthy},

@@ -17,7 +17,7 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 		p.report(c, ctx, health.Healthy, 0, nil)
 	}
 	if b := p.budget(c); b != nil {
-		p.spend(b)
+		p.spend(b, p.verdict.price())
 		b.earn()
 	}
 	if (p.attempts > 1 || c.observe != nil) && c.hears(ctx, EventSuccess, StopNone) {

@@ -105,7 +105,11 @@ func (b *Budget) pay(price float64, wait time.Duration) bool {
 	defer b.mu.Unlock()
 	current := b.update()
 	left, spent := b.left()
-	if price > 0 && price > left || b.maxTime > 0 && (spent >= b.maxTime || wait > b.maxTime-spent) {
+	if price <= 0 { // the call waits for something that retries do not burden
+		b.paid++
+		return true
+	}
+	if price > left || b.maxTime > 0 && (spent >= b.maxTime || wait > b.maxTime-spent) {
 		b.refused++
 		return false
 	}
