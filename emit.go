@@ -1,6 +1,9 @@
 package k8sretry
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // hears reports whether an event of this kind reaches a logger or an observer. It is asked
 // before anything is looked up or built.
@@ -14,6 +17,13 @@ func (c *config) logs(ctx context.Context, l level) bool {
 		return defaultLogger.enabled(ctx, l)
 	}
 	return c.logger.enabled != nil && c.logger.enabled(ctx, l)
+}
+
+// emitRetry publishes that the attempt has failed and will be repeated after the delay.
+//
+//go:noinline // its frame must not be part of failed
+func (p *progress) emitRetry(c *config, ctx context.Context, delay time.Duration, err error) {
+	p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, &p.verdict)
 }
 
 // emit publishes a decision of the call. The event holds what is known of it alone; emit

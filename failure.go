@@ -9,14 +9,13 @@ import (
 	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
-// permanent reports whether the failure of a first attempt ends the call as it is: it is
-// permanent, the options ask for no judgement or logger of the caller's, and the default
-// logger is silent.
-func permanent(ctx context.Context, opts []Option, err error) bool {
+// permanent reports whether the failure of a first attempt, with the verdict on it, ends the
+// call as it is: it is permanent, the options ask for no judgement or logger of the caller's,
+// and the default logger is silent.
+func permanent(ctx context.Context, opts []Option, v *Verdict) bool {
 	if p := onePolicy(opts); p != nil && !p.simple {
 		return false
 	}
-	v := Classify(err)
 	return !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo)
 }
 
@@ -41,11 +40,24 @@ func configOf(opts []Option) *config {
 
 // firstFailure decides what follows the failed first attempt of a call that went straight
 // to fn. It returns the progress of a call that goes on, or nil and the error of the call.
+func firstFailure(ctx context.Context, c *config, err error, v *Verdict, inner *Error) (*progress, error) {
+	if c.given&(hasCondition|hasClassifier|hasLogger) != 0 {
+		return firstJudged(ctx, c, err, v, inner)
+	}
+	p := &progress{attempts: 1, verdict: *v}
+	if stopped := p.failed(c, ctx, err, inner); stopped != nil {
+		return nil, stopped
+	}
+	return p, nil
+}
+
+// firstJudged is firstFailure for a call whose caller judges failures. A call that ends here
+// allocates nothing.
 //
-//go:noinline // its frame must not be part of a call that waits
-func firstFailure(ctx context.Context, c *config, err error) (*progress, error) {
-	p := progress{attempts: 1}
-	if stopped := p.failed(c, ctx, err); stopped != nil {
+//go:noinline // its frame must not be part of firstFailure
+func firstJudged(ctx context.Context, c *config, err error, v *Verdict, inner *Error) (*progress, error) {
+	p := progress{attempts: 1, verdict: *v}
+	if stopped := p.failed(c, ctx, err, inner); stopped != nil {
 		return nil, stopped
 	}
 	kept := new(progress)
@@ -58,9 +70,9 @@ func firstFailure(ctx context.Context, c *config, err error) (*progress, error) 
 //
 //	verdict > context over? > may this verb repeat it? > retries left? > delay >
 //	fits the deadline? > budget pays > event > (wait > context over?)
-func (p *progress) failed(c *config, ctx context.Context, err error) error {
+func (p *progress) failed(c *config, ctx context.Context, err error, inner *Error) error {
 	p.count(p.record.repetitions())
-	repeat := p.judge(c, ctx, err)
+	repeat := p.judge(c, ctx, err, inner)
 	err = withoutMark(err)
 	v := &p.verdict
 	before := p.outcome
@@ -103,23 +115,36 @@ func (p *progress) failed(c *config, ctx context.Context, err error) error {
 		p.charged += delay
 	}
 	if c.hears(ctx, EventRetry, StopNone) {
-		p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, v)
+		p.emitRetry(c, ctx, delay, err)
 	}
 	p.last = err
 	p.delay = delay
 	return nil
 }
 
+// classify stores the verdict of Classify on a failed attempt, and returns the error of an
+// inner call in err, if there is one.
+func (p *progress) classify(c *config, err error) (inner *Error) {
+	if !p.turn.taken() {
+		return classify(err, &p.verdict)
+	}
+	returned := false
+	defer func() {
+		if !returned { // a method of the error has panicked
+			p.abandon(c)
+		}
+	}()
+	inner = classify(err, &p.verdict)
+	returned = true
+	return inner
+}
+
 // judge decides what a failure means and whether the call may be repeated after it. The
 // caller's classifier comes first, then the caller's condition, then Classify; none of
 // them repeats what an inner call has given up on. Breaker and limiter hear of the end of
 // the attempt before anything of the caller's runs.
-func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool) {
-	if p.turn.taken() {
-		defer p.abandon(c) // nothing is left by then, unless a method of the error panics
-	}
+func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error) (repeat bool) {
 	v := &p.verdict
-	inner := classify(err, v)
 	p.inner = StopNone
 	if inner != nil {
 		p.inner = max(inner.StopReason, StopNonRetryable) // also of an Error that a caller has made

@@ -82,11 +82,13 @@ func direct(opts []Option) bool {
 // failedAtOnce is the rest of a call that went straight to fn, whose first attempt has
 // failed.
 func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
-	if permanent(ctx, opts, err) {
+	var verdict Verdict
+	inner := classify(err, &verdict)
+	if permanent(ctx, opts, &verdict) {
 		return v, withoutMark(err)
 	}
 	c := configOf(opts)
-	p, err := firstFailure(ctx, c, err)
+	p, err := firstFailure(ctx, c, err, &verdict, inner)
 	if p == nil {
 		return v, err
 	}
@@ -120,7 +122,7 @@ func guarded[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		p.succeeded(c, ctx)
 		return v, nil
 	}
-	if stopped := p.failed(c, ctx, err); stopped != nil {
+	if stopped := p.failed(c, ctx, err, p.classify(c, err)); stopped != nil {
 		return v, stopped
 	}
 	return loop(ctx, fn, c, &p, v)
@@ -191,7 +193,7 @@ func step[T any](ctx context.Context, fn func(context.Context) (T, error), c *co
 		p.succeeded(c, ctx)
 		return v, true, nil
 	}
-	stopped := p.failed(c, ctx, err)
+	stopped := p.failed(c, ctx, err, p.classify(c, err))
 	return v, stopped != nil, stopped
 }
 

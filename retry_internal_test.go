@@ -96,7 +96,8 @@ func TestAttemptsDoNotOverflow(t *testing.T) {
 	for _, retries := range []int{math.MaxInt32 - 1, math.MaxInt32, math.MaxInt} {
 		c := resolve([]Option{WithMaxRetries(retries), WithLogger(nil)})
 		c.setDefaults()
-		err := p.failed(&c, t.Context(), apierrors.NewServiceUnavailable("not yet"))
+		unavailable := apierrors.NewServiceUnavailable("not yet")
+		err := p.failed(&c, t.Context(), unavailable, p.classify(&c, unavailable))
 		require.ErrorIs(t, err, ErrMaxRetries)
 	}
 
