@@ -77,12 +77,6 @@ func (e Exponential) scaled(retry int, factor float64) time.Duration {
 	return e.schedule().Scaled(retry, factor)
 }
 
-// draw returns a delay and the least that could have been drawn for it.
-func (e Exponential) draw(retry int, factor float64) (drawn, least time.Duration) {
-	s := e.schedule()
-	return s.Scaled(retry, factor), s.Least(retry, factor)
-}
-
 func (e Exponential) schedule() delay.Exponential {
 	return delay.Exponential{Initial: e.Initial, Max: e.Max, Multiplier: e.Multiplier, Jitter: delay.Jitter(e.Jitter)}
 }

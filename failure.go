@@ -9,16 +9,6 @@ import (
 	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
-// permanent reports whether the failure of a first attempt, with the verdict on it, ends the
-// call as it is: it is permanent, the options ask for no judgement or logger of the caller's,
-// and the default logger is silent.
-func permanent(ctx context.Context, opts []Option, v *Verdict) bool {
-	if p := onePolicy(opts); p != nil && !p.simple {
-		return false
-	}
-	return !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo)
-}
-
 // configOf returns the config of a call that went straight to fn: that of its Policy, or
 // one that is made of numbers. It is on the heap, which nothing that is read from numbers
 // makes escape.
@@ -39,16 +29,27 @@ func configOf(opts []Option) *config {
 }
 
 // firstFailure decides what follows the failed first attempt of a call that went straight
-// to fn. It returns the progress of a call that goes on, or nil and the error of the call.
-func firstFailure(ctx context.Context, c *config, err error, v *Verdict, inner *Error) (*progress, error) {
+// to fn. It returns the config and the progress of a call that goes on, or a nil progress and
+// the error of the call.
+//
+//go:noinline // its frame must not be part of a call that waits
+func firstFailure(ctx context.Context, opts []Option, err error) (*config, *progress, error) {
+	var v Verdict
+	inner := classify(err, &v)
+	policy := onePolicy(opts)
+	if (policy == nil || policy.simple) && !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo) {
+		return nil, nil, withoutMark(err) // permanent, and there is nothing to log
+	}
+	c := configOf(opts)
 	if c.given&(hasCondition|hasClassifier|hasLogger) != 0 {
-		return firstJudged(ctx, c, err, v, inner)
+		p, stopped := firstJudged(ctx, c, err, &v, inner)
+		return c, p, stopped
 	}
-	p := &progress{attempts: 1, verdict: *v}
+	p := &progress{attempts: 1, verdict: v}
 	if stopped := p.failed(c, ctx, err, inner); stopped != nil {
-		return nil, stopped
+		return c, nil, stopped
 	}
-	return p, nil
+	return c, p, nil
 }
 
 // firstJudged is firstFailure for a call whose caller judges failures. A call that ends here
@@ -240,15 +241,17 @@ func (p *progress) correctTimeout(c *config, ctx context.Context, v *Verdict) {
 // nextDelay is how long to wait before the next attempt, and why there is no time for it.
 // A delay whose spread alone is too long for the time that is left is drawn anew.
 func (p *progress) nextDelay(c *config, ctx context.Context, retry int, v *Verdict) (time.Duration, StopReason) {
-	d, least := c.delay(p, retry, v)
+	limit := c.duration(numMaxElapsed)
+	deadline, hasDeadline := ctx.Deadline()
+	d, least := c.delay(p, retry, v, limit > 0 || hasDeadline)
 	left := time.Duration(math.MaxInt64)
-	if limit := c.duration(numMaxElapsed); limit > 0 {
+	if limit > 0 {
 		left = limit - (now() - p.began)
 		if least > left {
 			return 0, StopMaxElapsed
 		}
 	}
-	if deadline, ok := ctx.Deadline(); ok {
+	if hasDeadline {
 		until := time.Until(deadline)
 		if least >= until {
 			return 0, StopDeadline
@@ -259,29 +262,35 @@ func (p *progress) nextDelay(c *config, ctx context.Context, retry int, v *Verdi
 }
 
 // delay is how long to wait before the next attempt, as drawn, and the least that could have
-// been drawn. This is where a 429 becomes a wait: the Retry-After of the server is a floor
-// under every schedule.
-func (c *config) delay(p *progress, retry int, v *Verdict) (d, least time.Duration) {
-	schedule := c.schedule()
+// been drawn, if that is asked for. This is where a 429 becomes a wait: the Retry-After of the
+// server is a floor under every schedule.
+func (c *config) delay(p *progress, retry int, v *Verdict, bounded bool) (d, least time.Duration) {
+	e, factor := c.schedule(), 1.0
+	exact, drawn := e.Jitter == JitterNone, false
 	switch own := c.ownBackoff(v.Class); {
 	case own != nil:
 		d = max(0, own(retry))
-		least = d // what is spread in it is not known
+		least, drawn = d, true // what is spread in it is not known
 	case c.safeWrite != nil && c.safeWrite.next == nextStartOver:
-		d, least = conflictDelay.draw(c.safeWrite.conflicts, 1)
+		e, retry = conflictDelay, c.safeWrite.conflicts
 	case v.Class == ClassDisruptionBudget:
 		slow := disruptionDelay
-		slow.Jitter = schedule.Jitter
-		slow.Max = min(slow.Max, schedule.Max)
-		d, least = slow.draw(retry, 1)
+		slow.Jitter, slow.Max = e.Jitter, min(slow.Max, e.Max)
+		e = slow
 	case c.limiter != nil && c.given&(1<<numJitter) == 0:
 		d, least = c.delayByCause(p, retry, v)
+		drawn = true
 	case v.Class == ClassThrottled && v.RetryAfter > 0:
-		d, least = schedule.draw(retry, 1)
 	default:
-		d, least = schedule.draw(retry, classFactor(v.Class))
+		factor = classFactor(v.Class)
 	}
-	return delay.AtLeast(d, v.RetryAfter, schedule.Jitter == JitterNone), max(least, v.RetryAfter)
+	if !drawn {
+		d = e.schedule().Scaled(retry, factor)
+		if bounded {
+			least = e.schedule().Least(retry, factor)
+		}
+	}
+	return delay.AtLeast(d, v.RetryAfter, exact), max(least, v.RetryAfter)
 }
 
 // ownBackoff is the caller's Backoff for a class, nil if there is none.

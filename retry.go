@@ -82,13 +82,7 @@ func direct(opts []Option) bool {
 // failedAtOnce is the rest of a call that went straight to fn, whose first attempt has
 // failed.
 func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
-	var verdict Verdict
-	inner := classify(err, &verdict)
-	if permanent(ctx, opts, &verdict) {
-		return v, withoutMark(err)
-	}
-	c := configOf(opts)
-	p, err := firstFailure(ctx, c, err, &verdict, inner)
+	c, p, err := firstFailure(ctx, opts, err)
 	if p == nil {
 		return v, err
 	}
