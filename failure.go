@@ -76,6 +76,8 @@ func (p *progress) failed(c *config, ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return p.stop(c, ctx, endOf(ctx), v, err)
+	case p.last != nil && v.noRoomLeft() && (!repeat || c.safeWrite != nil):
+		return p.stop(c, ctx, StopDeadline, v, err)
 	case !repeat && (v.Class.transient() || c.verb() != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
 		return p.stop(c, ctx, StopOutcomeUnknown, v, err)
 	case !repeat:

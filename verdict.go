@@ -140,6 +140,8 @@ const (
 	// besideServer: something other than the server failed, such as a webhook or the
 	// backend of a proxied request. The failure says nothing about the server's health.
 	besideServer
+	// noRoom: the client's rate limiter saw no room before the deadline. Nothing was sent.
+	noRoom
 	// markedPermanent: the caller's function has marked the error with Permanent.
 	markedPermanent
 )
@@ -173,3 +175,7 @@ func (v *Verdict) retryable(verb Verb) bool {
 // beforeAnyObject reports whether a failure with OutcomeNotExecuted leaves a
 // deletecollection without any effect. See beforeObjects.
 func (v *Verdict) beforeAnyObject() bool { return v.flags&(answered|beforeObjects) != answered }
+
+// noRoomLeft reports whether the failure is nothing but the rate limiter of the client that
+// saw no room before the deadline of the attempt.
+func (v *Verdict) noRoomLeft() bool { return v.flags&noRoom != 0 && v.Class == ClassCanceled }
