@@ -17,7 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -385,6 +387,41 @@ func TestLongStatusesAreJudged(t *testing.T) {
 			assert.ErrorContains(t, err, message)
 			assert.Equal(t, c.updates, s.sends.Load())
 			assert.Equal(t, int32(1), s.conns.Load(), "the connection was kept")
+		})
+	}
+}
+
+// A Transport did not read the body of a permanent answer, and called an object that does
+// not exist a path that does not. It must understand an answer as client-go will.
+func TestTransportNamesAFailureAsItsClientDoes(t *testing.T) {
+	status := func(e *apierrors.StatusError) string {
+		e.ErrStatus.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+		return string(mustJSON(e.ErrStatus))
+	}
+	for detail, c := range map[string]struct {
+		code              int
+		contentType, body string
+	}{
+		"not found":                                  {404, "application/json", status(apierrors.NewNotFound(pods, "web-0"))},
+		"namespace not found":                        {404, "application/json;charset=utf-8", status(apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a"))},
+		"API not served":                             {404, "text/plain; charset=utf-8", "404 page not found\n"},
+		"path not found":                             {404, "text/html", "<html>nothing here</html>"},
+		"denied by a webhook":                        {400, "application/json", status(failure(400, "", `admission webhook "guard.example.com" denied the request: no`))},
+		"request not accepted":                       {400, "text/plain", "no"},
+		"invalid":                                    {422, "application/json", status(apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web-0", field.ErrorList{field.Required(field.NewPath("spec"), "")}))},
+		"JSON patch does not apply":                  {422, "application/json", status(apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "test failed", 0, false))},
+		"denied by an admission policy":              {401, "application/json", status(failure(401, metav1.StatusReasonUnauthorized, `pods "web-0" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no`))},
+		"resource version or continue token expired": {410, "application/json", status(apierrors.NewResourceExpired("too old"))},
+	} {
+		t.Run(detail, func(t *testing.T) {
+			seen := new(recorder)
+			client := over(t, func(req *http.Request) (*http.Response, error) {
+				return answer(req, c.code, c.contentType, c.body), nil
+			}, wrapper(t, k8sretry.WithObserver(seen)))
+			_, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "a", metav1.GetOptions{})
+			require.Error(t, err)
+			assert.Equal(t, detail, k8sretry.Classify(err).Detail, "what the client gets")
+			assert.Equal(t, detail, seen.last(t).Detail, "what the Transport reports")
 		})
 	}
 }
