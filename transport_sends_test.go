@@ -377,3 +377,45 @@ func TestDoubtReachesTheClient(t *testing.T) {
 	assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 	assert.EqualValues(t, 2, server.sends.Load())
 }
+
+// A conflict of a patch was taken for a stale version, whether or not the patch named one.
+func TestConflictOfAPatchWithoutAVersionIsRepeated(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind  types.PatchType
+		patch string
+		sends int
+	}{
+		"merge patch":                    {types.MergePatchType, `{"data":{"a":"1"}}`, 4},
+		"strategic merge patch":          {types.StrategicMergePatchType, `{"metadata":{"labels":{"resourceVersion":"1"}}}`, 4},
+		"JSON patch":                     {types.JSONPatchType, `[{"op":"add","path":"/data/a","value":"1"}]`, 4},
+		"merge patch with a version":     {types.MergePatchType, `{"metadata":{"resourceVersion":"7"},"data":{"a":"1"}}`, 1},
+		"merge patch with a UID":         {types.MergePatchType, `{"metadata":{"uid":"u"},"data":{"a":"1"}}`, 1},
+		"JSON patch with a version":      {types.JSONPatchType, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"add","path":"/data/a","value":"1"}]`, 1},
+		"JSON patch of all metadata":     {types.JSONPatchType, `[{"op":"replace","path":"/metadata","value":{}}]`, 1},
+		"a patch that cannot be decoded": {types.MergePatchType, `{`, 1},
+	} {
+		for where, run := range map[string]func(context.Context, func(context.Context) error) error{
+			"Transport": func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) },
+			"Do over it": func(ctx context.Context, fn func(context.Context) error) error {
+				return k8sretry.Run(ctx, fn, k8sretry.WithVerb(k8sretry.VerbPatch))
+			},
+		} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sends := 0
+					client := over(t, func(req *http.Request) (*http.Response, error) {
+						sends++
+						return answer(req, 409, "application/json", statusJSON(409, metav1.StatusReasonConflict, "the object has been modified")), nil
+					}, wrapper(t))
+					err := run(t.Context(), func(ctx context.Context) error {
+						_, err := client.CoreV1().ConfigMaps("default").Patch(ctx, "a", c.kind, []byte(c.patch), metav1.PatchOptions{})
+						return err
+					})
+					assert.True(t, apierrors.IsConflict(err), "%v", err)
+					assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+					assert.Equal(t, c.sends, sends)
+				})
+			})
+		}
+	}
+}

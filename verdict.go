@@ -149,6 +149,9 @@ const (
 // Retryable reports whether a call with the given verb may be repeated after this
 // failure. The failure must be transient, and the repetition must do no harm:
 //
+//   - A conflict of an apply is repeated although [ClassConflict] is not transient: the
+//     configuration names no version that could be stale, and the server has lost a race
+//     against another write. (A field that is owned by another manager is permanent.)
 //   - [OutcomeNotExecuted]: every verb may be repeated. A deletecollection may be
 //     repeated only if the failure came before its first object, such as a 429. The
 //     failure of a webhook concerns one object; others may already be deleted.
@@ -160,7 +163,9 @@ func (v Verdict) Retryable(verb Verb) bool { return v.retryable(verb) }
 
 func (v *Verdict) retryable(verb Verb) bool {
 	if !v.Class.transient() {
-		return false
+		// kube-apiserver gives up after five conflicts of its own (MaxRetryWhenPatchConflicts
+		// in k8s.io/apiserver/pkg/endpoints/handlers/patch.go).
+		return verb == VerbApply && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted
 	}
 	switch v.Outcome {
 	case OutcomeNotExecuted:
