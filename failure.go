@@ -149,8 +149,10 @@ func (p *progress) judge(c *config, ctx context.Context, err error) (repeat bool
 			return repeat
 		}
 	}
-	if c.numbers[numConnectionOnly] != 0 && v.retryable(c.verb()) && !IsRetryableConnectionError(err) && Classify(err).Class != ClassCanceled {
-		v.Class, v.Detail = ClassPermanent, "not a connection error"
+	if c.numbers[numConnectionOnly] != 0 && v.retryable(c.verb()) && Classify(err).Class != ClassCanceled {
+		if is, _ := connectionFailure(err); !is {
+			v.Class, v.Detail = ClassPermanent, "not a connection error"
+		}
 	}
 	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }

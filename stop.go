@@ -70,7 +70,7 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 		Outcome:    p.outcome,
 		Err:        cause,
 	}
-	if ended != nil && why != StopNonRetryable {
+	if ended = ctx.Err(); ended != nil && why != StopNonRetryable { // an observer may have canceled it
 		e.ended = append(e.ended, ended, context.Cause(ctx))
 	}
 	if contextError != nil {

@@ -165,7 +165,7 @@ func (v *Verdict) retryable(verb Verb) bool {
 	if !v.Class.transient() {
 		// kube-apiserver gives up after five conflicts of its own (MaxRetryWhenPatchConflicts
 		// in k8s.io/apiserver/pkg/endpoints/handlers/patch.go).
-		return verb == VerbApply && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted
+		return verb == VerbApply && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && v.StatusCode != 422
 	}
 	switch v.Outcome {
 	case OutcomeNotExecuted:

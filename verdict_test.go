@@ -142,6 +142,7 @@ func TestFailureBesideTheServerDoesNotOpenABreaker(t *testing.T) {
 		"service has no endpoints": true, "peer server not found": true, "backend unreachable": true,
 		"conflict on the status of a quota": true, "conflict on the status of a disruption budget": true,
 		"resource version too large": true, "quota evaluation timed out": true, "connection upgrade failed": true,
+		"API discovery failed": true,
 	}
 	found := 0
 	for _, section := range errorsPage {
