@@ -41,7 +41,8 @@ func IsRetryableK8sError(err error) bool {
 //   - certificates and TLS alerts of a handshake, which fail the same way again;
 //   - a host name that does not exist, which is more often mistyped than late.
 //     [Classify] gives it [ClassBlocked], so that a caller can choose to retry it;
-//   - [context.Canceled], also beside another error, and errors of the HTTP client that this package does not know.
+//   - [context.Canceled], also beside another error, and errors of the HTTP client that
+//     this package does not know.
 //
 // It does not know the caller's context. The result for [context.DeadlineExceeded] is
 // true, because the timeouts of rest.Config and of package net cannot be told from it:
