@@ -15,7 +15,9 @@ type Applier[C, T any] interface {
 
 // Apply is a server-side apply. Applying a configuration twice has the same result as
 // applying it once, so Apply retries after ambiguous failures without a token. It does not
-// retry a conflict with another field manager; opts.Force resolves it.
+// retry a conflict with another field manager; opts.Force resolves it. It retries any other
+// conflict: the server has lost a race against another write. So a configuration should not
+// name a resource version.
 func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C, opts metav1.ApplyOptions, options ...Option) (T, error) {
 	if isNilValue(client) {
 		var none T

@@ -38,25 +38,33 @@ func IsRetryableK8sError(err error) bool {
 // The result is false for
 //
 //   - anything that contains an API status, whatever its message says: the server responded;
-//   - certificates and TLS alerts, which fail the same way again;
+//   - certificates and TLS alerts of a handshake, which fail the same way again;
 //   - a host name that does not exist, which is more often mistyped than late.
 //     [Classify] gives it [ClassBlocked], so that a caller can choose to retry it;
-//   - [context.Canceled], and errors of the HTTP client that this package does not know.
+//   - [context.Canceled], also beside another error, and errors of the HTTP client that
+//     this package does not know.
 //
 // It does not know the caller's context. The result for [context.DeadlineExceeded] is
 // true, because the timeouts of rest.Config and of package net cannot be told from it:
 // check ctx.Err() first, as Do does.
 func IsRetryableConnectionError(err error) bool {
+	is, canceled := connectionFailure(err)
+	return is && !canceled
+}
+
+// connectionFailure reports whether err is a transient failure of the connection, and whether
+// it contains a cancellation, too.
+func connectionFailure(err error) (is, canceled bool) {
 	w := walk{left: errchain.MaxNodes}
 	w.visit(err, errorPath{})
 	if w.worst == nil || w.status || w.permanent || w.worst == &meansUnknownHTTP || w.worst == &meansPluginFailed {
-		return false
+		return false, w.canceled
 	}
 	switch w.worst.class {
 	case ClassRefused, ClassConnection, ClassTimeout:
-		return true
+		return true, w.canceled
 	}
-	return false
+	return false, w.canceled
 }
 
 // Classify returns what err means: whether it is transient, what the server did, and how

@@ -77,7 +77,7 @@ var (
 	meansCanceled            = meaning{ClassCanceled, OutcomeUnknown, 0, "context canceled"}
 	meansDeadlineExceeded    = meaning{ClassTimeout, OutcomeUnknown, 0, "deadline exceeded"}
 	meansQueueTimeout        = meaning{ClassThrottled, OutcomeNotExecuted, 0, "limiter queue timeout, not sent"}
-	meansRateLimiterDeadline = meaning{ClassCanceled, OutcomeNotExecuted, 0, "wait for the client's rate limiter would exceed the deadline"}
+	meansRateLimiterDeadline = meaning{ClassCanceled, OutcomeNotExecuted, noRoom, "wait for the client's rate limiter would exceed the deadline"}
 	meansRateLimiterFailed   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "the client's rate limiter failed"}
 	meansDiscoveryFailed     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "API discovery failed"}
 	meansDiscoveryCanceled   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "API discovery canceled"}

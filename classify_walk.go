@@ -25,6 +25,7 @@ type walk struct {
 	inner         *Error        // the first Error of this package
 	permanent     bool          // something was marked with Permanent
 	status        bool          // an API status was found
+	canceled      bool          // a cancellation was found
 	objectsBefore bool          // an API status without beforeObjects was found
 	worst         *meaning      // the least safe meaning, nil if nothing was found
 	code          int           // the code of its status, else of another one
@@ -184,6 +185,7 @@ func (w *walk) visit(err error, p errorPath) {
 // add combines m with the meanings found before. Of two that are equally safe, the first
 // remains.
 func (w *walk) add(m *meaning, o Outcome, code int) {
+	w.canceled = w.canceled || m.class == ClassCanceled
 	if w.worst == nil {
 		w.worst, w.outcome, w.code = m, o, code
 		return

@@ -89,6 +89,8 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 	switch {
 	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return p.stop(c, ctx, endOf(ctx), v, err)
+	case p.last != nil && v.noRoomLeft() && (!repeat || c.safeWrite != nil):
+		return p.stop(c, ctx, StopDeadline, v, err)
 	case !repeat && (v.Class.transient() || c.verb() != VerbUnspecified) && v.Outcome != OutcomeNotExecuted && p.inner == StopNone:
 		return p.stop(c, ctx, StopOutcomeUnknown, v, err)
 	case !repeat:
@@ -173,8 +175,10 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 			return repeat
 		}
 	}
-	if c.numbers[numConnectionOnly] != 0 && v.retryable(c.verb()) && !IsRetryableConnectionError(err) && Classify(err).Class != ClassCanceled {
-		v.Class, v.Detail = ClassPermanent, "not a connection error"
+	if c.numbers[numConnectionOnly] != 0 && v.retryable(c.verb()) && Classify(err).Class != ClassCanceled {
+		if is, _ := connectionFailure(err); !is {
+			v.Class, v.Detail = ClassPermanent, "not a connection error"
+		}
 	}
 	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }

@@ -2,6 +2,7 @@ package k8sretry
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
@@ -147,6 +148,9 @@ func (r *callRecord) correct(v *Verdict) {
 	case v.Outcome == OutcomeNotExecuted && v.Class == ClassRefused && f.Requests == 0 && f.Connected > 0:
 		// client-go has repeated the request by itself, and forgotten the first answer.
 		v.Outcome, v.Detail = OutcomeUnknown, "refused after an earlier request of the attempt"
+	}
+	if f.LostRace && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && v.StatusCode == http.StatusConflict {
+		v.Class, v.flags, v.Detail = ClassServer, v.flags|besideServer, details[detailServerRace]
 	}
 	if v.Outcome == OutcomeNotExecuted && (f.Done || f.EarlierAmbiguous || f.Unseen) {
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent"

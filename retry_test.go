@@ -820,3 +820,48 @@ func TestSpreadIsDrawnFromTheTimeThatIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// The error of client-go's rate limiter that sees no room before the deadline was taken for
+// the answer to the call, and the answers before it were forgotten.
+func TestRateLimiterWithoutRoomBeforeTheDeadlineEndsTheCallAsTheDeadlineDoes(t *testing.T) {
+	limited := fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline"))
+	for name, c := range map[string]struct {
+		fails   []error
+		opts    []k8sretry.Option
+		unknown bool
+	}{
+		"no verb":              {[]error{unavailable(), limited}, nil, true},
+		"a read":               {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.ForRead()}, false},
+		"a write":              {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
+		"a create":             {[]error{tooMany(0), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}, false},
+		"with a classifier":    {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{}, false })}, true},
+		"an earlier doubt":     {[]error{gatewayTimeout(), tooMany(0), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
+		"an attempt's timeout": {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.WithAttemptTimeout(time.Second)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := contextWithTimeout(t, time.Minute)
+				defer cancel()
+				seen := new(recorder)
+				_, err := k8sretry.Do(ctx, fails(c.fails...).get, append(c.opts, k8sretry.WithObserver(seen))...)
+				e := asError(t, err)
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
+				if name == "an attempt's timeout" {
+					assert.Equal(t, k8sretry.StopMaxRetries, e.StopReason, "it is not the call's deadline that is near")
+					return
+				}
+				assert.Equal(t, k8sretry.StopDeadline, e.StopReason)
+				assert.Same(t, c.fails[len(c.fails)-2], e.Err, "the last answer of the API")
+				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
+				assert.ErrorIs(t, err, limited)
+				assert.NotErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, k8sretry.StopDeadline, seen.last(t).StopReason)
+				assert.Equal(t, e.Err, seen.last(t).Err)
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		_, err := k8sretry.Do(t.Context(), fails(limited).get)
+		assert.Same(t, limited, err, "no answer before it")
+	})
+}

@@ -39,7 +39,10 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 	}
 
 	verdict, cause, contextError := *v, err, error(nil)
-	if ended := ctx.Err(); ended != nil && why != StopNonRetryable && p.last != nil && (errchain.Is(err, ended) || errchain.Is(err, context.Cause(ctx))) {
+	ended := ctx.Err()
+	onlyEnded := ended != nil && why != StopNonRetryable && (errchain.Is(err, ended) || errchain.Is(err, context.Cause(ctx))) ||
+		why == StopDeadline && v.noRoomLeft()
+	if p.last != nil && onlyEnded {
 		// The last attempt only says that the context is over. The answer of the API to
 		// the attempt before is worth more.
 		verdict, cause, contextError = Classify(p.last), p.last, err
@@ -67,11 +70,11 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 		Outcome:    p.outcome,
 		Err:        cause,
 	}
-	if ended := ctx.Err(); ended != nil && why != StopNonRetryable {
+	if ended = ctx.Err(); ended != nil && why != StopNonRetryable { // an observer may have canceled it
 		e.ended = append(e.ended, ended, context.Cause(ctx))
-		if contextError != nil {
-			e.ended = append(e.ended, contextError)
-		}
+	}
+	if contextError != nil {
+		e.ended = append(e.ended, contextError)
 	}
 	if p.turn.leftQueue && why != StopQueueTimeout {
 		e.ended = append(e.ended, ErrQueueTimeout) // both are true

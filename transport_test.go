@@ -24,9 +24,11 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -1124,5 +1126,82 @@ func TestTransportRepeatsACreateByName(t *testing.T) {
 			assert.EqualValues(t, 2, server.sends.Load())
 			assert.EqualValues(t, 1, stored.Load())
 		})
+	}
+}
+
+// A Transport did not read the body of a permanent answer, and called an object that does
+// not exist a path that does not. It must understand an answer as client-go will.
+func TestTransportNamesAFailureAsItsClientDoes(t *testing.T) {
+	status := func(e *apierrors.StatusError) string {
+		e.ErrStatus.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+		return string(mustJSON(e.ErrStatus))
+	}
+	for detail, c := range map[string]struct {
+		code              int
+		contentType, body string
+	}{
+		"not found":                                  {404, "application/json", status(apierrors.NewNotFound(pods, "web-0"))},
+		"namespace not found":                        {404, "application/json;charset=utf-8", status(apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a"))},
+		"API not served":                             {404, "text/plain; charset=utf-8", "404 page not found\n"},
+		"path not found":                             {404, "text/html", "<html>nothing here</html>"},
+		"denied by a webhook":                        {400, "application/json", status(failure(400, "", `admission webhook "guard.example.com" denied the request: no`))},
+		"request not accepted":                       {400, "text/plain", "no"},
+		"invalid":                                    {422, "application/json", status(apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web-0", field.ErrorList{field.Required(field.NewPath("spec"), "")}))},
+		"JSON patch does not apply":                  {422, "application/json", status(apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "test failed", 0, false))},
+		"denied by an admission policy":              {401, "application/json", status(failure(401, metav1.StatusReasonUnauthorized, `pods "web-0" is forbidden: ValidatingAdmissionPolicy 'p' denied request: no`))},
+		"resource version or continue token expired": {410, "application/json", status(apierrors.NewResourceExpired("too old"))},
+	} {
+		t.Run(detail, func(t *testing.T) {
+			seen := new(recorder)
+			client := over(t, func(req *http.Request) (*http.Response, error) {
+				return answer(req, c.code, c.contentType, c.body), nil
+			}, wrapper(t, k8sretry.WithObserver(seen)))
+			_, err := client.CoreV1().ConfigMaps("default").Get(t.Context(), "a", metav1.GetOptions{})
+			require.Error(t, err)
+			assert.Equal(t, detail, k8sretry.Classify(err).Detail, "what the client gets")
+			assert.Equal(t, detail, seen.last(t).Detail, "what the Transport reports")
+		})
+	}
+}
+
+// A conflict of a patch was taken for a stale version, whether or not the patch named one.
+func TestConflictOfAPatchWithoutAVersionIsRepeated(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind  types.PatchType
+		patch string
+		sends int
+	}{
+		"merge patch":                    {types.MergePatchType, `{"data":{"a":"1"}}`, 4},
+		"strategic merge patch":          {types.StrategicMergePatchType, `{"metadata":{"labels":{"resourceVersion":"1"}}}`, 4},
+		"JSON patch":                     {types.JSONPatchType, `[{"op":"add","path":"/data/a","value":"1"}]`, 4},
+		"merge patch with a version":     {types.MergePatchType, `{"metadata":{"resourceVersion":"7"},"data":{"a":"1"}}`, 1},
+		"merge patch with a UID":         {types.MergePatchType, `{"metadata":{"uid":"u"},"data":{"a":"1"}}`, 1},
+		"JSON patch with a version":      {types.JSONPatchType, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"add","path":"/data/a","value":"1"}]`, 1},
+		"JSON patch of all metadata":     {types.JSONPatchType, `[{"op":"replace","path":"/metadata","value":{}}]`, 1},
+		"a patch that cannot be decoded": {types.MergePatchType, `{`, 1},
+	} {
+		for where, run := range map[string]func(context.Context, func(context.Context) error) error{
+			"Transport": func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) },
+			"Do over it": func(ctx context.Context, fn func(context.Context) error) error {
+				return k8sretry.Run(ctx, fn, k8sretry.WithVerb(k8sretry.VerbPatch))
+			},
+		} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sends := 0
+					client := over(t, func(req *http.Request) (*http.Response, error) {
+						sends++
+						return answer(req, 409, "application/json", statusJSON(409, metav1.StatusReasonConflict, "the object has been modified")), nil
+					}, wrapper(t))
+					err := run(t.Context(), func(ctx context.Context) error {
+						_, err := client.CoreV1().ConfigMaps("default").Patch(ctx, "a", c.kind, []byte(c.patch), metav1.PatchOptions{})
+						return err
+					})
+					assert.True(t, apierrors.IsConflict(err), "%v", err)
+					assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+					assert.Equal(t, c.sends, sends)
+				})
+			})
+		}
 	}
 }

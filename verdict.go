@@ -141,6 +141,8 @@ const (
 	// besideServer: something other than the server failed, such as a webhook or the
 	// backend of a proxied request. The failure says nothing about the server's health.
 	besideServer
+	// noRoom: the client's rate limiter saw no room before the deadline. Nothing was sent.
+	noRoom
 	// markedPermanent: the caller's function has marked the error with Permanent.
 	markedPermanent
 )
@@ -148,6 +150,9 @@ const (
 // Retryable reports whether a call with the given verb may be repeated after this
 // failure. The failure must be transient, and the repetition must do no harm:
 //
+//   - A conflict of an apply is repeated although [ClassConflict] is not transient: the
+//     configuration names no version that could be stale, and the server has lost a race
+//     against another write. (A field that is owned by another manager is permanent.)
 //   - [OutcomeNotExecuted]: every verb may be repeated. A deletecollection may be
 //     repeated only if the failure came before its first object, such as a 429. The
 //     failure of a webhook concerns one object; others may already be deleted.
@@ -159,7 +164,9 @@ func (v Verdict) Retryable(verb Verb) bool { return v.retryable(verb) }
 
 func (v *Verdict) retryable(verb Verb) bool {
 	if !v.Class.transient() {
-		return false
+		// kube-apiserver gives up after five conflicts of its own (MaxRetryWhenPatchConflicts
+		// in k8s.io/apiserver/pkg/endpoints/handlers/patch.go).
+		return verb == VerbApply && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && v.StatusCode != 422
 	}
 	switch v.Outcome {
 	case OutcomeNotExecuted:
@@ -174,3 +181,7 @@ func (v *Verdict) retryable(verb Verb) bool {
 // beforeAnyObject reports whether a failure with OutcomeNotExecuted leaves a
 // deletecollection without any effect. See beforeObjects.
 func (v *Verdict) beforeAnyObject() bool { return v.flags&(answered|beforeObjects) != answered }
+
+// noRoomLeft reports whether the failure is nothing but the rate limiter of the client that
+// saw no room before the deadline of the attempt.
+func (v *Verdict) noRoomLeft() bool { return v.flags&noRoom != 0 && v.Class == ClassCanceled }

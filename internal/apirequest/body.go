@@ -103,6 +103,32 @@ func failsOnRepeat(patch []byte) bool {
 	return false
 }
 
+// NamesVersion reports whether a patch names the version or the UID of the object that it
+// is for, or replaces metadata as a whole, so that a conflict may be about that. It returns
+// true if it cannot read the body.
+func NamesVersion(req *http.Request) bool {
+	body, ok := readBody(req)
+	if !ok {
+		return true
+	}
+	if IsJSONPatch(req.Header.Get("Content-Type")) {
+		var operations []struct{ Path string }
+		if json.Unmarshal(body, &operations) != nil {
+			return true
+		}
+		for _, o := range operations {
+			if related(o.Path, "/metadata/resourceVersion") || related(o.Path, "/metadata/uid") {
+				return true
+			}
+		}
+		return false
+	}
+	var patch struct {
+		Metadata struct{ ResourceVersion, UID *string }
+	}
+	return json.Unmarshal(body, &patch) != nil || patch.Metadata.ResourceVersion != nil || patch.Metadata.UID != nil
+}
+
 // related reports whether one JSON pointer is equal to the other or a prefix of it.
 func related(a, b string) bool {
 	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")

@@ -162,9 +162,14 @@ func TestPays(t *testing.T) {
 			testkit.Sleep(11 * time.Second)
 			assert.True(t, b.pay(1, 0))
 		}},
-		{"a price of 0 costs time", Config{MinRetries: -1, MaxRetryTime: time.Minute}, func(t *testing.T, b *Budget) {
-			assert.True(t, b.pay(0, time.Minute))
-			assert.False(t, b.pay(0, time.Second))
+		{"a price of 0 costs no time", Config{MinRetries: -1, MaxRetryTime: time.Minute}, func(t *testing.T, b *Budget) {
+			assert.True(t, b.pay(0, time.Hour))
+			assert.Zero(t, b.State().RetryTime)
+		}},
+		{"a price of 0 is never refused", Config{MinRetries: 1, MaxRetryTime: time.Minute}, func(t *testing.T, b *Budget) {
+			assert.True(t, b.pay(1, time.Minute))
+			assert.False(t, b.pay(1, 0))
+			assert.True(t, b.pay(0, time.Second))
 		}},
 		{"the longest delays", Config{MinRetries: 1000}, func(t *testing.T, b *Budget) {
 			for range 100 {

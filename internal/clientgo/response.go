@@ -35,13 +35,13 @@ const (
 // of the code. The part of the body that it reads can be read again.
 //
 // For codes that are permanent whatever the body says, it reads the body only if readBody
-// is set.
+// is set, or if the body is that of the API by its Content-Type and not too long.
 func ResponseError(resp *http.Response, r *apirequest.Request, method string, readBody bool) error {
 	var body []byte
-	if readBody || r.Verb == apirequest.DeleteCollection || bodyDecides(resp.StatusCode) {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if readBody || r.Verb == apirequest.DeleteCollection || bodyDecides(resp.StatusCode) || bodyNames(resp, media) {
 		body = peek(resp)
 	}
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if status := decodeStatus(body); status != nil && !strings.HasPrefix(media, "text/") {
 		return &apierrors.StatusError{ErrStatus: *status}
 	}
@@ -63,6 +63,19 @@ func bodyDecides(code int) bool {
 		return true
 	}
 	return code >= http.StatusInternalServerError
+}
+
+// bodyNames reports whether the body of a response is likely to say what has failed, at a
+// low cost: a Status, or the line of text with which kube-apiserver answers for a path that
+// it does not serve (k8s.io/apiserver/pkg/util/notfoundhandler).
+func bodyNames(resp *http.Response, media string) bool {
+	switch media {
+	case "application/json", "application/vnd.kubernetes.protobuf":
+		return true
+	case "text/plain":
+		return resp.StatusCode == http.StatusNotFound && 0 < resp.ContentLength && resp.ContentLength < 64
+	}
+	return false
 }
 
 // peek reads the beginning of the response's body and puts it back.

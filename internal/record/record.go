@@ -78,6 +78,9 @@ type Facts struct {
 	Done bool
 	// Collection is set if the last one deletes a collection.
 	Collection bool
+	// LostRace is set if the last request was a patch that names no version, and was answered
+	// with a conflict.
+	LostRace bool
 	// Redirected is set if a write was redirected to where net/http only reads.
 	Redirected bool
 	// EarlierAmbiguous is set if a write before the last request may have been carried out.
@@ -171,6 +174,7 @@ func (r *Record) Sent(s Send) {
 		// net/http follows 301, 302 and 303 with a GET: the write is lost on the way.
 		f.Redirected = f.Redirected || writes
 	}
+	f.LostRace = s.Code == http.StatusConflict && s.Request.Verb == apirequest.Patch && !apirequest.NamesVersion(s.HTTP)
 	if s.Request.Risk != apirequest.RiskNone {
 		if all.checked < len(all.checks) {
 			all.checks[all.checked] = checkedReq{s.HTTP, s.Request.Risk}
