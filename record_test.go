@@ -361,6 +361,43 @@ func TestRecordEndsWithItsCall(t *testing.T) {
 
 // In the loop of a Transport.
 
+// A create is repeated if no connection was obtained within the attempt timeout, and not if
+// the server never responds.
+func TestRecordOfConnectionsInATransport(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		hangs     bool
+		attempts  int
+		unknown   bool
+	}{
+		{"the dial hangs", true, 4, false},
+		{"the server never responds", false, 1, true},
+	} {
+		for _, proto := range []string{protoHTTP1, protoHTTP2} {
+			t.Run(proto+", "+c.situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := serveInMemory(t, proto, func(_ http.ResponseWriter, r *http.Request, _ int) { <-r.Context().Done() })
+					var dials atomic.Int32
+					cfg := server.config()
+					cfg.Transport = transportInMemory(t, server.Certificate(), func(ctx context.Context, network, addr string) (net.Conn, error) {
+						dials.Add(1)
+						if c.hangs {
+							<-ctx.Done()
+							return nil, ctx.Err()
+						}
+						return server.dial(ctx, network, addr)
+					})
+					client := clientset(t, cfg, wrapper(t, quickly, k8sretry.WithAttemptTimeout(time.Second)))
+					_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), settings("a"), metav1.CreateOptions{})
+					require.Error(t, err)
+					assert.EqualValues(t, c.attempts, dials.Load())
+					assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+				})
+			})
+		}
+	}
+}
+
 // If an earlier attempt may have been executed and the last response does not say so, the
 // client gets both: the update may have caused the conflict itself.
 func TestRecordOfAnEarlierAttempt(t *testing.T) {
