@@ -20,12 +20,8 @@ type silentObserver struct{}
 
 func (*silentObserver) Observe(context.Context, k8sretry.Event) {}
 
-type constantBackoff struct{ d time.Duration }
-
-func (b constantBackoff) Delay(int) time.Duration { return b.d }
-
-// A call that succeeds at once, or fails for good at once, costs no allocation: for
-// each option alone, with constants and with variables, and for all of them together.
+// A call that succeeds or fails permanently at once does not allocate: with each option
+// alone, with constants and with variables, and with all of them together.
 func TestNoAllocation(t *testing.T) {
 	k8sretry.ForgetTransports() // of other tests: a read beside one carries a record
 	ctx := context.Background()
@@ -39,7 +35,7 @@ func TestNoAllocation(t *testing.T) {
 	wrapped := k8sretry.Wrap2(func(context.Context, string, int) (*int, error) { return &value, nil }, k8sretry.ForRead())
 	wrappedRun := k8sretry.WrapRun1(func(context.Context, string) error { return nil }, k8sretry.ForRead())
 
-	// Variables, so that nothing is known to the compiler.
+	// Variables, whose values the compiler does not know.
 	n := rand.IntN(5) + 1
 	d := time.Duration(rand.IntN(5)+1) * time.Second
 	m := 1 + rand.Float64()
@@ -49,8 +45,8 @@ func TestNoAllocation(t *testing.T) {
 	target := []error{io.EOF, io.ErrUnexpectedEOF}[rand.IntN(2)]
 	logger := zap.NewNop()
 	observer := new(silentObserver)
-	budget, breaker, gate := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewLimiter()
-	guarded := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate))
+	budget, breaker, limiter := k8sretry.NewBudget(k8sretry.BudgetConfig{}), k8sretry.NewBreaker(k8sretry.BreakerConfig{}), k8sretry.NewLimiter()
+	guarded := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(limiter))
 	hits := 0
 
 	for name, call := range map[string]func(){
@@ -108,14 +104,14 @@ func TestNoAllocation(t *testing.T) {
 		},
 		"WithBudget":               func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget)) },
 		"WithBreaker":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithBreaker(breaker)) },
-		"WithLimiter":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate)) },
-		"WithLimiter, with a name": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithName(name)) },
+		"WithLimiter":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter)) },
+		"WithLimiter, with a name": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter), k8sretry.WithName(name)) },
 		"WithMaxQueueTime": func() {
-			_, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(time.Second))
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(time.Second))
 		},
-		"WithMaxQueueTime, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(d)) },
+		"WithMaxQueueTime, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(d)) },
 		"Budget, Breaker and Limiter": func() {
-			_, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(gate))
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker), k8sretry.WithLimiter(limiter))
 		},
 		"Budget, Breaker and Limiter, prepared policy": func() { _, _ = k8sretry.Do(ctx, get, guarded) },
 		"WithObserver": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithObserver(observer)) },
@@ -133,8 +129,8 @@ func TestNoAllocation(t *testing.T) {
 
 		"NotFound at once, WithBudget":                                   func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBudget(budget)) },
 		"NotFound at once, WithBreaker":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithBreaker(breaker)) },
-		"NotFound at once, WithLimiter":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(gate)) },
-		"NotFound at once, WithMaxQueueTime":                             func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(gate), k8sretry.WithMaxQueueTime(d)) },
+		"NotFound at once, WithLimiter":                                  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(limiter)) },
+		"NotFound at once, WithMaxQueueTime":                             func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(d)) },
 		"NotFound at once, Budget, Breaker and Limiter, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, guarded) },
 
 		"NotFound at once":                  func() { _, _ = k8sretry.Do(ctx, miss) },

@@ -64,7 +64,7 @@ func TestGrowthBeyondTheShortProduct(t *testing.T) {
 	}
 }
 
-// The range of each jitter, below the cap and at it: never left, and used in full.
+// The range of each jitter, below the cap and at it: delays never leave it and use all of it.
 func TestJitterRanges(t *testing.T) {
 	const draws = 4000
 	for _, c := range []struct {
@@ -96,7 +96,7 @@ func TestJitterRanges(t *testing.T) {
 				}
 				assert.GreaterOrEqual(t, low, c.low)
 				assert.LessOrEqual(t, high, c.high)
-				assert.Greater(t, len(different), draws/10, "the spread is alive, at the cap too")
+				assert.Greater(t, len(different), draws/10, "the spread goes on at the cap")
 				if !c.uniformEnough {
 					return
 				}
@@ -110,10 +110,10 @@ func TestJitterRanges(t *testing.T) {
 }
 
 // multipliers are the default, left out and given: a schedule that is given in full is
-// worked out in another way.
+// computed in another way.
 var multipliers = []float64{0, 2}
 
-// The cap is not passed by jitter, nor by a proportional share that would cross it.
+// Jitter never exceeds the cap.
 func TestJitterNeverPassesTheCap(t *testing.T) {
 	for _, multiplier := range multipliers {
 		b := k8sretry.Exponential{Initial: 29 * time.Second, Max: 30 * time.Second, Multiplier: multiplier}

@@ -1,0 +1,175 @@
+package k8sretry_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// asZap makes a handler write as the zap logger of jsonLogs does.
+func asZap(_ []string, a slog.Attr) slog.Attr {
+	switch a.Key {
+	case slog.TimeKey:
+		return slog.Attr{}
+	case slog.MessageKey:
+		a.Key = "event"
+	case slog.LevelKey:
+		a.Value = slog.StringValue(strings.ToLower(a.Value.String()))
+	}
+	return a
+}
+
+// jsonSlog returns an Observer that writes JSON, and what it has written.
+func jsonSlog() (k8sretry.Observer, *bytes.Buffer) {
+	out := new(bytes.Buffer)
+	return k8sretry.SlogObserver(slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{ReplaceAttr: asZap}))), out
+}
+
+// Both loggers write the same events with the same fields, types, values and levels.
+func TestSlogWritesWhatZapWrites(t *testing.T) {
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx    context.Context
+		fails  []error
+		opts   []k8sretry.Option
+		queued bool // behind another call
+	}{
+		"retries and a success": {fails: []error{tooMany(7), badGateway()}},
+		"max retries":           {fails: times(4, unavailable())},
+		"non-retryable":         {fails: []error{notFound()}},
+		"a long text":           {fails: []error{status(400, metav1.StatusReason(strings.Repeat("<p>", 1000)))}},
+		"no answer":             {fails: []error{errPlain}},
+		"Retry-After too long":  {fails: []error{tooMany(999)}},
+		"outcome unknown":       {fails: []error{gatewayTimeout()}, opts: []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}},
+		"max elapsed":           {fails: []error{tooMany(9)}, opts: []k8sretry.Option{k8sretry.WithMaxElapsed(time.Second)}},
+		"canceled":              {ctx: canceled},
+		"a Breaker that opens": {fails: times(3, unavailable()), opts: []k8sretry.Option{
+			k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 2})), k8sretry.WithInitialDelay(time.Minute), k8sretry.WithMaxDelay(time.Minute),
+		}},
+		"a Limiter that limits": {fails: []error{noConnection()}, opts: []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}},
+		"a queue timeout":       {queued: true, fails: []error{noConnection()}, opts: []k8sretry.Option{k8sretry.WithMaxQueueTime(time.Second)}},
+		"a success at once":     {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logger, lines := jsonLogs()
+				observer, out := jsonSlog()
+				if c.ctx == nil {
+					c.ctx = t.Context()
+				}
+				if c.queued {
+					c.opts = append(c.opts, k8sretry.WithLimiter(busy(t, time.Minute)))
+				}
+				_, _ = k8sretry.Do(c.ctx, fails(c.fails...).get, append(c.opts, logger, k8sretry.WithObserver(observer), k8sretry.WithName("f"))...)
+				time.Sleep(time.Hour) // the other call ends
+				want := lines(t)
+				assert.Equal(t, want, decodeLines(t, out.String()))
+				assert.Equal(t, name == "a success at once", len(want) == 0)
+			})
+		})
+	}
+}
+
+// handler is a slog.Handler that records its calls.
+type handler struct {
+	slog.Handler
+	least   slog.Level
+	asked   []slog.Level
+	handled []string
+	ctx     context.Context
+}
+
+func (h *handler) Enabled(_ context.Context, l slog.Level) bool {
+	h.asked = append(h.asked, l)
+	return l >= h.least
+}
+
+func (h *handler) Handle(ctx context.Context, r slog.Record) error {
+	h.ctx, h.handled = ctx, append(h.handled, r.Message)
+	return nil
+}
+
+func TestSlogObserver(t *testing.T) {
+	t.Run("the level is checked before fields are built", func(t *testing.T) {
+		h, asked := &handler{least: slog.LevelWarn}, false
+		_, err := k8sretry.Do(t.Context(), fails(textProbe{status(404, metav1.StatusReasonNotFound), &asked}).get,
+			k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(h))))
+		require.True(t, apierrors.IsNotFound(err))
+		assert.Equal(t, []slog.Level{slog.LevelInfo}, h.asked)
+		assert.False(t, asked)
+		assert.Empty(t, h.handled)
+	})
+	t.Run("the handler gets the caller's context", func(t *testing.T) {
+		h := new(handler)
+		ctx := context.WithValue(t.Context(), loggerKey{}, "span")
+		_, err := k8sretry.Do(ctx, fails(notFound()).get, k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(h))))
+		require.Error(t, err)
+		assert.Equal(t, "span", h.ctx.Value(loggerKey{}))
+	})
+	t.Run("nil writes nothing", func(t *testing.T) {
+		h := new(handler)
+		defer slog.SetDefault(slog.Default())
+		slog.SetDefault(slog.New(h))
+		_, err := k8sretry.Do(t.Context(), fails(notFound()).get, k8sretry.WithObserver(k8sretry.SlogObserver(nil)))
+		require.Error(t, err)
+		assert.Empty(t, h.handled)
+	})
+	t.Run("WithLogger(nil) keeps an event from being logged twice", func(t *testing.T) {
+		core, written := newObserver()
+		defer zap.ReplaceGlobals(zap.New(core))()
+		h := new(handler)
+		policy := k8sretry.NewPolicy(k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(h))), k8sretry.WithLogger(nil))
+		_, err := k8sretry.Do(t.Context(), fails(notFound()).get, policy)
+		require.Error(t, err)
+		assert.Equal(t, []string{"k8s_api_call_failed_non_retryable"}, h.handled)
+		assert.Empty(t, written.All())
+	})
+	t.Run("an event without a name is not logged", func(t *testing.T) {
+		h := new(handler)
+		k8sretry.SlogObserver(slog.New(h)).Observe(t.Context(), k8sretry.Event{Kind: 99})
+		k8sretry.SlogObserver(slog.New(h)).Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1})
+		assert.Empty(t, h.asked)
+	})
+}
+
+func TestContextSlogObserver(t *testing.T) {
+	reconcile, global := new(handler), new(handler)
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(global))
+	ctx := context.WithValue(t.Context(), loggerKey{}, slog.New(reconcile))
+	from := func(ctx context.Context) *slog.Logger {
+		l, _ := ctx.Value(loggerKey{}).(*slog.Logger)
+		return l
+	}
+	for _, c := range []struct {
+		name              string
+		ctx               context.Context
+		from              func(context.Context) *slog.Logger
+		context, globally int
+	}{
+		{"a logger in the context", ctx, from, 1, 0},
+		{"none", t.Context(), from, 0, 1},
+		{"nil", ctx, nil, 0, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			reconcile.handled, global.handled = nil, nil
+			_, err := k8sretry.Do(c.ctx, fails(notFound()).get, k8sretry.WithObserver(k8sretry.ContextSlogObserver(c.from)))
+			require.Error(t, err)
+			assert.Len(t, reconcile.handled, c.context)
+			assert.Len(t, global.handled, c.globally)
+		})
+	}
+}
