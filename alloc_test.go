@@ -20,12 +20,8 @@ type silentObserver struct{}
 
 func (*silentObserver) Observe(context.Context, k8sretry.Event) {}
 
-type constantBackoff struct{ d time.Duration }
-
-func (b constantBackoff) Delay(int) time.Duration { return b.d }
-
-// A call that succeeds at once, or fails for good at once, costs no allocation: for
-// each option alone, with constants and with variables, and for all of them together.
+// A call that succeeds or fails permanently at once does not allocate: with each option
+// alone, with constants and with variables, and with all of them together.
 func TestNoAllocation(t *testing.T) {
 	k8sretry.ForgetTransports() // of other tests: a read beside one carries a record
 	ctx := context.Background()
@@ -39,7 +35,7 @@ func TestNoAllocation(t *testing.T) {
 	wrapped := k8sretry.Wrap2(func(context.Context, string, int) (*int, error) { return &value, nil }, k8sretry.ForRead())
 	wrappedRun := k8sretry.WrapRun1(func(context.Context, string) error { return nil }, k8sretry.ForRead())
 
-	// Variables, so that nothing is known to the compiler.
+	// Variables, whose values the compiler does not know.
 	n := rand.IntN(5) + 1
 	d := time.Duration(rand.IntN(5)+1) * time.Second
 	m := 1 + rand.Float64()

@@ -95,7 +95,7 @@ func TestBreaker(t *testing.T) {
 		assert.Zero(t, e.Attempts)
 		assert.Positive(t, e.RetryAfter)
 		assert.LessOrEqual(t, e.RetryAfter, 2400*time.Millisecond)
-		assert.ErrorContains(t, err, fmt.Sprintf("get: circuit breaker open after 0 attempts (for %v)", e.RetryAfter.Round(time.Millisecond)))
+		assert.ErrorContains(t, err, fmt.Sprintf("get: circuit breaker open for another %v, request not sent: ", e.RetryAfter.Round(time.Millisecond)))
 
 		time.Sleep(e.RetryAfter)
 		_, err = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)

@@ -22,14 +22,14 @@ var (
 	ErrDeadline = errors.New("no time left before the deadline")
 	// ErrRetryAfterTooLong: the server asked for a longer wait than WithMaxRetryAfter
 	// allows. Error.RetryAfter holds what it asked for.
-	ErrRetryAfterTooLong = errors.New("Retry-After is longer than allowed")
+	ErrRetryAfterTooLong = errors.New("retry-after too long")
 	// ErrBudgetExhausted: the Budget allows no further retry.
 	ErrBudgetExhausted = errors.New("retry budget exhausted")
 	// ErrBreakerOpen: the Breaker is open. The attempt was not made.
 	ErrBreakerOpen = errors.New("circuit breaker open")
 	// ErrQueueTimeout: the call queued at its Limiter for too long. The attempt was not
 	// made, and nothing was sent.
-	ErrQueueTimeout = errors.New("queue timeout, request not sent")
+	ErrQueueTimeout = errors.New("queue timeout")
 	// ErrOutcomeUnknown: the call failed, and the server may have carried it out all the
 	// same in one of its attempts. A call that is known to be a read (WithVerb, ReadOnly,
 	// ForRead) never has it. It may be in the chain beside each of the others; Error.Outcome
@@ -168,55 +168,61 @@ func (e *Error) Error() string {
 		b.WriteString(": ")
 	}
 	b.WriteString(e.reason())
-	fmt.Fprintf(&b, " after %d attempt", e.Attempts)
-	if e.Attempts != 1 {
-		b.WriteByte('s')
+	notSent := e.Attempts == 0 && (e.endedInQueue() || e.StopReason == StopBreakerOpen)
+	if notSent {
+		b.WriteString(", request not sent")
+	} else {
+		fmt.Fprintf(&b, " after %d attempt", e.Attempts)
+		if e.Attempts != 1 {
+			b.WriteByte('s')
+		}
 	}
 	if e.Attempts > 1 {
 		fmt.Fprintf(&b, " in %v", readable(e.Elapsed))
 	}
-	switch {
-	case e.StopReason == StopRetryAfterTooLong:
-		fmt.Fprintf(&b, " (the server asks for %v)", e.RetryAfter)
-	case e.StopReason == StopBreakerOpen && e.RetryAfter > 0:
-		fmt.Fprintf(&b, " (for %v)", readable(e.RetryAfter))
-	}
-	if e.Outcome != OutcomeNotExecuted && e.StopReason != StopOutcomeUnknown {
+	if e.Outcome != OutcomeNotExecuted {
 		b.WriteString("; ")
 		b.WriteString(ErrOutcomeUnknown.Error())
 	}
-	if e.Err == nil && e.StopReason != StopQueueTimeout && len(e.ended) > 0 {
-		if last := e.ended[len(e.ended)-1]; last == ErrQueueTimeout { // before its first attempt
-			b.WriteString(", ")
-			b.WriteString(last.Error())
-		}
-	} else if e.Err != nil || e.StopReason != StopQueueTimeout && e.StopReason != StopBreakerOpen {
+	if e.Err != nil || !notSent {
 		b.WriteString(": ")
 		b.WriteString(fmt.Sprint(e.Err))
 	}
 	return b.String()
 }
 
+// reason is the reason for the end of the call as a text.
 func (e *Error) reason() string {
-	switch e.StopReason {
-	case StopNonRetryable:
-		return "not retryable"
-	case StopMaxRetries:
-		if e.Attempts == 1 {
-			return "no retries allowed, gave up"
-		}
-	case StopOutcomeUnknown:
-		return "not repeated, " + ErrOutcomeUnknown.Error() + ","
-	case StopCanceled:
+	text := "gave up"
+	switch {
+	case e.StopReason == StopNonRetryable:
+		text = "permanent error"
+	case e.StopReason == StopMaxRetries && e.Attempts == 1:
+		text = "no retries allowed, gave up"
+	case e.StopReason == StopOutcomeUnknown:
+		text = "not repeated"
+	case e.StopReason == StopCanceled:
+		text = "canceled"
 		if cause := e.cause(); cause != nil {
-			return "canceled (" + cause.Error() + ")"
+			text = fmt.Sprintf("canceled (%v)", cause)
 		}
-		return "canceled"
+	case int(e.StopReason) < len(stops) && stops[e.StopReason].err != nil:
+		text = stops[e.StopReason].err.Error()
 	}
-	if int(e.StopReason) < len(stops) && stops[e.StopReason].err != nil {
-		return stops[e.StopReason].err.Error()
+	switch {
+	case e.StopReason == StopRetryAfterTooLong:
+		text += fmt.Sprintf(" (%v)", e.RetryAfter)
+	case e.StopReason == StopBreakerOpen && e.RetryAfter > 0:
+		text += fmt.Sprintf(" for another %v", readable(e.RetryAfter))
+	case e.StopReason != StopQueueTimeout && e.endedInQueue():
+		text += " while queued"
 	}
-	return "gave up"
+	return text
+}
+
+// endedInQueue reports whether the call ended in the queue of its Limiter.
+func (e *Error) endedInQueue() bool {
+	return e.StopReason == StopQueueTimeout || len(e.ended) > 0 && e.ended[len(e.ended)-1] == ErrQueueTimeout
 }
 
 // cause is the cause that the caller gave for the end of the context, nil if it gave none.

@@ -12,18 +12,60 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 
 	"github.com/k8sretry/k8sretry"
 )
 
+// The last error of the API is the first in the chain, whatever else is in it.
+func TestErrorChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		repeated, n := notFound(), 0
+		err := k8sretry.Run(ctx, func(context.Context) error {
+			switch n++; n {
+			case 1:
+				return repeated
+			case 2:
+				return unavailable()
+			}
+			cancel(status(410, "Gone")) // a cause that is an API status, too
+			return context.Cause(ctx)
+		}, k8sretry.WithRetryOn(repeated))
+		require.Error(t, err)
+		assert.True(t, apierrors.IsServiceUnavailable(err))
+		assert.False(t, apierrors.IsNotFound(err), "not the oldest attempt")
+		assert.False(t, apierrors.IsGone(err), "not the cause")
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.ErrorIs(t, err, context.Cause(ctx))
+	})
+	t.Run("in full, in order", func(t *testing.T) {
+		fail := unavailable()
+		e := &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Outcome: k8sretry.OutcomeUnknown, Err: fail}
+		assert.Equal(t, []error{fail, k8sretry.ErrMaxRetries, k8sretry.ErrOutcomeUnknown}, e.Unwrap())
+		e.Outcome = k8sretry.OutcomeExecuted
+		assert.Equal(t, []error{fail, k8sretry.ErrMaxRetries, k8sretry.ErrOutcomeUnknown}, e.Unwrap())
+		e.Outcome, e.Err = k8sretry.OutcomeNotExecuted, nil
+		assert.Equal(t, []error{k8sretry.ErrMaxRetries}, e.Unwrap())
+		e.StopReason, e.Err = k8sretry.StopCanceled, fail
+		assert.Equal(t, []error{fail}, e.Unwrap(), "no nil")
+		assert.Empty(t, (&k8sretry.Error{StopReason: 99}).Unwrap())
+		assert.Empty(t, (&k8sretry.Error{StopReason: k8sretry.StopCanceled + 1}).Unwrap())
+	})
+	t.Run("within another error", func(t *testing.T) {
+		err := fmt.Errorf("sync: %w", &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: unavailable()})
+		assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+		assert.True(t, apierrors.IsServiceUnavailable(err))
+	})
+}
+
+// The texts of calls. Those of calls that end at a Breaker or in the queue of a Limiter are
+// in breaker_test.go and limiter_test.go, too.
 func TestErrorText(t *testing.T) {
-	sentinel := []k8sretry.Option{exact, k8sretry.WithName("PodInterface.Get")}
 	for _, c := range []struct {
 		want  string
 		fails []error
 		opts  []k8sretry.Option
-		after time.Duration // cancelled after this time; 0: never
+		after time.Duration // canceled after this time; 0: never
 	}{
 		{"PodInterface.Get: max retries reached after 4 attempts in 7s; the server may have carried out the call: the server said so",
 			times(4, unavailable()), nil, 0},
@@ -33,13 +75,13 @@ func TestErrorText(t *testing.T) {
 			times(1, tooMany(0)), []k8sretry.Option{k8sretry.WithMaxRetries(0)}, 0},
 		{"PodInterface.Get: max retries reached after 2 attempts in 1s: the server said so",
 			times(2, status(502, "")), []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.ReadOnly()}, 0},
-		{"PodInterface.Get: Retry-After is longer than allowed after 1 attempt (the server asks for 24h0m0s): the server said so",
+		{"PodInterface.Get: retry-after too long (24h0m0s) after 1 attempt: the server said so",
 			[]error{tooMany(86400)}, nil, 0},
 		{"PodInterface.Get: max elapsed time reached after 2 attempts in 2s: the server said so",
 			times(4, tooMany(0)), []k8sretry.Option{k8sretry.WithMaxElapsed(5 * time.Second)}, 0},
-		{"PodInterface.Get: not repeated, the server may have carried out the call, after 1 attempt: the server said so",
+		{"PodInterface.Get: not repeated after 1 attempt; the server may have carried out the call: the server said so",
 			[]error{gatewayTimeout()}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}, 0},
-		{`PodInterface.Get: not retryable after 2 attempts in 1s; the server may have carried out the call: pods "web-0" not found`,
+		{`PodInterface.Get: permanent error after 2 attempts in 1s; the server may have carried out the call: pods "web-0" not found`,
 			[]error{unavailable(), notFound()}, nil, 0},
 		{"PodInterface.Get: canceled (shutting down) after 1 attempt: the server said so",
 			[]error{tooMany(9)}, nil, time.Second},
@@ -51,80 +93,53 @@ func TestErrorText(t *testing.T) {
 				if c.after > 0 {
 					time.AfterFunc(c.after, func() { cancel(errors.New("shutting down")) })
 				}
-				_, err := k8sretry.Do(ctx, fails(c.fails...).get, append(sentinel, c.opts...)...)
+				_, err := k8sretry.Do(ctx, fails(c.fails...).get, append(c.opts, exact, k8sretry.WithName("PodInterface.Get"))...)
 				assert.EqualError(t, err, c.want)
 			})
 		})
 	}
-	t.Run("an Error that somebody else has put together", func(t *testing.T) {
-		assert.Equal(t, "gave up after 0 attempts: <nil>", (&k8sretry.Error{}).Error())
-		assert.Equal(t, "canceled after 0 attempts: no", (&k8sretry.Error{StopReason: k8sretry.StopCanceled, Err: errNo}).Error())
-		assert.Empty(t, (&k8sretry.Error{StopReason: 99}).Unwrap())
+	t.Run("the deadline", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			defer cancel()
+			_, err := k8sretry.Do(ctx, fails(times(9, unavailable())...).get, exact, k8sretry.ForRead(), k8sretry.WithName("get"))
+			assert.EqualError(t, err, "get: no time left before the deadline after 3 attempts in 3s: the server said so")
+		})
 	})
-	t.Run("an open Breaker, and for how long", func(t *testing.T) {
-		e := &k8sretry.Error{Function: "get", StopReason: k8sretry.StopBreakerOpen, RetryAfter: 2 * time.Second, Err: errNo}
-		assert.Equal(t, "get: circuit breaker open after 0 attempts (for 2s): no", e.Error())
-		e.RetryAfter = 2213448017
-		assert.Equal(t, "get: circuit breaker open after 0 attempts (for 2.213s): no", e.Error())
-		e.RetryAfter = 0 // half open, and its probes are under way
-		assert.Equal(t, "get: circuit breaker open after 0 attempts: no", e.Error())
-		e.StopReason, e.RetryAfter = k8sretry.StopMaxRetries, 2*time.Second
-		assert.NotContains(t, e.Error(), "2s", "what the server asked for is told only if it ended the call")
+
+	for want, e := range map[string]*k8sretry.Error{
+		"gave up after 0 attempts: <nil>":                                        {},
+		"gave up after 2 attempts in 0s: plain":                                  {StopReason: 99, Attempts: 2, Err: errPlain},
+		"canceled after 0 attempts: plain":                                       {StopReason: k8sretry.StopCanceled, Err: errPlain},
+		"max retries reached after 0 attempts: plain":                            {StopReason: k8sretry.StopMaxRetries, Err: errPlain, RetryAfter: 2 * time.Second},
+		"get: retry budget exhausted after 1 attempt: plain":                     {Function: "get", StopReason: k8sretry.StopBudgetExhausted, Attempts: 1, Err: errPlain},
+		"get: circuit breaker open for another 2s, request not sent: plain":      {Function: "get", StopReason: k8sretry.StopBreakerOpen, RetryAfter: 2 * time.Second, Err: errPlain},
+		"get: circuit breaker open for another 2.213s, request not sent: plain":  {Function: "get", StopReason: k8sretry.StopBreakerOpen, RetryAfter: 2213448017, Err: errPlain},
+		"get: circuit breaker open, request not sent: plain":                     {Function: "get", StopReason: k8sretry.StopBreakerOpen, Err: errPlain},
+		"get: circuit breaker open, request not sent":                            {Function: "get", StopReason: k8sretry.StopBreakerOpen},
+		"get: circuit breaker open for another 2s after 2 attempts in 1s: plain": {Function: "get", StopReason: k8sretry.StopBreakerOpen, Attempts: 2, Elapsed: time.Second, RetryAfter: 2 * time.Second, Err: errPlain},
+		"get: queue timeout, request not sent":                                   {Function: "get", StopReason: k8sretry.StopQueueTimeout},
+		"get: queue timeout after 1 attempt: plain":                              {Function: "get", StopReason: k8sretry.StopQueueTimeout, Attempts: 1, Err: errPlain},
+		"gave up after 2 attempts in 7.213s: plain":                              {Attempts: 2, Elapsed: 7213448017, Err: errPlain},
+		"gave up after 2 attempts in 13.448ms: plain":                            {Attempts: 2, Elapsed: 13448017, Err: errPlain},
+		"gave up after 2 attempts in 1s: plain":                                  {Attempts: 2, Elapsed: time.Second, Err: errPlain},
+	} {
+		assert.EqualError(t, e, want)
+	}
+	t.Run("a nil pointer", func(t *testing.T) {
+		var none *k8sretry.Error
+		assert.NotErrorIs(t, none, io.EOF)
+		assert.Equal(t, "<nil>", none.Error())
+		assert.Equal(t, k8sretry.ClassPermanent, k8sretry.Classify(fmt.Errorf("x: %w", none)).Class)
 	})
-	t.Run("a long time reads well", func(t *testing.T) {
-		e := &k8sretry.Error{Attempts: 2, Elapsed: 7213448017, Err: errNo}
-		assert.Equal(t, "gave up after 2 attempts in 7.213s: no", e.Error())
-		e.Elapsed = 13448017
-		assert.Equal(t, "gave up after 2 attempts in 13.448ms: no", e.Error())
+	t.Run("an error whose method panics", func(t *testing.T) {
+		var none *apierrors.StatusError
+		assert.Contains(t, (&k8sretry.Error{Err: none}).Error(), "gave up after 0 attempts: ")
 	})
 }
 
-// The last API error is the first in the chain, whatever else is in it.
-func TestErrorChain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		n := 0
-		err := k8sretry.Run(ctx, func(context.Context) error {
-			switch n++; n {
-			case 1:
-				return notFoundButRetried
-			case 2:
-				return unavailable()
-			}
-			cancel(status(410, "Gone")) // a cause that is an API status, too
-			return context.Cause(ctx)
-		}, k8sretry.WithRetryOn(notFoundButRetried))
-		require.Error(t, err)
-		assert.True(t, apierrors.IsServiceUnavailable(err))
-		assert.False(t, apierrors.IsNotFound(err), "not the oldest attempt")
-		assert.False(t, apierrors.IsGone(err), "not the cause")
-		assert.ErrorIs(t, err, context.Canceled)
-		assert.ErrorIs(t, err, context.Cause(ctx))
-	})
-	t.Run("an Error within an Error of another call is found by its stop", func(t *testing.T) {
-		err := fmt.Errorf("sync: %w", &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: unavailable()})
-		assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
-		assert.True(t, apierrors.IsServiceUnavailable(err))
-	})
-}
-
-var notFoundButRetried = notFound()
-
-// An error that cannot be compared must not make a call panic.
-func TestUncomparableError(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		fail := utilerrors.NewAggregate([]error{unavailable()})
-		_, err := k8sretry.Do(t.Context(), fails(times(9, fail)...).get)
-		assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
-		ctx, cancel := context.WithCancelCause(t.Context())
-		err = k8sretry.Run(ctx, func(context.Context) error { cancel(fail); return fail })
-		assert.ErrorIs(t, err, context.Canceled)
-		assert.Contains(t, err.Error(), "canceled")
-	})
-}
-
-// Every Stop has a name, an event and, if it is one to look for, an error.
-func TestStops(t *testing.T) {
+// Each StopReason has a name, an event and, if it is one to look for, an error.
+func TestStopReasonNames(t *testing.T) {
 	names := map[string]bool{}
 	for s := k8sretry.StopNonRetryable; s <= k8sretry.StopCanceled; s++ {
 		assert.NotEmpty(t, s.String())
@@ -139,15 +154,111 @@ func TestStops(t *testing.T) {
 		k8sretry.StopRetryAfterTooLong: k8sretry.ErrRetryAfterTooLong, k8sretry.StopBudgetExhausted: k8sretry.ErrBudgetExhausted,
 		k8sretry.StopBreakerOpen: k8sretry.ErrBreakerOpen, k8sretry.StopQueueTimeout: k8sretry.ErrQueueTimeout,
 	} {
-		assert.ErrorIs(t, &k8sretry.Error{StopReason: stop}, want)
-		assert.Contains(t, (&k8sretry.Error{StopReason: stop}).Error(), want.Error())
+		e := &k8sretry.Error{StopReason: stop}
+		assert.ErrorIs(t, e, want)
+		assert.ErrorContains(t, e, want.Error())
+		assert.NotContains(t, want.Error(), ",", "short")
 	}
 }
 
-// A nil *Error that somebody has put into an error is no reason to panic.
-func TestNilError(t *testing.T) {
-	var none *k8sretry.Error
-	assert.NotErrorIs(t, none, io.EOF)
-	assert.Equal(t, "<nil>", none.Error())
-	assert.Equal(t, k8sretry.ClassPermanent, k8sretry.Classify(fmt.Errorf("x: %w", none)).Class)
+// What fn marks with Permanent ends the call at once and is returned without the mark.
+func TestPermanentEndsTheCall(t *testing.T) {
+	down := unavailable()
+	for situation, opts := range map[string][]k8sretry.Option{
+		"no option":          nil,
+		"a preset":           {k8sretry.ForWrite()},
+		"a verb that reads":  {k8sretry.WithVerb(k8sretry.VerbGet)},
+		"WithRetryIf":        {k8sretry.WithRetryIf(func(error) bool { return true })},
+		"WithRetryOn":        {k8sretry.WithRetryOn(down)},
+		"WithClassifier":     {k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })},
+		"WithAttemptTimeout": {k8sretry.WithAttemptTimeout(time.Minute)},
+		"WithObserver":       {k8sretry.WithObserver(new(recorder))},
+	} {
+		for _, way := range ways {
+			t.Run(situation+", "+way.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := fails(k8sretry.Permanent(down))
+					_, err := way.call(t.Context(), s.get, opts)
+					assert.Same(t, down, err)
+					assert.Equal(t, 1, s.attempts())
+				})
+			})
+		}
+	}
+}
+
+func TestPermanentAfterRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fails(unavailable(), k8sretry.Permanent(io.EOF))
+		_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForRead())
+		assert.Equal(t, io.EOF, err)
+		assert.Equal(t, 2, s.attempts())
+
+		var seen recorder
+		s = fails(unavailable(), k8sretry.Permanent(io.EOF))
+		_, err = k8sretry.Do(t.Context(), s.get, k8sretry.WithObserver(&seen))
+		assert.ErrorIs(t, err, io.EOF)
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown, "of the first attempt")
+		last := seen.last(t)
+		assert.Equal(t, k8sretry.StopNonRetryable, last.StopReason)
+		assert.Equal(t, io.EOF, last.Err, "the event has no mark either")
+		assert.Equal(t, k8sretry.ClassPermanent, last.Class)
+	})
+}
+
+// A write with an unknown outcome reports it, marked or not.
+func TestPermanentKeepsTheOutcomeOfAWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, err := k8sretry.Do(t.Context(), fails(k8sretry.Permanent(gatewayTimeout())).get, k8sretry.WithVerb(k8sretry.VerbUpdate))
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.True(t, apierrors.IsTimeout(err))
+	})
+}
+
+// A mark does not end a call whose attempt timeout has passed with another class.
+func TestPermanentAfterAnAttemptTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			attempts++
+			<-ctx.Done()
+			return k8sretry.Permanent(ctx.Err())
+		}, k8sretry.WithAttemptTimeout(time.Second))
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 1, attempts)
+	})
+}
+
+func TestPermanentIsSeenThrough(t *testing.T) {
+	assert.NoError(t, k8sretry.Permanent(nil))
+	notFound := notFound()
+	marked := k8sretry.Permanent(notFound)
+	assert.True(t, apierrors.IsNotFound(marked))
+	assert.ErrorIs(t, marked, notFound)
+	assert.Equal(t, notFound.Error(), marked.Error())
+
+	for _, err := range []error{marked, fmt.Errorf("pods: %w", k8sretry.Permanent(unavailable())), errors.Join(io.EOF, k8sretry.Permanent(io.EOF))} {
+		assert.Equal(t, k8sretry.ClassPermanent, k8sretry.Classify(err).Class, "%v", err)
+		assert.False(t, k8sretry.IsRetryableConnectionError(err), "%v", err)
+		synctest.Test(t, func(t *testing.T) {
+			_, got := k8sretry.Do(t.Context(), func(context.Context) (int, error) { return 0, err }, k8sretry.ForRead())
+			if err == marked {
+				require.Same(t, notFound, got)
+			} else {
+				require.Equal(t, err, got, "a wrapper is returned as it is")
+			}
+		})
+	}
+}
+
+// A marked error says nothing about the health of the server.
+func TestPermanentDoesNotOpenABreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1, Window: time.Second})
+		for range 20 {
+			_, _ = k8sretry.Do(t.Context(), fails(k8sretry.Permanent(unavailable())).get, k8sretry.WithBreaker(b))
+			time.Sleep(time.Second)
+		}
+		assert.Equal(t, k8sretry.BreakerClosed, b.State())
+	})
 }

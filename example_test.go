@@ -135,7 +135,7 @@ func ExampleError() {
 	// may have been created: true
 	// timeout in the API server: true
 	// attempts: 1 stop: outcome_unknown
-	// create_database: not repeated, the server may have carried out the call, after 1 attempt: Timeout: the write may still happen
+	// create_database: not repeated after 1 attempt; the server may have carried out the call: Timeout: the write may still happen
 }
 
 // With a Transport below the client, each call of a function is retried separately. A Do

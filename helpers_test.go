@@ -1,13 +1,18 @@
 package k8sretry_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
 	"log"
 	"math"
 	"net"
 	"net/url"
 	"os"
+	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -43,7 +48,7 @@ func gatewayTimeout() error {
 }
 func notFound() error { return apierrors.NewNotFound(podResource, "web-0") }
 
-// throttled is a 429 that asks for the given number of seconds, 0 for none.
+// tooMany is a 429 with a Retry-After of the given number of seconds, 0 for none.
 func tooMany(seconds int32) error {
 	err := status(429, metav1.StatusReasonTooManyRequests)
 	if seconds > 0 {
@@ -52,7 +57,23 @@ func tooMany(seconds int32) error {
 	return err
 }
 
-// network is an error of the wire, as net/http returns it.
+// withDelay adds a Retry-After to a status.
+func withDelay(err error, seconds int32) error {
+	err.(*apierrors.StatusError).ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: seconds}
+	return err
+}
+
+// budgetSpent is the answer to an eviction that a PodDisruptionBudget does not allow.
+func budgetSpent() error {
+	err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: "DisruptionBudget", Message: "The disruption budget web needs 3 healthy pods and has 3 currently"}}
+	return err
+}
+
+// errPlain is an error that Classify knows nothing about.
+var errPlain = errors.New("plain")
+
+// network is an error of the network, as net/http returns it.
 func network(op string, errno syscall.Errno) error {
 	calls := map[string]string{"dial": "connect", "read": "read", "write": "write"}
 	return &url.Error{Op: "Post", URL: "https://10.0.0.1/api/v1/namespaces/default/pods", Err: &net.OpError{
@@ -60,8 +81,8 @@ func network(op string, errno syscall.Errno) error {
 	}}
 }
 
-// script is a function to call that fails with the given errors, one after the
-// other, and then succeeds. It notes when it was called.
+// script is a function to call that returns the given errors, one after the other, and
+// then succeeds. It records when it was called.
 type script struct {
 	mu    sync.Mutex
 	fails []error
@@ -107,10 +128,37 @@ func times(n int, err error) []error {
 	return all
 }
 
+// constantBackoff is a Backoff of a caller.
+type constantBackoff struct{ d time.Duration }
+
+func (b constantBackoff) Delay(int) time.Duration { return b.d }
+
 // logs returns a logger and what it has written.
 func logs() (k8sretry.Option, *observer.ObservedLogs) {
 	core, written := observer.New(zapcore.DebugLevel)
 	return k8sretry.WithLogger(zap.New(core)), written
+}
+
+// jsonLogs returns a logger that writes JSON, and what it has written.
+func jsonLogs() (k8sretry.Option, func(*testing.T) []map[string]any) {
+	var out bytes.Buffer
+	encoding := zapcore.EncoderConfig{MessageKey: "event", LevelKey: "level", EncodeLevel: zapcore.LowercaseLevelEncoder}
+	core := zapcore.NewCore(zapcore.NewJSONEncoder(encoding), zapcore.AddSync(&out), zapcore.DebugLevel)
+	return k8sretry.WithLogger(zap.New(core)), func(t *testing.T) []map[string]any {
+		t.Helper()
+		return decodeLines(t, out.String())
+	}
+}
+
+func decodeLines(t *testing.T, out string) []map[string]any {
+	t.Helper()
+	var lines []map[string]any
+	for line := range strings.Lines(out) {
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &fields), line)
+		lines = append(lines, fields)
+	}
+	return lines
 }
 
 // messages are the names of the logged events in order.
@@ -140,6 +188,11 @@ func (r *recorder) last(t *testing.T) k8sretry.Event {
 	return r.events[len(r.events)-1]
 }
 
+// observerFunc is a func as an Observer.
+type observerFunc func(context.Context, k8sretry.Event)
+
+func (f observerFunc) Observe(ctx context.Context, e k8sretry.Event) { f(ctx, e) }
+
 // asError is the *Error that a call returned.
 func asError(t *testing.T, err error) *k8sretry.Error {
 	t.Helper()
@@ -154,6 +207,16 @@ func nan() float64 { return math.NaN() }
 func inf() float64 { return math.Inf(1) }
 
 func newObserver() (zapcore.Core, *observer.ObservedLogs) { return observer.New(zapcore.DebugLevel) }
+
+// collect runs the garbage collector and the cleanups that it causes.
+func collect() {
+	for range 3 {
+		done := make(chan struct{})
+		runtime.AddCleanup(new([16]byte), func(done chan struct{}) { close(done) }, done)
+		runtime.GC()
+		<-done
+	}
+}
 
 // quiet is the error log of test servers whose handlers panic on purpose.
 var quiet = log.New(io.Discard, "", 0)

@@ -33,13 +33,13 @@ func TestLimiterQueueTimeout(t *testing.T) {
 		text      string
 	}{
 		{"WithMaxQueueTime of 0", []k8sretry.Option{k8sretry.WithMaxQueueTime(0)}, 0, 0, 0,
-			k8sretry.StopQueueTimeout, []error{k8sretry.ErrQueueTimeout}, "get: queue timeout, request not sent after 0 attempts"},
+			k8sretry.StopQueueTimeout, []error{k8sretry.ErrQueueTimeout}, "get: queue timeout, request not sent"},
 		{"WithMaxQueueTime", []k8sretry.Option{k8sretry.WithMaxQueueTime(3 * time.Second)}, 0, 0, 3 * time.Second,
-			k8sretry.StopQueueTimeout, []error{k8sretry.ErrQueueTimeout}, "get: queue timeout, request not sent after 0 attempts"},
+			k8sretry.StopQueueTimeout, []error{k8sretry.ErrQueueTimeout}, "get: queue timeout, request not sent"},
 		{"WithMaxElapsed is shorter", []k8sretry.Option{k8sretry.WithMaxElapsed(2 * time.Second)}, 0, 0, 2 * time.Second,
 			k8sretry.StopMaxElapsed, []error{k8sretry.ErrMaxElapsed}, ""},
 		{"the deadline", nil, 2 * time.Second, 0, 2 * time.Second,
-			k8sretry.StopQueueTimeout, []error{k8sretry.ErrQueueTimeout, context.DeadlineExceeded}, "get: queue timeout, request not sent after 0 attempts"},
+			k8sretry.StopQueueTimeout, []error{k8sretry.ErrQueueTimeout, context.DeadlineExceeded}, "get: queue timeout, request not sent"},
 		{"a cancel", nil, 0, time.Second, time.Second,
 			k8sretry.StopCanceled, []error{k8sretry.ErrQueueTimeout, context.Canceled, cause}, ""},
 	} {
@@ -99,7 +99,7 @@ func TestLimiterQueueTimeout(t *testing.T) {
 			e := asError(t, err)
 			assert.Equal(t, 1, e.Attempts)
 			assert.Equal(t, 2*time.Second, e.Elapsed)
-			assert.EqualError(t, err, "get: queue timeout, request not sent after 1 attempt; the server may have carried out the call: the server said so")
+			assert.EqualError(t, err, "get: queue timeout after 1 attempt; the server may have carried out the call: the server said so")
 			time.Sleep(time.Minute)
 		})
 	})
@@ -295,9 +295,9 @@ func TestLimiterQueueTimeoutInLogs(t *testing.T) {
 		opt         k8sretry.Option
 		cancel      bool
 	}{
-		{"k8s_api_call_failed_queue_timeout", "get pods: queue timeout, request not sent after 0 attempts", k8sretry.WithMaxQueueTime(time.Second), false},
-		{"k8s_api_call_failed_max_elapsed", "get pods: max elapsed time reached after 0 attempts, queue timeout, request not sent", k8sretry.WithMaxElapsed(time.Second), false},
-		{"k8s_api_call_failed_canceled", "get pods: canceled after 0 attempts, queue timeout, request not sent", nil, true},
+		{"k8s_api_call_failed_queue_timeout", "get pods: queue timeout, request not sent", k8sretry.WithMaxQueueTime(time.Second), false},
+		{"k8s_api_call_failed_max_elapsed", "get pods: max elapsed time reached while queued, request not sent", k8sretry.WithMaxElapsed(time.Second), false},
+		{"k8s_api_call_failed_canceled", "get pods: canceled while queued, request not sent", nil, true},
 	} {
 		t.Run(c.event, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

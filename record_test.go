@@ -371,7 +371,7 @@ func TestRecordOfConnectionsInATransport(t *testing.T) {
 		unknown   bool
 	}{
 		{"the dial hangs", true, 4, false},
-		{"the server never responds", false, 1, true},
+		{"the server never responds", false, 4, true}, // a create is repeated by the name of its object
 	} {
 		for _, proto := range []string{protoHTTP1, protoHTTP2} {
 			t.Run(proto+", "+c.situation, func(t *testing.T) {
@@ -390,7 +390,9 @@ func TestRecordOfConnectionsInATransport(t *testing.T) {
 					client := clientset(t, cfg, wrapper(t, quickly, k8sretry.WithAttemptTimeout(time.Second)))
 					_, err := client.CoreV1().ConfigMaps("default").Create(t.Context(), settings("a"), metav1.CreateOptions{})
 					require.Error(t, err)
-					assert.EqualValues(t, c.attempts, dials.Load())
+					if c.hangs || proto == protoHTTP1 { // HTTP/2 keeps its connection
+						assert.EqualValues(t, c.attempts, dials.Load())
+					}
 					assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
 				})
 			})

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
+	"math"
 	"sync"
 	"syscall"
 	"testing"
@@ -14,14 +14,86 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 
 	"github.com/k8sretry/k8sretry"
 )
 
+// way is a way to give options to a call. A call with nothing but numbers, one with a
+// single Policy and one with other options take different paths.
+type way struct {
+	name string
+	call func(context.Context, func(context.Context) (string, error), []k8sretry.Option) (string, error)
+}
+
+type getFunc = func(context.Context) (string, error)
+
+var ways = []way{
+	{"options in the call", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		return k8sretry.Do(ctx, get, opts...)
+	}},
+	{"one Policy", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		return k8sretry.Do(ctx, get, k8sretry.NewPolicy(opts...))
+	}},
+	{"a Policy of a Policy", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		return k8sretry.Do(ctx, get, k8sretry.NewPolicy(k8sretry.NewPolicy(opts...)))
+	}},
+	{"a name and a Policy", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		return k8sretry.Do(ctx, get, k8sretry.WithName("get"), k8sretry.NewPolicy(opts...))
+	}},
+	{"options and the zero Policy", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		return k8sretry.Do(ctx, get, append(opts[:len(opts):len(opts)], new(k8sretry.Policy))...)
+	}},
+	{"a Policy for each option", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		var policies []k8sretry.Option
+		for _, o := range opts {
+			policies = append(policies, k8sretry.NewPolicy(o))
+		}
+		return k8sretry.Do(ctx, get, policies...)
+	}},
+	{"a wrapped function", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		return k8sretry.Wrap(get, opts...)(ctx)
+	}},
+	{"a Transport in the process", func(ctx context.Context, get getFunc, opts []k8sretry.Option) (string, error) {
+		k8sretry.Transport()
+		defer k8sretry.ForgetTransports()
+		return k8sretry.Do(ctx, get, opts...)
+	}},
+}
+
+// globalLogs sets the global logger until the end of the test and returns what it has
+// written.
+func globalLogs(t *testing.T) func() []map[string]any {
+	core, written := newObserver()
+	t.Cleanup(zap.ReplaceGlobals(zap.New(core)))
+	return func() []map[string]any {
+		var lines []map[string]any
+		for _, entry := range written.TakeAll() {
+			line := entry.ContextMap()
+			line["event"], line["level"] = entry.Message, entry.Level.String()
+			lines = append(lines, line)
+		}
+		return lines
+	}
+}
+
+func events(lines []map[string]any) (names []string) {
+	for _, line := range lines {
+		names = append(names, line["event"].(string))
+	}
+	return names
+}
+
+// What Do does about failures, in each way, with the global logger and without one.
 func TestDo(t *testing.T) {
+	const (
+		retrying     = "k8s_api_call_failed_retrying"
+		succeeded    = "k8s_api_call_succeeded_after_retry"
+		nonRetryable = "k8s_api_call_failed_non_retryable"
+		maxRetries   = "k8s_api_call_failed_max_retries"
+	)
 	notFound, conflict := notFound(), status(409, metav1.StatusReasonConflict)
 	for _, c := range []struct {
 		situation string
@@ -39,22 +111,22 @@ func TestDo(t *testing.T) {
 			fails:     []error{unavailable(), badGateway()},
 			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(2, 4),
-			events:    []string{"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_succeeded_after_retry"},
+			events:    []string{retrying, retrying, succeeded},
 		},
 		{
-			situation: "404: one attempt, the very same error",
+			situation: "404: one attempt, the same error",
 			fails:     []error{notFound},
 			check:     func(t *testing.T, err error) { assert.Same(t, notFound, err) },
-			events:    []string{"k8s_api_call_failed_non_retryable"},
+			events:    []string{nonRetryable},
 		},
 		{
-			situation: "409: one attempt, the very same error",
+			situation: "409: one attempt, the same error",
 			fails:     []error{conflict},
 			check:     func(t *testing.T, err error) { assert.Same(t, conflict, err) },
-			events:    []string{"k8s_api_call_failed_non_retryable"},
+			events:    []string{nonRetryable},
 		},
 		{
-			situation: "503 six times with ForWrite: all retries, then the API error in an Error",
+			situation: "503 six times with ForWrite: all retries, then an Error",
 			fails:     times(6, unavailable()),
 			opts:      []k8sretry.Option{k8sretry.ForWrite()},
 			waits:     seconds(2, 4, 8, 16, 30),
@@ -66,27 +138,36 @@ func TestDo(t *testing.T) {
 				assert.Equal(t, 60*time.Second, e.Elapsed)
 				assert.Equal(t, k8sretry.StopMaxRetries, e.StopReason)
 			},
-			events: []string{
-				"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying",
-				"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_failed_max_retries",
-			},
+			events: []string{retrying, retrying, retrying, retrying, retrying, maxRetries},
+		},
+		{
+			situation: "503 five times with ForWrite: the last retry succeeds",
+			fails:     times(5, unavailable()),
+			opts:      []k8sretry.Option{k8sretry.ForWrite()},
+			waits:     seconds(2, 4, 8, 16, 30),
+			events:    []string{retrying, retrying, retrying, retrying, retrying, succeeded},
 		},
 		{
 			situation: "503 four times with ForRead: 1, 2, 4 s",
 			fails:     times(4, unavailable()),
 			opts:      []k8sretry.Option{k8sretry.ForRead()},
 			waits:     seconds(1, 2, 4),
-			check:     func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrMaxRetries) },
+			check: func(t *testing.T, err error) {
+				assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			},
+			events: []string{retrying, retrying, retrying, maxRetries},
 		},
 		{
-			situation: "503, 503, 404 of a read: the last error decides, exactly as it came",
+			situation: "503, 503, 404 of a read: the last error, as it is",
 			fails:     []error{unavailable(), unavailable(), notFound},
 			opts:      []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbGet)},
 			waits:     seconds(1, 2),
 			check:     func(t *testing.T, err error) { assert.Same(t, notFound, err) },
+			events:    []string{retrying, retrying, nonRetryable},
 		},
 		{
-			situation: "503, 503, 404 without a verb: NotFound, and the doubt about the 503s is told",
+			situation: "503, 503, 404 without a verb: NotFound, and the unknown outcome of the 503s",
 			fails:     []error{unavailable(), unavailable(), notFound},
 			waits:     seconds(1, 2),
 			check: func(t *testing.T, err error) {
@@ -95,17 +176,18 @@ func TestDo(t *testing.T) {
 				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 				assert.Equal(t, k8sretry.StopNonRetryable, asError(t, err).StopReason)
 			},
-			events: []string{"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_failed_non_retryable"},
+			events: []string{retrying, retrying, nonRetryable},
 		},
 		{
-			situation: "429 then 404: a 429 changes nothing, so the 404 comes exactly as it was",
+			situation: "429 then 404: a 429 changes nothing, so the 404 comes as it is",
 			fails:     []error{tooMany(0), notFound},
 			opts:      []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbDelete)},
 			waits:     seconds(2),
 			check:     func(t *testing.T, err error) { assert.Same(t, notFound, err) },
+			events:    []string{retrying, nonRetryable},
 		},
 		{
-			situation: "no retries allowed: one attempt, still an Error that tells why",
+			situation: "no retries: one attempt, and an Error",
 			fails:     []error{unavailable()},
 			opts:      []k8sretry.Option{k8sretry.WithMaxRetries(0)},
 			check: func(t *testing.T, err error) {
@@ -113,97 +195,27 @@ func TestDo(t *testing.T) {
 				assert.True(t, apierrors.IsServiceUnavailable(err))
 				assert.Equal(t, 1, asError(t, err).Attempts)
 			},
-			events: []string{"k8s_api_call_failed_max_retries"},
+			events: []string{maxRetries},
 		},
 		{
 			situation: "no delay: retries follow at once",
 			fails:     times(2, unavailable()),
 			opts:      []k8sretry.Option{k8sretry.WithInitialDelay(0)},
 			waits:     seconds(0, 0),
+			events:    []string{retrying, retrying, succeeded},
 		},
 		{
-			situation: "504, refused and timeouts wait half of the schedule",
-			fails:     []error{gatewayTimeout(), network("dial", syscall.ECONNREFUSED), network("dial", syscall.ETIMEDOUT)},
-			opts:      []k8sretry.Option{k8sretry.ForWrite()},
-			waits:     seconds(1, 2, 4),
-		},
-		{
-			situation: "lost connections wait the schedule",
-			fails:     []error{network("read", syscall.ECONNRESET), io.ErrUnexpectedEOF},
-			opts:      []k8sretry.Option{k8sretry.ForWrite()},
-			waits:     seconds(2, 4),
-		},
-		{
-			situation: "429 without a delay from the server waits twice the schedule, capped",
-			fails:     times(5, tooMany(0)),
-			opts:      []k8sretry.Option{k8sretry.ForWrite()},
-			waits:     seconds(4, 8, 16, 30, 30),
-		},
-		{
-			situation: "429 with 7 s: the server's delay is a floor",
-			fails:     []error{tooMany(7), tooMany(1)},
-			opts:      []k8sretry.Option{k8sretry.ForRead()},
-			waits:     seconds(7, 2),
-		},
-		{
-			situation: "429 with a day: stops at once and tells the day",
+			situation: "a Retry-After of a day ends the call at once",
 			fails:     []error{tooMany(86400)},
 			check: func(t *testing.T, err error) {
 				assert.ErrorIs(t, err, k8sretry.ErrRetryAfterTooLong)
 				assert.True(t, apierrors.IsTooManyRequests(err))
 				assert.Equal(t, 24*time.Hour, asError(t, err).RetryAfter)
-				assert.Contains(t, err.Error(), "24h0m0s")
 			},
 			events: []string{"k8s_api_call_failed_retry_after_too_long"},
 		},
 		{
-			situation: "a Retry-After of exactly the maximum is waited for",
-			fails:     []error{tooMany(60)},
-			waits:     seconds(60),
-		},
-		{
-			situation: "a longer maximum is given",
-			fails:     []error{tooMany(90)},
-			opts:      []k8sretry.Option{k8sretry.WithMaxRetryAfter(2 * time.Minute)},
-			waits:     seconds(90),
-		},
-		{
-			situation: "504 with a delay below half of the schedule: half of the schedule",
-			fails:     []error{withDelay(gatewayTimeout(), 1)},
-			opts:      []k8sretry.Option{k8sretry.WithInitialDelay(8 * time.Second)},
-			waits:     seconds(4),
-		},
-		{
-			situation: "503 with a delay above the schedule: the delay",
-			fails:     []error{withDelay(unavailable(), 9)},
-			opts:      []k8sretry.Option{k8sretry.ForWrite()},
-			waits:     seconds(9),
-		},
-		{
-			situation: "a PodDisruptionBudget is polled slowly",
-			fails:     times(3, budgetSpent()),
-			waits:     []time.Duration{5 * time.Second, 7500 * time.Millisecond, 11250 * time.Millisecond},
-		},
-		{
-			situation: "a schedule of one's own for one class",
-			fails:     []error{unavailable(), tooMany(0)},
-			opts:      []k8sretry.Option{k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Minute})},
-			waits:     seconds(1, 60),
-		},
-		{
-			situation: "a Backoff of one's own is taken as it is, for every class",
-			fails:     []error{tooMany(0), gatewayTimeout(), unavailable()},
-			opts:      []k8sretry.Option{k8sretry.WithBackoff(constantBackoff{3 * time.Second})},
-			waits:     seconds(3, 3, 3),
-		},
-		{
-			situation: "a Backoff of one's own that answers less than nothing counts as no delay",
-			fails:     []error{unavailable()},
-			opts:      []k8sretry.Option{k8sretry.WithBackoff(constantBackoff{-time.Second})},
-			waits:     seconds(0),
-		},
-		{
-			situation: "time is up: the wait would pass WithMaxElapsed",
+			situation: "the wait would pass WithMaxElapsed",
 			fails:     times(9, unavailable()),
 			opts:      []k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithMaxElapsed(10 * time.Second)},
 			waits:     seconds(2, 4),
@@ -212,501 +224,146 @@ func TestDo(t *testing.T) {
 				assert.True(t, apierrors.IsServiceUnavailable(err))
 				assert.Equal(t, 6*time.Second, asError(t, err).Elapsed)
 			},
-			events: []string{"k8s_api_call_failed_retrying", "k8s_api_call_failed_retrying", "k8s_api_call_failed_max_elapsed"},
+			events: []string{retrying, retrying, "k8s_api_call_failed_max_elapsed"},
 		},
 		{
-			situation: "time is just not up: a retry at the very end of WithMaxElapsed is made",
+			situation: "the wait ends exactly with WithMaxElapsed",
 			fails:     times(2, unavailable()),
 			opts:      []k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithMaxElapsed(6 * time.Second)},
 			waits:     seconds(2, 4),
-		},
-		{
-			situation: "WithRetryOn retries what is listed",
-			fails:     []error{fmt.Errorf("list: %w", io.ErrUnexpectedEOF), context.DeadlineExceeded, errNo},
-			opts:      []k8sretry.Option{k8sretry.WithRetryOn(io.ErrUnexpectedEOF, context.DeadlineExceeded, errNo)},
-			waits:     seconds(1, 1, 4),
-		},
-		{
-			situation: "WithRetryOn leaves the rest to the classifier",
-			fails:     []error{unavailable(), errNo},
-			opts:      []k8sretry.Option{k8sretry.WithRetryOn(io.EOF), k8sretry.WithVerb(k8sretry.VerbGet)},
-			waits:     seconds(1),
-			check:     func(t *testing.T, err error) { assert.Same(t, errNo, err) },
-		},
-		{
-			situation: "WithRetryIf retries a whole type of errors, conflicts here",
-			fails:     []error{conflict, conflict, notFound},
-			opts:      []k8sretry.Option{k8sretry.WithRetryIf(apierrors.IsConflict)},
-			waits:     seconds(1, 2),
-			check:     func(t *testing.T, err error) { assert.Same(t, notFound, err) },
-		},
-		{
-			situation: "WithRetryIf overrules the verb",
-			fails:     []error{unavailable()},
-			opts:      []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithRetryIf(apierrors.IsServiceUnavailable)},
-			waits:     seconds(1),
-		},
-		{
-			situation: "a classifier forbids the 503 of its own webhook",
-			fails:     []error{ownWebhook},
-			opts:      []k8sretry.Option{k8sretry.WithClassifier(forbidOwnWebhook)},
-			check:     func(t *testing.T, err error) { assert.Same(t, ownWebhook, err) },
-			events:    []string{"k8s_api_call_failed_non_retryable"},
-		},
-		{
-			situation: "a classifier overrules WithRetryIf, and has no opinion on the rest",
-			fails:     []error{unavailable(), ownWebhook},
-			opts: []k8sretry.Option{
-				k8sretry.WithClassifier(forbidOwnWebhook), k8sretry.WithRetryIf(func(error) bool { return true }), k8sretry.WithVerb(k8sretry.VerbGet),
-			},
-			waits: seconds(1),
-			check: func(t *testing.T, err error) { assert.Same(t, ownWebhook, err) },
-		},
-		{
-			situation: "a classifier allows what is a lasting error otherwise",
-			fails:     []error{notFound},
-			opts: []k8sretry.Option{k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) {
-				return k8sretry.Verdict{Class: k8sretry.ClassServer}, apierrors.IsNotFound(err)
-			})},
-			waits: seconds(1),
-		},
-		{
-			situation: "ForConnection retries lost connections",
-			fails:     []error{network("dial", syscall.ECONNREFUSED), network("read", syscall.ECONNRESET)},
-			opts:      []k8sretry.Option{k8sretry.ForConnection()},
-			waits:     seconds(0.25, 1),
-		},
-		{
-			situation: "ForConnection takes an answer of the API as it is",
-			fails:     []error{ownWebhook},
-			opts:      []k8sretry.Option{k8sretry.ForConnection()},
-			check:     func(t *testing.T, err error) { assert.Same(t, ownWebhook, err) },
-		},
-		{
-			situation: "ForEviction asks a PodDisruptionBudget again and again",
-			fails:     times(50, budgetSpent()),
-			opts:      []k8sretry.Option{k8sretry.ForEviction()},
-			waits:     append(seconds(5, 7.5, 11.25, 16.875), times2(46, 20*time.Second)...),
+			events:    []string{retrying, retrying, succeeded},
 		},
 	} {
-		t.Run(c.situation, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := fails(c.fails...)
-				logger, written := logs()
-				value, err := k8sretry.Do(t.Context(), s.get, append([]k8sretry.Option{exact, logger}, c.opts...)...)
-				if c.check == nil {
-					require.NoError(t, err)
-					assert.Equal(t, "value", value)
-				} else {
-					require.Error(t, err)
-					c.check(t, err)
-				}
-				assert.Equal(t, c.waits, s.waits())
-				if c.events != nil {
-					assert.Equal(t, c.events, messages(written))
-				}
-			})
-		})
-	}
-}
-
-var (
-	errNo      = errors.New("no")
-	ownWebhook = error(&apierrors.StatusError{ErrStatus: metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable, Message: "quota service of ours is down"}})
-)
-
-func forbidOwnWebhook(err error) (k8sretry.Verdict, bool) {
-	return k8sretry.Verdict{Class: k8sretry.ClassPermanent}, errors.Is(err, ownWebhook)
-}
-
-// disruption is the refusal of an eviction by a PodDisruptionBudget.
-func budgetSpent() error {
-	err := apierrors.NewTooManyRequests("Cannot evict pod as it would violate the pod's disruption budget.", 0)
-	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: "DisruptionBudget", Message: "The disruption budget web needs 3 healthy pods and has 3 currently"}}
-	return err
-}
-
-// withDelay is a status that asks for a delay.
-func withDelay(err error, seconds int32) error {
-	err.(*apierrors.StatusError).ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: seconds}
-	return err
-}
-
-func times2(n int, d time.Duration) []time.Duration {
-	all := make([]time.Duration, n)
-	for i := range all {
-		all[i] = d
-	}
-	return all
-}
-
-// What an unknown outcome means depends on the verb.
-func TestDoByVerb(t *testing.T) {
-	all := []k8sretry.Verb{
-		k8sretry.VerbUnspecified, k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch, k8sretry.VerbCreate, k8sretry.VerbUpdate,
-		k8sretry.VerbPatch, k8sretry.VerbApply, k8sretry.VerbDelete, k8sretry.VerbDeleteCollection,
-	}
-	unsafe := map[k8sretry.Verb]bool{k8sretry.VerbCreate: true, k8sretry.VerbDeleteCollection: true}
-	for _, verb := range all {
-		t.Run("verb "+verb.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := fails(tooMany(0), tooMany(3))
-				_, err := k8sretry.Do(t.Context(), s.get, k8sretry.WithVerb(verb))
-				require.NoError(t, err, "429: never executed, so every verb is repeated")
-				assert.Equal(t, 3, s.attempts())
-
-				s = fails(gatewayTimeout())
-				logger, written := logs()
-				_, err = k8sretry.Do(t.Context(), s.get, k8sretry.WithVerb(verb), logger)
-				if !unsafe[verb] {
-					require.NoError(t, err)
-					assert.Equal(t, 2, s.attempts())
-					return
-				}
-				assert.Equal(t, 1, s.attempts(), "504: perhaps executed, so the verb must not be repeated")
-				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-				assert.True(t, apierrors.IsTimeout(err))
-				e := asError(t, err)
-				assert.Equal(t, k8sretry.StopOutcomeUnknown, e.StopReason)
-				assert.Equal(t, k8sretry.OutcomeUnknown, e.Outcome)
-				assert.Equal(t, []string{"k8s_api_call_failed_outcome_unknown"}, messages(written))
-			})
-		})
-	}
-}
-
-func TestOutcomeOfAllAttempts(t *testing.T) {
-	for _, c := range []struct {
-		situation string
-		verb      k8sretry.Verb
-		fails     []error
-		unknown   bool
-	}{
-		{"an update that timed out and ran out of retries may have happened", k8sretry.VerbUpdate, times(4, gatewayTimeout()), true},
-		{"a throttled update has not", k8sretry.VerbUpdate, times(4, tooMany(0)), false},
-		{"one doubtful attempt of many is enough", k8sretry.VerbUpdate, []error{gatewayTimeout(), tooMany(0), tooMany(0), tooMany(0)}, true},
-		{"a delete that timed out, then NotFound: perhaps ours", k8sretry.VerbDelete, []error{gatewayTimeout(), notFound()}, true},
-		{"a read never changes anything", k8sretry.VerbList, times(4, gatewayTimeout()), false},
-		{"a create refused for good was not executed", k8sretry.VerbCreate, []error{tooMany(0), status(422, metav1.StatusReasonInvalid)}, false},
-	} {
-		t.Run(c.situation, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				_, err := k8sretry.Do(t.Context(), fails(c.fails...).get, k8sretry.WithVerb(c.verb))
-				require.Error(t, err)
-				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
-			})
-		})
-	}
-}
-
-func TestContext(t *testing.T) {
-	cause := errors.New("shutting down")
-
-	t.Run("over before the first attempt: no attempt, its cause is returned", func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		cancel(cause)
-		s := fails()
-		logger, written := logs()
-		_, err := k8sretry.Do(ctx, s.get, logger)
-		assert.Same(t, cause, err)
-		assert.Zero(t, s.attempts())
-		assert.Equal(t, []string{"k8s_api_call_failed_canceled"}, messages(written))
-	})
-
-	for name, cause := range map[string]error{"no cause": nil, "a cause of its own": cause} {
-		t.Run("cancelled while waiting, "+name+": returns at that instant with everything it knows", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithCancelCause(t.Context())
-				time.AfterFunc(1500*time.Millisecond, func() { cancel(cause) })
-				s := fails(times(9, unavailable())...)
-				logger, written := logs()
-				start := time.Now()
-				_, err := k8sretry.Do(ctx, s.get, k8sretry.ForWrite(), logger)
-				assert.Equal(t, 1500*time.Millisecond, time.Since(start))
-				assert.Equal(t, 1, s.attempts())
-				assert.ErrorIs(t, err, context.Canceled)
-				assert.True(t, apierrors.IsServiceUnavailable(err))
-				if cause != nil {
-					assert.ErrorIs(t, err, cause)
-					assert.Contains(t, err.Error(), cause.Error())
-				}
-				assert.Equal(t, k8sretry.StopCanceled, asError(t, err).StopReason)
-				assert.Equal(t, []string{"k8s_api_call_failed_retrying", "k8s_api_call_failed_canceled"}, messages(written))
-			})
-		})
-	}
-
-	t.Run("cancelled during the second attempt: the API error of the first is kept", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			n := 0
-			_, err := k8sretry.Do(ctx, func(ctx context.Context) (int, error) {
-				if n++; n == 1 {
-					return 0, unavailable()
-				}
-				cancel(cause)
-				return 0, ctx.Err()
-			})
-			assert.ErrorIs(t, err, context.Canceled)
-			assert.ErrorIs(t, err, cause)
-			assert.True(t, apierrors.IsServiceUnavailable(err))
-			assert.Equal(t, 2, asError(t, err).Attempts)
-		})
-	})
-
-	t.Run("cancelled during an attempt that gets a lasting answer: the answer counts", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		want := notFound()
-		_, err := k8sretry.Do(ctx, func(context.Context) (int, error) { cancel(); return 0, want })
-		assert.Same(t, want, err)
-	})
-
-	t.Run("cancelled during an attempt that succeeds: a success", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		v, err := k8sretry.Do(ctx, func(context.Context) (int, error) { cancel(); return 7, nil })
-		require.NoError(t, err)
-		assert.Equal(t, 7, v)
-	})
-
-	t.Run("a deadline in 3 s and a wait of 4 s: returns now", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			start := time.Now()
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			s := fails(times(9, unavailable())...)
-			logger, written := logs()
-			_, err := k8sretry.Do(ctx, s.get, k8sretry.ForWrite(), exact, logger)
-			assert.Equal(t, 2*time.Second, time.Since(start), "one wait of 2 s, none of 4 s")
-			assert.ErrorIs(t, err, k8sretry.ErrDeadline)
-			assert.NotErrorIs(t, err, context.DeadlineExceeded, "it has not passed yet")
-			assert.True(t, apierrors.IsServiceUnavailable(err))
-			assert.Equal(t, "k8s_api_call_failed_deadline", messages(written)[1])
-		})
-	})
-
-	t.Run("a wait that ends just at the deadline is not slept", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
-			start := time.Now()
-			_, err := k8sretry.Do(ctx, fails(unavailable()).get, k8sretry.ForWrite(), exact)
-			assert.ErrorIs(t, err, k8sretry.ErrDeadline)
-			assert.Zero(t, time.Since(start))
-		})
-	})
-
-	t.Run("a deadline that passes during an attempt", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-			defer cancel()
-			_, err := k8sretry.Do(ctx, func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
-			assert.ErrorIs(t, err, k8sretry.ErrDeadline)
-			assert.ErrorIs(t, err, context.DeadlineExceeded)
-			assert.Equal(t, 1, asError(t, err).Attempts)
-		})
-	})
-
-	t.Run("DeadlineExceeded while the caller's context lives is a timeout of something else", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			s := fails(context.DeadlineExceeded)
-			_, err := k8sretry.Do(t.Context(), s.get)
-			require.NoError(t, err)
-			assert.Equal(t, 2, s.attempts())
-		})
-	})
-
-	t.Run("Canceled while the caller's context lives is somebody else's wish: no retry", func(t *testing.T) {
-		s := fails(context.Canceled)
-		_, err := k8sretry.Do(t.Context(), s.get)
-		assert.Same(t, context.Canceled, err)
-		assert.Equal(t, 1, s.attempts())
-	})
-
-	t.Run("an ended context overrules conditions and classifiers", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		n := 0
-		_, err := k8sretry.Do(ctx, func(context.Context) (int, error) { n++; cancel(); return 0, errNo },
-			k8sretry.WithRetryIf(func(error) bool { return true }),
-			k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true }))
-		assert.Equal(t, 1, n)
-		assert.ErrorIs(t, err, context.Canceled)
-		assert.ErrorIs(t, err, errNo)
-	})
-}
-
-func TestRetryAfterIsSpreadUpwards(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		seen := map[time.Duration]bool{}
-		for range 200 {
-			s := fails(tooMany(7))
-			_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForRead())
-			require.NoError(t, err)
-			assert.GreaterOrEqual(t, s.waits()[0], 7*time.Second)
-			assert.LessOrEqual(t, s.waits()[0], 10500*time.Millisecond)
-			seen[s.waits()[0]] = true
-		}
-		assert.Greater(t, len(seen), 150, "clients told the same second must not come back together")
-	})
-}
-
-func TestNested(t *testing.T) {
-	for name, wrap := range map[string]func(error) error{
-		"as it is":          func(err error) error { return err },
-		"wrapped":           func(err error) error { return fmt.Errorf("sync: %w", err) },
-		"joined":            func(err error) error { return errors.Join(errNo, err) },
-		"in an Aggregate":   func(err error) error { return utilerrors.NewAggregate([]error{errNo, err}) },
-		"wrapped Aggregate": func(err error) error { return fmt.Errorf("sync: %w", utilerrors.NewAggregate([]error{errNo, err})) },
-	} {
-		t.Run("what an inner call gave up on is not retried by the outer, "+name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := fails(times(99, unavailable())...)
-				var inner error
-				_, err := k8sretry.Do(t.Context(), func(ctx context.Context) (string, error) {
-					v, err := k8sretry.Do(ctx, s.get, k8sretry.WithMaxRetries(2))
-					inner = wrap(err)
-					return v, inner
-				}, k8sretry.WithMaxRetries(5), k8sretry.WithRetryIf(func(error) bool { return true }),
-					k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true }))
-				assert.Equal(t, 3, s.attempts(), "not 6 x 3")
-				assert.Equal(t, inner, err)
-			})
-		})
-	}
-
-	t.Run("doubt of the outer call is told even if the inner one has none", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			n := 0
-			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
-				if n++; n == 1 {
-					return gatewayTimeout()
-				}
-				return k8sretry.Run(ctx, func(context.Context) error { return tooMany(0) }, k8sretry.WithMaxRetries(0))
-			})
-			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-			assert.True(t, apierrors.IsTooManyRequests(err))
-		})
-	})
-}
-
-func TestPanicAndGoexitPassThrough(t *testing.T) {
-	for name, opts := range map[string][]k8sretry.Option{
-		"plain":           nil,
-		"attempt timeout": {k8sretry.WithAttemptTimeout(time.Second)},
-		"writing verb":    {k8sretry.WithVerb(k8sretry.VerbUpdate)},
-	} {
-		t.Run("panic in the first attempt, "+name, func(t *testing.T) {
-			assert.PanicsWithValue(t, "boom", func() {
-				_ = k8sretry.Run(t.Context(), func(context.Context) error { panic("boom") }, opts...)
-			})
-		})
-		t.Run("panic in the second attempt, "+name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := 0
-				assert.PanicsWithValue(t, "boom", func() {
-					_ = k8sretry.Run(t.Context(), func(context.Context) error {
-						if n++; n == 2 {
-							panic("boom")
+		for _, way := range ways {
+			t.Run(c.situation+", "+way.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					for _, logged := range []bool{false, true} {
+						lines := func() []map[string]any { return nil }
+						if logged {
+							lines = globalLogs(t)
 						}
-						return tooMany(0)
-					}, opts...)
+						s := fails(c.fails...)
+						value, err := way.call(t.Context(), s.get, append([]k8sretry.Option{exact}, c.opts...))
+						if c.check == nil {
+							require.NoError(t, err)
+							assert.Equal(t, "value", value)
+						} else {
+							require.Error(t, err)
+							c.check(t, err)
+						}
+						assert.Equal(t, c.waits, s.waits())
+						if logged {
+							assert.Equal(t, c.events, events(lines()))
+						}
+					}
 				})
 			})
-		})
-		t.Run("Goexit, "+name, func(t *testing.T) {
-			returned, done := false, make(chan struct{})
-			go func() {
-				defer close(done)
-				_ = k8sretry.Run(t.Context(), func(context.Context) error { runtime.Goexit(); return nil }, opts...)
-				returned = true
-			}()
-			<-done
-			assert.False(t, returned)
-		})
+		}
 	}
 }
 
-func TestBadInput(t *testing.T) {
-	ctx := t.Context()
-	never := func(context.Context) (int, error) { t.Error("an attempt was made"); return 0, nil }
-	call := func(opts ...k8sretry.Option) error { _, err := k8sretry.Do(ctx, never, opts...); return err }
-
-	t.Run("a nil function", func(t *testing.T) {
-		_, err := k8sretry.Do[int](ctx, nil)
-		assert.EqualError(t, err, "k8sretry: the function to call is nil")
-		assert.EqualError(t, k8sretry.Run(ctx, nil), "k8sretry: the function to call is nil")
-	})
-	t.Run("a nil context", func(t *testing.T) {
-		//lint:ignore SA1012 that is the case
-		_, err := k8sretry.Do(nil, never)
-		assert.EqualError(t, err, "k8sretry: the context is nil")
-	})
-	t.Run("nil options are ignored", func(t *testing.T) {
-		var policy *k8sretry.Policy
-		v, err := k8sretry.Do(ctx, func(context.Context) (int, error) { return 1, nil }, nil, policy, &k8sretry.Policy{}, k8sretry.WithObserver(nil), k8sretry.WithLogger(nil))
-		require.NoError(t, err)
-		assert.Equal(t, 1, v)
-	})
-	t.Run("the first complaint is the one that is told", func(t *testing.T) {
-		assert.ErrorContains(t, call(k8sretry.WithMaxRetries(-1), k8sretry.WithInitialDelay(-1)), "WithMaxRetries(-1)")
-	})
-	t.Run("a later good value does not heal a bad one", func(t *testing.T) {
-		assert.ErrorContains(t, call(k8sretry.WithMaxRetries(-1), k8sretry.WithMaxRetries(1)), "WithMaxRetries(-1)")
-	})
-
-	var noBackoff k8sretry.Backoff
-	for want, opt := range map[string]k8sretry.Option{
-		"WithVerb(99): no such verb":                          k8sretry.WithVerb(99),
-		"WithMaxRetries(-1): must not be negative":            k8sretry.WithMaxRetries(-1),
-		"WithInitialDelay(-1s): must not be negative":         k8sretry.WithInitialDelay(-time.Second),
-		"WithMaxDelay(-1ns): must not be negative":            k8sretry.WithMaxDelay(-1),
-		"WithMultiplier(0.5): must be finite and at least 1":  k8sretry.WithMultiplier(0.5),
-		"WithMultiplier(NaN): must be finite and at least 1":  k8sretry.WithMultiplier(nan()),
-		"WithMultiplier(+Inf): must be finite and at least 1": k8sretry.WithMultiplier(inf()),
-		"WithJitter(99): no such jitter":                      k8sretry.WithJitter(99),
-		"WithMaxElapsed(-1s): must not be negative":           k8sretry.WithMaxElapsed(-time.Second),
-		"WithAttemptTimeout(-1s): must not be negative":       k8sretry.WithAttemptTimeout(-time.Second),
-		"WithMaxRetryAfter(-1s): must not be negative":        k8sretry.WithMaxRetryAfter(-time.Second),
-		"WithBackoff: the Backoff is nil":                     k8sretry.WithBackoff(noBackoff),
-		"WithBackoffFor: no such class":                       k8sretry.WithBackoffFor(99, k8sretry.Exponential{}),
-		"WithRetryIf: the condition is nil":                   k8sretry.WithRetryIf(nil),
-		"WithClassifier: the classifier is nil":               k8sretry.WithClassifier(nil),
-	} {
-		t.Run(want, func(t *testing.T) {
-			want := "k8sretry: " + want
-			assert.EqualError(t, call(opt), want)
-			assert.EqualError(t, call(k8sretry.NewPolicy(opt)), want, "in a policy")
-			assert.EqualError(t, call(k8sretry.ForRead(), k8sretry.NewPolicy(k8sretry.NewPolicy(opt), k8sretry.WithName("x"))), want, "in a policy in a policy")
-			_, err := k8sretry.Wrap(never, opt)(ctx)
-			assert.EqualError(t, err, want, "wrapped")
-		})
+// A call behaves alike in whatever way it is given its options: attempts, waits, error,
+// events, and log lines are the same.
+func TestFormsOfOptionsAreEquivalent(t *testing.T) {
+	type result struct {
+		Value  string
+		Err    error // without the name of the function
+		Chain  []error
+		At     []time.Duration // of the attempts and of the end
+		Events []k8sretry.Event
+		Lines  []map[string]any
 	}
-}
-
-// The cause decides the share of the schedule that is waited, and the default jitter spreads
-// that share.
-func TestDefaultJitterSpreadsTheShareOfTheCause(t *testing.T) {
-	for _, c := range []struct {
-		situation string
-		fail      error
-		low, high []time.Duration // of each wait
-	}{
-		{"503: the schedule", unavailable(), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
-		{"a lost connection: the schedule", network("read", syscall.ECONNRESET), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
-		{"504: half of it", gatewayTimeout(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
-		{"refused: half of it", noConnection(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
-		{"a timeout: half of it", network("dial", syscall.ETIMEDOUT), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
-		{"429 without a Retry-After: twice", tooMany(0), seconds(4, 8, 16, 24, 24), seconds(4.8, 9.6, 19.2, 30, 30)},
-		{"429 with a short Retry-After: the schedule", tooMany(1), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+	notFound := notFound()
+	inner := &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: unavailable(), Outcome: k8sretry.OutcomeUnknown}
+	sequences := map[string][]error{
+		"success":                    nil,
+		"permanent":                  {notFound},
+		"permanent, marked":          {k8sretry.Permanent(unavailable())},
+		"unclassified":               {errPlain},
+		"retries and success":        {unavailable(), tooMany(3), gatewayTimeout()},
+		"retries without success":    times(9, unavailable()),
+		"unknown outcome, permanent": {gatewayTimeout(), notFound},
+		"throttled, permanent":       {tooMany(1), notFound},
+		"Retry-After too long":       {tooMany(1), tooMany(100)},
+		"network errors":             {network("dial", syscall.ECONNREFUSED), network("read", syscall.ECONNRESET), io.ErrUnexpectedEOF},
+		"an inner call gave up":      {unavailable(), fmt.Errorf("inner: %w", inner)},
+		"canceled by another":        {context.Canceled},
+		"disruption budget":          {budgetSpent(), budgetSpent()},
+	}
+	contexts := map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"no deadline": context.WithCancel,
+		"a deadline of 3 s": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			return context.WithTimeout(ctx, 3*time.Second)
+		},
+		"canceled after 1.5s": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			time.AfterFunc(1500*time.Millisecond, cancel)
+			return ctx, cancel
+		},
+		"ended": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx, cancel
+		},
+	}
+	for name, opts := range map[string][]k8sretry.Option{
+		"none":                    nil,
+		"numbers":                 {k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(2 * time.Second), k8sretry.WithMultiplier(3), k8sretry.WithMaxDelay(5 * time.Second)},
+		"ReadOnly":                {k8sretry.ReadOnly()},
+		"a verb that reads":       {k8sretry.WithVerb(k8sretry.VerbList)},
+		"a verb that writes":      {k8sretry.WithVerb(k8sretry.VerbCreate)},
+		"WithMaxRetryAfter":       {k8sretry.WithMaxRetryAfter(2 * time.Second)},
+		"WithMaxElapsed":          {k8sretry.WithMaxElapsed(4 * time.Second)},
+		"WithAttemptTimeout":      {k8sretry.WithAttemptTimeout(time.Second)},
+		"a preset":                {k8sretry.ForWrite()},
+		"ForConnection":           {k8sretry.ForConnection()},
+		"WithRetryOn":             {k8sretry.WithRetryOn(errPlain, notFound)},
+		"WithClassifier":          {k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })},
+		"WithBackoff":             {k8sretry.WithBackoff(constantBackoff{time.Second})},
+		"WithBackoffFor":          {k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{time.Second})},
+		"WithLogger(nil)":         {k8sretry.WithLogger(nil)},
+		"WithObserver":            {k8sretry.WithObserver(new(silentObserver))},
+		"WithBudget, WithBreaker": {k8sretry.WithBudget(nil), k8sretry.WithBreaker(nil), k8sretry.WithLimiter(nil)},
 	} {
-		t.Run(c.situation, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				for range 100 {
-					s := fails(times(5, c.fail)...)
-					_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForWrite())
-					require.NoError(t, err)
-					for i, wait := range s.waits() {
-						require.GreaterOrEqual(t, wait, c.low[i], "retry %d", i+1)
-						require.LessOrEqual(t, wait, c.high[i], "retry %d", i+1)
+				lines := globalLogs(t)
+				perform := func(way way, fail []error, observed bool, within func(context.Context) (context.Context, context.CancelFunc)) (r result) {
+					ctx, cancel := within(t.Context())
+					defer cancel()
+					var seen recorder
+					opts := append([]k8sretry.Option{exact}, opts...)
+					if observed {
+						opts = append(opts, k8sretry.WithObserver(&seen))
+					}
+					began, s := time.Now(), fails(fail...)
+					r.Value, r.Err = way.call(ctx, s.get, opts)
+					for _, at := range append(s.at, time.Now()) {
+						r.At = append(r.At, at.Sub(began))
+					}
+					if e, ok := r.Err.(*k8sretry.Error); ok && e != inner {
+						unnamed := *e
+						unnamed.Function = ""
+						r.Err, r.Chain = &unnamed, e.Unwrap()
+					}
+					for _, e := range seen.events {
+						e.Function = ""
+						r.Events = append(r.Events, e)
+					}
+					for _, line := range lines() {
+						delete(line, "function")
+						r.Lines = append(r.Lines, line)
+					}
+					return r
+				}
+				for _, fail := range sequences {
+					for _, within := range contexts {
+						for _, observed := range []bool{false, true} {
+							want := perform(ways[0], fail, observed, within)
+							for _, way := range ways[1:] {
+								require.Equal(t, want, perform(way, fail, observed, within), way.name)
+							}
+						}
 					}
 				}
 			})
@@ -714,57 +371,128 @@ func TestDefaultJitterSpreadsTheShareOfTheCause(t *testing.T) {
 	}
 }
 
-// A Backoff that answers less than nothing counts as no delay wherever the delay is told or
-// paid for.
-func TestBackoffThatAnswersLessThanNothing(t *testing.T) {
-	for name, opt := range map[string]k8sretry.Option{
-		"WithBackoff":    k8sretry.WithBackoff(constantBackoff{-time.Second}),
-		"WithBackoffFor": k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{-time.Second}),
-	} {
-		t.Run(name, func(t *testing.T) {
+func TestCallsThatCannotStart(t *testing.T) {
+	ctx := t.Context()
+	never := func(context.Context) (string, error) { t.Error("an attempt was made"); return "", nil }
+	t.Run("a nil function", func(t *testing.T) {
+		for _, opts := range [][]k8sretry.Option{nil, {k8sretry.ForRead()}, {k8sretry.WithName("get")}} {
+			_, err := k8sretry.Do[int](ctx, nil, opts...)
+			assert.EqualError(t, err, "k8sretry: the function to call is nil")
+			assert.EqualError(t, k8sretry.Run(ctx, nil, opts...), "k8sretry: the function to call is nil")
+		}
+	})
+	t.Run("a nil context", func(t *testing.T) {
+		for _, way := range ways {
+			//lint:ignore SA1012 that is the case
+			_, err := way.call(nil, never, nil)
+			assert.EqualError(t, err, "k8sretry: the context is nil", way.name)
+		}
+	})
+	t.Run("an invalid option", func(t *testing.T) {
+		for _, way := range ways {
+			lines := globalLogs(t)
+			_, err := way.call(ctx, never, []k8sretry.Option{k8sretry.WithMaxRetries(-1)})
+			assert.EqualError(t, err, "k8sretry: WithMaxRetries(-1): must not be negative", way.name)
+			assert.Empty(t, lines(), way.name)
+		}
+	})
+	t.Run("a context that has ended", func(t *testing.T) {
+		canceled, cancel := context.WithCancelCause(ctx)
+		cancel(errPlain)
+		late, stop := context.WithTimeout(ctx, -1)
+		defer stop()
+		for _, way := range ways {
+			lines := globalLogs(t)
+			_, err := way.call(canceled, never, nil)
+			assert.Same(t, errPlain, err, way.name)
+			_, err = way.call(late, never, nil)
+			assert.Equal(t, context.DeadlineExceeded, err, way.name)
+			assert.Equal(t, []string{"k8s_api_call_failed_canceled", "k8s_api_call_failed_deadline"}, events(lines()), way.name)
+		}
+	})
+}
+
+func TestRunIsDoWithoutAValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fails(unavailable())
+		run := func(ctx context.Context) error { _, err := s.get(ctx); return err }
+		require.NoError(t, k8sretry.Run(t.Context(), run, exact))
+		assert.Equal(t, seconds(1), s.waits())
+		err := notFound()
+		assert.Same(t, err, k8sretry.Run(t.Context(), func(context.Context) error { return err }))
+	})
+}
+
+func TestValueOfTheLastAttempt(t *testing.T) {
+	for situation, fail := range map[string]error{"a permanent error": notFound(), "an Error": unavailable()} {
+		for _, way := range ways {
+			v, err := way.call(t.Context(), func(context.Context) (string, error) { return "partial", fail }, []k8sretry.Option{k8sretry.WithMaxRetries(0)})
+			require.Error(t, err)
+			assert.Equal(t, "partial", v, "%s, %s", situation, way.name)
+		}
+	}
+}
+
+// A wait ends at once when the caller cancels.
+func TestCancelDuringAWait(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var seen recorder
-				budget := k8sretry.NewBudget(k8sretry.BudgetConfig{})
-				s := fails(unavailable())
-				_, err := k8sretry.Do(t.Context(), s.get, opt, k8sretry.WithObserver(&seen), k8sretry.WithBudget(budget))
-				require.NoError(t, err)
-				assert.Equal(t, seconds(0), s.waits())
-				require.Len(t, seen.events, 2)
-				assert.Equal(t, k8sretry.EventRetry, seen.events[0].Kind)
-				assert.Zero(t, seen.events[0].Delay)
-				assert.Zero(t, budget.State().RetryTime)
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(1500*time.Millisecond, cancel)
+				began, s := time.Now(), fails(times(9, unavailable())...)
+				_, err := way.call(ctx, s.get, []k8sretry.Option{exact})
+				assert.Equal(t, 1500*time.Millisecond, time.Since(began))
+				assert.Equal(t, 2, s.attempts())
+				assert.ErrorIs(t, err, context.Canceled)
 			})
 		})
 	}
 }
 
+// A Policy and a wrapped function have no state: concurrent calls share nothing.
 func TestOnePolicyForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := k8sretry.NewPolicy(k8sretry.ForWrite(), exact)
-		wrapped := fails()
-		wrappedGet := k8sretry.Wrap(wrapped.get, policy)
+		limited := k8sretry.NewPolicy(policy, k8sretry.WithAttemptTimeout(time.Hour), k8sretry.WithVerb(k8sretry.VerbUpdate))
 		var wg sync.WaitGroup
-		for range 1000 {
+		for i := range 500 {
 			wg.Go(func() {
-				s := fails(times(3, unavailable())...)
-				_, err := k8sretry.Do(t.Context(), s.get, policy)
-				assert.NoError(t, err)
-				assert.Equal(t, seconds(2, 4, 8), s.waits(), "each call begins anew")
+				for _, opts := range [][]k8sretry.Option{{policy}, {limited}, {policy, k8sretry.WithName("get")}} {
+					s := fails(times(i%5, unavailable())...)
+					v, err := k8sretry.Do(t.Context(), s.get, opts...)
+					assert.NoError(t, err)
+					assert.Equal(t, "value", v)
+					assert.Equal(t, seconds(2, 4, 8, 16)[:i%5], append([]time.Duration{}, s.waits()...), "each call starts from the first delay")
+				}
+				s := fails(times(i%5+1, unavailable())...)
+				_, err := k8sretry.Do(t.Context(), s.get, policy, k8sretry.WithMaxRetries(i%5))
+				if e := new(k8sretry.Error); assert.ErrorAs(t, err, &e) {
+					assert.Equal(t, i%5+1, e.Attempts)
+				}
 			})
 		}
 		wg.Wait()
+		wrapped := fails(times(2, unavailable())...)
+		get := k8sretry.Wrap(wrapped.get, policy)
 		for range 1000 {
-			_, err := wrappedGet(t.Context())
+			_, err := get(t.Context())
 			require.NoError(t, err)
 		}
-		assert.Equal(t, 1000, wrapped.attempts())
+		assert.Equal(t, 1002, wrapped.attempts())
 	})
 }
 
-func TestValueOfTheLastAttempt(t *testing.T) {
-	v, err := k8sretry.Do(t.Context(), func(context.Context) (string, error) { return "partial", notFound() })
-	require.Error(t, err)
-	assert.Equal(t, "partial", v, "a decorator changes nothing about what fn returned")
+// The number of attempts is an int32. It does not overflow: the call ends before.
+func TestAttemptsDoNotOverflow(t *testing.T) {
+	for _, c := range []struct{ attempts, retries int }{
+		{math.MaxInt32, math.MaxInt}, {math.MaxInt32, math.MaxInt32}, {math.MaxInt32 + 1, math.MaxInt}, {math.MaxInt, math.MaxInt},
+	} {
+		err := k8sretry.FailAfter(t.Context(), c.attempts, unavailable(), k8sretry.WithMaxRetries(c.retries))
+		require.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+		assert.Equal(t, math.MaxInt32, asError(t, err).Attempts)
+	}
+	assert.NoError(t, k8sretry.FailAfter(t.Context(), math.MaxInt32-1, unavailable(), k8sretry.WithMaxRetries(math.MaxInt)), "another attempt follows")
 }
 
 // A delay was drawn without regard to the time that is left, and the call gave up where only
@@ -772,7 +500,7 @@ func TestValueOfTheLastAttempt(t *testing.T) {
 func TestSpreadIsDrawnFromTheTimeThatIsLeft(t *testing.T) {
 	type limit func(*testing.T, time.Duration) (context.Context, []k8sretry.Option)
 	deadline := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
-		ctx, cancel := contextWithTimeout(t, d)
+		ctx, cancel := context.WithTimeout(t.Context(), d)
 		t.Cleanup(cancel)
 		return ctx, nil
 	}
@@ -840,7 +568,7 @@ func TestRateLimiterWithoutRoomBeforeTheDeadlineEndsTheCallAsTheDeadlineDoes(t *
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := contextWithTimeout(t, time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				seen := new(recorder)
 				_, err := k8sretry.Do(ctx, fails(c.fails...).get, append(c.opts, k8sretry.WithObserver(seen))...)

@@ -17,8 +17,8 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// failingTwice is a fake clientset whose reactor fails the first two calls of a verb
-// on pods.
+// failingTwice returns a fake clientset in which the first two calls of a verb on pods
+// fail.
 func failingTwice(verb string) *fake.Clientset {
 	cs := fake.NewClientset(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
 	n := 0
@@ -29,7 +29,7 @@ func failingTwice(verb string) *fake.Clientset {
 	return cs
 }
 
-// The unit test that every user writes.
+// A unit test as users write it: no real waiting.
 func TestWrappedGetOfAFakeClientset(t *testing.T) {
 	cs := failingTwice("get") // outside of the bubble: it starts a goroutine of its own
 	began := time.Now()
@@ -97,8 +97,8 @@ func (s *service) Run(ctx context.Context) error                              { 
 func (s *service) Run1(ctx context.Context, _ string) error                   { _, err := s.get(ctx); return err }
 func (s *service) Run2(ctx context.Context, _ string, _ int) error            { _, err := s.get(ctx); return err }
 
-// Each of the family retries, names the function it wraps, and carries nothing from
-// call to call.
+// Each of the Wrap functions retries, names the function that it wraps, and keeps nothing
+// from one call to the next.
 func TestWrapFamily(t *testing.T) {
 	none := k8sretry.WithMaxRetries(0)
 	for want, wrap := range map[string]func(*service, ...k8sretry.Option) func(context.Context) error{
@@ -138,18 +138,10 @@ func TestWrapFamily(t *testing.T) {
 				err := wrap(&service{fails(tooMany(0))}, none)(t.Context())
 				assert.Equal(t, want, asError(t, err).Function)
 				err = wrap(&service{fails(tooMany(0))}, none, k8sretry.WithName("load_database"))(t.Context())
-				assert.Equal(t, "load_database", asError(t, err).Function, "a given name counts more")
+				assert.Equal(t, "load_database", asError(t, err).Function, "WithName comes first")
 			})
 		})
 	}
-}
-
-// A policy that was made for one wrapped function does not lend its name to another.
-func TestNameOfDoIsItsCaller(t *testing.T) {
-	_, err := k8sretry.Do(t.Context(), fails(tooMany(0)).get, k8sretry.WithMaxRetries(0))
-	assert.Equal(t, "TestNameOfDoIsItsCaller", asError(t, err).Function)
-	err = k8sretry.Run(t.Context(), func(context.Context) error { return tooMany(0) }, k8sretry.WithMaxRetries(0))
-	assert.Equal(t, "TestNameOfDoIsItsCaller", asError(t, err).Function)
 }
 
 func TestWrapNil(t *testing.T) {

@@ -3,7 +3,6 @@ package k8sretry_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"log/slog"
 	"strings"
 	"testing"
@@ -38,25 +37,30 @@ func jsonSlog() (k8sretry.Observer, *bytes.Buffer) {
 	return k8sretry.SlogObserver(slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{ReplaceAttr: asZap}))), out
 }
 
-// One call, logged by both: each kind of event has the same fields, types, values and
-// level, in whatever order.
+// Both loggers write the same events with the same fields, types, values and levels.
 func TestSlogWritesWhatZapWrites(t *testing.T) {
 	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
 	for name, c := range map[string]struct {
-		ctx   context.Context
-		fails []error
-		opts  []k8sretry.Option
+		ctx    context.Context
+		fails  []error
+		opts   []k8sretry.Option
+		queued bool // behind another call
 	}{
 		"retries and a success": {fails: []error{tooMany(7), badGateway()}},
 		"max retries":           {fails: times(4, unavailable())},
 		"non-retryable":         {fails: []error{notFound()}},
 		"a long text":           {fails: []error{status(400, metav1.StatusReason(strings.Repeat("<p>", 1000)))}},
-		"no answer":             {fails: []error{errNo}},
+		"no answer":             {fails: []error{errPlain}},
 		"Retry-After too long":  {fails: []error{tooMany(999)}},
 		"outcome unknown":       {fails: []error{gatewayTimeout()}, opts: []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}},
 		"max elapsed":           {fails: []error{tooMany(9)}, opts: []k8sretry.Option{k8sretry.WithMaxElapsed(time.Second)}},
 		"canceled":              {ctx: canceled},
+		"a Breaker that opens": {fails: times(3, unavailable()), opts: []k8sretry.Option{
+			k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 2})), k8sretry.WithInitialDelay(time.Minute), k8sretry.WithMaxDelay(time.Minute),
+		}},
+		"a Limiter that limits": {fails: []error{noConnection()}, opts: []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}},
+		"a queue timeout":       {queued: true, fails: []error{noConnection()}, opts: []k8sretry.Option{k8sretry.WithMaxQueueTime(time.Second)}},
 		"a success at once":     {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -66,27 +70,20 @@ func TestSlogWritesWhatZapWrites(t *testing.T) {
 				if c.ctx == nil {
 					c.ctx = t.Context()
 				}
+				if c.queued {
+					c.opts = append(c.opts, k8sretry.WithLimiter(busy(t, time.Minute)))
+				}
 				_, _ = k8sretry.Do(c.ctx, fails(c.fails...).get, append(c.opts, logger, k8sretry.WithObserver(observer), k8sretry.WithName("f"))...)
+				time.Sleep(time.Hour) // the other call ends
 				want := lines(t)
-				assert.Equal(t, want, decodeLines(t, out))
+				assert.Equal(t, want, decodeLines(t, out.String()))
 				assert.Equal(t, name == "a success at once", len(want) == 0)
 			})
 		})
 	}
 }
 
-func decodeLines(t *testing.T, out *bytes.Buffer) []map[string]any {
-	t.Helper()
-	var lines []map[string]any
-	for line := range strings.Lines(out.String()) {
-		var fields map[string]any
-		require.NoError(t, json.Unmarshal([]byte(line), &fields), line)
-		lines = append(lines, fields)
-	}
-	return lines
-}
-
-// handler is a slog.Handler that notes what it is asked and told.
+// handler is a slog.Handler that records its calls.
 type handler struct {
 	slog.Handler
 	least   slog.Level
@@ -106,9 +103,9 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 }
 
 func TestSlogObserver(t *testing.T) {
-	t.Run("the level is asked for before an error's text", func(t *testing.T) {
+	t.Run("the level is checked before fields are built", func(t *testing.T) {
 		h, asked := &handler{least: slog.LevelWarn}, false
-		_, err := k8sretry.Do(t.Context(), fails(untold{status(404, metav1.StatusReasonNotFound), &asked}).get,
+		_, err := k8sretry.Do(t.Context(), fails(textProbe{status(404, metav1.StatusReasonNotFound), &asked}).get,
 			k8sretry.WithObserver(k8sretry.SlogObserver(slog.New(h))))
 		require.True(t, apierrors.IsNotFound(err))
 		assert.Equal(t, []slog.Level{slog.LevelInfo}, h.asked)
@@ -140,7 +137,7 @@ func TestSlogObserver(t *testing.T) {
 		assert.Equal(t, []string{"k8s_api_call_failed_non_retryable"}, h.handled)
 		assert.Empty(t, written.All())
 	})
-	t.Run("an event without a name is none to log", func(t *testing.T) {
+	t.Run("an event without a name is not logged", func(t *testing.T) {
 		h := new(handler)
 		k8sretry.SlogObserver(slog.New(h)).Observe(t.Context(), k8sretry.Event{Kind: 99})
 		k8sretry.SlogObserver(slog.New(h)).Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1})

@@ -1,0 +1,620 @@
+package k8sretry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// The verdict.
+
+// After a failure with an unknown outcome the verb decides.
+func TestUnknownOutcomeIsRepeatedByVerb(t *testing.T) {
+	notTwice := map[k8sretry.Verb]bool{k8sretry.VerbCreate: true, k8sretry.VerbDeleteCollection: true}
+	for verb := k8sretry.VerbUnspecified; verb <= k8sretry.VerbDeleteCollection; verb++ {
+		t.Run("verb "+verb.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := fails(tooMany(0), tooMany(3))
+				_, err := k8sretry.Do(t.Context(), s.get, k8sretry.WithVerb(verb))
+				require.NoError(t, err, "429: not executed, so every verb is repeated")
+				assert.Equal(t, 3, s.attempts())
+
+				s = fails(gatewayTimeout())
+				logger, written := logs()
+				_, err = k8sretry.Do(t.Context(), s.get, k8sretry.WithVerb(verb), logger)
+				if !notTwice[verb] {
+					require.NoError(t, err)
+					assert.Equal(t, 2, s.attempts())
+					return
+				}
+				assert.Equal(t, 1, s.attempts(), "504: perhaps executed")
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.True(t, apierrors.IsTimeout(err))
+				e := asError(t, err)
+				assert.Equal(t, k8sretry.StopOutcomeUnknown, e.StopReason)
+				assert.Equal(t, k8sretry.OutcomeUnknown, e.Outcome)
+				assert.Equal(t, []string{"k8s_api_call_failed_outcome_unknown"}, messages(written))
+			})
+		})
+	}
+}
+
+// Whether the caller's context has ended is read from the context, never from an error.
+func TestContextErrorsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fails(context.DeadlineExceeded)
+		_, err := k8sretry.Do(t.Context(), s.get)
+		require.NoError(t, err)
+		assert.Equal(t, 2, s.attempts(), "the timeout of something else")
+
+		for _, opts := range [][]k8sretry.Option{nil, {k8sretry.WithAttemptTimeout(time.Second)}} {
+			s = fails(context.Canceled)
+			_, err = k8sretry.Do(t.Context(), s.get, opts...)
+			assert.Same(t, context.Canceled, err)
+			assert.Equal(t, 1, s.attempts(), "canceled by somebody else")
+		}
+	})
+}
+
+// The verdict on an attempt that its own timeout has ended.
+func TestVerdictOnAnAttemptTimeout(t *testing.T) {
+	rateLimiter := fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline"))
+	type verdict struct {
+		class   k8sretry.Class
+		outcome k8sretry.Outcome
+		code    int
+	}
+	timeout, unknown := k8sretry.ClassTimeout, k8sretry.OutcomeUnknown
+	for _, c := range []struct {
+		situation string
+		timeout   time.Duration
+		late      bool // the attempt ends with its timeout
+		cancel    bool // the caller cancels during the attempt
+		fail      error
+		want      verdict
+		stop      k8sretry.StopReason
+	}{
+		{"DeadlineExceeded", time.Second, true, false, context.DeadlineExceeded, verdict{timeout, unknown, 0}, k8sretry.StopMaxRetries},
+		{"Canceled, as of an HTTP/2 stream or of a derived context", time.Second, true, false, context.Canceled, verdict{timeout, unknown, 0}, k8sretry.StopMaxRetries},
+		{"an error that Classify does not know", time.Second, true, false, errors.New("stream closed"), verdict{timeout, unknown, 0}, k8sretry.StopMaxRetries},
+		{"an answer of the server", time.Second, true, false, notFound(), verdict{k8sretry.ClassPermanent, k8sretry.OutcomeNotExecuted, 404}, k8sretry.StopNonRetryable},
+		{"the rate limiter of the client has no room before the timeout", time.Second, false, false, rateLimiter, verdict{timeout, k8sretry.OutcomeNotExecuted, 0}, k8sretry.StopMaxRetries},
+		{"the rate limiter, and no timeout", 0, false, false, rateLimiter, verdict{k8sretry.ClassCanceled, k8sretry.OutcomeNotExecuted, 0}, k8sretry.StopNonRetryable},
+		{"the rate limiter, and the caller cancels", time.Second, false, true, rateLimiter, verdict{k8sretry.ClassCanceled, k8sretry.OutcomeNotExecuted, 0}, k8sretry.StopCanceled},
+		{"Canceled in flight, before the timeout", time.Second, false, false, &url.Error{Op: "Get", URL: "x", Err: context.Canceled}, verdict{k8sretry.ClassCanceled, unknown, 0}, k8sretry.StopNonRetryable},
+		{"an error that Classify does not know, before the timeout", time.Second, false, false, errPlain, verdict{k8sretry.ClassPermanent, k8sretry.OutcomeNotExecuted, 0}, k8sretry.StopNonRetryable},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var seen recorder
+				err := k8sretry.Run(ctx, func(ctx context.Context) error {
+					if c.cancel {
+						cancel()
+					}
+					if c.late {
+						<-ctx.Done()
+					}
+					return c.fail
+				}, k8sretry.WithAttemptTimeout(c.timeout), k8sretry.WithMaxRetries(0), k8sretry.WithObserver(&seen))
+				assert.ErrorIs(t, err, c.fail)
+				last := seen.last(t)
+				assert.Equal(t, c.want, verdict{last.Class, last.Outcome, last.StatusCode})
+				assert.Equal(t, c.stop, last.StopReason)
+			})
+		})
+	}
+}
+
+// What an inner call gave up on is not repeated by an outer call, whatever its options.
+func TestNested(t *testing.T) {
+	always := []k8sretry.Option{
+		k8sretry.WithMaxRetries(5), k8sretry.WithRetryIf(func(error) bool { return true }),
+		k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true }),
+	}
+	for name, wrap := range map[string]func(error) error{
+		"as it is":             func(err error) error { return err },
+		"wrapped":              func(err error) error { return fmt.Errorf("sync: %w", err) },
+		"joined":               func(err error) error { return errors.Join(errPlain, err) },
+		"in an Aggregate":      func(err error) error { return utilerrors.NewAggregate([]error{errPlain, err}) },
+		"in a wrapped one":     func(err error) error { return fmt.Errorf("sync: %w", utilerrors.NewAggregate([]error{errPlain, err})) },
+		"beside a transient":   func(err error) error { return errors.Join(unavailable(), err) },
+		"in another attempt's": func(err error) error { return &k8sretry.Error{Err: err} },
+	} {
+		for way, opts := range map[string][]k8sretry.Option{"no option": nil, "options that repeat everything": always} {
+			t.Run(name+", "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := fails(times(99, unavailable())...)
+					var inner error
+					_, err := k8sretry.Do(t.Context(), func(ctx context.Context) (string, error) {
+						v, err := k8sretry.Do(ctx, s.get, k8sretry.WithMaxRetries(2), k8sretry.WithVerb(k8sretry.VerbGet))
+						inner = wrap(err)
+						return v, inner
+					}, opts...)
+					assert.Equal(t, 3, s.attempts(), "not 6 times 3")
+					assert.Equal(t, inner, err)
+				})
+			})
+		}
+	}
+
+	t.Run("an Error that was made without a StopReason", func(t *testing.T) {
+		e := &k8sretry.Error{Err: unavailable(), Outcome: k8sretry.OutcomeUnknown}
+		for _, opts := range [][]k8sretry.Option{nil, {k8sretry.WithVerb(k8sretry.VerbCreate)}, always} {
+			_, err := k8sretry.Do(t.Context(), fails(e).get, opts...)
+			assert.Same(t, e, err)
+		}
+	})
+
+	t.Run("the event", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var seen recorder
+			_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				return k8sretry.Run(ctx, func(context.Context) error { return unavailable() }, k8sretry.WithMaxRetries(0))
+			}, k8sretry.WithObserver(&seen))
+			e := seen.last(t)
+			assert.Equal(t, "an inner call gave up", e.Detail)
+			assert.Equal(t, 503, e.StatusCode)
+			assert.Equal(t, k8sretry.OutcomeUnknown, e.Outcome)
+			assert.Equal(t, k8sretry.StopNonRetryable, e.StopReason)
+		})
+	})
+}
+
+// The caller's conditions and classifier.
+
+func TestRetryOnAndRetryIf(t *testing.T) {
+	notFound, conflict := notFound(), status(409, metav1.StatusReasonConflict)
+	read := k8sretry.WithVerb(k8sretry.VerbGet)
+	for _, c := range []struct {
+		situation string
+		fails     []error
+		opts      []k8sretry.Option
+		attempts  int
+		err       error
+	}{
+		{"WithRetryOn repeats what is listed", []error{fmt.Errorf("list: %w", io.EOF), context.DeadlineExceeded, errPlain},
+			[]k8sretry.Option{k8sretry.WithRetryOn(io.EOF, context.DeadlineExceeded, errPlain)}, 4, nil},
+		{"WithRetryOn leaves other errors to Classify", []error{unavailable(), errPlain}, []k8sretry.Option{k8sretry.WithRetryOn(io.EOF), read}, 2, errPlain},
+		{"WithRetryOn without errors", []error{unavailable(), errPlain}, []k8sretry.Option{k8sretry.WithRetryOn(), read}, 2, errPlain},
+		{"WithRetryIf repeats what it returns true for", []error{conflict, conflict, notFound}, []k8sretry.Option{k8sretry.WithRetryIf(apierrors.IsConflict)}, 3, notFound},
+		{"WithRetryIf decides before the verb", []error{unavailable()},
+			[]k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithRetryIf(apierrors.IsServiceUnavailable)}, 2, nil},
+		{"the later of the two: WithRetryIf", []error{errPlain, notFound}, []k8sretry.Option{k8sretry.WithRetryOn(errPlain), k8sretry.WithRetryIf(apierrors.IsNotFound)}, 1, errPlain},
+		{"the later of the two: WithRetryOn", []error{errPlain, notFound}, []k8sretry.Option{k8sretry.WithRetryIf(apierrors.IsNotFound), k8sretry.WithRetryOn(errPlain)}, 2, notFound},
+		{"the number of retries holds", times(9, errPlain), []k8sretry.Option{k8sretry.WithRetryOn(errPlain), k8sretry.WithMaxRetries(1)}, 2, k8sretry.ErrMaxRetries},
+		{"a Retry-After that is too long ends the call", []error{tooMany(100)}, []k8sretry.Option{k8sretry.WithRetryIf(apierrors.IsTooManyRequests)}, 1, k8sretry.ErrRetryAfterTooLong},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := fails(c.fails...)
+				_, err := k8sretry.Do(t.Context(), s.get, c.opts...)
+				assert.ErrorIs(t, err, c.err)
+				assert.Equal(t, c.attempts, s.attempts())
+			})
+		})
+	}
+}
+
+// ownWebhook is a 503 that is known to be permanent.
+var ownWebhook = error(&apierrors.StatusError{ErrStatus: metav1.Status{Code: 503, Reason: metav1.StatusReasonServiceUnavailable, Message: "our quota service is down"}})
+
+func forbidOwnWebhook(err error) (k8sretry.Verdict, bool) {
+	return k8sretry.Verdict{Class: k8sretry.ClassPermanent}, errors.Is(err, ownWebhook)
+}
+
+func TestClassifierComesFirst(t *testing.T) {
+	always, read := k8sretry.WithRetryIf(func(error) bool { return true }), k8sretry.WithVerb(k8sretry.VerbGet)
+	for _, c := range []struct {
+		situation string
+		fails     []error
+		opts      []k8sretry.Option
+		attempts  int
+		err       error
+	}{
+		{"a transient error is permanent", []error{ownWebhook}, []k8sretry.Option{k8sretry.WithClassifier(forbidOwnWebhook)}, 1, ownWebhook},
+		{"it overrides WithRetryIf, and has no opinion on other errors", []error{unavailable(), ownWebhook}, []k8sretry.Option{k8sretry.WithClassifier(forbidOwnWebhook), always, read}, 2, ownWebhook},
+		{"in the other order", []error{unavailable(), ownWebhook}, []k8sretry.Option{always, k8sretry.WithClassifier(forbidOwnWebhook), read}, 2, ownWebhook},
+		{"a permanent error is transient", []error{notFound()}, []k8sretry.Option{k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) {
+			return k8sretry.Verdict{Class: k8sretry.ClassServer}, apierrors.IsNotFound(err)
+		})}, 2, nil},
+		{"the verb decides about the outcome that it returns", []error{notFound()}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate),
+			k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) {
+				return k8sretry.Verdict{Class: k8sretry.ClassServer, Outcome: k8sretry.OutcomeUnknown}, true
+			})}, 1, k8sretry.ErrOutcomeUnknown},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := fails(c.fails...)
+				_, err := k8sretry.Do(t.Context(), s.get, c.opts...)
+				assert.ErrorIs(t, err, c.err)
+				assert.Equal(t, c.attempts, s.attempts())
+			})
+		})
+	}
+}
+
+// Each of them is called once for each failed attempt.
+func TestClassifierAndConditionAreCalledOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		classified, asked := 0, 0
+		s := fails(times(3, unavailable())...)
+		_, err := k8sretry.Do(t.Context(), s.get,
+			k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { classified++; return k8sretry.Verdict{}, false }),
+			k8sretry.WithRetryIf(func(error) bool { asked++; return false }))
+		require.NoError(t, err)
+		assert.Equal(t, []int{3, 3}, []int{classified, asked})
+	})
+}
+
+// What a classifier leaves zero is completed with what Classify found.
+func TestClassifierMayReturnNothingButAClass(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		verdict   k8sretry.Verdict
+		fail      error
+		code      any
+		waits     time.Duration // 0 if it is not repeated
+	}{
+		{"a class alone, with the Retry-After of the server", k8sretry.Verdict{Class: k8sretry.ClassThrottled}, tooMany(7), 429.0, 7 * time.Second},
+		{"another Retry-After", k8sretry.Verdict{Class: k8sretry.ClassThrottled, RetryAfter: 3 * time.Second}, tooMany(7), 429.0, 3 * time.Second},
+		{"another code", k8sretry.Verdict{Class: k8sretry.ClassServer, StatusCode: 418}, unavailable(), 418.0, time.Second},
+		{"a 503 as permanent", k8sretry.Verdict{Class: k8sretry.ClassPermanent}, unavailable(), 503.0, 0},
+		{"an error without an answer, with a code", k8sretry.Verdict{Class: k8sretry.ClassBlocked, StatusCode: 418}, errPlain, 418.0, 0},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logger, lines := jsonLogs()
+				began := time.Now()
+				_, err := k8sretry.Do(t.Context(), fails(c.fail).get, logger, exact,
+					k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return c.verdict, true }))
+				assert.Equal(t, c.waits == 0, err != nil)
+				assert.Equal(t, c.waits, time.Since(began))
+				assert.Equal(t, c.code, lines(t)[0]["status_code"])
+				assert.Equal(t, c.verdict.Class.String(), lines(t)[0]["class"])
+			})
+		})
+	}
+}
+
+// What a classifier sets to another value than Classify stays.
+func TestClassifierOverridesClassify(t *testing.T) {
+	own := errors.New("own")
+	for _, c := range []struct {
+		situation string
+		verdict   k8sretry.Verdict
+		fail      error
+		late      bool // the attempt ends with its timeout
+		verb      k8sretry.Verb
+		attempts  int
+	}{
+		{"canceled", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, own, false, k8sretry.VerbGet, 1},
+		{"canceled, after an attempt timeout", k8sretry.Verdict{Class: k8sretry.ClassCanceled}, own, true, k8sretry.VerbGet, 1},
+		{"permanent, after an attempt timeout", k8sretry.Verdict{Class: k8sretry.ClassPermanent}, own, true, k8sretry.VerbGet, 1},
+		{"no Retry-After", k8sretry.Verdict{Class: k8sretry.ClassThrottled, RetryAfter: -1}, tooMany(3600), false, k8sretry.VerbGet, 4},
+		{"not executed, for a deletecollection", k8sretry.Verdict{Class: k8sretry.ClassServer, Detail: "our proxy"}, status(500, ""), false, k8sretry.VerbDeleteCollection, 4},
+		{"not executed, for a create", k8sretry.Verdict{Class: k8sretry.ClassServer}, gatewayTimeout(), false, k8sretry.VerbCreate, 4},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				attempts := 0
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					attempts++
+					if c.late {
+						<-ctx.Done()
+					}
+					return c.fail
+				}, k8sretry.WithVerb(c.verb), k8sretry.WithAttemptTimeout(time.Minute),
+					k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return c.verdict, true }))
+				assert.ErrorIs(t, err, c.fail)
+				assert.Equal(t, c.attempts, attempts)
+			})
+		})
+	}
+}
+
+// A classifier that starts from the Verdict of Classify keeps what the error does not say:
+// that the attempt timed out, or had no connection.
+func TestClassifierThatStartsFromClassify(t *testing.T) {
+	own := k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) {
+		v := k8sretry.Classify(err)
+		v.Detail = "own"
+		return v, true
+	})
+	t.Run("a create without a connection", func(t *testing.T) {
+		client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("the proxy is down")
+		}}}
+		attempts := 0
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			attempts++
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://127.0.0.1/", nil)
+			if err != nil {
+				return err
+			}
+			resp, err := client.Do(req)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			return fmt.Errorf("%w: %w", err, syscall.ECONNRESET)
+		}, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithInitialDelay(0), own)
+		assert.Equal(t, 4, attempts)
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+	})
+	for situation, fail := range map[string]func(context.Context) error{
+		"context.Canceled": func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("get: %w", context.Canceled) },
+		"an error of the client's rate limiter": func(context.Context) error {
+			return fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline"))
+		},
+		"context.DeadlineExceeded": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		for name, opts := range map[string][]k8sretry.Option{
+			"a classifier":  {k8sretry.ForRead(), own},
+			"ForConnection": {k8sretry.ForConnection(), k8sretry.WithMaxRetries(3)},
+		} {
+			t.Run("an attempt timeout with "+situation+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					attempts := 0
+					err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+						attempts++
+						return fail(ctx)
+					}, append(opts, k8sretry.WithAttemptTimeout(time.Second))...)
+					assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+					assert.Equal(t, 4, attempts)
+				})
+			})
+		}
+	}
+}
+
+// A create is not repeated after a request without an answer, although the last request of
+// the attempt was refused and the classifier returns no more than Classify.
+func TestClassifierKeepsAnUnknownOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sends := 0
+		client := over(t, func(*http.Request) (*http.Response, error) {
+			if sends++; sends%2 == 1 {
+				return nil, errors.Unwrap(network("read", syscall.ECONNRESET))
+			}
+			return nil, errors.Unwrap(network("dial", syscall.ECONNREFUSED))
+		}, wrapper(t))
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			_, err := client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
+			if err != nil {
+				_, err = client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
+			}
+			return err
+		}, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { return k8sretry.Classify(err), true }))
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, 2, sends)
+	})
+}
+
+func TestEndedContextOverridesConditionsAndClassifiers(t *testing.T) {
+	for name, opt := range map[string]k8sretry.Option{
+		"WithRetryIf":    k8sretry.WithRetryIf(func(error) bool { return true }),
+		"WithRetryOn":    k8sretry.WithRetryOn(errPlain),
+		"WithClassifier": k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true }),
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		err := k8sretry.Run(ctx, func(context.Context) error { n++; cancel(); return errPlain }, opt)
+		assert.Equal(t, 1, n, name)
+		assert.ErrorIs(t, err, context.Canceled, name)
+		assert.ErrorIs(t, err, errPlain, name)
+	}
+}
+
+// The delay.
+
+// The delays before the retries, exact, as they are waited and as events report them.
+func TestDelays(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		fails     []error
+		opts      []k8sretry.Option
+		waits     []time.Duration
+	}{
+		{"5xx and lost connections: the schedule", []error{unavailable(), network("read", syscall.ECONNRESET), io.ErrUnexpectedEOF, badGateway()},
+			[]k8sretry.Option{k8sretry.ForWrite()}, seconds(2, 4, 8, 16)},
+		{"504, refused connections and timeouts: half of it", []error{gatewayTimeout(), noConnection(), network("dial", syscall.ETIMEDOUT), context.DeadlineExceeded},
+			[]k8sretry.Option{k8sretry.ForWrite()}, seconds(1, 2, 4, 8)},
+		{"429 without a Retry-After: twice the schedule, up to the maximum delay", times(5, tooMany(0)), []k8sretry.Option{k8sretry.ForWrite()}, seconds(4, 8, 16, 30, 30)},
+		{"a Retry-After is the least delay", []error{tooMany(7), tooMany(1)}, []k8sretry.Option{k8sretry.ForRead()}, seconds(7, 2)},
+		{"a Retry-After may exceed the maximum delay", []error{tooMany(50)}, []k8sretry.Option{k8sretry.WithMaxDelay(time.Second)}, seconds(50)},
+		{"a Retry-After of a 504 that is shorter", []error{withDelay(gatewayTimeout(), 1)}, []k8sretry.Option{k8sretry.WithInitialDelay(8 * time.Second)}, seconds(4)},
+		{"a Retry-After of a 503 that is shorter", []error{withDelay(unavailable(), 1)}, []k8sretry.Option{k8sretry.WithInitialDelay(4 * time.Second)}, seconds(4)},
+		{"a Retry-After of a 503 that is longer", []error{withDelay(unavailable(), 9)}, []k8sretry.Option{k8sretry.ForWrite()}, seconds(9)},
+		{"a PodDisruptionBudget", times(5, budgetSpent()), []k8sretry.Option{k8sretry.WithMaxRetries(5)}, seconds(5, 7.5, 11.25, 16.875, 20)},
+		{"a PodDisruptionBudget, with a shorter maximum delay", times(3, budgetSpent()), []k8sretry.Option{k8sretry.WithMaxDelay(6 * time.Second)}, seconds(5, 6, 6)},
+		{"a PodDisruptionBudget, with a longer maximum delay", times(5, budgetSpent()), []k8sretry.Option{k8sretry.WithMaxRetries(5), k8sretry.WithMaxDelay(time.Hour)}, seconds(5, 7.5, 11.25, 16.875, 20)},
+		{"WithBackoff, for every class", []error{tooMany(0), gatewayTimeout(), unavailable(), budgetSpent()},
+			[]k8sretry.Option{k8sretry.WithBackoff(constantBackoff{3 * time.Second}), k8sretry.WithMaxRetries(4)}, seconds(3, 3, 3, 3)},
+		{"WithBackoff, and a longer Retry-After", []error{tooMany(7), tooMany(2)}, []k8sretry.Option{k8sretry.WithBackoff(constantBackoff{3 * time.Second})}, seconds(7, 3)},
+		{"WithBackoff, which counts retries from 1", times(3, unavailable()),
+			[]k8sretry.Option{k8sretry.WithBackoff(k8sretry.BackoffFunc(func(retry int) time.Duration { return time.Duration(retry) * time.Second }))}, seconds(1, 2, 3)},
+		{"WithBackoffFor, for its class", []error{unavailable(), tooMany(0)}, []k8sretry.Option{k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Minute})}, seconds(1, 60)},
+		{"WithBackoffFor before WithBackoff", []error{unavailable(), tooMany(0)},
+			[]k8sretry.Option{k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Minute}), k8sretry.WithBackoff(constantBackoff{3 * time.Second})}, seconds(3, 60)},
+		{"WithBackoffFor of a permanent error that is repeated", []error{errPlain}, []k8sretry.Option{k8sretry.WithRetryOn(errPlain), k8sretry.WithBackoffFor(k8sretry.ClassPermanent, constantBackoff{time.Minute})}, seconds(60)},
+		{"WithRetryOn: the schedule of the class", []error{context.DeadlineExceeded, errPlain}, []k8sretry.Option{k8sretry.WithRetryOn(errPlain)}, seconds(0.5, 2)},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var seen recorder
+				s := fails(c.fails...)
+				_, err := k8sretry.Do(t.Context(), s.get, append([]k8sretry.Option{exact, k8sretry.WithMaxRetries(5), k8sretry.WithObserver(&seen)}, c.opts...)...)
+				require.NoError(t, err)
+				assert.Equal(t, c.waits, s.waits())
+				for i, wait := range c.waits {
+					assert.Equal(t, wait, seen.events[i].Delay)
+				}
+			})
+		})
+	}
+}
+
+// The cause decides which share of the schedule is waited, and the default jitter spreads
+// that share.
+func TestDefaultJitterSpreadsTheShareOfTheCause(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		fail      error
+		low, high []time.Duration // of each wait
+	}{
+		{"503: the schedule", unavailable(), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"a lost connection: the schedule", network("read", syscall.ECONNRESET), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"504: half of it", gatewayTimeout(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"refused: half of it", noConnection(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"a timeout: half of it", network("dial", syscall.ETIMEDOUT), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"429 without a Retry-After: twice", tooMany(0), seconds(4, 8, 16, 24, 24), seconds(4.8, 9.6, 19.2, 30, 30)},
+		{"429 with a short Retry-After: the schedule", tooMany(1), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"a PodDisruptionBudget", budgetSpent(), seconds(5, 7.5, 11.25, 16.875, 16), seconds(6, 9, 13.5, 20, 20)},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for range 100 {
+					s := fails(times(5, c.fail)...)
+					_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForWrite())
+					require.NoError(t, err)
+					for i, wait := range s.waits() {
+						require.GreaterOrEqual(t, wait, c.low[i], "retry %d", i+1)
+						require.LessOrEqual(t, wait, c.high[i], "retry %d", i+1)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Clients that were given the same whole number of seconds do not come back together.
+func TestRetryAfterIsSpreadUpwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := map[time.Duration]bool{}
+		longest := time.Duration(0)
+		for range 500 {
+			s := fails(tooMany(100))
+			_, err := k8sretry.Do(t.Context(), s.get, k8sretry.WithMaxRetryAfter(100*time.Second))
+			require.NoError(t, err)
+			wait := s.waits()[0]
+			require.GreaterOrEqual(t, wait, 100*time.Second)
+			require.LessOrEqual(t, wait, 150*time.Second, "half of the Retry-After is added at most")
+			longest = max(longest, wait)
+			seen[wait] = true
+		}
+		assert.Greater(t, longest, 145*time.Second, "the whole range is used")
+		assert.Greater(t, len(seen), 400)
+	})
+}
+
+// A negative delay of a caller's Backoff counts as none: it is not waited, not reported,
+// and not paid back by a Budget.
+func TestNegativeDelayIsNone(t *testing.T) {
+	for name, opt := range map[string]k8sretry.Option{
+		"WithBackoff":    k8sretry.WithBackoff(constantBackoff{-time.Second}),
+		"WithBackoffFor": k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{-time.Second}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var seen recorder
+				budget := k8sretry.NewBudget(k8sretry.BudgetConfig{})
+				s := fails(unavailable())
+				_, err := k8sretry.Do(t.Context(), s.get, opt, k8sretry.WithObserver(&seen), k8sretry.WithBudget(budget))
+				require.NoError(t, err)
+				assert.Equal(t, seconds(0), s.waits())
+				require.Len(t, seen.events, 2)
+				assert.Equal(t, k8sretry.EventRetry, seen.events[0].Kind)
+				assert.Zero(t, seen.events[0].Delay)
+				assert.Zero(t, budget.State().RetryTime)
+			})
+		})
+	}
+}
+
+// The limits: each ends a call just beyond its bound, and not at it.
+func TestLimits(t *testing.T) {
+	server := func(retryAfter time.Duration) k8sretry.Option {
+		return k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) {
+			return k8sretry.Verdict{Class: k8sretry.ClassServer, RetryAfter: retryAfter}, true
+		})
+	}
+	for _, c := range []struct {
+		situation string
+		fails     []error
+		opts      []k8sretry.Option
+		deadline  time.Duration // of the caller's context
+		err       error
+		waits     []time.Duration
+	}{
+		{"the last retry", times(3, unavailable()), nil, 0, nil, seconds(1, 2, 4)},
+		{"one failure more than retries", times(4, unavailable()), nil, 0, k8sretry.ErrMaxRetries, seconds(1, 2, 4)},
+		{"the longest Retry-After", []error{tooMany(60)}, nil, 0, nil, seconds(60)},
+		{"a longer Retry-After", []error{tooMany(61)}, nil, 0, k8sretry.ErrRetryAfterTooLong, nil},
+		{"a longer Retry-After that is allowed", []error{tooMany(90)}, []k8sretry.Option{k8sretry.WithMaxRetryAfter(90 * time.Second)}, 0, nil, seconds(90)},
+		{"the longest Retry-After, by a nanosecond", []error{errPlain}, []k8sretry.Option{server(time.Minute + 1)}, 0, k8sretry.ErrRetryAfterTooLong, nil},
+		{"a maximum Retry-After of 0", []error{errPlain}, []k8sretry.Option{server(1), k8sretry.WithMaxRetryAfter(0)}, 0, k8sretry.ErrRetryAfterTooLong, nil},
+		{"a maximum Retry-After of 0, and none", []error{unavailable()}, []k8sretry.Option{k8sretry.WithMaxRetryAfter(0)}, 0, nil, seconds(1)},
+		{"the last retry comes before the Retry-After", append(times(3, unavailable()), tooMany(61)), nil, 0, k8sretry.ErrMaxRetries, seconds(1, 2, 4)},
+		{"WithMaxElapsed", times(2, unavailable()), []k8sretry.Option{k8sretry.WithMaxElapsed(3 * time.Second)}, 0, nil, seconds(1, 2)},
+		{"WithMaxElapsed, by a nanosecond", times(2, unavailable()), []k8sretry.Option{k8sretry.WithMaxElapsed(3*time.Second - 1)}, 0, k8sretry.ErrMaxElapsed, seconds(1)},
+		{"the deadline", times(2, unavailable()), nil, 3 * time.Second, k8sretry.ErrDeadline, seconds(1)},
+		{"the deadline, by a nanosecond", times(2, unavailable()), nil, 3*time.Second + 1, nil, seconds(1, 2)},
+		{"no delay, before the deadline", times(2, unavailable()), []k8sretry.Option{k8sretry.WithInitialDelay(0)}, 1, nil, seconds(0, 0)},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				if c.deadline > 0 {
+					ctx, cancel = context.WithTimeout(t.Context(), c.deadline)
+				}
+				defer cancel()
+				began, s := time.Now(), fails(c.fails...)
+				_, err := k8sretry.Do(ctx, s.get, append(c.opts, exact)...)
+				assert.ErrorIs(t, err, c.err)
+				assert.Equal(t, c.waits, s.waits())
+				assert.Equal(t, time.Since(began), sum(c.waits), "a wait that is too long does not begin")
+			})
+		})
+	}
+}
+
+func sum(waits []time.Duration) (total time.Duration) {
+	for _, wait := range waits {
+		total += wait
+	}
+	return total
+}
+
+// WithMaxElapsed includes the time of the attempts.
+func TestMaxElapsedIncludesAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		began := time.Now()
+		err := k8sretry.Run(t.Context(), func(context.Context) error {
+			attempts++
+			time.Sleep(5 * time.Second)
+			return unavailable()
+		}, exact, k8sretry.WithMaxElapsed(11*time.Second))
+		assert.ErrorIs(t, err, k8sretry.ErrMaxElapsed)
+		assert.Equal(t, 2, attempts, "the second attempt ends at 11 s")
+		assert.Equal(t, 11*time.Second, time.Since(began))
+		assert.Equal(t, 6*time.Second, asError(t, err).Elapsed, "counted from the end of the first attempt")
+	})
+}
