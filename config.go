@@ -159,9 +159,6 @@ func resolve(opts []Option) config {
 			if p.given&hasName != 0 {
 				c.name, c.copyName = p.name, p.copyName
 			}
-			if p.pc != 0 {
-				c.pc = p.pc
-			}
 			if p.given&hasCondition != 0 {
 				c.condition = p.condition
 			}

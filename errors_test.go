@@ -51,6 +51,13 @@ func TestErrorChain(t *testing.T) {
 		assert.Empty(t, (&k8sretry.Error{StopReason: 99}).Unwrap())
 		assert.Empty(t, (&k8sretry.Error{StopReason: k8sretry.StopCanceled + 1}).Unwrap())
 	})
+	t.Run("a queue timeout, once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			defer time.Sleep(time.Hour) // until the other attempt has ended
+			_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithLimiter(busy(t, time.Minute)), k8sretry.WithMaxQueueTime(0))
+			assert.Equal(t, []error{k8sretry.ErrQueueTimeout}, asError(t, err).Unwrap())
+		})
+	})
 	t.Run("within another error", func(t *testing.T) {
 		err := fmt.Errorf("sync: %w", &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: unavailable()})
 		assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
@@ -215,17 +222,19 @@ func TestPermanentKeepsTheOutcomeOfAWrite(t *testing.T) {
 	})
 }
 
-// A mark does not end a call whose attempt timeout has passed with another class.
+// An attempt timeout does not make a marked error transient.
 func TestPermanentAfterAnAttemptTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
+		var seen recorder
 		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
 			attempts++
 			<-ctx.Done()
 			return k8sretry.Permanent(ctx.Err())
-		}, k8sretry.WithAttemptTimeout(time.Second))
-		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		}, k8sretry.WithAttemptTimeout(time.Second), k8sretry.WithObserver(&seen))
+		assert.Equal(t, context.DeadlineExceeded, err)
 		assert.Equal(t, 1, attempts)
+		assert.Equal(t, k8sretry.ClassPermanent, seen.last(t).Class)
 	})
 }
 

@@ -208,7 +208,7 @@ func TestLogFieldOfTheErrorType(t *testing.T) {
 }
 
 func TestLogFieldOfTheErrorTextIsBounded(t *testing.T) {
-	for name, page := range map[string]string{"HTML": strings.Repeat("<p>bad gateway</p>", 10_000), "wide runes": "x" + strings.Repeat("€", 1000)} {
+	for name, page := range map[string]string{"HTML": strings.Repeat("<p>bad gateway</p>", 10_000), "wide runes": "x" + strings.Repeat("€", 1000), "wide runes, 1 byte on": "xx" + strings.Repeat("€", 1000), "wide runes, 2 bytes on": strings.Repeat("€", 1000)} {
 		t.Run(name, func(t *testing.T) {
 			logger, lines := jsonLogs()
 			_, err := k8sretry.Do(t.Context(), fails(errors.New(page)).get, logger)

@@ -548,6 +548,23 @@ func TestNegativeDelayIsNone(t *testing.T) {
 	}
 }
 
+// A Budget counts the time of retries that have failed, too: that of their delays and of
+// their attempts.
+func TestBudgetCountsTheTimeOfFailedRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MaxRetryTime: 10 * time.Second, Window: time.Hour})
+		attempts := 0
+		err := k8sretry.Run(t.Context(), func(context.Context) error {
+			attempts++
+			time.Sleep(4 * time.Second)
+			return unavailable()
+		}, exact, k8sretry.WithBudget(b), k8sretry.WithMaxRetries(9))
+		assert.ErrorIs(t, err, k8sretry.ErrBudgetExhausted)
+		assert.Equal(t, 3, attempts, "1 s, an attempt of 4 s, 2 s, an attempt of 4 s")
+		assert.Equal(t, 11*time.Second, b.State().RetryTime)
+	})
+}
+
 // The limits: each ends a call just beyond its bound, and not at it.
 func TestLimits(t *testing.T) {
 	server := func(retryAfter time.Duration) k8sretry.Option {
@@ -616,5 +633,108 @@ func TestMaxElapsedIncludesAttempts(t *testing.T) {
 		assert.Equal(t, 2, attempts, "the second attempt ends at 11 s")
 		assert.Equal(t, 11*time.Second, time.Since(began))
 		assert.Equal(t, 6*time.Second, asError(t, err).Elapsed, "counted from the end of the first attempt")
+	})
+}
+
+// A delay is drawn from the range of the jitter that fits the time that is left. A call gives
+// up only if the least delay does not fit.
+func TestJitterFitsTheTimeThatIsLeft(t *testing.T) {
+	type limit func(*testing.T, time.Duration) (context.Context, []k8sretry.Option)
+	deadline := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		t.Cleanup(cancel)
+		return ctx, nil
+	}
+	elapsed := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
+		return t.Context(), []k8sretry.Option{k8sretry.WithMaxElapsed(d)}
+	}
+	for name, bound := range map[string]limit{"deadline": deadline, "max elapsed": elapsed} {
+		for _, c := range []struct {
+			situation        string
+			fail             error
+			opts             []k8sretry.Option
+			left, least, end time.Duration // end 0: the call gives up
+		}{
+			{"Retry-After", tooMany(7), nil, 9 * time.Second, 7 * time.Second, 9 * time.Second},
+			{"Retry-After that does not fit", tooMany(7), nil, 6 * time.Second, 0, 0},
+			{"Retry-After, exact", tooMany(7), []k8sretry.Option{exact}, 6 * time.Second, 0, 0},
+			{"schedule", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 10100 * time.Millisecond, 10 * time.Second, 10100 * time.Millisecond},
+			{"schedule that does not fit", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 9 * time.Second, 0, 0},
+			{"schedule, full jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterFull)}, time.Second, 0, time.Second},
+			{"schedule, equal jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterEqual)}, 6 * time.Second, 5 * time.Second, 6 * time.Second},
+			{"schedule at its cap", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(time.Hour), k8sretry.WithMaxDelay(10 * time.Second)}, 9 * time.Second, 8 * time.Second, 9 * time.Second},
+			{"disruption budget", budgetSpent(), nil, 5100 * time.Millisecond, 5 * time.Second, 5100 * time.Millisecond},
+			{"limiter", tooMany(0), []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}, 1500 * time.Millisecond, time.Second, 1500 * time.Millisecond},
+			{"a Backoff of the caller is taken as it is", unavailable(), []k8sretry.Option{k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return 7 * time.Second }))}, 6 * time.Second, 0, 0},
+		} {
+			t.Run(name+", "+c.situation, func(t *testing.T) {
+				for range 40 {
+					synctest.Test(t, func(t *testing.T) {
+						ctx, opts := bound(t, c.left)
+						s := fails(c.fail)
+						start := time.Now()
+						_, err := k8sretry.Do(ctx, s.get, append(opts, c.opts...)...)
+						if c.end == 0 {
+							assert.Error(t, err)
+							assert.Equal(t, 1, s.attempts())
+							assert.Zero(t, time.Since(start), "it gives up at once")
+							return
+						}
+						require.NoError(t, err)
+						assert.GreaterOrEqual(t, s.waits()[0], c.least)
+						assert.Less(t, s.waits()[0], c.end)
+					})
+				}
+			})
+		}
+	}
+}
+
+// If client-go's rate limiter sees no room before the deadline of the call, the call ends as
+// at the deadline, and the last answer of the API is kept.
+func TestRateLimiterWithoutRoomBeforeTheDeadline(t *testing.T) {
+	limited := fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline"))
+	for name, c := range map[string]struct {
+		fails   []error
+		opts    []k8sretry.Option
+		unknown bool
+	}{
+		"no verb":                {[]error{unavailable(), limited}, nil, true},
+		"a read":                 {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.ForRead()}, false},
+		"a write":                {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
+		"a create":               {[]error{tooMany(0), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}, false},
+		"with a classifier":      {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{}, false })}, true},
+		"unknown outcome before": {[]error{gatewayTimeout(), tooMany(0), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
+		"an attempt's timeout":   {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.WithAttemptTimeout(time.Second)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				seen := new(recorder)
+				_, err := k8sretry.Do(ctx, fails(c.fails...).get, append(c.opts, k8sretry.WithObserver(seen))...)
+				e := asError(t, err)
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
+				if name == "an attempt's timeout" {
+					assert.Equal(t, k8sretry.StopMaxRetries, e.StopReason, "it is not the call's deadline that is near")
+					return
+				}
+				assert.Equal(t, k8sretry.StopDeadline, e.StopReason)
+				assert.Same(t, c.fails[len(c.fails)-2], e.Err, "the last answer of the API")
+				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
+				assert.ErrorIs(t, err, limited)
+				assert.NotErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, k8sretry.StopDeadline, seen.last(t).StopReason)
+				assert.Equal(t, e.Err, seen.last(t).Err)
+			})
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		_, err := k8sretry.Do(t.Context(), fails(limited).get)
+		assert.Same(t, limited, err, "no answer before it")
+		s := fails(unavailable(), limited)
+		_, err = k8sretry.Do(t.Context(), s.get, k8sretry.WithRetryIf(func(error) bool { return true }))
+		assert.NoError(t, err, "the caller repeats it")
+		assert.Equal(t, 3, s.attempts())
 	})
 }

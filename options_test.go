@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -201,6 +202,14 @@ var numericSettings = []setting{
 		},
 		invalid: []invalid{{k8sretry.WithMaxQueueTime(-time.Second), "WithMaxQueueTime(-1s): must not be negative"}},
 	},
+	{
+		option: "ForConnection",
+		values: []value{
+			{k8sretry.ForConnection(), false},
+			{k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{}, false }), true}, // takes its place
+		},
+		effect: func(_ *testing.T, do doFunc) any { return do(fails(unavailable()).get) == nil },
+	},
 }
 
 // who is a logger and an Observer that records its name.
@@ -234,8 +243,11 @@ func otherSettings(t *testing.T) []setting {
 		}
 	}
 	breaker, budget := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1}), k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1})
-	for range 100 {
+	for range 1000 {
 		_, _ = k8sretry.Do(t.Context(), fails(noConnection()).get, k8sretry.WithBreaker(breaker), k8sretry.WithMaxRetries(0))
+		if breaker.State() == k8sretry.BreakerOpen {
+			break
+		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	require.Equal(t, k8sretry.BreakerOpen, breaker.State())
@@ -334,7 +346,7 @@ func otherSettings(t *testing.T) []setting {
 // does not set it leaves it.
 func TestSettings(t *testing.T) {
 	test := func(t *testing.T, s setting) {
-		unrelated := k8sretry.NewPolicy(k8sretry.WithTokenAnnotation("example.com/token"))
+		unrelated := k8sretry.NewPolicy(k8sretry.WithTokenAnnotation("example.com/token")) // see TestTokenAnnotation
 		for _, way := range ways {
 			effect := func(opts ...k8sretry.Option) any {
 				return s.effect(t, func(get getFunc, extra ...k8sretry.Option) error {
@@ -370,7 +382,6 @@ func TestEachNumericOptionIsTested(t *testing.T) {
 	for _, s := range numericSettings {
 		names = append(names, s.option)
 	}
-	names = append(names, "ForConnection") // TestForConnectionAndTheCallersOwnJudgement
 	assert.ElementsMatch(t, k8sretry.NumericOptions(), names)
 }
 
@@ -677,9 +688,9 @@ func TestForEviction(t *testing.T) {
 	})
 }
 
-// ForConnection was a classifier, which decides before WithRetryIf, so that a condition of
-// the caller was never asked.
-func TestForConnectionAndTheCallersOwnJudgement(t *testing.T) {
+// WithRetryIf and WithRetryOn decide before ForConnection, in any order. Of ForConnection
+// and WithClassifier the later decides.
+func TestForConnectionWithConditionsAndClassifiers(t *testing.T) {
 	noHost := network("dial", 0)
 	noHost.(*url.Error).Err.(*net.OpError).Err = &net.DNSError{Err: "no such host", IsNotFound: true}
 	isNoHost := k8sretry.WithRetryIf(func(err error) bool {
@@ -708,6 +719,7 @@ func TestForConnectionAndTheCallersOwnJudgement(t *testing.T) {
 		"a classifier after it, in a policy":              {unavailable(), []k8sretry.Option{preset, k8sretry.NewPolicy(all)}, 6},
 		"a classifier before it":                          {unavailable(), []k8sretry.Option{all, preset}, 1},
 		"a classifier before it, in a policy":             {unavailable(), []k8sretry.Option{k8sretry.NewPolicy(all), k8sretry.NewPolicy(preset)}, 1},
+		"a classifier before it, and a condition":         {unavailable(), []k8sretry.Option{all, preset, isNoHost}, 1},
 		"another preset after it":                         {unavailable(), []k8sretry.Option{preset, k8sretry.ForWrite()}, 1},
 		"a timeout of the attempt":                        {from(context.DeadlineExceeded), []k8sretry.Option{preset}, 6},
 	} {
@@ -721,13 +733,18 @@ func TestForConnectionAndTheCallersOwnJudgement(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
+		var seen recorder
+		_, err := k8sretry.Do(t.Context(), fails(status(401, metav1.StatusReasonUnauthorized)).get, preset, k8sretry.WithObserver(&seen))
+		assert.Error(t, err)
+		assert.Equal(t, k8sretry.ClassBlocked, seen.last(t).Class, "what is not repeated anyway keeps its class")
+
 		attempts := 0
 		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
 			attempts++
 			<-ctx.Done()
 			return errors.New("net/http: request canceled")
 		}, preset, k8sretry.WithAttemptTimeout(time.Second))
-		assert.Equal(t, 6, attempts, "an attempt that its timeout has ended")
+		assert.Equal(t, 6, attempts, "an attempt timeout is a timeout of the connection")
 	})
 }
 

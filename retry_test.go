@@ -2,7 +2,6 @@ package k8sretry_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -307,23 +306,24 @@ func TestFormsOfOptionsAreEquivalent(t *testing.T) {
 		},
 	}
 	for name, opts := range map[string][]k8sretry.Option{
-		"none":                    nil,
-		"numbers":                 {k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(2 * time.Second), k8sretry.WithMultiplier(3), k8sretry.WithMaxDelay(5 * time.Second)},
-		"ReadOnly":                {k8sretry.ReadOnly()},
-		"a verb that reads":       {k8sretry.WithVerb(k8sretry.VerbList)},
-		"a verb that writes":      {k8sretry.WithVerb(k8sretry.VerbCreate)},
-		"WithMaxRetryAfter":       {k8sretry.WithMaxRetryAfter(2 * time.Second)},
-		"WithMaxElapsed":          {k8sretry.WithMaxElapsed(4 * time.Second)},
-		"WithAttemptTimeout":      {k8sretry.WithAttemptTimeout(time.Second)},
-		"a preset":                {k8sretry.ForWrite()},
-		"ForConnection":           {k8sretry.ForConnection()},
-		"WithRetryOn":             {k8sretry.WithRetryOn(errPlain, notFound)},
-		"WithClassifier":          {k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })},
-		"WithBackoff":             {k8sretry.WithBackoff(constantBackoff{time.Second})},
-		"WithBackoffFor":          {k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{time.Second})},
-		"WithLogger(nil)":         {k8sretry.WithLogger(nil)},
-		"WithObserver":            {k8sretry.WithObserver(new(silentObserver))},
-		"WithBudget, WithBreaker": {k8sretry.WithBudget(nil), k8sretry.WithBreaker(nil), k8sretry.WithLimiter(nil)},
+		"none":                nil,
+		"numbers":             {k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(2 * time.Second), k8sretry.WithMultiplier(3), k8sretry.WithMaxDelay(5 * time.Second)},
+		"ReadOnly":            {k8sretry.ReadOnly()},
+		"a verb that reads":   {k8sretry.WithVerb(k8sretry.VerbList)},
+		"a verb that writes":  {k8sretry.WithVerb(k8sretry.VerbCreate)},
+		"WithMaxRetryAfter":   {k8sretry.WithMaxRetryAfter(2 * time.Second)},
+		"WithMaxElapsed":      {k8sretry.WithMaxElapsed(4 * time.Second)},
+		"WithAttemptTimeout":  {k8sretry.WithAttemptTimeout(time.Second)},
+		"a preset":            {k8sretry.ForWrite()},
+		"ForConnection":       {k8sretry.ForConnection()},
+		"WithRetryOn":         {k8sretry.WithRetryOn(errPlain, notFound)},
+		"WithClassifier":      {k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })},
+		"WithBackoff":         {k8sretry.WithBackoff(constantBackoff{time.Second})},
+		"WithBackoffFor":      {k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{time.Second})},
+		"WithLogger(nil)":     {k8sretry.WithLogger(nil)},
+		"WithObserver":        {k8sretry.WithObserver(new(silentObserver))},
+		"guards":              nil, // made for each call, below
+		"guards that are nil": {k8sretry.WithBudget(nil), k8sretry.WithBreaker(nil), k8sretry.WithLimiter(nil)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -333,6 +333,9 @@ func TestFormsOfOptionsAreEquivalent(t *testing.T) {
 					defer cancel()
 					var seen recorder
 					opts := append([]k8sretry.Option{exact}, opts...)
+					if name == "guards" {
+						opts = append(opts, k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{})), k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})))
+					}
 					if observed {
 						opts = append(opts, k8sretry.WithObserver(&seen))
 					}
@@ -493,103 +496,4 @@ func TestAttemptsDoNotOverflow(t *testing.T) {
 		assert.Equal(t, math.MaxInt32, asError(t, err).Attempts)
 	}
 	assert.NoError(t, k8sretry.FailAfter(t.Context(), math.MaxInt32-1, unavailable(), k8sretry.WithMaxRetries(math.MaxInt)), "another attempt follows")
-}
-
-// A delay was drawn without regard to the time that is left, and the call gave up where only
-// the spread did not fit.
-func TestSpreadIsDrawnFromTheTimeThatIsLeft(t *testing.T) {
-	type limit func(*testing.T, time.Duration) (context.Context, []k8sretry.Option)
-	deadline := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
-		ctx, cancel := context.WithTimeout(t.Context(), d)
-		t.Cleanup(cancel)
-		return ctx, nil
-	}
-	elapsed := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
-		return t.Context(), []k8sretry.Option{k8sretry.WithMaxElapsed(d)}
-	}
-	for name, bound := range map[string]limit{"deadline": deadline, "max elapsed": elapsed} {
-		for _, c := range []struct {
-			situation        string
-			fail             error
-			opts             []k8sretry.Option
-			left, least, end time.Duration // end 0: the call gives up
-		}{
-			{"Retry-After", tooMany(7), nil, 9 * time.Second, 7 * time.Second, 9 * time.Second},
-			{"Retry-After that does not fit", tooMany(7), nil, 6 * time.Second, 0, 0},
-			{"Retry-After, exact", tooMany(7), []k8sretry.Option{exact}, 6 * time.Second, 0, 0},
-			{"schedule", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 10100 * time.Millisecond, 10 * time.Second, 10100 * time.Millisecond},
-			{"schedule that does not fit", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 9 * time.Second, 0, 0},
-			{"schedule, full jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterFull)}, time.Second, 0, time.Second},
-			{"schedule, equal jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterEqual)}, 6 * time.Second, 5 * time.Second, 6 * time.Second},
-			{"schedule at its cap", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(time.Hour), k8sretry.WithMaxDelay(10 * time.Second)}, 9 * time.Second, 8 * time.Second, 9 * time.Second},
-			{"disruption budget", budgetSpent(), nil, 5100 * time.Millisecond, 5 * time.Second, 5100 * time.Millisecond},
-			{"limiter", tooMany(0), []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}, 1500 * time.Millisecond, time.Second, 1500 * time.Millisecond},
-			{"a Backoff of the caller is taken as it is", unavailable(), []k8sretry.Option{k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return 7 * time.Second }))}, 6 * time.Second, 0, 0},
-		} {
-			t.Run(name+", "+c.situation, func(t *testing.T) {
-				for range 40 {
-					synctest.Test(t, func(t *testing.T) {
-						ctx, opts := bound(t, c.left)
-						s := fails(c.fail)
-						start := time.Now()
-						_, err := k8sretry.Do(ctx, s.get, append(opts, c.opts...)...)
-						if c.end == 0 {
-							assert.Error(t, err)
-							assert.Equal(t, 1, s.attempts())
-							assert.Zero(t, time.Since(start), "it gives up at once")
-							return
-						}
-						require.NoError(t, err)
-						assert.GreaterOrEqual(t, s.waits()[0], c.least)
-						assert.Less(t, s.waits()[0], c.end)
-					})
-				}
-			})
-		}
-	}
-}
-
-// The error of client-go's rate limiter that sees no room before the deadline was taken for
-// the answer to the call, and the answers before it were forgotten.
-func TestRateLimiterWithoutRoomBeforeTheDeadlineEndsTheCallAsTheDeadlineDoes(t *testing.T) {
-	limited := fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline"))
-	for name, c := range map[string]struct {
-		fails   []error
-		opts    []k8sretry.Option
-		unknown bool
-	}{
-		"no verb":              {[]error{unavailable(), limited}, nil, true},
-		"a read":               {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.ForRead()}, false},
-		"a write":              {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
-		"a create":             {[]error{tooMany(0), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}, false},
-		"with a classifier":    {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{}, false })}, true},
-		"an earlier doubt":     {[]error{gatewayTimeout(), tooMany(0), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
-		"an attempt's timeout": {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.WithAttemptTimeout(time.Second)}, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-				defer cancel()
-				seen := new(recorder)
-				_, err := k8sretry.Do(ctx, fails(c.fails...).get, append(c.opts, k8sretry.WithObserver(seen))...)
-				e := asError(t, err)
-				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
-				if name == "an attempt's timeout" {
-					assert.Equal(t, k8sretry.StopMaxRetries, e.StopReason, "it is not the call's deadline that is near")
-					return
-				}
-				assert.Equal(t, k8sretry.StopDeadline, e.StopReason)
-				assert.Same(t, c.fails[len(c.fails)-2], e.Err, "the last answer of the API")
-				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
-				assert.ErrorIs(t, err, limited)
-				assert.NotErrorIs(t, err, context.DeadlineExceeded)
-				assert.Equal(t, k8sretry.StopDeadline, seen.last(t).StopReason)
-				assert.Equal(t, e.Err, seen.last(t).Err)
-			})
-		})
-	}
-	synctest.Test(t, func(t *testing.T) {
-		_, err := k8sretry.Do(t.Context(), fails(limited).get)
-		assert.Same(t, limited, err, "no answer before it")
-	})
 }

@@ -269,22 +269,25 @@ func TestLastAnswerOfTheAPI(t *testing.T) {
 		})
 	}
 
-	t.Run("with a cause", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			n := 0
-			err := k8sretry.Run(ctx, func(context.Context) error {
-				if n++; n == 1 {
-					return unavailable()
-				}
-				cancel(errPlain)
-				return context.Cause(ctx)
+	for name, of := range map[string]func(context.Context) error{"the cause": context.Cause, "the context's error, beside a cause": context.Context.Err} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				n := 0
+				err := k8sretry.Run(ctx, func(context.Context) error {
+					if n++; n == 1 {
+						return unavailable()
+					}
+					cancel(errPlain)
+					return of(ctx)
+				})
+				assert.True(t, apierrors.IsServiceUnavailable(err))
+				assert.ErrorIs(t, err, errPlain)
+				assert.ErrorIs(t, err, context.Canceled)
+				assert.Equal(t, 2, asError(t, err).Attempts)
 			})
-			assert.True(t, apierrors.IsServiceUnavailable(err))
-			assert.ErrorIs(t, err, errPlain)
-			assert.Equal(t, 2, asError(t, err).Attempts)
 		})
-	})
+	}
 
 	t.Run("at the deadline", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -77,6 +77,9 @@ func TestTokenAnnotation(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, made.Annotations, "example.com/token")
 	assert.Len(t, made.Annotations, 1)
+	made, err = k8sretry.Create(context.Background(), c, configMap("v"), metav1.CreateOptions{}, policy, k8sretry.ForWrite())
+	require.NoError(t, err)
+	assert.Contains(t, made.Annotations, "example.com/token", "a Policy that does not set it leaves it")
 
 	made, err = k8sretry.Create(context.Background(), c, configMap("w"), metav1.CreateOptions{}, policy, k8sretry.WithTokenAnnotation(""))
 	require.NoError(t, err)
