@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -257,7 +259,7 @@ func TestPermanentDoesNotOpenABreaker(t *testing.T) {
 		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1, Window: time.Second})
 		for range 20 {
 			_, _ = k8sretry.Do(t.Context(), fails(k8sretry.Permanent(unavailable())).get, k8sretry.WithBreaker(b))
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		assert.Equal(t, k8sretry.BreakerClosed, b.State())
 	})

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -609,7 +611,7 @@ func TestMaxElapsedIncludesAttempts(t *testing.T) {
 		began := time.Now()
 		err := k8sretry.Run(t.Context(), func(context.Context) error {
 			attempts++
-			time.Sleep(5 * time.Second)
+			testkit.Sleep(5 * time.Second)
 			return unavailable()
 		}, exact, k8sretry.WithMaxElapsed(11*time.Second))
 		assert.ErrorIs(t, err, k8sretry.ErrMaxElapsed)

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -189,7 +191,7 @@ func TestModifyTakesTurns(t *testing.T) {
 	const n = 50
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(settings("x"))
-		c.always = func(string) *fault { return &fault{then: func() { time.Sleep(10 * time.Millisecond) }} }
+		c.always = func(string) *fault { return &fault{then: func() { testkit.Sleep(10 * time.Millisecond) }} }
 		var all sync.WaitGroup
 		for range n {
 			all.Go(func() {
@@ -258,7 +260,7 @@ func TestTurnsInParallelBubbles(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(settings("x"))
-				c.always = func(string) *fault { return &fault{then: func() { time.Sleep(10 * time.Millisecond) }} }
+				c.always = func(string) *fault { return &fault{then: func() { testkit.Sleep(10 * time.Millisecond) }} }
 				var all sync.WaitGroup
 				for range 20 {
 					all.Go(func() {

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -236,7 +238,7 @@ func otherSettings(t *testing.T) []setting {
 	breaker, budget := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1}), k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1})
 	for range 100 {
 		_, _ = k8sretry.Do(t.Context(), fails(noConnection()).get, k8sretry.WithBreaker(breaker), k8sretry.WithMaxRetries(0))
-		time.Sleep(100 * time.Millisecond)
+		testkit.Sleep(100 * time.Millisecond)
 	}
 	require.Equal(t, k8sretry.BreakerOpen, breaker.State())
 	constant := constantBackoff{3 * time.Second}
@@ -357,8 +359,8 @@ func TestSettings(t *testing.T) {
 	}
 	for i, done := 0, false; !done; i++ {
 		synctest.Test(t, func(t *testing.T) {
-			defer time.Sleep(time.Hour) // until the attempt at the Limiter has ended
-			others := otherSettings(t)  // with the clock of this bubble
+			defer testkit.Sleep(time.Hour) // until the attempt at the Limiter has ended
+			others := otherSettings(t)     // with the clock of this bubble
 			done = i+1 == len(others)
 			test(t, others[i])
 		})
@@ -378,7 +380,7 @@ func TestEachNumericOptionIsTested(t *testing.T) {
 // not called. The first one is reported, and a later valid value does not help.
 func TestInvalidOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		defer time.Sleep(time.Hour) // until the attempt at the Limiter has ended
+		defer testkit.Sleep(time.Hour) // until the attempt at the Limiter has ended
 		for _, s := range append(otherSettings(t), numericSettings...) {
 			for _, bad := range s.invalid {
 				for _, way := range ways {
