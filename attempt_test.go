@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // hang is a call to a server that never answers: it waits for its context.
@@ -113,7 +114,7 @@ func TestAttemptTimeout(t *testing.T) {
 			derived, stop := context.WithCancel(opened)
 			defer stop()
 			runtime.GC()
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 			require.NoError(t, opened.Err())
 			_, bounded := opened.Deadline()
 			assert.False(t, bounded)
@@ -138,7 +139,7 @@ func TestAttemptTimeout(t *testing.T) {
 				assert.Equal(t, context.Canceled, first.Err())
 				return nil
 			}, timeout))
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 			assert.Equal(t, context.Canceled, first.Err(), "although the caller's deadline has passed")
 		})
 	})
@@ -279,7 +280,7 @@ func TestAttemptTimeoutWithinAnother(t *testing.T) {
 					return k8sretry.Run(with(ctx), func(ctx context.Context) error { inner = ctx; return nil }, bounded, k8sretry.WithVerb(verb))
 				}, bounded, k8sretry.WithVerb(verb))
 				require.NoError(t, err)
-				time.Sleep(time.Hour)
+				testkit.Sleep(time.Hour)
 				require.NoError(t, inner.Err(), "after a success it lives on")
 				cancel()
 				synctest.Wait()

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestBreakerConfig(t *testing.T) {
@@ -57,7 +58,7 @@ func TestBreakerZeroValueNeverOpens(t *testing.T) {
 		for range 100 {
 			_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
 			assert.NotErrorIs(t, err, k8sretry.ErrBreakerOpen)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		assert.Equal(t, k8sretry.BreakerClosed, b.State())
 	})
@@ -82,7 +83,7 @@ func TestBreaker(t *testing.T) {
 		for range 5 {
 			_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
 			require.Error(t, err)
-			time.Sleep(100 * time.Millisecond)
+			testkit.Sleep(100 * time.Millisecond)
 		}
 		require.Equal(t, k8sretry.BreakerOpen, b.State())
 
@@ -97,13 +98,13 @@ func TestBreaker(t *testing.T) {
 		assert.LessOrEqual(t, e.RetryAfter, 2400*time.Millisecond)
 		assert.ErrorContains(t, err, fmt.Sprintf("get: circuit breaker open for another %v, request not sent: ", e.RetryAfter.Round(time.Millisecond)))
 
-		time.Sleep(e.RetryAfter)
+		testkit.Sleep(e.RetryAfter)
 		_, err = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
 		assert.True(t, apierrors.IsServiceUnavailable(err), "the probe failed")
 		assert.NotErrorIs(t, err, k8sretry.ErrBreakerOpen)
 		_, err = k8sretry.Do(t.Context(), fails().get, opts...)
 		assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
-		time.Sleep(asError(t, err).RetryAfter)
+		testkit.Sleep(asError(t, err).RetryAfter)
 		_, err = k8sretry.Do(t.Context(), fails(notFound()).get, opts...)
 		assert.True(t, apierrors.IsNotFound(err))
 		assert.Equal(t, k8sretry.BreakerClosed, b.State(), "a 404 is the answer of a server that works")
@@ -132,7 +133,7 @@ func TestBreakerRefusedCallIsNotExecuted(t *testing.T) {
 		for b.State() != k8sretry.BreakerOpen {
 			_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
 			require.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-			time.Sleep(200 * time.Millisecond)
+			testkit.Sleep(200 * time.Millisecond)
 		}
 		_, err := k8sretry.Do(t.Context(), fails().get, opts...)
 		assert.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
@@ -162,15 +163,15 @@ func TestBreakerRetryAfter(t *testing.T) {
 				}
 				for b.State() != k8sretry.BreakerOpen {
 					_ = call()
-					time.Sleep(500 * time.Millisecond)
+					testkit.Sleep(500 * time.Millisecond)
 				}
 				first := asError(t, call())
-				time.Sleep(first.RetryAfter / 2)
+				testkit.Sleep(first.RetryAfter / 2)
 				second := asError(t, call())
 				assert.Equal(t, first.RetryAfter-first.RetryAfter/2, second.RetryAfter)
-				time.Sleep(second.RetryAfter - time.Nanosecond)
+				testkit.Sleep(second.RetryAfter - time.Nanosecond)
 				assert.ErrorIs(t, call(), k8sretry.ErrBreakerOpen)
-				time.Sleep(time.Nanosecond)
+				testkit.Sleep(time.Nanosecond)
 				assert.NotErrorIs(t, call(), k8sretry.ErrBreakerOpen, "it admits an attempt")
 			})
 		})
@@ -185,7 +186,7 @@ func TestBreakerWithALongOpenDuration(t *testing.T) {
 			return k8sretry.Run(t.Context(), func(context.Context) error { return unavailable() }, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
 		}
 		for call(); b.State() != k8sretry.BreakerOpen; call() {
-			time.Sleep(500 * time.Millisecond)
+			testkit.Sleep(500 * time.Millisecond)
 		}
 		assert.GreaterOrEqual(t, asError(t, call()).RetryAfter, 4*time.Minute)
 	})
@@ -198,9 +199,9 @@ func TestBreakerWhenAnObserverPanics(t *testing.T) {
 		down := func(context.Context) error { return unavailable() }
 		for b.State() != k8sretry.BreakerOpen {
 			_ = k8sretry.Run(t.Context(), down, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
-			time.Sleep(500 * time.Millisecond)
+			testkit.Sleep(500 * time.Millisecond)
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		assert.Panics(t, func() {
 			_ = k8sretry.Run(t.Context(), down, k8sretry.WithBreaker(b), k8sretry.WithObserver(observerFunc(func(context.Context, k8sretry.Event) {
 				panic("of the observer")
@@ -239,14 +240,14 @@ func TestBreakerCountsFirstAttempts(t *testing.T) {
 					assert.Equal(t, k8sretry.BreakerClosed, b.State())
 					_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
 					assert.True(t, apierrors.IsServiceUnavailable(err))
-					time.Sleep(11 * time.Second) // the window has passed: the failures count as those in a row
+					testkit.Sleep(11 * time.Second) // the window has passed: the failures count as those in a row
 				}
 				require.Equal(t, k8sretry.BreakerOpen, b.State())
 				b = k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 2, OpenDuration: time.Hour})
 				opts = form(b, k8sretry.NewLimiter())
 				for b.State() != k8sretry.BreakerOpen {
 					_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
-					time.Sleep(11 * time.Second)
+					testkit.Sleep(11 * time.Second)
 				}
 				fn := fails()
 				_, err := k8sretry.Do(t.Context(), fn.get, opts...)
@@ -280,7 +281,7 @@ func TestBreakerCountsSuccesses(t *testing.T) {
 						return c.answer
 					}, opts...)
 					assert.Equal(t, c.answer, err)
-					time.Sleep(11 * time.Second)
+					testkit.Sleep(11 * time.Second)
 					_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
 					assert.Equal(t, c.opens, b.State() == k8sretry.BreakerOpen)
 				})
@@ -304,7 +305,7 @@ func TestBreakerCountsASuccessOnce(t *testing.T) {
 						}, opts...)
 						assert.Equal(t, answer, err)
 					}
-					time.Sleep(5 * time.Second)
+					testkit.Sleep(5 * time.Second)
 					_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
 					assert.Equal(t, k8sretry.BreakerOpen, b.State(), "3 failures of 5 attempts in the window, and the last one failed")
 				})

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -114,7 +116,7 @@ func TestBudget(t *testing.T) {
 
 		_, err = k8sretry.Do(t.Context(), fails().get, opts...)
 		assert.NoError(t, err, "a first attempt is never refused")
-		time.Sleep(11 * time.Second)
+		testkit.Sleep(11 * time.Second)
 		_, err = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
 		assert.NoError(t, err, "a window later")
 	})
@@ -163,7 +165,7 @@ func TestBudgetTimeIsNotSpentByWaitingForOthers(t *testing.T) {
 				b := k8sretry.NewBudget(k8sretry.BudgetConfig{MaxRetryTime: 5 * time.Second})
 				s := fails(times(9, err)...)
 				_, err := k8sretry.Do(t.Context(), func(ctx context.Context) (string, error) {
-					time.Sleep(2 * time.Second) // client-go may wait by itself
+					testkit.Sleep(2 * time.Second) // client-go may wait by itself
 					return s.get(ctx)
 				}, k8sretry.WithBudget(b), k8sretry.WithMaxRetries(9), k8sretry.WithRetryIf(func(error) bool { return true }))
 				assert.NoError(t, err)

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // The last error of the API is the first in the chain, whatever else is in it.
@@ -53,7 +54,7 @@ func TestErrorChain(t *testing.T) {
 	})
 	t.Run("a queue timeout, once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			defer time.Sleep(time.Hour) // until the other attempt has ended
+			defer testkit.Sleep(time.Hour) // until the other attempt has ended
 			_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithLimiter(busy(t, time.Minute)), k8sretry.WithMaxQueueTime(0))
 			assert.Equal(t, []error{k8sretry.ErrQueueTimeout}, asError(t, err).Unwrap())
 		})
@@ -266,7 +267,7 @@ func TestPermanentDoesNotOpenABreaker(t *testing.T) {
 		b := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1, Window: time.Second})
 		for range 20 {
 			_, _ = k8sretry.Do(t.Context(), fails(k8sretry.Permanent(unavailable())).get, k8sretry.WithBreaker(b))
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
 		assert.Equal(t, k8sretry.BreakerClosed, b.State())
 	})

@@ -3,9 +3,7 @@ package k8sretry
 import (
 	"context"
 	"math"
-	"time"
 
-	"github.com/k8sretry/k8sretry/internal/delay"
 	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
@@ -241,94 +239,3 @@ func (p *progress) correctTimeout(c *config, ctx context.Context, v *Verdict) {
 		v.Class = ClassTimeout
 	}
 }
-
-// nextDelay is how long to wait before the next attempt, and why there is no time for it.
-// A delay whose spread alone is too long for the time that is left is drawn anew.
-func (p *progress) nextDelay(c *config, ctx context.Context, retry int, v *Verdict) (time.Duration, StopReason) {
-	limit := c.duration(numMaxElapsed)
-	deadline, hasDeadline := ctx.Deadline()
-	d, least := c.delay(p, retry, v, limit > 0 || hasDeadline)
-	left := time.Duration(math.MaxInt64)
-	if limit > 0 {
-		left = limit - (now() - p.began)
-		if least > left {
-			return 0, StopMaxElapsed
-		}
-	}
-	if hasDeadline {
-		until := time.Until(deadline)
-		if least >= until {
-			return 0, StopDeadline
-		}
-		left = min(left, until-1)
-	}
-	return delay.Within(d, least, left), StopNone
-}
-
-// delay is how long to wait before the next attempt, as drawn, and the least that could have
-// been drawn, if that is asked for. This is where a 429 becomes a wait: the Retry-After of the
-// server is a floor under every schedule.
-func (c *config) delay(p *progress, retry int, v *Verdict, bounded bool) (d, least time.Duration) {
-	e, factor := c.schedule(), 1.0
-	exact, drawn := e.Jitter == JitterNone, false
-	switch own := c.ownBackoff(v.Class); {
-	case own != nil:
-		d = max(0, own(retry))
-		least, drawn = d, true // what is spread in it is not known
-	case c.safeWrite != nil && c.safeWrite.next == nextStartOver:
-		e, retry = conflictDelay, c.safeWrite.conflicts
-	case v.Class == ClassDisruptionBudget:
-		slow := disruptionDelay
-		slow.Jitter, slow.Max = e.Jitter, min(slow.Max, e.Max)
-		e = slow
-	case c.limiter != nil && c.given&(1<<numJitter) == 0:
-		d, least = c.delayByCause(p, retry, v)
-		drawn = true
-	case v.Class == ClassThrottled && v.RetryAfter > 0:
-	default:
-		factor = classFactor(v.Class)
-	}
-	if !drawn {
-		d = e.schedule().Scaled(retry, factor)
-		if bounded {
-			least = e.schedule().Least(retry, factor)
-		}
-	}
-	return delay.AtLeast(d, v.RetryAfter, exact), max(least, v.RetryAfter)
-}
-
-// ownBackoff is the caller's Backoff for a class, nil if there is none.
-func (c *config) ownBackoff(class Class) func(int) time.Duration {
-	if int(class) < len(c.backoffFor) && c.backoffFor[class] != nil {
-		return c.backoffFor[class]
-	}
-	return c.backoff
-}
-
-// delayByCause returns the delay before a retry of a call with a limiter. If the cause is load,
-// the retry must not come before the delay of the schedule. If the failure is random, an early
-// retry is better, as long as most attempts succeed.
-func (c *config) delayByCause(p *progress, retry int, v *Verdict) (drawn, least time.Duration) {
-	schedule := c.schedule()
-	schedule.Jitter = JitterNone
-	d := float64(schedule.Delay(retry))
-	limit := max(0, schedule.withDefaults().Max)
-	if v.Class == ClassServer {
-		if p.failing = min(p.failing+1, randomFailures+1); p.failing <= randomFailures {
-			if v.RetryAfter == 0 && c.limiter.calls.Quick() {
-				d /= quickPart
-			}
-			return delay.Clamp(delay.Between(0, d), limit), 0
-		}
-	}
-	high := min(2*d, float64(limit))
-	if d >= high { // the cap applies before the jitter, which does not end at the cap
-		d = high / 2
-	}
-	return delay.Clamp(delay.Between(d, high), limit), delay.Clamp(d, limit)
-}
-
-const (
-	randomFailures = 3  // 5xx of one call; the fourth is not random
-	quickPart      = 10 // of the delay, see limiter.Calls.Quick
-)

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -131,9 +133,9 @@ func TestGuardsWhenFnPanics(t *testing.T) {
 				assert.Zero(t, limiter.State().InFlight)
 				for breaker.State() != k8sretry.BreakerOpen {
 					_ = form(t.Context(), fails(noConnection()).get, opts...)
-					time.Sleep(200 * time.Millisecond)
+					testkit.Sleep(200 * time.Millisecond)
 				}
-				time.Sleep(time.Minute)
+				testkit.Sleep(time.Minute)
 				assert.PanicsWithValue(t, "fn", func() { _ = form(t.Context(), boom, opts...) })
 				assert.Equal(t, k8sretry.BreakerHalfOpen, breaker.State())
 				assert.NoError(t, form(t.Context(), fails().get, opts...), "the probe was given back")
@@ -166,7 +168,7 @@ func TestGuardsOfAnOuterCall(t *testing.T) {
 					assert.Error(t, err)
 					assert.Zero(t, l.State().InFlight)
 					assert.Equal(t, c.limited, l.State().Limited)
-					time.Sleep(time.Minute)
+					testkit.Sleep(time.Minute)
 					assert.NoError(t, one(t.Context(), l, 0, nil))
 					assert.Equal(t, k8sretry.LimiterState{}, l.State())
 				})
@@ -192,10 +194,10 @@ func TestGuardsProbeThatTimesOutInTheQueue(t *testing.T) {
 		b, l := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3, Window: time.Second}), k8sretry.NewLimiter()
 		for b.State() != k8sretry.BreakerOpen {
 			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBreaker(b), k8sretry.WithMaxRetries(0))
-			time.Sleep(200 * time.Millisecond)
+			testkit.Sleep(200 * time.Millisecond)
 		}
 		_ = one(t.Context(), l, 0, tooMany(299)) // a pause
-		time.Sleep(10 * time.Second)
+		testkit.Sleep(10 * time.Second)
 		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), k8sretry.WithMaxQueueTime(0))
 		assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		assert.Equal(t, k8sretry.BreakerHalfOpen, b.State())
@@ -222,7 +224,7 @@ func TestGuardsAfterPermanentErrors(t *testing.T) {
 				for range 100 {
 					_, got := k8sretry.Do(t.Context(), fails(err).get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), k8sretry.WithMaxRetries(0))
 					require.ErrorIs(t, got, err)
-					time.Sleep(100 * time.Millisecond)
+					testkit.Sleep(100 * time.Millisecond)
 				}
 				assert.Equal(t, k8sretry.BreakerClosed, b.State())
 				assert.Equal(t, k8sretry.LimiterState{}, l.State())
@@ -260,7 +262,7 @@ func TestGuardsOfCanceledCalls(t *testing.T) {
 						require.Error(t, err)
 						cancel()
 					}
-					time.Sleep(100 * time.Millisecond)
+					testkit.Sleep(100 * time.Millisecond)
 				}
 				assert.Equal(t, c.counts, b.State() == k8sretry.BreakerOpen, b.State())
 				assert.Equal(t, c.counts, l.State().Limited)
@@ -320,9 +322,9 @@ func TestStateChangesHaveTheirCause(t *testing.T) {
 		guards := []k8sretry.Option{k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), logger, k8sretry.WithName("f"), k8sretry.WithMaxRetries(0)}
 		for range 10 {
 			_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, guards...)
-			time.Sleep(time.Second)
+			testkit.Sleep(time.Second)
 		}
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		for range 3 {
 			_, err := k8sretry.Do(t.Context(), fails().get, guards...)
 			require.NoError(t, err)
@@ -357,7 +359,7 @@ func TestStateChangesOfATransportHaveTheirCause(t *testing.T) {
 		assert.Equal(t, "k8s_api_limiter_limiting", e.Name())
 		assert.Equal(t, k8sretry.ClassTimeout, e.Class)
 		assert.Equal(t, 504, e.StatusCode)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 	})
 }
 
@@ -371,7 +373,7 @@ func TestStateChangesOfReadsAreNotAmbiguous(t *testing.T) {
 		require.Len(t, seen.events, 2)
 		assert.Equal(t, k8sretry.EventLimiter, seen.events[0].Kind)
 		assert.Equal(t, k8sretry.OutcomeNotExecuted, seen.events[0].Outcome)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 	})
 }
 
@@ -398,9 +400,9 @@ func TestGuardsDuringARandomFault(t *testing.T) {
 							failed.Add(1)
 						}
 					}()
-					time.Sleep(20 * time.Millisecond)
+					testkit.Sleep(20 * time.Millisecond)
 				}
-				time.Sleep(10 * time.Minute)
+				testkit.Sleep(10 * time.Minute)
 				assert.LessOrEqual(t, failed.Load(), int32(calls/1000+7), "99.9 % succeed; six random failures in a row are unavoidable")
 			})
 		})
@@ -435,9 +437,9 @@ func TestGuardsDuringARandomFaultAtAnyRate(t *testing.T) {
 					}
 					failed.Add(1)
 				}()
-				time.Sleep(time.Duration(random.ExpFloat64() / perSecond * float64(time.Second)))
+				testkit.Sleep(time.Duration(random.ExpFloat64() / perSecond * float64(time.Second)))
 			}
-			time.Sleep(10 * time.Minute)
+			testkit.Sleep(10 * time.Minute)
 			all.Add(calls)
 			assert.Zero(t, breakerOpen.Load(), "refused by the breaker, of 20,000 at %v per second", perSecond)
 			assert.LessOrEqual(t, overBudget.Load(), int64(2), "refused by the budget, of 20,000 at %v per second", perSecond)
@@ -482,7 +484,7 @@ func TestGuardsProperties(t *testing.T) {
 						attempts++
 						assert.False(t, time.Now().Before(notBefore), "not before its Retry-After")
 						assert.LessOrEqual(t, attempts, 1+retries)
-						time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+						testkit.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
 						err := answers[usual]
 						if r.IntN(3) == 0 {
 							err = answers[r.IntN(len(answers))]
@@ -497,9 +499,9 @@ func TestGuardsProperties(t *testing.T) {
 					}, append(slices.Clone(guards), k8sretry.WithMaxRetries(retries), k8sretry.WithMaxQueueTime(queueTime))...)
 					assert.LessOrEqual(t, time.Since(began), timeout+3*time.Second, "it ends with its context")
 				}()
-				time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
+				testkit.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
 			}
-			time.Sleep(time.Hour)
+			testkit.Sleep(time.Hour)
 			assert.Zero(t, running.Load())
 			s := l.State()
 			assert.Zero(t, s.InFlight)

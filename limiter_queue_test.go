@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -75,7 +77,7 @@ func TestLimiterQueueTimeout(t *testing.T) {
 				assert.Equal(t, c.waits, seen.last(t).Queued)
 				assert.Equal(t, k8sretry.EventFailure, seen.last(t).Kind)
 				assert.Zero(t, l.State().Queued)
-				time.Sleep(time.Minute)
+				testkit.Sleep(time.Minute)
 				assert.Equal(t, k8sretry.LimiterState{}, l.State())
 			})
 		})
@@ -100,7 +102,7 @@ func TestLimiterQueueTimeout(t *testing.T) {
 			assert.Equal(t, 1, e.Attempts)
 			assert.Equal(t, 2*time.Second, e.Elapsed)
 			assert.EqualError(t, err, "get: queue timeout after 1 attempt; the server may have carried out the call: the server said so")
-			time.Sleep(time.Minute)
+			testkit.Sleep(time.Minute)
 		})
 	})
 }
@@ -117,7 +119,7 @@ func TestLimiterQueueTimeoutOfARetry(t *testing.T) {
 			_, err := k8sretry.Do(t.Context(), fn.get, k8sretry.WithLimiter(l), exact, k8sretry.WithMaxQueueTime(5*time.Second), k8sretry.WithObserver(&seen))
 			done <- err
 		}()
-		time.Sleep(3500 * time.Millisecond) // the first attempt has been made, the second comes at 4 s
+		testkit.Sleep(3500 * time.Millisecond) // the first attempt has been made, the second comes at 4 s
 		synctest.Wait()
 		require.Equal(t, 1, fn.attempts())
 		_ = one(t.Context(), l, 0, noConnection())
@@ -127,7 +129,7 @@ func TestLimiterQueueTimeoutOfARetry(t *testing.T) {
 		assert.Equal(t, 1, fn.attempts())
 		assert.Equal(t, 6*time.Second, time.Since(began), "3 s in the queue, 1 s between the attempts, and the 2 s that are left")
 		assert.Equal(t, 5*time.Second, seen.last(t).Queued)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 	})
 }
 
@@ -245,16 +247,16 @@ func TestLimiterIsFirstInFirstOut(t *testing.T) {
 					mu.Lock()
 					started[i] = time.Now()
 					mu.Unlock()
-					time.Sleep(time.Second)
+					testkit.Sleep(time.Second)
 					return 0, nil
 				}, k8sretry.WithLimiter(l))
 			}()
 			synctest.Wait()
 		}
 		assert.Equal(t, 20, l.State().Queued)
-		time.Sleep(900 * time.Millisecond)
+		testkit.Sleep(900 * time.Millisecond)
 		assert.Equal(t, 16, l.State().Queued)
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		synctest.Wait()
 		groups := []int{1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19}
 		assert.ElementsMatch(t, groups, slices.Collect(maps.Keys(started)))
@@ -282,7 +284,7 @@ func TestLimiterTenThousandCallsGiveUp(t *testing.T) {
 		synctest.Wait()
 		assert.EqualValues(t, 10000, timedOut.Load())
 		assert.Equal(t, k8sretry.LimiterState{Limited: true, Limit: 1, InFlight: 1}, l.State())
-		time.Sleep(time.Minute)
+		testkit.Sleep(time.Minute)
 		assert.Equal(t, k8sretry.LimiterState{}, l.State())
 	})
 }
@@ -316,7 +318,7 @@ func TestLimiterQueueTimeoutInLogs(t *testing.T) {
 				assert.Equal(t, k8sretry.ErrQueueTimeout.Error(), line["error"])
 				assert.Equal(t, "not_executed", line["outcome"])
 				assert.NotContains(t, line, "status_code")
-				time.Sleep(time.Minute)
+				testkit.Sleep(time.Minute)
 			})
 		})
 	}

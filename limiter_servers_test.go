@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -29,11 +31,11 @@ type concurrencyLimit struct {
 func (s *concurrencyLimit) serve(context.Context) error {
 	if s.free.Add(-1) < 0 {
 		s.free.Add(1)
-		time.Sleep(5 * time.Millisecond)
+		testkit.Sleep(5 * time.Millisecond)
 		s.refused.Add(1)
 		return apierrors.NewTooManyRequests("too many", 1)
 	}
-	time.Sleep(5*time.Millisecond + s.takes)
+	testkit.Sleep(5*time.Millisecond + s.takes)
 	s.free.Add(1)
 	return nil
 }
@@ -88,7 +90,7 @@ func (s *rateLimit) serve(context.Context) error {
 		s.stored--
 	}
 	s.mu.Unlock()
-	time.Sleep(5 * time.Millisecond)
+	testkit.Sleep(5 * time.Millisecond)
 	if !served {
 		return apierrors.NewTooManyRequests("too many", 1)
 	}
@@ -115,7 +117,7 @@ func TestLimiterOfManySmallProcesses(t *testing.T) {
 			if since < time.Minute {
 				rate *= 2
 			}
-			time.Sleep(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
+			testkit.Sleep(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
 			policy := policies[random.IntN(processes)]
 			calls++
 			wg.Go(func() {
@@ -146,7 +148,7 @@ type outage struct {
 }
 
 func (s *outage) serve(context.Context) error {
-	time.Sleep(5 * time.Millisecond)
+	testkit.Sleep(5 * time.Millisecond)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -193,7 +195,7 @@ func callServer(t *testing.T, s *outage, calls int, atOnce bool, pause func() ti
 		results = append(results, result{began, time.Since(began), err == nil})
 	}
 	for time.Since(s.begin) < 5*time.Minute {
-		time.Sleep(pause())
+		testkit.Sleep(pause())
 		for range calls {
 			if atOnce {
 				wg.Go(call)
@@ -317,7 +319,7 @@ func TestLimiterDuringARandomFault(t *testing.T) {
 				all.Go(func() {
 					for ctx.Err() == nil {
 						err := k8sretry.Run(ctx, func(context.Context) error {
-							time.Sleep(20 * time.Millisecond)
+							testkit.Sleep(20 * time.Millisecond)
 							if rand.IntN(10) == 0 {
 								return faults[rand.IntN(len(faults))]
 							}
@@ -326,7 +328,7 @@ func TestLimiterDuringARandomFault(t *testing.T) {
 						if err == nil {
 							calls.Add(1)
 						}
-						time.Sleep(100 * time.Millisecond)
+						testkit.Sleep(100 * time.Millisecond)
 					}
 				})
 			}

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -24,7 +26,7 @@ import (
 // one makes a call of one attempt that takes the given time and ends with err.
 func one(ctx context.Context, l *k8sretry.Limiter, took time.Duration, err error, opts ...k8sretry.Option) error {
 	_, err = k8sretry.Do(ctx, func(context.Context) (int, error) {
-		time.Sleep(took)
+		testkit.Sleep(took)
 		return 0, err
 	}, append([]k8sretry.Option{k8sretry.WithLimiter(l), k8sretry.WithMaxRetries(0)}, opts...)...)
 	return err
@@ -48,7 +50,7 @@ func TestLimiterSituations(t *testing.T) {
 	many := func(ctx context.Context, l *k8sretry.Limiter, n int, interval time.Duration, err error) {
 		for i := range n {
 			if i > 0 {
-				time.Sleep(interval)
+				testkit.Sleep(interval)
 			}
 			_ = one(ctx, l, 0, err)
 		}
@@ -176,7 +178,7 @@ func TestLimiterSituations(t *testing.T) {
 				began := time.Now()
 				assert.NoError(t, one(t.Context(), l, 0, nil, k8sretry.WithVerb(k8sretry.VerbWatch)))
 				assert.Zero(t, time.Since(began), "a watch bypasses the limiter")
-				time.Sleep(20 * time.Second)
+				testkit.Sleep(20 * time.Second)
 				assert.NoError(t, one(t.Context(), l, 0, nil))
 				assert.Equal(t, k8sretry.LimiterState{}, l.State(), "the limits are removed once the server is healthy")
 			})
@@ -195,12 +197,12 @@ func TestLimiterConcurrentFailures(t *testing.T) {
 			}
 			go func() { _ = one(t.Context(), l, took, err) }()
 		}
-		time.Sleep(100 * time.Millisecond)
+		testkit.Sleep(100 * time.Millisecond)
 		assert.Equal(t, k8sretry.LimiterState{Limited: true, Limit: 5, InFlight: 7}, l.State(), "half of those in flight")
 		go func() { _ = one(t.Context(), l, 0, nil) }()
 		synctest.Wait()
 		assert.Equal(t, 1, l.State().Queued)
-		time.Sleep(time.Second)
+		testkit.Sleep(time.Second)
 		assert.Equal(t, k8sretry.LimiterState{}, l.State())
 	})
 }
@@ -274,7 +276,7 @@ func TestLimiterConcurrentCallers(t *testing.T) {
 			go func() {
 				for range 20 {
 					_, err := k8sretry.Do(t.Context(), func(context.Context) (int, error) {
-						time.Sleep(time.Duration(i%97) * time.Millisecond)
+						testkit.Sleep(time.Duration(i%97) * time.Millisecond)
 						if down() {
 							return 0, []error{noConnection(), unavailable(), tooMany(1), notFound()}[i%4]
 						}
@@ -287,7 +289,7 @@ func TestLimiterConcurrentCallers(t *testing.T) {
 				}
 			}()
 		}
-		time.Sleep(time.Hour)
+		testkit.Sleep(time.Hour)
 		assert.EqualValues(t, 20000, done.Load())
 		assert.Less(t, failed.Load(), int32(200))
 		_ = one(t.Context(), l, 0, nil)
@@ -306,7 +308,7 @@ func TestLimiterChangeIsLoggedAfterAPermanentError(t *testing.T) {
 			require.NoError(t, one(t.Context(), l, 10*time.Millisecond, nil, name))
 		}
 		_, err := k8sretry.Do(t.Context(), func(context.Context) (int, error) {
-			time.Sleep(20 * time.Second)
+			testkit.Sleep(20 * time.Second)
 			return 0, notFound()
 		}, k8sretry.WithLimiter(l), name)
 		assert.True(t, apierrors.IsNotFound(err))

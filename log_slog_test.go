@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // asZap makes a handler write as the zap logger of jsonLogs does.
@@ -74,7 +75,7 @@ func TestSlogWritesWhatZapWrites(t *testing.T) {
 					c.opts = append(c.opts, k8sretry.WithLimiter(busy(t, time.Minute)))
 				}
 				_, _ = k8sretry.Do(c.ctx, fails(c.fails...).get, append(c.opts, logger, k8sretry.WithObserver(observer), k8sretry.WithName("f"))...)
-				time.Sleep(time.Hour) // the other call ends
+				testkit.Sleep(time.Hour) // the other call ends
 				want := lines(t)
 				assert.Equal(t, want, decodeLines(t, out.String()))
 				assert.Equal(t, name == "a success at once", len(want) == 0)

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
@@ -190,7 +191,7 @@ func TestModifyTakesTurns(t *testing.T) {
 	const n = 50
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(settings("x"))
-		c.always = func(string) *fault { return &fault{then: func() { time.Sleep(10 * time.Millisecond) }} }
+		c.always = func(string) *fault { return &fault{then: func() { testkit.Sleep(10 * time.Millisecond) }} }
 		var all sync.WaitGroup
 		for range n {
 			all.Go(func() {
@@ -259,7 +260,7 @@ func TestTurnsInParallelBubbles(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster(settings("x"))
-				c.always = func(string) *fault { return &fault{then: func() { time.Sleep(10 * time.Millisecond) }} }
+				c.always = func(string) *fault { return &fault{then: func() { testkit.Sleep(10 * time.Millisecond) }} }
 				var all sync.WaitGroup
 				for range 20 {
 					all.Go(func() {

@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // A setting is what one option sets, or several options of which the later wins.
@@ -248,7 +249,7 @@ func otherSettings(t *testing.T) []setting {
 		if breaker.State() == k8sretry.BreakerOpen {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
+		testkit.Sleep(100 * time.Millisecond)
 	}
 	require.Equal(t, k8sretry.BreakerOpen, breaker.State())
 	constant := constantBackoff{3 * time.Second}
@@ -369,8 +370,8 @@ func TestSettings(t *testing.T) {
 	}
 	for i, done := 0, false; !done; i++ {
 		synctest.Test(t, func(t *testing.T) {
-			defer time.Sleep(time.Hour) // until the attempt at the Limiter has ended
-			others := otherSettings(t)  // with the clock of this bubble
+			defer testkit.Sleep(time.Hour) // until the attempt at the Limiter has ended
+			others := otherSettings(t)     // with the clock of this bubble
 			done = i+1 == len(others)
 			test(t, others[i])
 		})
@@ -389,7 +390,7 @@ func TestEachNumericOptionIsTested(t *testing.T) {
 // not called. The first one is reported, and a later valid value does not help.
 func TestInvalidOptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		defer time.Sleep(time.Hour) // until the attempt at the Limiter has ended
+		defer testkit.Sleep(time.Hour) // until the attempt at the Limiter has ended
 		for _, s := range append(otherSettings(t), numericSettings...) {
 			for _, bad := range s.invalid {
 				for _, way := range ways {

@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/http2"
@@ -324,7 +326,7 @@ func TestTransportWithALimiter(t *testing.T) {
 		var all sync.WaitGroup
 		var failed atomic.Int32
 		for i := range 100 {
-			time.Sleep(100 * time.Millisecond)
+			testkit.Sleep(100 * time.Millisecond)
 			all.Go(func() {
 				if call(t.Context(), client) != nil {
 					failed.Add(1)
@@ -416,7 +418,7 @@ func TestTransportWithABreaker(t *testing.T) {
 		assert.Equal(t, sent, server.sends.Load())
 
 		server.down.Store(false)
-		time.Sleep(e.RetryAfter)
+		testkit.Sleep(e.RetryAfter)
 		for range 10 {
 			_ = call(t.Context(), client)
 		}

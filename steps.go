@@ -93,6 +93,14 @@ func (s *safeWrite) uncounted(maxRetries int) int {
 	return min(s.conflicts, maxConflicts)
 }
 
+// conflict returns the number of conflicts if Modify starts over after one, else 0.
+func (s *safeWrite) conflict() int {
+	if s == nil || s.next != nextStartOver {
+		return 0
+	}
+	return s.conflicts
+}
+
 // correct adds what the step knows to the verdict on its error.
 func (s *safeWrite) correct(v *Verdict) {
 	if s == nil {

@@ -18,6 +18,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -961,7 +963,7 @@ func TestTransportBelowInformers(t *testing.T) {
 							break
 						}
 						require.Less(t, time.Since(start), 5*time.Minute, "never right: %v", requests)
-						time.Sleep(10 * time.Millisecond)
+						testkit.Sleep(10 * time.Millisecond)
 					}
 					took[wrapped] = time.Since(start)
 					cancel()

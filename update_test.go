@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -271,7 +273,7 @@ func TestUpdateWithAttemptTimeout(t *testing.T) {
 		c := newCluster()
 		obj := c.put(configMap("x"))
 		obj.Data["by"] = "this call"
-		c.on("update", &fault{after: context.DeadlineExceeded, then: func() { time.Sleep(2 * time.Second) }})
+		c.on("update", &fault{after: context.DeadlineExceeded, then: func() { testkit.Sleep(2 * time.Second) }})
 		_, err := k8sretry.Update(context.Background(), c, obj, metav1.UpdateOptions{}, k8sretry.WithAttemptTimeout(time.Second))
 		require.NoError(t, err)
 		c.expectRequests(t, "update", "update", "get")

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -154,7 +156,7 @@ func TestFailureBesideTheServerDoesNotOpenABreaker(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3})
 				for range 20 {
-					time.Sleep(time.Second)
+					testkit.Sleep(time.Second)
 					_ = k8sretry.Run(t.Context(), func(context.Context) error { return row.err },
 						k8sretry.WithBreaker(breaker), k8sretry.WithMaxRetries(0))
 				}

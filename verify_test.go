@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -76,7 +78,7 @@ func TestFinalCheck(t *testing.T) {
 	})
 	t.Run("a hanging read is not the end of it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCluster().on("create", lost(lostReply())).on("get", &fault{after: lostReply(), then: func() { time.Sleep(2 * time.Second) }})
+			c := newCluster().on("create", lost(lostReply())).on("get", &fault{after: lostReply(), then: func() { testkit.Sleep(2 * time.Second) }})
 			_, err := k8sretry.Create(t.Context(), c, configMap("x"), metav1.CreateOptions{}, k8sretry.WithMaxRetries(0))
 			require.NoError(t, err)
 			c.expectRequests(t, "create", "get", "get")
@@ -308,14 +310,14 @@ func TestWritesWithRandomFaults(t *testing.T) {
 				var byOthers [counters]int
 				others.Go(func() { // increments as well, and removes the tokens
 					for i := 0; ctx.Err() == nil; i++ {
-						time.Sleep(170 * time.Millisecond)
+						testkit.Sleep(170 * time.Millisecond)
 						byOthers[i%counters]++
 						c.change(fmt.Sprintf("counter-%d", i%counters), func(o *corev1.ConfigMap) { o.Annotations = nil; _ = plusOne(o) })
 					}
 				})
 				others.Go(func() { // creates every fourth deleted object again at once
 					for ctx.Err() == nil {
-						time.Sleep(100 * time.Millisecond)
+						testkit.Sleep(100 * time.Millisecond)
 						for w := range workers {
 							for r := range rounds {
 								if name := fmt.Sprintf("doomed-%d-%d", w, r); (w+r)%4 == 0 && c.get(name) == nil {
@@ -356,7 +358,7 @@ func TestWritesWithRandomFaults(t *testing.T) {
 					})
 				}
 				calls.Wait()
-				time.Sleep(time.Second) // so that the last ones are created again
+				testkit.Sleep(time.Second) // so that the last ones are created again
 				end()
 				others.Wait()
 

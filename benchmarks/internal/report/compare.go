@@ -102,10 +102,12 @@ func (r *Results) Targets() []Target {
 	targets := []Target{
 		r.ratio("success, policy prepared, to the loop by hand", "Success", prepared, 1.5),
 		r.ratio("success, three options in the call, to the loop by hand", "Success", options, 2),
-		r.ratio("NotFound, policy prepared, to the loop by hand", "NotFound", prepared, 1.5),
-		r.ratio("NotFound, three options in the call, to the loop by hand", "NotFound", options, 2),
-		r.ratio("two failures then success, policy prepared, to the loop by hand", "TwoFailures", prepared, 1.2),
-		r.absolute("a waiting call", "Waiting/"+prepared, Waiting, 3300),
+		r.absolute("NotFound, policy prepared", "NotFound/"+prepared, Time, 45),
+		r.absolute("NotFound, three options in the call", "NotFound/"+options, Time, 45),
+		r.ratio("two failures then success, policy prepared, to the loop by hand", "TwoFailures", prepared, 1.3),
+		r.ratio("two failures then success, three options in the call, to the loop by hand", "TwoFailures", options, 1.4),
+		r.absolute("a waiting call, policy prepared", "Waiting/"+prepared, Waiting, 3400),
+		r.absolute("a waiting call, three options in the call", "Waiting/"+options, Waiting, 4000),
 	}
 	for _, s := range []string{"Success", "NotFound"} {
 		for _, c := range []string{prepared, options} {
@@ -114,7 +116,7 @@ func (r *Results) Targets() []Target {
 	}
 	for _, s := range parts[0].columns {
 		targets = append(targets,
-			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Time, 20),
+			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Time, 40),
 			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Allocs, 0))
 	}
 	return targets

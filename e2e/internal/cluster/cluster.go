@@ -228,7 +228,7 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 
 // StopEtcd suspends etcd (SIGSTOP): its connections stay open and are not served until
 // [Cluster.ContinueEtcd].
-func (c *Cluster) StopEtcd() { c.etcd.signal(syscall.SIGSTOP) }
+func (c *Cluster) StopEtcd() { c.etcd.suspend() }
 
 // ContinueEtcd resumes a stopped etcd.
 func (c *Cluster) ContinueEtcd() { c.etcd.signal(syscall.SIGCONT) }

@@ -6,7 +6,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -54,6 +57,31 @@ func startProcess(log, path string, args ...string) (*process, error) {
 // signal sends a signal. It does nothing if the process has ended.
 func (p *process) signal(s os.Signal) {
 	_ = p.cmd.Process.Signal(s)
+}
+
+// suspend stops the process with SIGSTOP and waits until all of its threads have stopped: the
+// signal returns before that, and a busy machine takes its time.
+func (p *process) suspend() {
+	p.signal(syscall.SIGSTOP)
+	for range 1000 {
+		if p.suspended() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// suspended reports whether the state of each thread is T in /proc (proc(5)).
+func (p *process) suspended() bool {
+	stats, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	for _, name := range stats {
+		stat, err := os.ReadFile(name)
+		_, state, _ := strings.Cut(string(stat), ") ")
+		if err == nil && !strings.HasPrefix(state, "T") {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 // kill kills the process, even if it is stopped, and waits until it has ended.
