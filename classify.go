@@ -63,8 +63,9 @@ func connectionFailure(err error) (is, canceled bool) {
 	switch w.worst.class {
 	case ClassRefused, ClassConnection, ClassTimeout:
 		return true, w.canceled
+	default:
+		return false, w.canceled
 	}
-	return false, w.canceled
 }
 
 // Classify returns what err means: whether it is transient, what the server did, and how
@@ -96,7 +97,7 @@ func connectionFailure(err error) (is, canceled bool) {
 //   - A chain of more than 4096 errors, or one without end, is [ClassPermanent] with an
 //     unknown outcome.
 func Classify(err error) (v Verdict) {
-	classify(err, &v)
+	_ = classify(err, &v)
 	return v
 }
 
@@ -105,7 +106,7 @@ func Classify(err error) (v Verdict) {
 func classify(err error, v *Verdict) (inner *Error) {
 	if e, ok := err.(*apierrors.StatusError); ok && e != nil { // the most frequent failure, nothing to search
 		v.setStatus(&e.ErrStatus)
-		return nil
+		return nil //nolint:nilerr // no error of an inner call
 	}
 	*v = Verdict{}
 	if err == nil {

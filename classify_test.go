@@ -101,7 +101,7 @@ func TestNothingRemainsOfThePreviousFailure(t *testing.T) {
 			var seen recorder
 			_, _ = k8sretry.Do(t.Context(), fails(tooMany(7), err).get, k8sretry.WithMaxRetries(1), k8sretry.WithObserver(&seen))
 			e, v := seen.events[1], k8sretry.Classify(err)
-			assert.Equal(t, exported(v), k8sretry.Verdict{Class: e.Class, Outcome: e.Outcome, StatusCode: e.StatusCode, RetryAfter: e.RetryAfter, Detail: e.Detail}, "%v", err)
+			assert.Equal(t, k8sretry.Verdict{Class: e.Class, Outcome: e.Outcome, StatusCode: e.StatusCode, RetryAfter: e.RetryAfter, Detail: e.Detail}, exported(v), "%v", err)
 		})
 	}
 }

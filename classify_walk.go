@@ -52,7 +52,7 @@ type errorPath struct {
 func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members []error, end error) {
 	var parent error
 	for ; w.left > 0; w.left-- {
-		next := error(nil)
+		var next error
 		switch e := err.(type) {
 		case *apierrors.StatusError:
 			if e == nil {
@@ -214,8 +214,9 @@ func (c Class) severity() int {
 		return 3
 	case ClassCanceled:
 		return -1
+	default:
+		return 0
 	}
-	return 0
 }
 
 // verdict stores the result of the walk in v.

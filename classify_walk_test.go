@@ -264,7 +264,7 @@ func TestEndlessChainIsPermanentAndUnknown(t *testing.T) {
 	for i := range wide {
 		wide[i] = io.EOF
 	}
-	deep := error(io.EOF)
+	deep := io.EOF
 	for range 100_000 {
 		deep = &single{deep}
 	}

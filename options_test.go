@@ -303,7 +303,7 @@ func otherSettings(t *testing.T) []setting {
 			option: "WithClassifier",
 			values: []value{
 				{k8sretry.WithClassifier(is(apierrors.IsNotFound)), []bool{false, true}},
-				{k8sretry.WithClassifier(is(func(err error) bool { return err == errPlain })), []bool{true, false}}, //nolint:errorlint // this one
+				{k8sretry.WithClassifier(is(func(err error) bool { return err == errPlain })), []bool{true, false}},
 			},
 			effect:  repeats,
 			invalid: []invalid{{k8sretry.WithClassifier(nil), "WithClassifier: the classifier is nil"}},
@@ -524,7 +524,7 @@ func TestPolicyKeepsEverySetting(t *testing.T) {
 		k8sretry.WithName("get_database"), k8sretry.WithVerb(k8sretry.VerbDelete), k8sretry.WithMaxRetries(2),
 		k8sretry.WithInitialDelay(4*time.Second), k8sretry.WithMaxDelay(5*time.Second), k8sretry.WithMultiplier(3), exact,
 		k8sretry.WithMaxElapsed(time.Hour), k8sretry.WithAttemptTimeout(time.Minute), k8sretry.WithMaxRetryAfter(time.Second),
-		k8sretry.WithRetryIf(func(err error) bool { asked++; return err == errPlain }), logger, k8sretry.WithObserver(&seen), //nolint:errorlint // this one
+		k8sretry.WithRetryIf(func(err error) bool { asked++; return err == errPlain }), logger, k8sretry.WithObserver(&seen),
 		k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { asked++; return k8sretry.Verdict{}, false }),
 	))
 	synctest.Test(t, func(t *testing.T) {

@@ -386,7 +386,6 @@ func TestCallsThatCannotStart(t *testing.T) {
 	})
 	t.Run("a nil context", func(t *testing.T) {
 		for _, way := range ways {
-			//lint:ignore SA1012 that is the case
 			_, err := way.call(nil, never, nil)
 			assert.EqualError(t, err, "k8sretry: the context is nil", way.name)
 		}

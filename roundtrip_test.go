@@ -2,7 +2,6 @@ package k8sretry_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -413,7 +412,7 @@ func TestTransportWithABreaker(t *testing.T) {
 		require.ErrorIs(t, err, k8sretry.ErrBreakerOpen)
 		assert.ErrorIs(t, err, syscall.ECONNREFUSED)
 		var e *k8sretry.Error
-		require.True(t, errors.As(err, &e))
+		require.ErrorAs(t, err, &e)
 		assert.Positive(t, e.RetryAfter)
 		assert.Equal(t, sent, server.sends.Load())
 
