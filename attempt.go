@@ -178,8 +178,9 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		ctx = bounded
 	}
 	v, err := fn(ctx)
+	err = p.record.reveal(err) // methods of the error may panic
 	returned, ok = true, err == nil || p.record.contextKept()
-	return v, p.record.reveal(err)
+	return v, err
 }
 
 // report gives back what the attempt holds, with what its end says about the server.

@@ -47,7 +47,8 @@ var (
 //
 // Do returns err itself, without the mark, if fn returned what Permanent returned; if fn
 // wrapped it further, the wrapper is returned as it is. errors.Is and errors.As see
-// through the mark, and so do the predicates of apierrors. If err leaves open whether the
+// through the mark, and so do the predicates of apierrors. The mark ends one call: a Do
+// around it judges err anew. If err leaves open whether the
 // server carried out a call whose verb writes, Do returns an [*Error] with
 // [ErrOutcomeUnknown], as for every such error. Permanent(nil) is nil.
 func Permanent(err error) error {
@@ -64,10 +65,13 @@ func (e *permanentError) Unwrap() error { return e.err }
 
 // withoutMark returns the error that was marked, if err is a mark.
 func withoutMark(err error) error {
-	if e, ok := err.(*permanentError); ok {
-		return e.err
+	for {
+		e, ok := err.(*permanentError)
+		if !ok {
+			return err
+		}
+		err = e.err
 	}
-	return err
 }
 
 // StopReason says why a call ended without success.

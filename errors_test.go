@@ -272,3 +272,26 @@ func TestPermanentDoesNotOpenABreaker(t *testing.T) {
 		assert.Equal(t, k8sretry.BreakerClosed, b.State())
 	})
 }
+
+func TestPermanentMarkedTwice(t *testing.T) {
+	_, err := k8sretry.Do(t.Context(), fails(k8sretry.Permanent(k8sretry.Permanent(io.EOF))).get)
+	assert.Equal(t, io.EOF, err)
+}
+
+// A marked error is the answer, also if the context has ended meanwhile.
+func TestPermanentOfAnEndedContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	err := k8sretry.Run(ctx, func(context.Context) error { cancel(); return k8sretry.Permanent(io.EOF) })
+	assert.Equal(t, io.EOF, err)
+}
+
+// A mark ends the call that it was returned to: what Do returns has none.
+func TestPermanentIsOfOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			return k8sretry.Run(ctx, func(context.Context) error { attempts++; return k8sretry.Permanent(unavailable()) })
+		}, k8sretry.WithMaxRetries(2))
+		assert.Equal(t, 3, attempts)
+	})
+}

@@ -85,7 +85,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 
 	retries := int(p.attempts) - c.safeWrite.uncounted(c.maxRetries())
 	switch {
-	case ctx.Err() != nil && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
+	case ctx.Err() != nil && v.flags&markedPermanent == 0 && !c.safeWrite.callerFailed() && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return p.stop(c, ctx, endOf(ctx), v, err)
 	case p.last != nil && v.noRoomLeft() && (!repeat || c.safeWrite != nil):
 		return p.stop(c, ctx, StopDeadline, v, err)
@@ -178,7 +178,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 			v.Class, v.Detail = ClassPermanent, "not a connection error"
 		}
 	}
-	return c.repeats(v) && (v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
+	return c.repeats(v) && (c.readOnly() || v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }
 
 // judgeByCaller asks the caller's own classifier and condition.
@@ -214,6 +214,7 @@ func (p *progress) complete(own *Verdict, err error) {
 	if own.RetryAfter == 0 {
 		own.RetryAfter = p.verdict.RetryAfter
 	}
+	own.RetryAfter = max(0, own.RetryAfter)
 }
 
 // repeats reports whether the call may be repeated after a failure.

@@ -412,3 +412,17 @@ func delayAfter(t *testing.T, failures []k8sretry.Verdict, opts ...k8sretry.Opti
 	require.Equal(t, len(failures), retries)
 	return delay
 }
+
+type unwrapPanics struct{}
+
+func (unwrapPanics) Error() string { return "foreign" }
+func (unwrapPanics) Unwrap() error { panic("unwrap") }
+
+// A method of the caller's error that panics passes through, and the attempt is given back.
+func TestLimiterGetsBackAnAttemptWhoseErrorPanics(t *testing.T) {
+	l := k8sretry.NewLimiter()
+	assert.Panics(t, func() {
+		_ = k8sretry.Run(t.Context(), func(context.Context) error { return unwrapPanics{} }, k8sretry.WithLimiter(l), k8sretry.WithVerb(k8sretry.VerbUpdate))
+	})
+	assert.Zero(t, l.State().InFlight)
+}

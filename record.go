@@ -137,7 +137,10 @@ func (r *callRecord) correct(v *Verdict) {
 	f := r.Facts()
 	switch {
 	case v.StatusCode == 0 && f.NotTaken:
-		v.Class, v.Outcome, v.flags, v.Detail = ClassConnection, OutcomeNotExecuted, 0, "request not taken by the server"
+		if v.flags &= markedPermanent; v.flags == 0 {
+			v.Class = ClassConnection
+		}
+		v.Outcome, v.Detail = OutcomeNotExecuted, "request not taken by the server"
 	case f.StoresNothing && v.Class.transient():
 		v.Outcome = OutcomeNotExecuted
 		if f.Collection {

@@ -205,6 +205,7 @@ type progress struct {
 	timer    *time.Timer
 	turn     turn
 	attempts int32
+	quiet    bool       // a call above reports the end
 	inner    StopReason // of an inner call that gave up in the last attempt, or StopNone
 	failing  uint8      // 5xx so far, up to one more than may be by chance
 	outcome  Outcome    // of all failed attempts together

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -25,6 +26,7 @@ type exchange struct {
 	request  apirequest.Request
 	record   callRecord // if the loop is the Transport's own
 	sends    int
+	failure  error               // of the last attempt
 	response *http.Response      // of the last attempt, if it was one that failed
 	judged   error               // that response as an error
 	bounded  *attemptctx.Context // on which the response is read, nil without an attempt timeout
@@ -52,7 +54,14 @@ func (x *exchange) repeat() (*http.Response, error) {
 	if x.req.Body != nil && x.req.Body != http.NoBody && x.req.GetBody == nil {
 		c.numbers[numMaxRetries] = 0 // there is no second copy of the body
 	}
+	returned := false
+	defer func() {
+		if !returned { // an observer has panicked
+			x.discard()
+		}
+	}()
 	resp, err := run(x.req.Context(), x.attempt, &c, &x.record)
+	returned = true
 	if x.sends == 0 {
 		closeBody(x.req) // the context had ended
 	}
@@ -64,10 +73,15 @@ func (x *exchange) repeat() (*http.Response, error) {
 
 // attempt is the function that the loop of a Transport calls.
 func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
-	x.discard()
-	resp, err := x.send(ctx, &x.record)
+	body, err := x.body()
 	if err != nil {
-		return nil, x.urlError(err)
+		return nil, Permanent(x.failure) // it cannot be sent again
+	}
+	x.discard()
+	resp, err := x.send(ctx, &x.record, body)
+	if err != nil {
+		x.failure = x.urlError(err)
+		return nil, x.failure
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp, nil
@@ -76,7 +90,16 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	x.bounded, _ = ctx.(*attemptctx.Context)
 	readBody := x.sends > 1 || x.t.policy.given&(hasCondition|hasClassifier) != 0
 	x.response, x.judged = resp, clientgo.ResponseError(resp, &x.request, x.req.Method, readBody)
+	x.failure = x.judged
 	return resp, x.judged
+}
+
+// body returns the body of the next send, nil for that of the request itself.
+func (x *exchange) body() (io.ReadCloser, error) {
+	if x.sends == 0 || x.req.Body == nil || x.req.Body == http.NoBody {
+		return nil, nil
+	}
+	return x.req.GetBody()
 }
 
 // urlError wraps an error of the connection as net/http will do. Classify recognizes such
@@ -131,11 +154,11 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 	shared := &x.t.policy.config
 	r.lend(shared.budget)
 	if x.request.Once || r.guarded || !shared.guarded() {
-		return x.send(ctx, r)
+		return x.send(ctx, r, nil)
 	}
 	c := x.config()
 	c.numbers[numMaxElapsed] = 0 // it bounds the Transport's own loop
-	p := new(progress)
+	p := &progress{quiet: true}
 	if stopped := p.admit(&c, ctx); stopped != nil {
 		closeBody(x.req)
 		return nil, stopped
@@ -147,7 +170,7 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 		}
 	}()
 	p.attempts++
-	resp, err := x.send(ctx, r)
+	resp, err := x.send(ctx, r, nil)
 	returned = true
 	failure := err
 	if err != nil {
@@ -172,18 +195,14 @@ var errNotTaken = errors.New("the server takes no request on this connection (HT
 // net/http does not allow either.
 var errNoResponse = errors.New("k8sretry: the wrapped RoundTripper returned neither a response nor an error")
 
-// send sends the request once, and records what became of it.
-func (x *exchange) send(ctx context.Context, r *callRecord) (*http.Response, error) {
+// send sends the request once, with another body if it is not nil, and records what became of it.
+func (x *exchange) send(ctx context.Context, r *callRecord, body io.ReadCloser) (*http.Response, error) {
 	s := &send{record: r, url: *x.req.URL, opaque: x.req.URL.Opaque, reads: x.request.Verb.Reads(), t: x.t}
 	s.counts = r.trace == nil && !s.reads
 	s.Context = httptrace.WithClientTrace(ctx, s.hooks())
 	req := x.req.WithContext(s)
 	req.URL = &s.url
-	if x.sends > 0 && req.Body != nil && req.Body != http.NoBody {
-		body, err := req.GetBody()
-		if err != nil {
-			return nil, err
-		}
+	if body != nil {
 		req.Body = body
 	}
 	x.sends++

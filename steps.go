@@ -119,6 +119,9 @@ func (s *safeWrite) correct(v *Verdict) {
 	}
 }
 
+// callerFailed reports whether the step has failed with an error of the caller's function.
+func (s *safeWrite) callerFailed() bool { return s != nil && s.detail == detailCallerError }
+
 // stopped reports whether the failed step is the last one, whatever its error means.
 func (s *safeWrite) stopped() bool { return s != nil && s.next == nextStop }
 

@@ -48,7 +48,7 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 		verdict, cause, contextError = Classify(p.last), p.last, err
 	}
 	verdict.Outcome = max(p.outcome, v.Outcome)
-	if c.hears(ctx, EventFailure, why) {
+	if !p.quiet && c.hears(ctx, EventFailure, why) {
 		e := Event{Kind: EventFailure, StopReason: why, Err: cause}
 		if e.Err == nil && p.turn.leftQueue {
 			e.Err = ErrQueueTimeout

@@ -457,22 +457,6 @@ func TestTransportRewindsBodies(t *testing.T) {
 	}
 }
 
-// If GetBody fails, the call ends: nothing is sent without the body.
-func TestTransportWhoseBodyCannotBeRewound(t *testing.T) {
-	reason := errors.New("the file is gone")
-	sends := 0
-	transport := wrapper(t, quickly, k8sretry.WithMaxRetries(2))(roundTripper(func(req *http.Request) (*http.Response, error) {
-		sends++
-		return answer(req, 503, "text/plain", ""), nil
-	}))
-	req, err := http.NewRequestWithContext(t.Context(), "PUT", "https://server/api/v1/nodes/n", strings.NewReader("{}"))
-	require.NoError(t, err)
-	req.GetBody = func() (io.ReadCloser, error) { return nil, reason }
-	_, err = transport.RoundTrip(req)
-	assert.ErrorIs(t, err, reason)
-	assert.Equal(t, 1, sends)
-}
-
 // countedBody counts how often it is closed.
 type countedBody struct {
 	io.Reader
@@ -1206,4 +1190,93 @@ func TestConflictOfAPatchWithoutAVersionIsRepeated(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A server distinguishes upper and lower case, and takes the last of two values.
+func TestTransportReadsTheNameAsTheServerDoes(t *testing.T) {
+	for body, sends := range map[string]int{
+		`{"metadata":{"Name":"a","generateName":"a-"}}`:                        1,
+		`{"metadata":{"name":"a"},"metadata":{"generateName":"a-"}}`:           1,
+		`{"metadata":{"generateName":"a-"},"data":{},"metadata":{"name":"a"}}`: 3,
+		`{"metadata":{"name":"a"},"data":{"name":"b"}}`:                        3,
+	} {
+		n := 0
+		transport := wrapper(t, quickly, k8sretry.WithMaxRetries(2))(roundTripper(func(req *http.Request) (*http.Response, error) {
+			n++
+			return answer(req, 504, "text/plain", ""), nil
+		}))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://server/api/v1/namespaces/x/configmaps", strings.NewReader(body))
+		require.NoError(t, err)
+		resp, err := transport.RoundTrip(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		assert.Equal(t, sends, n, body)
+	}
+}
+
+// A body that cannot be read again ends the loop with the last answer of the server.
+func TestTransportKeepsTheAnswerIfTheBodyIsGone(t *testing.T) {
+	for _, code := range []int{429, 503} {
+		transport := wrapper(t, quickly)(roundTripper(func(req *http.Request) (*http.Response, error) {
+			return answer(req, code, "text/plain", "busy"), nil
+		}))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://server/api/v1/namespaces/x/configmaps/a", strings.NewReader("{}"))
+		require.NoError(t, err)
+		tries := 0
+		req.GetBody = func() (io.ReadCloser, error) { tries++; return nil, errors.New("gone") }
+		resp, err := transport.RoundTrip(req)
+		require.NoError(t, err)
+		assert.Equal(t, code, resp.StatusCode)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		assert.Equal(t, "busy", string(body))
+		assert.Equal(t, 1, tries)
+	}
+}
+
+// Inside a Do, the Do reports the end of the call.
+func TestTransportInsideADoEmitsNoFinalEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, outer := new(recorder), new(recorder)
+		client := over(t, func(req *http.Request) (*http.Response, error) { return answer(req, 503, "text/plain", ""), nil },
+			wrapper(t, k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 2})), k8sretry.WithObserver(inner)))
+		for range 3 {
+			testkit.Sleep(3 * time.Second)
+			_ = k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithObserver(outer), k8sretry.WithMaxRetries(1))
+		}
+		ends := 0
+		for _, e := range inner.events {
+			assert.NotEqual(t, k8sretry.EventFailure, e.Kind, e.Name())
+		}
+		for _, e := range outer.events {
+			if e.Kind == k8sretry.EventFailure {
+				ends++
+			}
+		}
+		assert.Equal(t, 3, ends)
+	})
+}
+
+// A call that is said to read is repeated, whatever its request looks like.
+func TestTransportBelowAReadOnlyDo(t *testing.T) {
+	n := 0
+	transport := wrapper(t, quickly)(roundTripper(func(req *http.Request) (*http.Response, error) {
+		n++
+		return answer(req, 504, "text/plain", ""), nil
+	}))
+	synctest.Test(t, func(t *testing.T) {
+		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://server/apis/authorization.openshift.io/v1/subjectaccessreviews", strings.NewReader(`{}`))
+			if err != nil {
+				return err
+			}
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				return err
+			}
+			return errors.Join(gatewayTimeout(), resp.Body.Close())
+		}, k8sretry.ReadOnly(), k8sretry.WithMaxRetries(2))
+	})
+	assert.Equal(t, 3, n)
 }

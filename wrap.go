@@ -143,7 +143,9 @@ func naming[A any](a A, w wrapping) (A, []Option) {
 	case obj.GetGenerateName() != "":
 		named := copyToSend(obj)
 		named.SetName(generatedName(named.GetGenerateName()))
-		return any(named).(A), w.named
+		if n, ok := any(named).(A); ok {
+			return n, w.named
+		}
 	}
 	return a, w.policy
 }

@@ -49,7 +49,7 @@ func method2(first, second reflect.Type) method {
 	case second == createOptions && (isOfPackage(first, "k8s.io/api/authentication/") || isOfPackage(first, "k8s.io/api/authorization/")):
 		return method{readOnly: true}
 	case second == createOptions:
-		return method{verb: VerbCreate, hasObject: first.Implements(object)}
+		return method{verb: VerbCreate, hasObject: first.Kind() == reflect.Pointer && first.Implements(object)}
 	case second == updateOptions:
 		return method{verb: VerbUpdate}
 	case second == applyOptions:

@@ -288,3 +288,23 @@ func TestReviewsAreRepeated(t *testing.T) {
 		assert.Positive(t, time.Since(began))
 	})
 }
+
+type copiedAsBase struct {
+	corev1.ConfigMap
+	Extra string
+}
+
+type holding struct{ *corev1.ConfigMap }
+
+// An object whose copy is of another type is sent as it is.
+func TestAWrappedCreateOfATypeThatEmbedsAnObject(t *testing.T) {
+	named := metav1.ObjectMeta{GenerateName: "a-"}
+	calls := 0
+	create := k8sretry.Wrap2(func(context.Context, *copiedAsBase, metav1.CreateOptions) (int, error) { calls++; return 1, nil })
+	_, err := create(t.Context(), &copiedAsBase{ConfigMap: corev1.ConfigMap{ObjectMeta: named}}, metav1.CreateOptions{})
+	assert.NoError(t, err)
+	value := k8sretry.Wrap2(func(context.Context, holding, metav1.CreateOptions) (int, error) { calls++; return 1, nil })
+	_, err = value(t.Context(), holding{}, metav1.CreateOptions{})
+	assert.NoError(t, err)
+	assert.Equal(t, 2, calls)
+}

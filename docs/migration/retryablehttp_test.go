@@ -1,7 +1,6 @@
 package migration
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -90,7 +89,7 @@ func TestCreateWithLostAnswerIsNotRepeated(t *testing.T) {
 					assert.NoError(t, err, "two pods are created without an error")
 					return
 				}
-				assert.False(t, errors.Is(err, k8sretry.ErrMaxRetries))
+				assert.NotErrorIs(t, err, k8sretry.ErrMaxRetries)
 				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 			})
 		})

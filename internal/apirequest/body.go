@@ -210,23 +210,31 @@ func objectName(body []byte) (name string, ok bool) {
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return "", false
 	}
+	found := false
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return "", false
+			return name, found
 		}
 		if key == "metadata" {
-			var meta struct{ Name string }
-			err := d.Decode(&meta)
-			return meta.Name, err == nil
+			var meta map[string]json.RawMessage // the server distinguishes upper and lower case
+			if d.Decode(&meta) != nil {
+				return "", false
+			}
+			name = ""
+			if raw, ok := meta["name"]; ok && json.Unmarshal(raw, &name) != nil {
+				return "", false
+			}
+			found = true
+			continue
 		}
 		var skipped json.RawMessage
 		if d.Decode(&skipped) != nil {
-			return "", false
+			return name, found // cut
 		}
 	}
-	_, err := d.Token() // the end of an object without metadata
-	return "", err == nil
+	_, err := d.Token() // the end of the object
+	return name, found || err == nil
 }
 
 // protobufName reads the metadata, which is the first field of every object.

@@ -130,8 +130,8 @@ func TestResponseErrorReadsTheBodyOnlyIfItDecides(t *testing.T) {
 		verb     apirequest.Verb
 		read     bool
 	}{
-		{404, false, apirequest.Get, false},
-		{422, false, apirequest.Create, false},
+		{404, false, apirequest.Get, true}, // an object, or a path that is not served
+		{422, false, apirequest.Create, true},
 		{404, true, apirequest.Get, true},
 		{404, false, apirequest.DeleteCollection, true},
 		{403, false, apirequest.Get, true},

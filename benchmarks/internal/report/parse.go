@@ -59,7 +59,7 @@ func (r *Results) measurement(fields []string) error {
 		return nil
 	}
 	if _, err := strconv.Atoi(fields[1]); err != nil {
-		return nil // a log line that begins like one
+		return nil //nolint:nilerr // a log line that begins like one
 	}
 	name := procs.ReplaceAllString(strings.TrimPrefix(fields[0], "Benchmark"), "")
 	for i := 2; i < len(fields); i += 2 {

@@ -2,6 +2,7 @@ package contender
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -67,7 +68,7 @@ func failed(_ any, err error) bool { return err != nil && transient(err) }
 
 // rejected reports whether a policy of the library rejected the attempt.
 func rejected(err error) bool {
-	return err == circuitbreaker.ErrOpen || err == adaptivethrottler.ErrExceeded || err == adaptivelimiter.ErrExceeded
+	return errors.Is(err, circuitbreaker.ErrOpen) || errors.Is(err, adaptivethrottler.ErrExceeded) || errors.Is(err, adaptivelimiter.ErrExceeded)
 }
 
 // failsafeRetry returns a process that obeys Retry-After.

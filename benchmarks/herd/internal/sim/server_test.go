@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -145,6 +144,6 @@ func TestSlowVerbDelaysItsRequests(t *testing.T) {
 		defer cancel()
 		assert.NoError(t, r.request(ctx, Get))
 		assert.Equal(t, 10*time.Millisecond, r.now())
-		assert.True(t, errors.Is(r.request(ctx, List), context.DeadlineExceeded))
+		assert.ErrorIs(t, r.request(ctx, List), context.DeadlineExceeded)
 	})
 }
