@@ -105,7 +105,7 @@ func cenkalti(obey bool) func(context.Context, func(context.Context) error) erro
 
 func avast(obey bool) func(context.Context, func(context.Context) error) error {
 	return func(ctx context.Context, call func(context.Context) error) error {
-		delay := retry.DelayTypeFunc(retry.CombineDelay(retry.BackOffDelay, retry.RandomDelay))
+		delay := retry.CombineDelay(retry.BackOffDelay, retry.RandomDelay)
 		if obey {
 			delay = func(n uint, err error, c retry.DelayContext) time.Duration {
 				if after := retryAfter(err); after > 0 {

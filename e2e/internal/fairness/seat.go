@@ -88,7 +88,7 @@ func OneSeat(ctx context.Context, c *cluster.Cluster, user string) error {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the flow schema of %s is not in effect: %w (%v)", user, ctx.Err(), err)
+			return fmt.Errorf("the flow schema of %s is not in effect: %w (%w)", user, ctx.Err(), err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func TestPortCanBeUsedAgain(t *testing.T) {
 	require.NoError(t, err)
 	port := loopback.Port(l)
 	assert.Less(t, port, 32768, "below the range for outgoing connections")
-	assert.True(t, l.Addr().String()[:10] == "127.0.0.1:")
+	assert.Equal(t, "127.0.0.1:", l.Addr().String()[:10])
 	_, err = loopback.ListenPort(port)
 	assert.Error(t, err, "the port is in use")
 	require.NoError(t, l.Close())

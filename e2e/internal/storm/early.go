@@ -41,7 +41,7 @@ func Early(ctx context.Context, s Setup, caller Caller) (result Result, err erro
 	r.proxy.SetRule(share(0.3, s.Seed, faults))
 	errs := make([]error, s.Ops)
 	start := time.Now()
-	each(s.Ops, workers, func(i int) {
+	each(s.Ops, func(i int) {
 		errs[i] = r.call(ctx, name("call", i), func(ctx context.Context) error { return r.mixed(ctx, i, objects[i]) })
 	})
 	result.Took = time.Since(start)

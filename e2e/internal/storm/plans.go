@@ -59,7 +59,7 @@ func generatedNames(r *run) *plan {
 	}
 }
 
-// deletes deletes objects. Another client recreates every fourth object as soon as it is
+// deletes plans deletions of objects. Another client recreates every fourth object as soon as it is
 // deleted. One object in 20 has been deleted before, and every second of these recreated.
 func deletes(r *run) *plan {
 	targets := make([]*corev1.ConfigMap, r.Ops)
@@ -112,7 +112,7 @@ func deletes(r *run) *plan {
 	}
 }
 
-// updates updates objects. One object in 20 has been updated before. Another client updates
+// updates plans updates of objects. One object in 20 has been updated before. Another client updates
 // every fourth object as soon as it is updated, and recreates one in eight.
 func updates(r *run) *plan {
 	read := make([]*corev1.ConfigMap, r.Ops)

@@ -40,7 +40,7 @@ func Restart(ctx context.Context, s Setup, caller Caller) (result Result, err er
 	restarted := make(chan error, 1)
 	errs := make([]error, s.Ops)
 	start := time.Now()
-	each(s.Ops, workers, func(i int) {
+	each(s.Ops, func(i int) {
 		if started.Add(1) == int64(s.Ops/3) {
 			go func() { restarted <- r.restart(ctx) }()
 		}

@@ -102,8 +102,8 @@ func (r *run) noteSends(result *Result, call string) {
 	}
 }
 
-// each calls f for 0 to n-1 with the given number of workers.
-func each(n, workers int, f func(i int)) {
+// each calls f for 0 to n-1, with several workers.
+func each(n int, f func(i int)) {
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range workers {

@@ -167,7 +167,7 @@ func share(share float64, seed uint64, faults []faultproxy.Fault) faultproxy.Rul
 // objects. Nil objects are skipped.
 func (r *run) create(ctx context.Context, objects []*corev1.ConfigMap) error {
 	errs := make([]error, len(objects))
-	each(len(objects), workers, func(i int) {
+	each(len(objects), func(i int) {
 		if objects[i] == nil {
 			return
 		}

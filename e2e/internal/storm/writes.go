@@ -64,7 +64,7 @@ func Writes(ctx context.Context, s Setup, caller Caller, kind Kind) (result Resu
 	r.proxy.SetRule(r.lost())
 	errs := make([]error, s.Ops)
 	start := time.Now()
-	each(s.Ops, workers, func(i int) {
+	each(s.Ops, func(i int) {
 		errs[i] = r.call(ctx, name("call", i), func(ctx context.Context) error { return p.call(ctx, i) })
 	})
 	result.Took = time.Since(start)

@@ -94,9 +94,9 @@ func TestFiguresOfARecord(t *testing.T) {
 			r.Seconds[i].Attempts = 70
 		}
 	}
-	for i, took := range []time.Duration{1, 2, 30} {
+	for i, took := range []int{1, 2, 30} {
 		at := time.Duration(11+i) * time.Second
-		r.Calls = append(r.Calls, &sim.Call{At: at, End: at + took*time.Second, OK: true, Attempts: 1 + i})
+		r.Calls = append(r.Calls, &sim.Call{At: at, End: at + time.Duration(took)*time.Second, OK: true, Attempts: 1 + i})
 	}
 	r.Calls = append(r.Calls, &sim.Call{At: 5 * time.Second, End: 6 * time.Second, Attempts: 4, Asked: 4, Early: 1})
 	f := sc.Measure(s, r)
