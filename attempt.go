@@ -62,7 +62,7 @@ func (c *config) limited() bool { return c.limiter != nil && c.verb() != VerbWat
 //go:noinline // its frame must not be part of a call that waits between attempts
 func (p *progress) admit(c *config, ctx context.Context) error {
 	last := p.last
-	p.last = nil // it is last that a stop reports
+	p.last = nil // a stop reports last, not p.last
 	if p.attempts > 0 {
 		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
 			c.safeWrite.waitTurn(ctx)

@@ -39,7 +39,7 @@ func IsRetryableK8sError(err error) bool {
 //
 //   - anything that contains an API status, whatever its message says: the server responded;
 //   - certificates and TLS alerts of a handshake, which fail the same way again;
-//   - a host name that does not exist, which is more often mistyped than late.
+//   - a host name that does not exist, which is usually a typing error.
 //     [Classify] gives it [ClassBlocked], so that a caller can choose to retry it;
 //   - [context.Canceled], also beside another error, and errors of the HTTP client that
 //     this package does not know.

@@ -192,7 +192,7 @@ func resolve(opts []Option) config {
 	return c
 }
 
-// setNumber sets a number that is valid, and keeps the complaint about one that is not.
+// setNumber sets a valid number, and records the problem of an invalid one.
 func (c *config) setNumber(n number, value int64) {
 	if wrong := numbers[n].validity(value); wrong != "" {
 		c.reject(numbers[n].option + wrong)

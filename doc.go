@@ -29,7 +29,8 @@
 //	options > context done? > breaker > limiter > attempt > success: event if it was retried, return
 //	                                                | failure
 //	          classification > context done? > may the verb be repeated? > retries left? >
-//	          delay > within the deadline? > budget > event > sleep > context done? > breaker ...
+//	          Retry-After too long? > delay > within the deadline? > budget > event >
+//	          sleep > context done? > breaker ...
 //
 // A call waits in the caller's goroutine and starts no other goroutine. It does not start
 // a wait that would end after the deadline of the context. The server's Retry-After is a
@@ -99,8 +100,8 @@
 //     cannot be determined, the error is [ErrOutcomeUnknown].
 //   - If the retries, the deadline or the context end while the outcome is unknown, one
 //     last check of at most 5 s runs, even after the context has ended.
-//   - Without a failure exactly one request is sent (Modify: one read and one write). A dry
-//     run is not checked.
+//   - Without a failure exactly one request is sent (Modify: one read and one write, and no
+//     write if mutate changes nothing). A dry run is not checked.
 //   - A write that a 301, 302 or 303 redirect has turned into a GET is detected by Create,
 //     and by the others if there is a [Transport].
 //   - The caller's object is never changed. After a check the returned object is the

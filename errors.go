@@ -119,7 +119,7 @@ func (s StopReason) String() string {
 }
 
 // Error is the error of a call that gave up on a transient failure, or that cannot tell
-// whether the server carried it out. Permanent errors are returned as they came.
+// whether the server carried it out. Permanent errors are returned unchanged.
 //
 // The last error of the API is the first in its chain: apierrors.IsNotFound and its
 // siblings, errors.Is and errors.As answer for it. Behind it are the reason (ErrMaxRetries,

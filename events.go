@@ -13,7 +13,8 @@ import (
 type EventKind uint8
 
 // The kinds of events. A call emits any number of retries, and then exactly one
-// success or one failure, unless fn panics. A call that returns an error for a nil
+// success or one failure, unless fn panics or calls runtime.Goexit, or an Observer, a
+// classifier or a method of an error panics. A call that returns an error for a nil
 // function or an invalid option emits nothing. A change of the state of a Breaker or a
 // Limiter that many calls share is an event of the call that caused it.
 const (
@@ -59,8 +60,7 @@ type Event struct {
 	// Err is the error of the attempt that has just ended; nil on success. In an
 	// EventFailure it is Error.Err, and the verdict is the one on that error: the error of
 	// the last attempt that the API or the network answered, of another call if a Breaker
-	// refused this one, and ErrQueueTimeout if the call queued in vain before its first
-	// attempt.
+	// refused this one, and ErrQueueTimeout if the queue timed out before the first attempt.
 	Err error
 }
 

@@ -25,9 +25,10 @@ func WithName(name string) Option { return nameOption{name, func() string { retu
 
 // WithBackoff replaces the schedule. An [Exponential], or a pointer to one, sets what
 // WithInitialDelay, WithMaxDelay, WithMultiplier and WithJitter set; any other Backoff
-// replaces these four and is asked for every class of failure. Of WithBackoff and those
-// four the later wins. The Retry-After of a server still applies. nil: an error. A nil
-// pointer of a type of the caller's panics when it is asked.
+// replaces these four and is asked for every class of failure except those of
+// WithBackoffFor, in any order. Of WithBackoff and those four the later wins. The
+// Retry-After of a server still applies. nil: an error. A nil pointer of a type of the
+// caller's panics when it is asked.
 //
 // B is a type parameter, not an interface, so that a Backoff written in the call does
 // not escape to the heap.
@@ -47,7 +48,7 @@ func WithBackoff[B Backoff](b B) Option {
 // [ClassTimeout] or [ClassRefused] waits half of the schedule; a [ClassThrottled]
 // without a Retry-After waits twice the schedule, up to WithMaxDelay; a
 // [ClassDisruptionBudget] waits 5 s, then longer, up to 20 s or WithMaxDelay if that is
-// less; every other class waits the schedule as it is. A class that is none of the
+// less; every other class uses the schedule unchanged. A class that is none of the
 // constants, or a nil Backoff: an error.
 func WithBackoffFor[B Backoff](class Class, b B) Option {
 	return backoffOption{
@@ -105,7 +106,7 @@ func WithRetryIf(condition func(error) bool) Option { return conditionOption{con
 func WithClassifier(classify func(error) (Verdict, bool)) Option { return classifierOption{classify} }
 
 // WithObserver sets the Observer that receives the events of a call. Default, and nil:
-// none. A typed nil pointer or func in an Observer is called as it is.
+// none. A typed nil pointer or func is not treated as nil: its Observe is called.
 func WithObserver(o Observer) Option {
 	if o == nil {
 		return observerOption{}

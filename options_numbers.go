@@ -119,10 +119,11 @@ func WithVerb(verb Verb) Option {
 	return set(numVerb, int64(verb), verb > VerbWatch)
 }
 
-// ReadOnly says that the call changes nothing on the server, whatever kind of read it
-// is. The outcome of a failed attempt is then never unknown, and the call never has
-// [ErrOutcomeUnknown]. [ForRead] includes it. A verb given by WithVerb, or known from a
-// wrapped method (see [Wrap2]), decides instead of ReadOnly, and [ForWrite] or a WithVerb given later takes it back.
+// ReadOnly says that the call changes nothing on the server. Use it for reads that have
+// no verb of their own. The outcome of a failed attempt is then never unknown, and the
+// call never has [ErrOutcomeUnknown]. [ForRead] includes it. A verb given by WithVerb, or
+// known from a wrapped method (see [Wrap2]), decides instead of ReadOnly, and [ForWrite]
+// or a WithVerb given later takes it back.
 func ReadOnly() Option { return set(numReadOnly, 1, false) }
 
 // WithMaxRetries sets how often a failed attempt may be repeated: 3 means at most

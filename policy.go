@@ -11,14 +11,14 @@ type Policy struct {
 	prepared   bool // made by NewPolicy: the defaults are filled in
 	guardsOnly bool // a call needs nothing before and after a successful fn but its guards
 	direct     bool // a call needs nothing before and after a successful fn
-	simple     bool // direct, and the caller decides nothing and hears nothing of a failure
+	simple     bool // direct, and without a condition, a classifier or a logger
 }
 
 func (*Policy) option() {}
 
-// NewPolicy returns a Policy of the given options. What they do not set stays open: the
-// default applies unless another option of the call sets it. An invalid option value is
-// reported by the calls that use the Policy.
+// NewPolicy returns a Policy of the given options. Settings that opts do not contain
+// keep their defaults unless another option of the call sets them. An invalid option value
+// is reported by the calls that use the Policy.
 func NewPolicy(opts ...Option) *Policy {
 	p := &Policy{config: resolve(opts)}
 	p.prepare()

@@ -44,7 +44,7 @@ func Run(ctx context.Context, fn func(context.Context) error, opts ...Option) er
 
 const nilFunc = "the function to call is nil"
 
-// errNilFunc and errNilContext are returned for what cannot be called.
+// errNilFunc and errNilContext are returned for a nil function and a nil context.
 var (
 	errNilFunc    = errors.New("k8sretry: " + nilFunc)
 	errNilContext = errors.New("k8sretry: the context is nil")
@@ -156,7 +156,7 @@ func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *con
 //
 // Ten thousand calls may wait here at a time, and a goroutine whose stack has grown
 // beyond 2 KiB keeps 4 KiB. So the frames of call and loop are small: what a call
-// remembers is on the heap, and what has a large frame is not inlined.
+// remembers is on the heap, and functions with large frames are not inlined.
 func loop[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (T, error) {
 	for {
 		if p.delay > 0 {

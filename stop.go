@@ -26,8 +26,8 @@ func (p *progress) succeeded(c *config, ctx context.Context) {
 }
 
 // stop ends a call without success. Every failing exit after the options are known
-// comes through here: it emits the one last event and decides whether err is returned
-// as it is or in an *Error.
+// comes through here: it emits the one last event and decides whether the call
+// returns the error unchanged or in an *Error.
 func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdict, err error) error {
 	p.record.close()
 	if c.safeWrite != nil && p.attempts > 0 {

@@ -163,7 +163,7 @@ func (u *updateCall[T]) isForeign(changed T) bool {
 }
 
 // completesDeletion reports whether storing obj removes it: the object is being deleted
-// and obj has no finalizers. If the object is gone, the update has reached its aim, even
+// and obj has no finalizers. If the object is gone, the update has had its effect, even
 // if another client was first.
 func completesDeletion(obj metav1.Object) bool {
 	return obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) == 0

@@ -57,7 +57,7 @@ const (
 	ClassDisruptionBudget              // a PodDisruptionBudget allows no eviction at the moment
 	ClassConflict                      // a precondition failed: read the object again and rebuild the write
 	ClassBlocked                       // fails until something else changes: a quota, a missing namespace
-	ClassBadResponse                   // the server did it, but its response cannot be decoded
+	ClassBadResponse                   // the server carried out the request, but its response cannot be decoded
 	ClassCanceled                      // the caller canceled the request
 )
 
@@ -91,7 +91,7 @@ type Outcome uint8
 const (
 	OutcomeNotExecuted Outcome = iota // the server changed nothing
 	OutcomeUnknown                    // the server may have done it, or may still do it
-	OutcomeExecuted                   // the server did it, but its response was lost
+	OutcomeExecuted                   // the server carried out the request, but its response was lost
 )
 
 var outcomeNames = [...]string{"not_executed", "unknown", "executed"}
@@ -125,7 +125,7 @@ type Verdict struct {
 
 // verdictFlags are what decisions need to know beyond the exported fields. Classify
 // copies them from the meaning of the error. A Verdict made by a caller has none: it
-// speaks of the whole call and of the server.
+// applies to the whole call and counts towards the server's health.
 type verdictFlags uint8
 
 const (

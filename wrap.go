@@ -39,10 +39,11 @@ func Wrap1[A, T any](fn func(context.Context, A) (T, error), opts ...Option) fun
 // nothing and are [ReadOnly].
 //
 // A create is repeated even if its outcome is unknown, because a second object of the same
-// name cannot be made. If a repetition is answered by AlreadyExists, nothing tells whose
-// object it is: the error has the predicate and [ErrOutcomeUnknown]; [Create] finds out. An
-// object with a GenerateName is sent with a name that is drawn here, as the server would draw
-// it, on a copy. An object without any name is not repeated while its outcome is unknown.
+// name cannot be made. If a repetition is answered by AlreadyExists, the owner of the
+// object is unknown: IsAlreadyExists is true and the error matches [ErrOutcomeUnknown]. Use
+// [Create] to determine the owner. An object with a GenerateName is sent with a name that is
+// drawn here, as the server would draw it, on a copy. An object without any name is not
+// repeated while its outcome is unknown.
 func Wrap2[A, B, T any](fn func(context.Context, A, B) (T, error), opts ...Option) func(context.Context, A, B) (T, error) {
 	w := wrapped(reflect.ValueOf(fn), opts, method2(reflect.TypeFor[A](), reflect.TypeFor[B]()))
 	return func(ctx context.Context, a A, b B) (T, error) {

@@ -67,7 +67,7 @@ func TestScaleOutlastsAnOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		recorder.AssertRetried(t, 5)
-		if got := time.Since(start); got != 60*time.Second { // 2+4+8+16+30, in no time
+		if got := time.Since(start); got != 60*time.Second { // 2+4+8+16+30, in virtual time
 			t.Errorf("the waits took %v", got)
 		}
 	})

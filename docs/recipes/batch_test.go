@@ -62,6 +62,8 @@ func exitCode(err error) int {
 		return exitUnknown
 	case errors.Is(err, k8sretry.ErrMaxRetries), errors.Is(err, k8sretry.ErrMaxElapsed),
 		errors.Is(err, k8sretry.ErrDeadline), errors.Is(err, k8sretry.ErrRetryAfterTooLong),
+		errors.Is(err, k8sretry.ErrBudgetExhausted), errors.Is(err, k8sretry.ErrBreakerOpen),
+		errors.Is(err, k8sretry.ErrQueueTimeout),
 		errors.Is(err, context.Canceled): // SIGTERM, for example during a drain
 		return exitTransient
 	}
@@ -120,4 +122,16 @@ func TestBatch(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestExitCode(t *testing.T) {
+	for _, reason := range []error{
+		k8sretry.ErrMaxRetries, k8sretry.ErrMaxElapsed, k8sretry.ErrDeadline, k8sretry.ErrRetryAfterTooLong,
+		k8sretry.ErrBudgetExhausted, k8sretry.ErrBreakerOpen, k8sretry.ErrQueueTimeout, context.Canceled,
+	} {
+		assert.Equal(t, exitTransient, exitCode(fmt.Errorf("a: %w", reason)), "%v", reason)
+		assert.Equal(t, exitUnknown, exitCode(errors.Join(reason, k8sretry.ErrOutcomeUnknown)), "%v, outcome unknown", reason)
+	}
+	assert.Equal(t, exitPermanent, exitCode(k8sretrytest.Status(403)))
+	assert.Equal(t, exitOK, exitCode(nil))
 }

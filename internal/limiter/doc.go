@@ -43,7 +43,7 @@
 // A Retry-After makes a pause longer, up to five minutes, extended by a random share of up to a
 // half. It is ignored if requests succeed more often than once per Retry-After.
 //
-// # Why it is so
+// # Reasons
 //
 // A queue instead of refusals. In the simulator of benchmarks/herd every retry library without
 // shared state stays down after a brown-out. Breakers and budgets, which refuse, recover but lose
