@@ -40,9 +40,13 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 	case isNilValue(obj):
 		return none, errNilObject
 	}
+	toSend, err := copyToSend(obj)
+	if err != nil {
+		return none, err
+	}
 	c := &createCall[T]{
 		safeWrite: safeWrite{verb: VerbCreate, dryRun: len(opts.DryRun) > 0},
-		client:    client, obj: copyToSend(obj), opts: opts, token: newToken(tokenKey(options)),
+		client:    client, obj: toSend, opts: opts, token: newToken(tokenKey(options)),
 	}
 	if !c.dryRun {
 		c.token.addTo(c.obj)

@@ -93,7 +93,10 @@ func (m *modifyCall[T]) prepare(ctx context.Context) (unchanged bool, err error)
 		return false, m.stop(m.lastConflict, detailReplaced)
 	}
 	m.base, m.uid = base, base.GetUID()
-	obj := deepCopy(base)
+	obj, err := deepCopy(base)
+	if err != nil {
+		return false, m.stop(err, detailCallerError)
+	}
 	if err := m.mutate(obj); err != nil {
 		return false, m.stop(err, detailCallerError)
 	}

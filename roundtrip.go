@@ -2,14 +2,11 @@ package k8sretry
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"sync/atomic"
 	"time"
 
 	"github.com/k8sretry/k8sretry/internal/apirequest"
@@ -232,76 +229,4 @@ func (x *exchange) note(r *callRecord, resp *http.Response, err error) {
 		s.RetryAfter = clientgo.RetryAfter(resp.Header)
 	}
 	r.Sent(s)
-}
-
-// send is one send, and the context of its request. It counts and bounds the repetitions
-// that net/http makes by itself.
-type send struct {
-	context.Context
-	record  *callRecord
-	counts  bool // report connections to the record, which has no hooks of its own
-	reads   bool
-	url     url.URL // the send's own
-	opaque  string
-	t       *transport
-	tries   atomic.Int32 // connections that net/http has chosen for it
-	stopped atomic.Bool
-}
-
-// sendKey is the key of the send of a Transport above.
-type sendKey struct{}
-
-func (s *send) Value(key any) any {
-	if key == (sendKey{}) {
-		return s
-	}
-	return s.Context.Value(key)
-}
-
-func (s *send) hooks() *httptrace.ClientTrace {
-	trace := &httptrace.ClientTrace{GotConn: s.gotConn}
-	if s.counts {
-		trace.GetConn = s.record.GetConn
-	}
-	return trace
-}
-
-// gotConn is called for each try of net/http. Over HTTP/2 net/http repeats a request up to
-// seven times within a minute after REFUSED_STREAM, and without limit after a graceful
-// GOAWAY (roundTripViaPool in golang.org/x/net/http2). Over HTTP/1.1 it repeats a request
-// whose kept connection broke (shouldRetryRequest in net/http/transport.go).
-func (s *send) gotConn(info httptrace.GotConnInfo) {
-	s.record.Carried() // hooks of the record itself run after this one
-	if s.counts {
-		s.record.GotConn(info)
-	}
-	switch n := s.tries.Add(1); {
-	case n == 1:
-	case !overHTTP2(info.Conn):
-		if n == 2 {
-			s.record.RepeatedAnyway()
-		}
-		// For a read net/http tries one kept connection after the other. Nothing is
-		// written to those after the first: the second try that reaches the server is
-		// the last one, on a new connection.
-		switch {
-		case !s.reads:
-		case info.Reused:
-			s.url.Opaque = "\x00"
-			s.t.CloseIdleConnections()
-		default:
-			s.url.Opaque = s.opaque
-		}
-	case s.record.Repeated():
-	default:
-		// Only a request that cannot be written stops HTTP/2. The URL belongs to this
-		// send, and the try before has ended.
-		s.stopped.Store(true)
-		s.url.Opaque = "\x00"
-	}
-}
-
-func overHTTP2(conn net.Conn) bool {
-	c, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
-	return ok && c.ConnectionState().NegotiatedProtocol == "h2"
 }

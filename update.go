@@ -42,9 +42,13 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 	case isNilValue(obj):
 		return none, errNilObject
 	}
+	toSend, err := copyToSend(obj)
+	if err != nil {
+		return none, err
+	}
 	u := &updateCall[T]{
 		safeWrite: safeWrite{verb: VerbUpdate, dryRun: len(opts.DryRun) > 0},
-		client:    client, obj: copyToSend(obj), opts: opts, token: newToken(tokenKey(options)),
+		client:    client, obj: toSend, opts: opts, token: newToken(tokenKey(options)),
 	}
 	if !u.dryRun {
 		u.previousToken = obj.GetAnnotations()[u.token.key]

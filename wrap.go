@@ -142,7 +142,10 @@ func naming[A any](a A, w wrapping) (A, []Option) {
 	case obj.GetName() != "":
 		return a, w.named
 	case obj.GetGenerateName() != "":
-		named := copyToSend(obj)
+		named, err := copyToSend(obj)
+		if err != nil {
+			return a, w.policy
+		}
 		named.SetName(generatedName(named.GetGenerateName()))
 		if n, ok := any(named).(A); ok {
 			return n, w.named

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"maps"
 	"reflect"
 	"strings"
@@ -104,12 +105,20 @@ func isEmpty[T Object](obj T) bool {
 	return isNilValue(obj) || obj.GetName() == "" && obj.GetUID() == ""
 }
 
-func deepCopy[T Object](obj T) T { return obj.DeepCopyObject().(T) }
+// deepCopy returns a copy of obj. It fails for a type that takes DeepCopyObject from an
+// embedded type, because the copy is then of the embedded type.
+func deepCopy[T Object](obj T) (T, error) {
+	c, ok := obj.DeepCopyObject().(T)
+	if !ok {
+		return c, fmt.Errorf("k8sretry: DeepCopyObject of %T returns another type", obj)
+	}
+	return c, nil
+}
 
 // copyToSend returns a copy of obj whose name and annotations may be changed. Of an
 // unstructured object it copies only the metadata, because DeepCopy panics on values such
 // as an int, which the dynamic client accepts.
-func copyToSend[T Object](obj T) T {
+func copyToSend[T Object](obj T) (T, error) {
 	u, ok := any(obj).(*unstructured.Unstructured)
 	if !ok {
 		return deepCopy(obj)
@@ -118,7 +127,7 @@ func copyToSend[T Object](obj T) T {
 	if metadata, ok := c.Object["metadata"].(map[string]any); ok {
 		c.Object["metadata"] = maps.Clone(metadata)
 	}
-	return any(c).(T)
+	return any(c).(T), nil
 }
 
 // writeToken is a random value in an annotation that identifies the write of one call.

@@ -63,6 +63,35 @@ func TestWritesRejectNil(t *testing.T) {
 	assert.Empty(t, c.requests)
 }
 
+// copiedAsBase takes DeepCopyObject from the ConfigMap, so its copy is only a ConfigMap.
+func TestWritesRejectAnObjectThatCannotBeCopied(t *testing.T) {
+	client := &copiedAsBaseClient{}
+	obj := &copiedAsBase{ConfigMap: *configMap("x")}
+	_, created := k8sretry.Create(t.Context(), client, obj, metav1.CreateOptions{})
+	_, updated := k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{})
+	_, modified := k8sretry.Modify(t.Context(), client, "x", func(*copiedAsBase) error { return nil })
+	for name, err := range map[string]error{"Create": created, "Update": updated, "Modify": modified} {
+		assert.ErrorContains(t, err, "DeepCopyObject of *k8sretry_test.copiedAsBase returns another type", name)
+	}
+	assert.Zero(t, client.writes)
+}
+
+type copiedAsBaseClient struct{ writes int }
+
+func (c *copiedAsBaseClient) Get(context.Context, string, metav1.GetOptions) (*copiedAsBase, error) {
+	return &copiedAsBase{ConfigMap: *configMap("x")}, nil
+}
+
+func (c *copiedAsBaseClient) Create(_ context.Context, obj *copiedAsBase, _ metav1.CreateOptions) (*copiedAsBase, error) {
+	c.writes++
+	return obj, nil
+}
+
+func (c *copiedAsBaseClient) Update(_ context.Context, obj *copiedAsBase, _ metav1.UpdateOptions) (*copiedAsBase, error) {
+	c.writes++
+	return obj, nil
+}
+
 func TestTokenAnnotation(t *testing.T) {
 	c := newCluster()
 	made, err := k8sretry.Create(context.Background(), c, configMap("x"), metav1.CreateOptions{})
