@@ -57,9 +57,12 @@
 // Get and List of a cached client are served by the cache. NotFound from the cache is
 // returned without a retry. The wrappers of controller-runtime (client.WithFieldOwner,
 // client.WithFieldValidation, client.NewNamespacedClient, client.NewDryRunClient,
-// interceptors) may be applied before or after NewClient. With a k8sretry.Transport in the
-// rest.Config of the manager, each attempt sends one request, and client-go makes no
-// retries itself. Informers retry themselves and are not affected.
+// interceptors) may be applied before or after NewClient.
+//
+// Use NewClient together with a k8sretry.Transport in the rest.Config of the manager. Each
+// attempt then sends one request, and client-go makes no retries itself. The Transport also
+// retries the discovery of the RESTMapper, which NewClient cannot reach. Informers retry
+// themselves and are not affected.
 //
 // A call that waits for its next attempt blocks a worker of the controller. To avoid long
 // waits, use few retries and [Result], which requeues the object.

@@ -33,10 +33,10 @@ const (
 //	*k8sretry.Error with StopNonRetryable (a NotFound    RequeueAfter: 1 s
 //	  or Conflict after an unknown outcome)
 //	Conflict (409)                                       RequeueAfter: 1 s
-//	400, 405, 406, 413, 415, 422                         TerminalError: the request is invalid
+//	400, 405, 406, 413, 415                              TerminalError: the request is malformed
 //	other API errors: NotFound, AlreadyExists,           unchanged: the workqueue retries them
-//	  Forbidden, denied by a webhook, quota, 401,          with increasing delays, because they
-//	  field ownership, 410, ...                            may depend on other objects
+//	  Forbidden, Invalid (422), denied by a webhook        with increasing delays, because they
+//	  or a policy, quota, 401, field ownership, 410, ...   may depend on other objects
 //	TerminalError, errors of other sources               unchanged
 //	several errors                                       the result of each error if they agree
 //	                                                       (with the longest delay), else unchanged
@@ -149,7 +149,7 @@ func decideAPIError(err error) decision {
 	}
 	switch v.StatusCode {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge,
-		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		http.StatusUnsupportedMediaType:
 		return decision{action: terminate}
 	}
 	return decision{}

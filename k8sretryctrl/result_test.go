@@ -43,6 +43,7 @@ func permanentAfterUnknownOutcome(permanent error) error {
 func TestResultOfEachKindOfError(t *testing.T) {
 	pods := corev1.Resource("pods")
 	invalid := apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "web-0", field.ErrorList{})
+	bad := apierrors.NewBadRequest("no")
 	conflict := apierrors.NewConflict(pods, "web-0", errors.New("modified"))
 	notFound := apierrors.NewNotFound(pods, "web-0")
 	const long, short = 15 * time.Second, time.Second
@@ -73,13 +74,15 @@ func TestResultOfEachKindOfError(t *testing.T) {
 		{"a conflict", conflict, short, false},
 		{"a conflict, wrapped", fmt.Errorf("sync: %w", conflict), short, false},
 
-		{"invalid", invalid, 0, true},
-		{"invalid, wrapped", fmt.Errorf("sync: %w", invalid), 0, true},
-		{"bad request", apierrors.NewBadRequest("no"), 0, true},
+		{"bad request, wrapped", fmt.Errorf("sync: %w", bad), 0, true},
+		{"bad request", bad, 0, true},
 		{"too large", apierrors.NewRequestEntityTooLargeError("no"), 0, true},
 		{"method not allowed", apierrors.NewMethodNotSupported(pods, "create"), 0, true},
 
 		{"not found", notFound, 0, false},
+		{"invalid, such as a node port that another service has", invalid, 0, false},
+		{"invalid, by a ValidatingAdmissionPolicy", k8sretrytest.ServerStatus(422, metav1.StatusReasonInvalid,
+			`pods "web-0" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`), 0, false},
 		{"already exists", apierrors.NewAlreadyExists(pods, "web-0"), 0, false},
 		{"forbidden", apierrors.NewForbidden(pods, "web-0", errors.New("RBAC")), 0, false},
 		{"quota", k8sretrytest.QuotaExceeded(), 0, false},
@@ -102,8 +105,8 @@ func TestResultOfEachKindOfError(t *testing.T) {
 		{"two outages, with the longer delay", errors.Join(gaveUp(k8sretrytest.Status(503)), gaveUp(k8sretrytest.TooManyRequests(40*time.Second))), 40 * time.Second, false},
 		{"the longer delay first", errors.Join(gaveUp(k8sretrytest.TooManyRequests(40*time.Second)), conflict), 40 * time.Second, false},
 		{"an aggregate of two", utilerrors.NewAggregate([]error{conflict, gaveUp(unknownOutcome())}), long, false},
-		{"two invalid", errors.Join(invalid, nil, fmt.Errorf("b: %w", invalid)), 0, true},
-		{"an outage and an invalid", errors.Join(gaveUp(unknownOutcome()), invalid), 0, false},
+		{"two bad requests", errors.Join(bad, nil, fmt.Errorf("b: %w", bad)), 0, true},
+		{"an outage and a bad request", errors.Join(gaveUp(unknownOutcome()), bad), 0, false},
 		{"an outage and an error of another package", errors.Join(gaveUp(unknownOutcome()), io.EOF), 0, false},
 		{"conflicts within a join and a wrap", fmt.Errorf("a: %w, b: %w", errors.Join(conflict), conflict), short, false},
 	} {
