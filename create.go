@@ -23,6 +23,9 @@ import (
 // the error matches [ErrOutcomeUnknown]: an object that does not exist shortly after a
 // timeout may still be created.
 //
+// Create cannot prove that an object was created which another client has removed before
+// the retry, such as a Job with ttlSecondsAfterFinished 0. The retry creates it again.
+//
 // If the outcome is still ambiguous when the retries or the context end, Create checks it
 // once more. The check takes at most 5 s.
 //

@@ -16,7 +16,9 @@ import (
 //
 // If the first answer is NotFound or Conflict, Delete returns it unchanged. After a request
 // that may have been carried out, Delete returns nil if the server answers NotFound or a
-// conflict about the UID, or if the object is being deleted (it has finalizers).
+// conflict about the UID, or if the object is being deleted (it has finalizers). A deletion
+// that obj already shows, or that leaves the object more time than opts does, proves nothing:
+// Delete then returns nil only after a success of the server or if the object is gone.
 //
 // If neither obj nor opts has a UID, Delete cannot distinguish the object from one that was
 // created since with the same name. If an object with that name exists after an ambiguous
@@ -46,6 +48,7 @@ type deleteCall[T Object] struct {
 	request  func(context.Context) error
 	lostRace func(error, Verdict) bool // reports an error after which the server would accept the request; may be nil
 	goneIsOK bool                      // the call succeeds if the object is gone, even at its first request
+	wasGoing bool                      // the object was being deleted when the call began
 	name     string
 	uid      types.UID // of the object to delete; "" for any object of the name
 	version  *string   // the resource version that the caller requires; nil for any
@@ -57,6 +60,7 @@ func newDeleteCall[T Object](verb Verb, client Getter[T], obj T, opts metav1.Del
 	d := &deleteCall[T]{
 		safeWrite: safeWrite{verb: verb, dryRun: len(opts.DryRun) > 0},
 		client:    client, name: obj.GetName(), uid: obj.GetUID(), opts: opts,
+		wasGoing: obj.GetDeletionTimestamp() != nil,
 	}
 	var preconditions metav1.Preconditions
 	if opts.Preconditions != nil {
@@ -128,7 +132,7 @@ func (d *deleteCall[T]) compare(found T) checkResult {
 	isSame := d.uid == found.GetUID()
 	isChanged := d.version != nil && found.GetResourceVersion() != *d.version
 	switch {
-	case isOther, found.GetDeletionTimestamp() != nil:
+	case isOther, found.GetDeletionTimestamp() != nil && d.maySetOff(found):
 		return applied
 	case isSame && isChanged:
 		return notApplied // the precondition can no longer be met
@@ -136,6 +140,16 @@ func (d *deleteCall[T]) compare(found T) checkResult {
 		return undetermined // it may have been created since
 	}
 	return notAppliedYet
+}
+
+// maySetOff reports whether a request of this call can have set off the deletion of found.
+// Another deletion serves an eviction as well.
+func (d *deleteCall[T]) maySetOff(found T) bool {
+	if d.verb != VerbDelete {
+		return true
+	}
+	given, asked := found.GetDeletionGracePeriodSeconds(), d.opts.GracePeriodSeconds
+	return !d.wasGoing && (asked == nil || given != nil && *given <= *asked)
 }
 
 // isUIDConflict reports whether a conflict says that another object has the name now

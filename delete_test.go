@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -62,6 +63,37 @@ func TestDelete(t *testing.T) {
 				c.change("x", func(o *corev1.ConfigMap) { o.Finalizers = []string{"example.com/wait"} })
 				c.on("delete", repeated(4, lost(gatewayTimeout()))...)
 			},
+			requests: "delete delete delete delete get", stays: true,
+		},
+		"all requests lost, deleted by another client before: unknown": {
+			prepare: func(c *cluster, obj *corev1.ConfigMap) {
+				c.change("x", terminating(30))
+				terminating(30)(obj)
+				c.on("delete", repeated(4, failed(unavailable()))...)
+			},
+			fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "delete delete delete delete get", stays: true,
+		},
+		"all requests with a grace period of 0 lost, deleted by another client with 30 s: unknown": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.change("x", terminating(30))
+				c.on("delete", repeated(4, failed(unavailable()))...)
+			},
+			opts:  func(*corev1.ConfigMap) metav1.DeleteOptions { return *metav1.NewDeleteOptions(0) },
+			fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "delete delete delete delete get", stays: true,
+		},
+		"no UID, the same: unknown": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.change("x", terminating(30))
+				c.on("delete", failed(unavailable()))
+			},
+			opts:  func(*corev1.ConfigMap) metav1.DeleteOptions { return *metav1.NewDeleteOptions(0) },
+			noUID: true, fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "delete get", stays: true,
+		},
+		"all responses to a grace period of 0 lost, finalizers: the final check sees the deletion": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", repeated(4, &fault{before: gatewayTimeout(), then: func() { c.change("x", terminating(0)) }})...)
+			},
+			opts:     func(*corev1.ConfigMap) metav1.DeleteOptions { return *metav1.NewDeleteOptions(0) },
 			requests: "delete delete delete delete get", stays: true,
 		},
 		"all requests lost: unknown": {
@@ -186,6 +218,13 @@ func TestDelete(t *testing.T) {
 				assert.Equal(t, tt.stays, c.objects["x"] != nil)
 			})
 		})
+	}
+}
+
+// terminating marks an object as being deleted after a grace period.
+func terminating(seconds int64) func(*corev1.ConfigMap) {
+	return func(o *corev1.ConfigMap) {
+		o.DeletionTimestamp, o.DeletionGracePeriodSeconds = &metav1.Time{Time: time.Now()}, &seconds
 	}
 }
 

@@ -109,6 +109,12 @@ func TestEvict(t *testing.T) {
 			options:  []k8sretry.Option{k8sretry.WithMaxRetries(2)},
 			requests: "evict evict evict get", stays: true, took: 1500 * time.Millisecond,
 		},
+		"all requests with a grace period of 0 lost, deleted by another client with 30 s: the pod terminates": {
+			prepare:  func(c *cluster) { c.change("x", terminating(30)); c.on("evict", repeated(3, failed(unavailable()))...) },
+			opts:     func(*corev1.ConfigMap) metav1.DeleteOptions { return *metav1.NewDeleteOptions(0) },
+			options:  []k8sretry.Option{k8sretry.WithMaxRetries(2)},
+			requests: "evict evict evict get", stays: true, took: 3 * time.Second,
+		},
 		"all requests lost: unknown": {
 			prepare: func(c *cluster) { c.on("evict", repeated(3, failed(unavailable()))...) },
 			options: []k8sretry.Option{k8sretry.WithMaxRetries(2)},
