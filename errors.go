@@ -237,6 +237,29 @@ func (e *Error) cause() error {
 	return nil
 }
 
+// Timeout reports whether the call ended because of a timeout: at the deadline of the
+// caller's context, or with a last error whose own Timeout method says so. With it,
+// os.IsTimeout and the Timeout method of a url.Error answer over a [Transport] as without.
+func (e *Error) Timeout() bool {
+	return e.saysSo(func(err error) bool {
+		t, ok := err.(interface{ Timeout() bool })
+		return ok && t.Timeout()
+	})
+}
+
+// Temporary is as [Error.Timeout], for the Temporary method of net.Error. The package does
+// not use it.
+func (e *Error) Temporary() bool {
+	return e.saysSo(func(err error) bool {
+		t, ok := err.(interface{ Temporary() bool })
+		return ok && t.Temporary()
+	})
+}
+
+func (e *Error) saysSo(says func(error) bool) bool {
+	return e != nil && (e.StopReason == StopDeadline || errchain.Find(e.Err, says) != nil)
+}
+
 // readable rounds a duration for a text: 7.213s, not 7.213448017s.
 func readable(d time.Duration) time.Duration {
 	if d < time.Second {

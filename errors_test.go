@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +72,34 @@ func TestErrorChain(t *testing.T) {
 
 // The texts of calls. Those of calls that end at a Breaker or in the queue of a Limiter are
 // in breaker_test.go and limiter_test.go, too.
+func TestErrorSaysWhetherItIsATimeout(t *testing.T) {
+	var none *k8sretry.Error
+	refused := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for situation, tt := range map[string]struct {
+		err                *k8sretry.Error
+		timeout, temporary bool
+	}{
+		"nil":                     {none, false, false},
+		"no error":                {&k8sretry.Error{StopReason: k8sretry.StopQueueTimeout}, false, false},
+		"an answer":               {&k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: unavailable()}, false, false},
+		"a 504 of the server":     {&k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: gatewayTimeout()}, false, false},
+		"the deadline":            {&k8sretry.Error{StopReason: k8sretry.StopDeadline, Err: unavailable()}, true, true},
+		"canceled":                {&k8sretry.Error{StopReason: k8sretry.StopCanceled, Err: unavailable()}, false, false},
+		"an attempt timeout":      {&k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Err: context.DeadlineExceeded}, true, true},
+		"a timeout, wrapped":      {&k8sretry.Error{Err: fmt.Errorf("get: %w", os.ErrDeadlineExceeded)}, true, true},
+		"a url.Error of a dial":   {&k8sretry.Error{Err: &url.Error{Op: "Get", Err: refused}}, false, false},
+		"a timeout before an EOF": {&k8sretry.Error{Err: errors.Join(io.EOF, os.ErrDeadlineExceeded)}, true, true},
+		"a temporary errno":       {&k8sretry.Error{Err: syscall.EMFILE}, false, true},
+	} {
+		assert.Equal(t, tt.timeout, tt.err.Timeout(), situation)
+		assert.Equal(t, tt.temporary, tt.err.Temporary(), situation)
+		if tt.err != nil {
+			assert.Equal(t, tt.timeout, os.IsTimeout(tt.err), situation)
+			assert.Equal(t, tt.timeout, (&url.Error{Err: tt.err}).Timeout(), situation)
+		}
+	}
+}
+
 func TestErrorText(t *testing.T) {
 	for _, c := range []struct {
 		want  string

@@ -761,6 +761,23 @@ func TestTransportAttemptTimeout(t *testing.T) {
 	}
 }
 
+// What asks for a timeout gets the same answer as without a Transport.
+func TestTransportErrorIsATimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := serveInMemory(t, protoHTTP1, func(_ http.ResponseWriter, r *http.Request, _ int) {
+			<-r.Context().Done()
+			panic(http.ErrAbortHandler)
+		})
+		client := &http.Client{Transport: wrapper(t, quickly, k8sretry.WithMaxRetries(1), k8sretry.WithAttemptTimeout(time.Minute))(server.Client().Transport)}
+		_, err := client.Get(server.URL + "/version")
+		require.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+		assert.True(t, os.IsTimeout(err))
+		var asked net.Error
+		require.ErrorAs(t, err, &asked)
+		assert.True(t, asked.Timeout())
+	})
+}
+
 // The attempt timeout ends with the headers: it cuts neither a last response nor a stream.
 func TestTransportAttemptTimeoutEndsWithTheHeaders(t *testing.T) {
 	for _, proto := range []string{protoHTTP1, protoHTTP2} {
