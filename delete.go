@@ -102,6 +102,12 @@ func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 		return nothing{}, nil
 	case d.lostRace != nil && d.lostRace(err, v):
 		return nothing{}, d.repeat(err, detailServerRace)
+	case d.verb == VerbCreate && isNamespaceTerminating(err):
+		// The namespace takes no evictions any more, and deletes its pods by itself.
+		if _, result, checkErr := d.check(ctx); checkErr == nil && result == applied {
+			return nothing{}, nil
+		}
+		return nothing{}, d.repeat(err, detailNamespace)
 	case !isPermanent(ctx, v):
 		return nothing{}, err
 	case (d.goneIsOK || d.isAmbiguous()) && (isAbsent(err, d.name) || d.uid != "" && isUIDConflict(err, v)):

@@ -25,6 +25,9 @@ import (
 // about the budget or the resource version of the pod, Evict retries, unless opts requires a
 // resource version.
 //
+// A namespace that is being deleted takes no evictions, and deletes its pods by itself. Evict
+// then reads the pod: it returns nil if the pod is terminating or gone, and asks again if not.
+//
 // If neither obj nor opts has a UID, an ambiguous failure is handled as by [Delete]. The
 // final check, after the retries or the context have ended, takes at most 5 s. Each request
 // may use up one of the disruptions that the budget allows, until the disruption controller
@@ -55,6 +58,12 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 	}
 	_, err := runWrite(ctx, &d.safeWrite, d.step, d.check, append([]Option{ForEviction()}, options...))
 	return err
+}
+
+// isNamespaceTerminating reports whether an eviction, which is a create, was refused because
+// the namespace of the pod is being deleted (the NamespaceLifecycle plugin).
+func isNamespaceTerminating(err error) bool {
+	return apierrors.HasStatusCause(err, causeNamespaceTerminating)
 }
 
 // isBudgetNotFound reports whether a NotFound is about a PodDisruptionBudget, which may

@@ -193,13 +193,50 @@ func TestEvict(t *testing.T) {
 			prepare:  func(c *cluster) { c.on("evict", lost(etcdTimeout()), failed(twoBudgets())) },
 			requests: "evict evict get", took: time.Second,
 		},
-		"the namespace is terminating": {
-			prepare: func(c *cluster) { c.on("evict", failed(namespaceEnds())) },
+		"the namespace is terminating, and deletes the pod later": {
+			prepare: func(c *cluster) {
+				c.on("evict", failed(namespaceEnds()), &fault{before: namespaceEnds(), then: func() { c.remove("x") }})
+			},
+			requests: "evict get evict get", took: time.Second,
+		},
+		"the namespace is terminating, and the pod, too": {
+			prepare:  func(c *cluster) { c.change("x", terminating(30)); c.on("evict", failed(namespaceEnds())) },
+			requests: "evict get", stays: true,
+		},
+		"the namespace is terminating, and another pod has the name": {
+			prepare:  func(c *cluster) { c.on("evict", &fault{before: namespaceEnds(), then: recreate(c)}) },
+			requests: "evict get", stays: true,
+		},
+		"the namespace is terminating, and the pod cannot be read": {
+			prepare:  func(c *cluster) { c.on("evict", failed(namespaceEnds())).on("get", failed(forbidden("x"))) },
+			requests: "evict get evict", took: time.Second,
+		},
+		"the namespace is terminating, and the server cannot read the pod now": {
+			prepare:  func(c *cluster) { c.on("evict", failed(namespaceEnds())).on("get", failed(unavailable())) },
+			requests: "evict get evict", took: time.Second,
+		},
+		"forbidden": {
+			prepare: func(c *cluster) { c.on("evict", failed(forbidden("x"))) },
 			fails:   requireUnchanged, is: apierrors.IsForbidden, requests: "evict", stays: true,
 		},
-		"request lost, then the namespace is terminating: unknown": {
-			prepare: func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(namespaceEnds())) },
-			fails:   requireUnknown, is: apierrors.IsForbidden, requests: "evict evict get", stays: true, took: time.Second,
+		"the namespace is terminating until the deadline: the refusal is returned": {
+			prepare: func(c *cluster) {
+				c.always = func(verb string) *fault {
+					if verb == "evict" {
+						return failed(namespaceEnds())
+					}
+					return nil
+				}
+			},
+			fails: func(t *testing.T, err error) {
+				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			},
+			is: apierrors.IsForbidden, requests: "evict get evict get evict get evict get evict get evict get", stays: true, took: 31 * time.Second,
+		},
+		"request lost, then the namespace is terminating": {
+			prepare:  func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(namespaceEnds())) },
+			requests: "evict evict get evict", took: 3 * time.Second,
 		},
 		"denied by a webhook with Conflict": {
 			prepare: func(c *cluster) { c.on("evict", failed(denied(409, "Conflict"))) },

@@ -59,6 +59,7 @@ const (
 	detailReplaced
 	detailCallerError
 	detailServerRace
+	detailNamespace
 )
 
 var details = [...]string{
@@ -72,6 +73,7 @@ var details = [...]string{
 	detailReplaced:      "another object has the name now",
 	detailCallerError:   "error of the caller's function",
 	detailServerRace:    "the server lost a race of its own",
+	detailNamespace:     "the namespace is being deleted, the pod is not yet",
 }
 
 // errWriteApplied tells runWrite that the final check has found the write applied.
