@@ -202,6 +202,7 @@ func TestTargets(t *testing.T) {
 	rounds(r, "Success/k8sretry-options", Time, 12.2)
 	rounds(r, "NotFound/k8sretry-prepared", Allocs, 1)
 	rounds(r, "Waiting/k8sretry-prepared", Waiting, 3300)
+	rounds(r, "Waiting/k8sretry-options", Waiting, 4001)
 	verdicts := map[string]bool{}
 	for _, target := range r.Targets() {
 		verdicts[target.Name] = target.Pass()
@@ -209,7 +210,8 @@ func TestTargets(t *testing.T) {
 	assert.True(t, verdicts["success, policy prepared, to the loop by hand"], "1.5 is at most 1.5")
 	assert.False(t, verdicts["success, three options in the call, to the loop by hand"])
 	assert.False(t, verdicts["NotFound, k8sretry-prepared"], "an allocation")
-	assert.True(t, verdicts["a waiting call"])
+	assert.True(t, verdicts["a waiting call, policy prepared"])
+	assert.False(t, verdicts["a waiting call, three options in the call"])
 	assert.False(t, verdicts["two failures then success, policy prepared, to the loop by hand"], "not measured is not kept")
 	assert.Contains(t, Target{Name: "x", Measured: 1.234, Limit: 1, Unit: "×"}.String(), "LOSS  x")
 	assert.Contains(t, Target{Name: "x", Missing: true}.String(), "not measured")
