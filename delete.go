@@ -44,15 +44,16 @@ func Delete[T Object](ctx context.Context, client Deleter[T], obj T, opts metav1
 // deleteCall is the state of one Delete or Evict.
 type deleteCall[T Object] struct {
 	safeWrite
-	client   Getter[T]
-	request  func(context.Context) error
-	lostRace func(error, Verdict) bool // reports an error after which the server would accept the request; may be nil
-	goneIsOK bool                      // the call succeeds if the object is gone, even at its first request
-	wasGoing bool                      // the object was being deleted when the call began
-	name     string
-	uid      types.UID // of the object to delete; "" for any object of the name
-	version  *string   // the resource version that the caller requires; nil for any
-	opts     metav1.DeleteOptions
+	client     Getter[T]
+	request    func(context.Context) error
+	lostRace   func(error, Verdict) bool // reports an error after which the server would accept the request; may be nil
+	goesAnyway func(error) bool          // reports a refusal that says that the object will be deleted all the same; may be nil
+	goneIsOK   bool                      // the call succeeds if the object is gone, even at its first request
+	wasGoing   bool                      // the object was being deleted when the call began
+	name       string
+	uid        types.UID // of the object to delete; "" for any object of the name
+	version    *string   // the resource version that the caller requires; nil for any
+	opts       metav1.DeleteOptions
 }
 
 // newDeleteCall prepares the deletion of an object, with its UID as a precondition.
@@ -102,7 +103,7 @@ func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 		return nothing{}, nil
 	case d.lostRace != nil && d.lostRace(err, v):
 		return nothing{}, d.repeat(err, detailServerRace)
-	case d.verb == VerbCreate && isNamespaceTerminating(err):
+	case d.goesAnyway != nil && d.goesAnyway(err):
 		// The namespace takes no evictions any more, and deletes its pods by itself.
 		if _, result, checkErr := d.check(ctx); checkErr == nil && result == applied {
 			return nothing{}, nil

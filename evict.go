@@ -49,6 +49,7 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 		return isBudgetNotFound(err) ||
 			!needsVersion && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && !isUIDConflict(err, v)
 	}
+	d.goesAnyway = isNamespaceTerminating
 	namespace := obj.GetNamespace()
 	d.request = func(ctx context.Context) error {
 		return client.EvictV1(ctx, &policyv1.Eviction{
