@@ -150,8 +150,8 @@ func TestBudgetCountsSuccesses(t *testing.T) {
 	}
 }
 
-// Every delay was charged as time spent on retries. But an eviction that waits for a
-// disruption budget burdens nobody, and must not take the time of other calls.
+// An eviction that waits for a disruption budget does not load the server, so its delays are
+// not charged as time spent on retries.
 func TestBudgetTimeIsNotSpentByWaitingForOthers(t *testing.T) {
 	pending := caused(delayed(failure(429, metav1.StatusReasonTooManyRequests, "Cannot evict pod"), 10), "DisruptionBudget", "x")
 	for name, err := range map[string]error{

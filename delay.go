@@ -9,7 +9,8 @@ import (
 )
 
 // nextDelay is how long to wait before the next attempt, or why there is no time for it.
-// A delay whose spread alone is too long for the time that is left is drawn anew.
+// If only the jitter makes a delay too long for the time that is left, nextDelay draws another
+// one that fits.
 func (p *progress) nextDelay(c *config, ctx context.Context, retry int, v *Verdict) (time.Duration, StopReason) {
 	left, why := p.timeLeft(c, ctx)
 	d, least := c.delay(p, retry, v, why != StopNone)

@@ -47,10 +47,10 @@ var (
 //
 // Do returns err itself, without the mark, if fn returned what Permanent returned; if fn
 // wrapped it further, the wrapper is returned as it is. errors.Is and errors.As see
-// through the mark, and so do the predicates of apierrors. The mark ends one call: a Do
-// around it judges err anew. If err leaves open whether the
-// server carried out a call whose verb writes, Do returns an [*Error] with
-// [ErrOutcomeUnknown], as for every such error. Permanent(nil) is nil.
+// through the mark, and so do the predicates of apierrors. The mark ends one call; a
+// Do around it classifies err again. If the verb writes and err leaves open whether the
+// server carried out the call, Do returns an [*Error] with [ErrOutcomeUnknown], as for every
+// such error. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

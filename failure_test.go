@@ -67,7 +67,7 @@ func TestContextErrorsOfOthers(t *testing.T) {
 			s = fails(context.Canceled)
 			_, err = k8sretry.Do(t.Context(), s.get, opts...)
 			assert.Same(t, context.Canceled, err)
-			assert.Equal(t, 1, s.attempts(), "canceled by somebody else")
+			assert.Equal(t, 1, s.attempts(), "not canceled by the caller")
 		}
 	})
 }
