@@ -1,15 +1,20 @@
 package k8sretry_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"math"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func ExampleExponential() {
@@ -143,4 +148,272 @@ func FuzzExponential(f *testing.F) {
 			require.Zero(t, d)
 		}
 	})
+}
+
+// The delays before the retries, exact, as they are waited and as events report them.
+func TestDelays(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		fails     []error
+		opts      []k8sretry.Option
+		waits     []time.Duration
+	}{
+		{"5xx and lost connections: the schedule", []error{unavailable(), network("read", syscall.ECONNRESET), io.ErrUnexpectedEOF, badGateway()},
+			[]k8sretry.Option{k8sretry.ForWrite()}, seconds(2, 4, 8, 16)},
+		{"504, refused connections and timeouts: half of it", []error{gatewayTimeout(), noConnection(), network("dial", syscall.ETIMEDOUT), context.DeadlineExceeded},
+			[]k8sretry.Option{k8sretry.ForWrite()}, seconds(1, 2, 4, 8)},
+		{"429 without a Retry-After: twice the schedule, up to the maximum delay", times(5, tooMany(0)), []k8sretry.Option{k8sretry.ForWrite()}, seconds(4, 8, 16, 30, 30)},
+		{"a Retry-After is the least delay", []error{tooMany(7), tooMany(1)}, []k8sretry.Option{k8sretry.ForRead()}, seconds(7, 2)},
+		{"a Retry-After may exceed the maximum delay", []error{tooMany(50)}, []k8sretry.Option{k8sretry.WithMaxDelay(time.Second)}, seconds(50)},
+		{"a Retry-After of a 504 that is shorter", []error{withDelay(gatewayTimeout(), 1)}, []k8sretry.Option{k8sretry.WithInitialDelay(8 * time.Second)}, seconds(4)},
+		{"a Retry-After of a 503 that is shorter", []error{withDelay(unavailable(), 1)}, []k8sretry.Option{k8sretry.WithInitialDelay(4 * time.Second)}, seconds(4)},
+		{"a Retry-After of a 503 that is longer", []error{withDelay(unavailable(), 9)}, []k8sretry.Option{k8sretry.ForWrite()}, seconds(9)},
+		{"a PodDisruptionBudget", times(5, budgetSpent()), []k8sretry.Option{k8sretry.WithMaxRetries(5)}, seconds(5, 7.5, 11.25, 16.875, 20)},
+		{"a PodDisruptionBudget, with a shorter maximum delay", times(3, budgetSpent()), []k8sretry.Option{k8sretry.WithMaxDelay(6 * time.Second)}, seconds(5, 6, 6)},
+		{"a PodDisruptionBudget, with a longer maximum delay", times(5, budgetSpent()), []k8sretry.Option{k8sretry.WithMaxRetries(5), k8sretry.WithMaxDelay(time.Hour)}, seconds(5, 7.5, 11.25, 16.875, 20)},
+		{"WithBackoff, for every class", []error{tooMany(0), gatewayTimeout(), unavailable(), budgetSpent()},
+			[]k8sretry.Option{k8sretry.WithBackoff(constantBackoff{3 * time.Second}), k8sretry.WithMaxRetries(4)}, seconds(3, 3, 3, 3)},
+		{"WithBackoff, and a longer Retry-After", []error{tooMany(7), tooMany(2)}, []k8sretry.Option{k8sretry.WithBackoff(constantBackoff{3 * time.Second})}, seconds(7, 3)},
+		{"WithBackoff, which counts retries from 1", times(3, unavailable()),
+			[]k8sretry.Option{k8sretry.WithBackoff(k8sretry.BackoffFunc(func(retry int) time.Duration { return time.Duration(retry) * time.Second }))}, seconds(1, 2, 3)},
+		{"WithBackoffFor, for its class", []error{unavailable(), tooMany(0)}, []k8sretry.Option{k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Minute})}, seconds(1, 60)},
+		{"WithBackoffFor before WithBackoff", []error{unavailable(), tooMany(0)},
+			[]k8sretry.Option{k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Minute}), k8sretry.WithBackoff(constantBackoff{3 * time.Second})}, seconds(3, 60)},
+		{"WithBackoffFor of a permanent error that is repeated", []error{errPlain}, []k8sretry.Option{k8sretry.WithRetryOn(errPlain), k8sretry.WithBackoffFor(k8sretry.ClassPermanent, constantBackoff{time.Minute})}, seconds(60)},
+		{"WithRetryOn: the schedule of the class", []error{context.DeadlineExceeded, errPlain}, []k8sretry.Option{k8sretry.WithRetryOn(errPlain)}, seconds(0.5, 2)},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var seen recorder
+				s := fails(c.fails...)
+				_, err := k8sretry.Do(t.Context(), s.get, append([]k8sretry.Option{exact, k8sretry.WithMaxRetries(5), k8sretry.WithObserver(&seen)}, c.opts...)...)
+				require.NoError(t, err)
+				assert.Equal(t, c.waits, s.waits())
+				for i, wait := range c.waits {
+					assert.Equal(t, wait, seen.events[i].Delay)
+				}
+			})
+		})
+	}
+}
+
+// The cause decides which share of the schedule is waited, and the default jitter spreads
+// that share.
+func TestDefaultJitterSpreadsTheShareOfTheCause(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		fail      error
+		low, high []time.Duration // of each wait
+	}{
+		{"503: the schedule", unavailable(), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"a lost connection: the schedule", network("read", syscall.ECONNRESET), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"504: half of it", gatewayTimeout(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"refused: half of it", noConnection(), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"a timeout: half of it", network("dial", syscall.ETIMEDOUT), seconds(1, 2, 4, 8, 15), seconds(1.2, 2.4, 4.8, 9.6, 19.2)},
+		{"429 without a Retry-After: twice", tooMany(0), seconds(4, 8, 16, 24, 24), seconds(4.8, 9.6, 19.2, 30, 30)},
+		{"429 with a short Retry-After: the schedule", tooMany(1), seconds(2, 4, 8, 16, 24), seconds(2.4, 4.8, 9.6, 19.2, 30)},
+		{"a PodDisruptionBudget", budgetSpent(), seconds(5, 7.5, 11.25, 16.875, 16), seconds(6, 9, 13.5, 20, 20)},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for range 100 {
+					s := fails(times(5, c.fail)...)
+					_, err := k8sretry.Do(t.Context(), s.get, k8sretry.ForWrite())
+					require.NoError(t, err)
+					for i, wait := range s.waits() {
+						require.GreaterOrEqual(t, wait, c.low[i], "retry %d", i+1)
+						require.LessOrEqual(t, wait, c.high[i], "retry %d", i+1)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Clients that were given the same whole number of seconds do not come back together.
+func TestRetryAfterIsSpreadUpwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := map[time.Duration]bool{}
+		longest := time.Duration(0)
+		for range 500 {
+			s := fails(tooMany(100))
+			_, err := k8sretry.Do(t.Context(), s.get, k8sretry.WithMaxRetryAfter(100*time.Second))
+			require.NoError(t, err)
+			wait := s.waits()[0]
+			require.GreaterOrEqual(t, wait, 100*time.Second)
+			require.LessOrEqual(t, wait, 150*time.Second, "half of the Retry-After is added at most")
+			longest = max(longest, wait)
+			seen[wait] = true
+		}
+		assert.Greater(t, longest, 145*time.Second, "the whole range is used")
+		assert.Greater(t, len(seen), 400)
+	})
+}
+
+// A negative delay of a caller's Backoff counts as none: it is not waited, not reported,
+// and not paid back by a Budget.
+func TestNegativeDelayIsNone(t *testing.T) {
+	for name, opt := range map[string]k8sretry.Option{
+		"WithBackoff":    k8sretry.WithBackoff(constantBackoff{-time.Second}),
+		"WithBackoffFor": k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{-time.Second}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var seen recorder
+				budget := k8sretry.NewBudget(k8sretry.BudgetConfig{})
+				s := fails(unavailable())
+				_, err := k8sretry.Do(t.Context(), s.get, opt, k8sretry.WithObserver(&seen), k8sretry.WithBudget(budget))
+				require.NoError(t, err)
+				assert.Equal(t, seconds(0), s.waits())
+				require.Len(t, seen.events, 2)
+				assert.Equal(t, k8sretry.EventRetry, seen.events[0].Kind)
+				assert.Zero(t, seen.events[0].Delay)
+				assert.Zero(t, budget.State().RetryTime)
+			})
+		})
+	}
+}
+
+// A Budget counts the time of retries that have failed, too: that of their delays and of
+// their attempts.
+func TestBudgetCountsTheTimeOfFailedRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := k8sretry.NewBudget(k8sretry.BudgetConfig{MaxRetryTime: 10 * time.Second, Window: time.Hour})
+		attempts := 0
+		err := k8sretry.Run(t.Context(), func(context.Context) error {
+			attempts++
+			testkit.Sleep(4 * time.Second)
+			return unavailable()
+		}, exact, k8sretry.WithBudget(b), k8sretry.WithMaxRetries(9))
+		assert.ErrorIs(t, err, k8sretry.ErrBudgetExhausted)
+		assert.Equal(t, 3, attempts, "1 s, an attempt of 4 s, 2 s, an attempt of 4 s")
+		assert.Equal(t, 11*time.Second, b.State().RetryTime)
+	})
+}
+
+// The limits: each ends a call just beyond its bound, and not at it.
+func TestLimits(t *testing.T) {
+	server := func(retryAfter time.Duration) k8sretry.Option {
+		return k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) {
+			return k8sretry.Verdict{Class: k8sretry.ClassServer, RetryAfter: retryAfter}, true
+		})
+	}
+	for _, c := range []struct {
+		situation string
+		fails     []error
+		opts      []k8sretry.Option
+		deadline  time.Duration // of the caller's context
+		err       error
+		waits     []time.Duration
+	}{
+		{"the last retry", times(3, unavailable()), nil, 0, nil, seconds(1, 2, 4)},
+		{"one failure more than retries", times(4, unavailable()), nil, 0, k8sretry.ErrMaxRetries, seconds(1, 2, 4)},
+		{"the longest Retry-After", []error{tooMany(60)}, nil, 0, nil, seconds(60)},
+		{"a longer Retry-After", []error{tooMany(61)}, nil, 0, k8sretry.ErrRetryAfterTooLong, nil},
+		{"a longer Retry-After that is allowed", []error{tooMany(90)}, []k8sretry.Option{k8sretry.WithMaxRetryAfter(90 * time.Second)}, 0, nil, seconds(90)},
+		{"the longest Retry-After, by a nanosecond", []error{errPlain}, []k8sretry.Option{server(time.Minute + 1)}, 0, k8sretry.ErrRetryAfterTooLong, nil},
+		{"a maximum Retry-After of 0", []error{errPlain}, []k8sretry.Option{server(1), k8sretry.WithMaxRetryAfter(0)}, 0, k8sretry.ErrRetryAfterTooLong, nil},
+		{"a maximum Retry-After of 0, and none", []error{unavailable()}, []k8sretry.Option{k8sretry.WithMaxRetryAfter(0)}, 0, nil, seconds(1)},
+		{"the last retry comes before the Retry-After", append(times(3, unavailable()), tooMany(61)), nil, 0, k8sretry.ErrMaxRetries, seconds(1, 2, 4)},
+		{"WithMaxElapsed", times(2, unavailable()), []k8sretry.Option{k8sretry.WithMaxElapsed(3 * time.Second)}, 0, nil, seconds(1, 2)},
+		{"WithMaxElapsed, by a nanosecond", times(2, unavailable()), []k8sretry.Option{k8sretry.WithMaxElapsed(3*time.Second - 1)}, 0, k8sretry.ErrMaxElapsed, seconds(1)},
+		{"the deadline", times(2, unavailable()), nil, 3 * time.Second, k8sretry.ErrDeadline, seconds(1)},
+		{"the deadline, by a nanosecond", times(2, unavailable()), nil, 3*time.Second + 1, nil, seconds(1, 2)},
+		{"WithMaxElapsed before the deadline", times(2, unavailable()), []k8sretry.Option{k8sretry.WithMaxElapsed(2 * time.Second)}, 2500 * time.Millisecond, k8sretry.ErrMaxElapsed, seconds(1)},
+		{"the deadline before WithMaxElapsed", times(2, unavailable()), []k8sretry.Option{k8sretry.WithMaxElapsed(2500 * time.Millisecond)}, 2 * time.Second, k8sretry.ErrDeadline, seconds(1)},
+		{"no delay, before the deadline", times(2, unavailable()), []k8sretry.Option{k8sretry.WithInitialDelay(0)}, 1, nil, seconds(0, 0)},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				if c.deadline > 0 {
+					ctx, cancel = context.WithTimeout(t.Context(), c.deadline)
+				}
+				defer cancel()
+				began, s := time.Now(), fails(c.fails...)
+				_, err := k8sretry.Do(ctx, s.get, append(c.opts, exact)...)
+				assert.ErrorIs(t, err, c.err)
+				assert.Equal(t, c.waits, s.waits())
+				assert.Equal(t, time.Since(began), sum(c.waits), "a wait that is too long does not begin")
+			})
+		})
+	}
+}
+
+func sum(waits []time.Duration) (total time.Duration) {
+	for _, wait := range waits {
+		total += wait
+	}
+	return total
+}
+
+// WithMaxElapsed includes the time of the attempts.
+func TestMaxElapsedIncludesAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		began := time.Now()
+		err := k8sretry.Run(t.Context(), func(context.Context) error {
+			attempts++
+			testkit.Sleep(5 * time.Second)
+			return unavailable()
+		}, exact, k8sretry.WithMaxElapsed(11*time.Second))
+		assert.ErrorIs(t, err, k8sretry.ErrMaxElapsed)
+		assert.Equal(t, 2, attempts, "the second attempt ends at 11 s")
+		assert.Equal(t, 11*time.Second, time.Since(began))
+		assert.Equal(t, 6*time.Second, asError(t, err).Elapsed, "counted from the end of the first attempt")
+	})
+}
+
+// A delay is drawn from the range of the jitter that fits the time that is left. A call gives
+// up only if the least delay does not fit.
+func TestJitterFitsTheTimeThatIsLeft(t *testing.T) {
+	type limit func(*testing.T, time.Duration) (context.Context, []k8sretry.Option)
+	deadline := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		t.Cleanup(cancel)
+		return ctx, nil
+	}
+	elapsed := func(t *testing.T, d time.Duration) (context.Context, []k8sretry.Option) {
+		return t.Context(), []k8sretry.Option{k8sretry.WithMaxElapsed(d)}
+	}
+	for name, bound := range map[string]limit{"deadline": deadline, "max elapsed": elapsed} {
+		for _, c := range []struct {
+			situation        string
+			fail             error
+			opts             []k8sretry.Option
+			left, least, end time.Duration // end 0: the call gives up
+		}{
+			{"Retry-After", tooMany(7), nil, 9 * time.Second, 7 * time.Second, 9 * time.Second},
+			{"Retry-After that does not fit", tooMany(7), nil, 6 * time.Second, 0, 0},
+			{"Retry-After, exact", tooMany(7), []k8sretry.Option{exact}, 6 * time.Second, 0, 0},
+			{"schedule", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 10100 * time.Millisecond, 10 * time.Second, 10100 * time.Millisecond},
+			{"schedule that does not fit", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second)}, 9 * time.Second, 0, 0},
+			{"schedule, full jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterFull)}, time.Second, 0, time.Second},
+			{"schedule, equal jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterEqual)}, 6 * time.Second, 5 * time.Second, 6 * time.Second},
+			{"schedule at its cap", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(time.Hour), k8sretry.WithMaxDelay(10 * time.Second)}, 9 * time.Second, 8 * time.Second, 9 * time.Second},
+			{"disruption budget", budgetSpent(), nil, 5100 * time.Millisecond, 5 * time.Second, 5100 * time.Millisecond},
+			{"limiter", tooMany(0), []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}, 1500 * time.Millisecond, time.Second, 1500 * time.Millisecond},
+			{"a Backoff of the caller is taken as it is", unavailable(), []k8sretry.Option{k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return 7 * time.Second }))}, 6 * time.Second, 0, 0},
+		} {
+			t.Run(name+", "+c.situation, func(t *testing.T) {
+				for range 40 {
+					synctest.Test(t, func(t *testing.T) {
+						ctx, opts := bound(t, c.left)
+						s := fails(c.fail)
+						start := time.Now()
+						_, err := k8sretry.Do(ctx, s.get, append(opts, c.opts...)...)
+						if c.end == 0 {
+							assert.Error(t, err)
+							assert.Equal(t, 1, s.attempts())
+							assert.Zero(t, time.Since(start), "it gives up at once")
+							return
+						}
+						require.NoError(t, err)
+						assert.GreaterOrEqual(t, s.waits()[0], c.least)
+						assert.Less(t, s.waits()[0], c.end)
+					})
+				}
+			})
+		}
+	}
 }

@@ -2,6 +2,8 @@ package k8sretry_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,9 +12,16 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -234,4 +243,345 @@ func TestDeleteReturnsNotFoundOfABudget(t *testing.T) {
 	c.on("delete", failed(budgetGone()))
 	requireUnchanged(t, k8sretry.Delete(t.Context(), c, configMap("x"), metav1.DeleteOptions{}))
 	c.expectRequests(t, "delete")
+}
+
+var (
+	_ evictor[*corev1.Pod]                = typedcorev1.PodInterface(nil)
+	_ evictor[*unstructured.Unstructured] = (*k8sretry.DynamicClient)(nil)
+)
+
+// evictor is the client that Evict needs.
+type evictor[T k8sretry.Object] interface {
+	k8sretry.Getter[T]
+	EvictV1(ctx context.Context, eviction *policyv1.Eviction) error
+}
+
+// The errors of an eviction are those of
+// k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go.
+
+func budgetRace() error {
+	return apierrors.NewConflict(policyv1.Resource("poddisruptionbudgets"), "x", errors.New("the object has been modified"))
+}
+
+func budgetGone() error {
+	return apierrors.NewNotFound(policyv1.Resource("poddisruptionbudgets"), "x")
+}
+
+// budgetPending is the refusal for a budget that its controller has not yet seen.
+func budgetPending() error {
+	err := budgetSpent().(*apierrors.StatusError)
+	err.ErrStatus.Details.RetryAfterSeconds = 10
+	return err
+}
+
+func twoBudgets() error {
+	err := status(500, "")
+	err.ErrStatus.Message = "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+	return err
+}
+
+func namespaceEnds() error {
+	err := forbidden("x").(*apierrors.StatusError)
+	err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	return err
+}
+
+func TestEvict(t *testing.T) {
+	recreate := func(c *cluster) func() {
+		return func() { c.remove("x"); c.put(configMap("x", "by", "the StatefulSet")) }
+	}
+	terminateSlowly := func(c *cluster) {
+		c.change("x", func(o *corev1.ConfigMap) { o.Finalizers = []string{"example.com/grace"} })
+	}
+	for name, tt := range map[string]struct {
+		prepare  func(c *cluster)
+		opts     func(obj *corev1.ConfigMap) metav1.DeleteOptions
+		options  []k8sretry.Option
+		noUID    bool
+		fails    func(*testing.T, error)
+		is       func(error) bool
+		requests string
+		stays    bool // an object of the name is there at the end
+		took     time.Duration
+	}{
+		"success": {requests: "evict"},
+		"response lost, then NotFound": {
+			prepare:  func(c *cluster) { c.on("evict", lost(lostReply())) },
+			requests: "evict evict", took: time.Second,
+		},
+		"response lost, the StatefulSet has created the pod again: the new pod is kept": {
+			prepare: func(c *cluster) {
+				c.on("evict", &fault{after: lostReply(), then: recreate(c)})
+			},
+			requests: "evict evict", stays: true, took: time.Second,
+		},
+		"response lost, the pod terminates: the eviction is accepted again": {
+			prepare:  func(c *cluster) { terminateSlowly(c); c.on("evict", lost(gatewayTimeout())) },
+			requests: "evict evict", stays: true, took: 500 * time.Millisecond,
+		},
+		"request lost": {
+			prepare:  func(c *cluster) { c.on("evict", failed(lostReply())) },
+			requests: "evict evict", took: time.Second,
+		},
+		"all responses lost, the pod terminates: the final check sees it": {
+			prepare:  func(c *cluster) { terminateSlowly(c); c.on("evict", repeated(3, lost(gatewayTimeout()))...) },
+			options:  []k8sretry.Option{k8sretry.WithMaxRetries(2)},
+			requests: "evict evict evict get", stays: true, took: 1500 * time.Millisecond,
+		},
+		"all requests with a grace period of 0 lost, deleted by another client with 30 s: the pod terminates": {
+			prepare:  func(c *cluster) { c.change("x", terminating(30)); c.on("evict", repeated(3, failed(unavailable()))...) },
+			opts:     func(*corev1.ConfigMap) metav1.DeleteOptions { return *metav1.NewDeleteOptions(0) },
+			options:  []k8sretry.Option{k8sretry.WithMaxRetries(2)},
+			requests: "evict evict evict get", stays: true, took: 3 * time.Second,
+		},
+		"all requests lost: unknown": {
+			prepare: func(c *cluster) { c.on("evict", repeated(3, failed(unavailable()))...) },
+			options: []k8sretry.Option{k8sretry.WithMaxRetries(2)},
+			fails:   requireUnknown, is: apierrors.IsServiceUnavailable, requests: "evict evict evict get", stays: true, took: 3 * time.Second,
+		},
+		"the pod has ended before": {
+			prepare:  func(c *cluster) { c.remove("x") },
+			requests: "evict",
+		},
+		"another pod has the name": {
+			prepare:  func(c *cluster) { recreate(c)() },
+			requests: "evict", stays: true,
+		},
+		"refused by the budget twice, then allowed": {
+			prepare:  func(c *cluster) { c.on("evict", repeated(2, failed(budgetSpent()))...) },
+			requests: "evict evict evict", took: 12500 * time.Millisecond,
+		},
+		"the pod ends while the budget refuses": {
+			prepare: func(c *cluster) {
+				c.on("evict", &fault{before: budgetSpent(), then: func() { c.remove("x") }})
+			},
+			requests: "evict evict", took: 5 * time.Second,
+		},
+		"the controller has not yet seen the budget": {
+			prepare:  func(c *cluster) { c.on("evict", failed(budgetPending())) },
+			requests: "evict evict", took: 10 * time.Second,
+		},
+		"refused by the budget until the deadline: the refusal is returned": {
+			prepare: func(c *cluster) { c.always = func(string) *fault { return failed(budgetSpent()) } },
+			fails: func(t *testing.T, err error) {
+				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.Equal(t, k8sretry.ClassDisruptionBudget, k8sretry.Classify(err).Class)
+			},
+			is: apierrors.IsTooManyRequests, requests: "evict evict evict evict evict", stays: true, took: 40625 * time.Millisecond,
+		},
+		"request lost, then refused until the deadline: unknown, with the refusal": {
+			prepare: func(c *cluster) {
+				c.on("evict", failed(lostReply()))
+				c.always = func(verb string) *fault {
+					if verb == "evict" {
+						return failed(budgetSpent())
+					}
+					return nil
+				}
+			},
+			fails: requireUnknown, is: apierrors.IsTooManyRequests, requests: "evict evict evict evict evict evict get", stays: true, took: 56625 * time.Millisecond,
+		},
+		"the caller's options override the preset": {
+			prepare: func(c *cluster) { c.on("evict", repeated(9, failed(budgetSpent()))...) },
+			options: []k8sretry.Option{k8sretry.WithMaxRetries(1)},
+			fails:   func(t *testing.T, err error) { assert.ErrorIs(t, err, k8sretry.ErrMaxRetries) },
+			is:      apierrors.IsTooManyRequests, requests: "evict evict", stays: true, took: 5 * time.Second,
+		},
+		"conflict about the budget: retried": {
+			prepare:  func(c *cluster) { c.on("evict", failed(budgetRace())) },
+			requests: "evict evict", took: time.Second,
+		},
+		"the budget, which has the pod's name, is deleted during the request": {
+			prepare:  func(c *cluster) { c.on("evict", failed(budgetGone())) },
+			requests: "evict evict", took: time.Second,
+		},
+		"request lost, then the budget is deleted during the request": {
+			prepare:  func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(budgetGone())) },
+			requests: "evict evict evict", took: 3 * time.Second,
+		},
+		"conflict about the pod's resource version: retried": {
+			prepare:  func(c *cluster) { c.on("evict", failed(podChanged("x"))) },
+			requests: "evict evict", took: time.Second,
+		},
+		"two budgets: 500 is returned": {
+			prepare: func(c *cluster) { c.on("evict", failed(twoBudgets())) },
+			fails:   requireUnchanged, is: apierrors.IsInternalError, requests: "evict", stays: true,
+		},
+		"response lost, then two budgets: the pod is gone": {
+			prepare:  func(c *cluster) { c.on("evict", lost(etcdTimeout()), failed(twoBudgets())) },
+			requests: "evict evict get", took: time.Second,
+		},
+		"the namespace is terminating, and deletes the pod later": {
+			prepare: func(c *cluster) {
+				c.on("evict", failed(namespaceEnds()), &fault{before: namespaceEnds(), then: func() { c.remove("x") }})
+			},
+			requests: "evict get evict get", took: time.Second,
+		},
+		"the namespace is terminating, and the pod, too": {
+			prepare:  func(c *cluster) { c.change("x", terminating(30)); c.on("evict", failed(namespaceEnds())) },
+			requests: "evict get", stays: true,
+		},
+		"the namespace is terminating, and another pod has the name": {
+			prepare:  func(c *cluster) { c.on("evict", &fault{before: namespaceEnds(), then: recreate(c)}) },
+			requests: "evict get", stays: true,
+		},
+		"the namespace is terminating, and the pod cannot be read": {
+			prepare:  func(c *cluster) { c.on("evict", failed(namespaceEnds())).on("get", failed(forbidden("x"))) },
+			requests: "evict get evict", took: time.Second,
+		},
+		"the namespace is terminating, and the server cannot read the pod now": {
+			prepare:  func(c *cluster) { c.on("evict", failed(namespaceEnds())).on("get", failed(unavailable())) },
+			requests: "evict get evict", took: time.Second,
+		},
+		"forbidden": {
+			prepare: func(c *cluster) { c.on("evict", failed(forbidden("x"))) },
+			fails:   requireUnchanged, is: apierrors.IsForbidden, requests: "evict", stays: true,
+		},
+		"the namespace is terminating until the deadline: the refusal is returned": {
+			prepare: func(c *cluster) {
+				c.always = func(verb string) *fault {
+					if verb == "evict" {
+						return failed(namespaceEnds())
+					}
+					return nil
+				}
+			},
+			fails: func(t *testing.T, err error) {
+				assert.ErrorIs(t, err, k8sretry.ErrDeadline)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			},
+			is: apierrors.IsForbidden, requests: "evict get evict get evict get evict get evict get evict get", stays: true, took: 31 * time.Second,
+		},
+		"request lost, then the namespace is terminating": {
+			prepare:  func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(namespaceEnds())) },
+			requests: "evict evict get evict", took: 3 * time.Second,
+		},
+		"denied by a webhook with Conflict": {
+			prepare: func(c *cluster) { c.on("evict", failed(denied(409, "Conflict"))) },
+			fails:   requireUnchanged, is: apierrors.IsConflict, requests: "evict", stays: true,
+		},
+		"required resource version, changed before": {
+			prepare: func(c *cluster) { terminateSlowly(c) },
+			opts: func(obj *corev1.ConfigMap) metav1.DeleteOptions {
+				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &obj.ResourceVersion}}
+			},
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "evict", stays: true,
+		},
+		"required resource version, changed after an ambiguous failure: unknown, the eviction itself may have changed it": {
+			prepare: func(c *cluster) {
+				c.on("evict", &fault{before: etcdTimeout(), then: func() { terminateSlowly(c) }})
+			},
+			opts: func(obj *corev1.ConfigMap) metav1.DeleteOptions {
+				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &obj.ResourceVersion}}
+			},
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "evict evict get", stays: true, took: time.Second,
+		},
+		"the UID in opts overrides that of the object": {
+			opts: func(*corev1.ConfigMap) metav1.DeleteOptions {
+				other := types.UID("another")
+				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &other}}
+			},
+			requests: "evict", stays: true,
+		},
+		"no UID, NotFound": {
+			prepare: func(c *cluster) { c.remove("x") },
+			noUID:   true, fails: requireUnchanged, is: apierrors.IsNotFound, requests: "evict",
+		},
+		"no UID, response lost: the object is gone": {
+			prepare: func(c *cluster) { c.on("evict", lost(lostReply())) },
+			noUID:   true, requests: "evict get", took: time.Second,
+		},
+		"no UID, response lost, created again: the new pod is kept": {
+			prepare: func(c *cluster) { c.on("evict", &fault{after: unavailable(), then: recreate(c)}) },
+			noUID:   true, fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "evict get", stays: true, took: time.Second,
+		},
+		"dry run": {
+			prepare: func(c *cluster) { c.on("evict", failed(gatewayTimeout())) },
+			opts: func(*corev1.ConfigMap) metav1.DeleteOptions {
+				return metav1.DeleteOptions{DryRun: []string{metav1.DryRunAll}}
+			},
+			requests: "evict evict", stays: true, took: 500 * time.Millisecond,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				obj := c.put(configMap("x"))
+				if tt.noUID {
+					obj = configMap("x")
+				}
+				if tt.prepare != nil {
+					tt.prepare(c)
+				}
+				var opts metav1.DeleteOptions
+				if tt.opts != nil {
+					opts = tt.opts(obj)
+				}
+				given, givenOpts := obj.DeepCopy(), opts.DeepCopy()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				start := time.Now()
+
+				err := k8sretry.Evict(ctx, c, obj, opts, append(tt.options, exact)...)
+
+				assert.Equal(t, tt.took, time.Since(start))
+				assert.Equal(t, given, obj, "the caller's object was changed")
+				assert.Equal(t, givenOpts, &opts, "the caller's options were changed")
+				if tt.fails == nil {
+					require.NoError(t, err)
+				} else {
+					tt.fails(t, err)
+				}
+				if tt.is != nil {
+					assert.True(t, tt.is(err), "%v", err)
+				}
+				c.expectRequests(t, strings.Fields(tt.requests)...)
+				assert.Equal(t, tt.stays, c.objects["x"] != nil)
+			})
+		})
+	}
+}
+
+// Evict sends an Eviction with the options and the UID of the pod, with a typed client and
+// with a dynamic one.
+func TestEvictSendsAnEviction(t *testing.T) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "shop", UID: "1"}}
+	grace := int64(7)
+	opts := metav1.DeleteOptions{GracePeriodSeconds: &grace}
+	t.Run("typed", func(t *testing.T) {
+		clientset := fake.NewClientset(pod)
+		require.NoError(t, k8sretry.Evict(t.Context(), clientset.CoreV1().Pods("shop"), pod, opts))
+		require.Len(t, clientset.Actions(), 1)
+		sent := clientset.Actions()[0].(k8stesting.CreateAction)
+		assert.Equal(t, "pods/eviction in shop", fmt.Sprint(sent.GetResource().Resource, "/", sent.GetSubresource(), " in ", sent.GetNamespace()))
+		assert.Equal(t, &policyv1.Eviction{
+			ObjectMeta:    metav1.ObjectMeta{Name: "web-0", Namespace: "shop"},
+			DeleteOptions: &metav1.DeleteOptions{GracePeriodSeconds: &grace, Preconditions: metav1.NewUIDPreconditions("1")},
+		}, sent.GetObject())
+	})
+	t.Run("dynamic", func(t *testing.T) {
+		content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(pod)
+		require.NoError(t, err)
+		client := &evictions{}
+		require.NoError(t, k8sretry.Evict(t.Context(), k8sretry.Dynamic(client), &unstructured.Unstructured{Object: content}, opts))
+		assert.Equal(t, []string{"eviction"}, client.subresources)
+		assert.Equal(t, schema.GroupVersionKind{Group: "policy", Version: "v1", Kind: "Eviction"}, client.obj.GroupVersionKind())
+		var sent policyv1.Eviction
+		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(client.obj.Object, &sent))
+		assert.Equal(t, "web-0", sent.Name)
+		assert.Equal(t, &metav1.DeleteOptions{GracePeriodSeconds: &grace, Preconditions: metav1.NewUIDPreconditions("1")}, sent.DeleteOptions)
+	})
+}
+
+// evictions keeps the last object that was created.
+type evictions struct {
+	k8sretry.DynamicResource
+	obj          *unstructured.Unstructured
+	subresources []string
+}
+
+func (e *evictions) Create(_ context.Context, obj *unstructured.Unstructured, _ metav1.CreateOptions, subresources ...string) (*unstructured.Unstructured, error) {
+	e.obj, e.subresources = obj, subresources
+	return obj, nil
 }

@@ -4,21 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	applyv1 "k8s.io/client-go/applyconfigurations/core/v1"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
 // noDelay makes the examples run without waiting. Omit it in a service.
@@ -170,4 +184,458 @@ func ExampleTransport() {
 	}
 	fmt.Println(err, requests["GET"], requests["PUT"])
 	// Output: <nil> 2 2
+}
+
+// The answer to a create is lost. With the verb, the create is not repeated blindly.
+// [k8sretry.Create] would find out whether the object was created.
+func ExampleWithVerb() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster()
+	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
+
+	_, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.ConfigMap, error) {
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}
+		return clientset.CoreV1().ConfigMaps("default").Create(ctx, cm, metav1.CreateOptions{})
+	}, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))
+
+	fmt.Println("may have been created:", errors.Is(err, k8sretry.ErrOutcomeUnknown))
+	fmt.Println("requests:", faults.Calls("create", "configmaps"))
+	// Output:
+	// may have been created: true
+	// requests: 1
+}
+
+// NotFound is not retryable, but this pod is about to be created by someone else.
+func ExampleWithRetryIf() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
+	faults.FailNext(2, "get", "pods", k8sretrytest.Status(404))
+
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get,
+		k8sretry.ForRead(), k8sretry.WithRetryIf(apierrors.IsNotFound), noDelay)
+	pod, err := get(ctx, "web-0", metav1.GetOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pod.Name, "after", faults.Calls("get", "pods"), "requests")
+	// Output: web-0 after 3 requests
+}
+
+// A webhook of your own answers 503 for a permanent failure.
+func ExampleWithClassifier() {
+	classify := func(err error) (k8sretry.Verdict, bool) {
+		v := k8sretry.Classify(err)
+		if v.StatusCode != 503 || !strings.Contains(err.Error(), "quota service") {
+			return v, false // use the default classification
+		}
+		v.Class = k8sretry.ClassPermanent
+		return v, true
+	}
+	attempts := 0
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		attempts++
+		return apierrors.NewServiceUnavailable("quota service: denied")
+	}, k8sretry.WithClassifier(classify))
+	fmt.Println(attempts, err)
+	// Output: 1 quota service: denied
+}
+
+// constant is a Backoff without growth.
+type constant time.Duration
+
+func (c constant) Delay(int) time.Duration { return time.Duration(c) }
+
+// The server is being restarted: refused connections are retried at short intervals, all
+// other failures as usual.
+func ExampleWithBackoffFor() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
+	faults.FailNext(3, "get", "pods", k8sretrytest.ConnectionRefused())
+
+	var recorder k8sretrytest.Recorder
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead(),
+		k8sretry.WithBackoffFor(k8sretry.ClassRefused, constant(time.Millisecond)), k8sretry.WithObserver(&recorder))
+	_, err := get(ctx, "web-0", metav1.GetOptions{})
+	fmt.Println(err, recorder.Delays())
+	// Output: <nil> [1ms 1ms 1ms]
+}
+
+// printer is an Observer that prints retries.
+type printer struct{}
+
+func (printer) Observe(_ context.Context, e k8sretry.Event) {
+	if e.Kind == k8sretry.EventRetry {
+		fmt.Printf("%s: attempt %d failed: %v\n", e.Function, e.Attempt, e.Class)
+	}
+}
+
+func ExampleWithObserver() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
+	faults.FailNext(1, "get", "pods", k8sretrytest.ConnectionRefused())
+	faults.FailNext(1, "get", "pods", k8sretrytest.Status(503))
+
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead(),
+		k8sretry.WithName("get_pod"), k8sretry.WithObserver(printer{}), noDelay)
+	_, err := get(ctx, "web-0", metav1.GetOptions{})
+	fmt.Println(err)
+	// Output:
+	// get_pod: attempt 1 failed: refused
+	// get_pod: attempt 2 failed: server
+	// <nil>
+}
+
+// retryCounter is an Observer that counts retries. A service would use package
+// k8sretryprom or k8sretryotel.
+type retryCounter struct{ n int }
+
+func (c *retryCounter) Observe(_ context.Context, e k8sretry.Event) {
+	if e.Kind == k8sretry.EventRetry {
+		c.n++
+	}
+}
+
+func ExampleMultiObserver() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
+	faults.FailNext(2, "get", "pods", k8sretrytest.Status(503))
+
+	var counter retryCounter
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get, k8sretry.ForRead(),
+		k8sretry.WithName("get_pod"), k8sretry.WithObserver(k8sretry.MultiObserver(printer{}, &counter)), noDelay)
+	_, err := get(ctx, "web-0", metav1.GetOptions{})
+	fmt.Println(err, "retries:", counter.n)
+	// Output:
+	// get_pod: attempt 1 failed: server
+	// get_pod: attempt 2 failed: server
+	// <nil> retries: 2
+}
+
+type requestLoggerKey struct{}
+
+// requestLogger returns the logger of the request. If it is nil, zap.L() is used.
+func requestLogger(ctx context.Context) *zap.Logger {
+	logger, _ := ctx.Value(requestLoggerKey{}).(*zap.Logger)
+	return logger
+}
+
+func ExampleWithContextLogger() {
+	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
+	faults.FailNext(1, "get", "pods", k8sretrytest.Status(503))
+	get := k8sretry.Wrap2(clientset.CoreV1().Pods("default").Get,
+		k8sretry.ForRead(), k8sretry.WithContextLogger(requestLogger), noDelay)
+
+	core, lines := observer.New(zapcore.InfoLevel)
+	logger := zap.New(core).With(zap.String("request_id", "r-1"))
+	ctx := context.WithValue(context.Background(), requestLoggerKey{}, logger)
+	if _, err := get(ctx, "web-0", metav1.GetOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, line := range lines.All() {
+		fmt.Println(line.ContextMap()["request_id"], line.Message)
+	}
+	// Output:
+	// r-1 k8s_api_call_failed_retrying
+	// r-1 k8s_api_call_succeeded_after_retry
+}
+
+func ExampleIsRetryableK8sError() {
+	unavailable := apierrors.NewServiceUnavailable("restarting")
+	missing := apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "web-0")
+
+	fmt.Println(k8sretry.IsRetryableK8sError(unavailable))
+	fmt.Println(k8sretry.IsRetryableK8sError(fmt.Errorf("reading web-0: %w", missing)))
+
+	// The predicates of apierrors do not inspect an Aggregate.
+	all := utilerrors.NewAggregate([]error{errors.New("2 of 3 pods failed"), unavailable})
+	fmt.Println(apierrors.IsServiceUnavailable(all), k8sretry.IsRetryableK8sError(all))
+	// Output:
+	// true
+	// false
+	// false true
+}
+
+func ExampleIsRetryableConnectionError() {
+	refused := &url.Error{Op: "Get", URL: "https://10.96.0.1/api", Err: &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}}
+	fmt.Println(k8sretry.IsRetryableConnectionError(refused))
+
+	// The server has answered, so this is not a connection error.
+	answer := apierrors.NewInternalError(errors.New("read tcp 10.0.0.7:443: connection reset by peer"))
+	fmt.Println(k8sretry.IsRetryableConnectionError(answer))
+	// Output:
+	// true
+	// false
+}
+
+func ExampleClassify() {
+	pods := schema.GroupResource{Resource: "pods"}
+	quotas := schema.GroupResource{Resource: "resourcequotas"}
+	for _, err := range []error{
+		apierrors.NewTooManyRequests("slow down", 7),
+		apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0),
+		apierrors.NewConflict(pods, "web-0", errors.New("the object has been modified")),
+		apierrors.NewConflict(quotas, "team-a", errors.New("the object has been modified")),
+		apierrors.NewInternalError(errors.New(`failed calling webhook "guard.example.com": no endpoints available`)),
+		apierrors.NewInternalError(errors.New("etcdserver: request is too large")),
+	} {
+		v := k8sretry.Classify(err)
+		fmt.Printf("%d %v, %v, %v: %s (repeat a create: %t)\n",
+			v.StatusCode, v.Class, v.Outcome, v.RetryAfter, v.Detail, v.Retryable(k8sretry.VerbCreate))
+	}
+	// Output:
+	// 429 throttled, not_executed, 7s: too many requests (repeat a create: true)
+	// 504 timeout, unknown, 0s: server timed out (repeat a create: false)
+	// 409 conflict, not_executed, 0s: conflict (repeat a create: false)
+	// 409 server, not_executed, 0s: conflict on the status of a quota (repeat a create: true)
+	// 500 server, not_executed, 0s: failed calling webhook (repeat a create: true)
+	// 500 permanent, not_executed, 0s: object too large for etcd (repeat a create: false)
+}
+
+// While the server is down, a call that must not wait fails without sending a request.
+func ExampleWithLimiter() {
+	limiter := k8sretry.NewLimiter() // shared by all calls to the server
+	policy := k8sretry.NewPolicy(k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0))
+
+	sent := 0
+	down := func(context.Context) error { sent++; return syscall.ECONNREFUSED }
+	for range 3 {
+		err := k8sretry.Run(context.Background(), down, policy)
+		fmt.Println("refused:", errors.Is(err, syscall.ECONNREFUSED), "not sent:", errors.Is(err, k8sretry.ErrQueueTimeout))
+	}
+	fmt.Println("sent:", sent, "limited:", limiter.State().Limited)
+	// Output:
+	// refused: true not sent: false
+	// refused: true not sent: false
+	// refused: false not sent: true
+	// sent: 2 limited: true
+}
+
+// All calls together have one retry in ten seconds. A call without a retry returns the
+// error of the API.
+func ExampleWithBudget() {
+	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1, Window: 10 * time.Second})
+	policy := k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithInitialDelay(0))
+
+	fail := func(context.Context) error { return apierrors.NewServiceUnavailable("try again later") }
+	err := k8sretry.Run(context.Background(), fail, policy)
+	fmt.Println(errors.Is(err, k8sretry.ErrBudgetExhausted), apierrors.IsServiceUnavailable(err))
+
+	var e *k8sretry.Error
+	errors.As(err, &e)
+	fmt.Println("attempts:", e.Attempts)
+	// Output:
+	// true true
+	// attempts: 2
+}
+
+// All calls to a server share a Breaker. It opens when nearly all attempts of the last
+// seconds have failed. Then calls fail at once with ErrBreakerOpen.
+func ExampleWithBreaker() {
+	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{OpenDuration: 5 * time.Second})
+	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithBreaker(breaker))
+
+	err := k8sretry.Run(context.Background(), func(context.Context) error { return nil }, policy)
+	fmt.Println(err, breaker.State())
+	// Output: <nil> closed
+}
+
+// exampleCluster returns a fake clientset that behaves like a server, and its faults.
+func exampleCluster(objects ...runtime.Object) (kubernetes.Interface, *k8sretrytest.Faults) {
+	clientset := fake.NewClientset(objects...)
+	k8sretrytest.EmulateServer(&clientset.Fake)
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	return clientset, &faults
+}
+
+// The answer to the first request is lost. The second request is answered AlreadyExists,
+// and Create finds that the object is its own.
+func ExampleCreate() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster()
+	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
+	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}
+
+	created, err := k8sretry.Create(ctx, clientset.CoreV1().ConfigMaps("default"), settings,
+		metav1.CreateOptions{}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(created.Name, "after", faults.Calls("create", "configmaps"), "requests")
+	// Output: settings after 2 requests
+}
+
+// A generated name is drawn once per call, so that a repetition does not create a second
+// object.
+func ExampleCreate_generateName() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster()
+	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
+	job := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}
+
+	_, err := k8sretry.Create(ctx, clientset.CoreV1().ConfigMaps("default"), job,
+		metav1.CreateOptions{}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	list, err := clientset.CoreV1().ConfigMaps("default").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(list.Items), "object")
+	// Output: 1 object
+}
+
+// The answer to the first request is lost. The second request is answered Conflict, and
+// Update finds its own change.
+func ExampleUpdate() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "settings", Namespace: "default"},
+		Data:       map[string]string{"colour": "blue"},
+	})
+	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
+	configMaps := clientset.CoreV1().ConfigMaps("default")
+
+	settings, err := k8sretry.Wrap2(configMaps.Get, k8sretry.ForRead())(ctx, "settings", metav1.GetOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	settings.Data["colour"] = "green"
+	settings, err = k8sretry.Update(ctx, configMaps, settings, metav1.UpdateOptions{}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(settings.Data["colour"], "after", faults.Calls("update", "configmaps"), "requests")
+	// Output: green after 2 requests
+}
+
+// The answer to the first update is lost. The run is counted once.
+func ExampleModify() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "totals", Namespace: "default"},
+		Data:       map[string]string{"runs": "41"},
+	})
+	faults.LoseResponses(1, "update", "configmaps", k8sretrytest.ConnectionClosed())
+
+	totals, err := k8sretry.Modify(ctx, clientset.CoreV1().ConfigMaps("default"), "totals",
+		func(cm *corev1.ConfigMap) error {
+			runs, err := strconv.Atoi(cm.Data["runs"])
+			if err != nil {
+				return err
+			}
+			cm.Data["runs"] = strconv.Itoa(runs + 1)
+			return nil
+		}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(totals.Data["runs"])
+	// Output: 42
+}
+
+// A controller writes the status of a Deployment.
+func ExampleStatusSubresource() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}})
+	faults.FailNext(1, "update", "deployments/status", k8sretrytest.Status(503))
+	statuses := k8sretry.StatusSubresource(clientset.AppsV1().Deployments("default"))
+
+	web, err := k8sretry.Modify(ctx, statuses, "web", func(d *appsv1.Deployment) error {
+		d.Status.ReadyReplicas = 3
+		return nil
+	}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(web.Status.ReadyReplicas, "ready")
+	// Output: 3 ready
+}
+
+// The answer to the first request is lost. The second request is answered NotFound, which
+// means that the pod has been deleted.
+func ExampleDelete() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
+	faults.LoseResponses(1, "delete", "pods", k8sretrytest.ConnectionClosed())
+	pods := clientset.CoreV1().Pods("default")
+
+	pod, err := k8sretry.Wrap2(pods.Get, k8sretry.ForRead())(ctx, "web-0", metav1.GetOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = k8sretry.Delete(ctx, pods, pod, metav1.DeleteOptions{}, k8sretry.ForWrite(), noDelay)
+	fmt.Println(err, faults.Calls("delete", "pods"))
+	// Output: <nil> 2
+}
+
+// The PodDisruptionBudget does not allow the eviction twice. Without the last option, Evict
+// would wait 5 s before the first retry. The deadline limits how long it waits in all.
+func ExampleEvict() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	clientset, faults := exampleCluster(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}})
+	faults.FailNext(2, "create", "pods/eviction", k8sretrytest.DisruptionBudget())
+	pods := clientset.CoreV1().Pods("default")
+
+	pod, err := k8sretry.Wrap2(pods.Get, k8sretry.ForRead())(ctx, "web-0", metav1.GetOptions{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = k8sretry.Evict(ctx, pods, pod, metav1.DeleteOptions{},
+		k8sretry.WithBackoffFor(k8sretry.ClassDisruptionBudget, k8sretry.Exponential{Initial: time.Millisecond}))
+	fmt.Println(err, faults.Calls("create", "pods/eviction"))
+	// Output: <nil> 3
+}
+
+func ExampleApply() {
+	ctx := context.Background()
+	clientset, faults := exampleCluster()
+	faults.FailNext(1, "apply", "configmaps", k8sretrytest.Status(503))
+	settings := applyv1.ConfigMap("settings", "default").WithData(map[string]string{"colour": "green"})
+
+	applied, err := k8sretry.Apply(ctx, clientset.CoreV1().ConfigMaps("default"), settings,
+		metav1.ApplyOptions{FieldManager: "example"}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(applied.Data["colour"])
+	// Output: green
+}
+
+func ExampleDynamic() {
+	ctx := context.Background()
+	resource := schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "widgets"}
+	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+		map[schema.GroupVersionResource]string{resource: "WidgetList"})
+	var faults k8sretrytest.Faults
+	faults.Install(&client.Fake)
+	faults.LoseResponses(1, "create", "widgets", k8sretrytest.ConnectionClosed())
+	widget := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "example.com/v1",
+		"kind":       "Widget",
+		"metadata":   map[string]any{"name": "first", "namespace": "default"},
+	}}
+
+	widgets := k8sretry.Dynamic(client.Resource(resource).Namespace("default"))
+	created, err := k8sretry.Create(ctx, widgets, widget, metav1.CreateOptions{}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(created.GetName(), "after", faults.Calls("create", "widgets"), "requests")
+	// Output: first after 2 requests
 }

@@ -2,15 +2,22 @@ package k8sretry_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -155,4 +162,289 @@ func TestWrapNil(t *testing.T) {
 	assert.EqualError(t, k8sretry.WrapRun(nil)(ctx), want)
 	assert.EqualError(t, k8sretry.WrapRun1[int](nil)(ctx, 1), want)
 	assert.EqualError(t, k8sretry.WrapRun2[int, int](nil)(ctx, 1, 2), want)
+}
+
+// gateway502 is a 502 as client-go returns that of a gateway.
+func gateway502() error {
+	return apierrors.NewGenericServerResponse(http.StatusBadGateway, "POST", corev1.Resource("pods"), "", "<html>bad gateway</html>", 0, true)
+}
+
+// The types of a method of a typed client tell its verb, for method values of client-go and of
+// fakes alike.
+func TestTheVerbOfAWrappedMethodComesFromItsTypes(t *testing.T) {
+	cs := fake.NewClientset()
+	pods, reviews := cs.CoreV1().Pods("default"), cs.AuthorizationV1().SelfSubjectAccessReviews()
+	name := k8sretry.WithMaxRetries(0)
+	for situation, c := range map[string]struct {
+		verb k8sretry.Verb
+		call func(opts ...k8sretry.Option) error
+	}{
+		"Get": {k8sretry.VerbGet, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap2(pods.Get, opts...)(t.Context(), "x", metav1.GetOptions{})
+			return err
+		}},
+		"List": {k8sretry.VerbList, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap1(pods.List, opts...)(t.Context(), metav1.ListOptions{})
+			return err
+		}},
+		"Watch": {k8sretry.VerbWatch, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap1(pods.Watch, opts...)(t.Context(), metav1.ListOptions{})
+			return err
+		}},
+		"Create": {k8sretry.VerbCreate, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap2(pods.Create, opts...)(t.Context(), &corev1.Pod{}, metav1.CreateOptions{})
+			return err
+		}},
+		"Update": {k8sretry.VerbUpdate, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap2(pods.Update, opts...)(t.Context(), &corev1.Pod{}, metav1.UpdateOptions{})
+			return err
+		}},
+		"UpdateStatus": {k8sretry.VerbUpdate, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap2(pods.UpdateStatus, opts...)(t.Context(), &corev1.Pod{}, metav1.UpdateOptions{})
+			return err
+		}},
+		"Apply": {k8sretry.VerbApply, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap2(pods.Apply, opts...)(t.Context(), applycorev1.Pod("x", "default"), metav1.ApplyOptions{})
+			return err
+		}},
+		"Delete": {k8sretry.VerbDelete, func(opts ...k8sretry.Option) error {
+			return k8sretry.WrapRun2(pods.Delete, opts...)(t.Context(), "x", metav1.DeleteOptions{})
+		}},
+		"DeleteCollection": {k8sretry.VerbDeleteCollection, func(opts ...k8sretry.Option) error {
+			return k8sretry.WrapRun2(pods.DeleteCollection, opts...)(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{})
+		}},
+		"EvictV1": {k8sretry.VerbCreate, func(opts ...k8sretry.Option) error {
+			return k8sretry.WrapRun1(pods.EvictV1, opts...)(t.Context(), &policyv1.Eviction{})
+		}},
+		"Bind": {k8sretry.VerbCreate, func(opts ...k8sretry.Option) error {
+			return k8sretry.WrapRun2(pods.Bind, opts...)(t.Context(), &corev1.Binding{}, metav1.CreateOptions{})
+		}},
+		"a review": {k8sretry.VerbUnspecified, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap2(reviews.Create, opts...)(t.Context(), &authorizationv1.SelfSubjectAccessReview{}, metav1.CreateOptions{})
+			return err
+		}},
+		"a function of a service": {k8sretry.VerbUnspecified, func(opts ...k8sretry.Option) error {
+			_, err := k8sretry.Wrap2(func(context.Context, string, int) (int, error) { return 0, nil }, opts...)(t.Context(), "x", 1)
+			return err
+		}},
+		"nil": {k8sretry.VerbUnspecified, func(opts ...k8sretry.Option) error {
+			_, _ = k8sretry.Wrap1[metav1.ListOptions, watch.Interface](nil, opts...)(t.Context(), metav1.ListOptions{})
+			return nil
+		}},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			var seen recorder
+			_ = c.call(name, k8sretry.WithObserver(&seen))
+			for _, e := range seen.events {
+				assert.Equal(t, c.verb, e.Verb)
+			}
+			// A given verb wins, also none.
+			for _, given := range []k8sretry.Verb{k8sretry.VerbPatch, k8sretry.VerbUnspecified} {
+				seen = recorder{}
+				_ = c.call(name, k8sretry.WithObserver(&seen), k8sretry.WithVerb(given))
+				for _, e := range seen.events {
+					assert.Equal(t, given, e.Verb)
+				}
+			}
+		})
+	}
+}
+
+// A write that meets a 503 and then the 502 of a gateway succeeds with its third attempt, and
+// is carried out once.
+func TestWrappedWritesSurviveGateways(t *testing.T) {
+	pod := func(name string) *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}}
+	}
+	for situation, c := range map[string]struct {
+		verb string
+		call func(context.Context, *fake.Clientset) error
+	}{
+		"create": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			_, err := k8sretry.Wrap2(cs.CoreV1().Pods("default").Create, k8sretry.ForWrite())(ctx, pod("web-1"), metav1.CreateOptions{})
+			return err
+		}},
+		"create with a verb": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			create := k8sretry.Wrap2(cs.CoreV1().Pods("default").Create, k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbCreate))
+			_, err := create(ctx, pod("web-1"), metav1.CreateOptions{})
+			return err
+		}},
+		"create with a preset for reads": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			_, err := k8sretry.Wrap2(cs.CoreV1().Pods("default").Create, k8sretry.ForRead())(ctx, pod("web-1"), metav1.CreateOptions{})
+			return err
+		}},
+		"update": {"update", func(ctx context.Context, cs *fake.Clientset) error {
+			_, err := k8sretry.Wrap2(cs.CoreV1().Pods("default").Update, k8sretry.ForWrite())(ctx, pod("web-0"), metav1.UpdateOptions{})
+			return err
+		}},
+		"delete": {"delete", func(ctx context.Context, cs *fake.Clientset) error {
+			return k8sretry.WrapRun2(cs.CoreV1().Pods("default").Delete, k8sretry.ForWrite())(ctx, "web-0", metav1.DeleteOptions{})
+		}},
+		"evict": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}}
+			return k8sretry.WrapRun1(cs.CoreV1().Pods("default").EvictV1, k8sretry.ForWrite())(ctx, eviction)
+		}},
+		"apply": {"patch", func(ctx context.Context, cs *fake.Clientset) error {
+			apply := k8sretry.Wrap2(cs.CoreV1().Pods("default").Apply, k8sretry.ForWrite())
+			_, err := apply(ctx, applycorev1.Pod("web-0", "default"), metav1.ApplyOptions{FieldManager: "test"})
+			return err
+		}},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			cs := fake.NewClientset(pod("web-0"))
+			attempts := 0
+			cs.PrependReactor(c.verb, "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+				attempts++
+				return attempts <= 2, nil, []error{unavailable(), gateway502(), nil}[attempts-1]
+			})
+			synctest.Test(t, func(t *testing.T) {
+				require.NoError(t, c.call(t.Context(), cs))
+			})
+			assert.Equal(t, 3, attempts)
+		})
+	}
+}
+
+// store is a server of pods whose answers to creates can get lost after the commit.
+type store struct {
+	pods map[string]*corev1.Pod
+	lose int // answers still to lose
+	sent []*corev1.Pod
+}
+
+func (s *store) create(_ context.Context, pod *corev1.Pod, _ metav1.CreateOptions) (*corev1.Pod, error) {
+	s.sent = append(s.sent, pod)
+	name := pod.Name
+	if name == "" {
+		name = pod.GenerateName + "random" + string(rune('a'+len(s.pods)))
+	}
+	if s.pods[name] != nil {
+		return nil, apierrors.NewAlreadyExists(corev1.Resource("pods"), name)
+	}
+	stored := pod.DeepCopy()
+	stored.Name, stored.UID = name, "1"
+	s.pods[name] = stored
+	if s.lose--; s.lose >= 0 {
+		return nil, gatewayTimeout()
+	}
+	return stored, nil
+}
+
+// What is assumed: two requests with the same name cannot make two objects, and two without
+// a name can.
+func TestAWrappedCreateIsNeverCarriedOutTwice(t *testing.T) {
+	for situation, c := range map[string]struct {
+		meta    metav1.ObjectMeta
+		lose    int
+		opts    []k8sretry.Option
+		sends   int
+		objects int
+		err     func(error) bool
+	}{
+		"a name, nothing lost":            {metav1.ObjectMeta{Name: "a"}, 0, nil, 1, 1, nil},
+		"a name, an answer lost":          {metav1.ObjectMeta{Name: "a"}, 1, nil, 2, 1, apierrors.IsAlreadyExists},
+		"GenerateName, nothing lost":      {metav1.ObjectMeta{GenerateName: "a-"}, 0, nil, 1, 1, nil},
+		"GenerateName, an answer lost":    {metav1.ObjectMeta{GenerateName: "a-"}, 1, nil, 2, 1, apierrors.IsAlreadyExists},
+		"both":                            {metav1.ObjectMeta{Name: "a", GenerateName: "b-"}, 1, nil, 2, 1, apierrors.IsAlreadyExists},
+		"no name, an answer lost":         {metav1.ObjectMeta{}, 1, nil, 1, 1, apierrors.IsTimeout},
+		"the caller says it is safe":      {metav1.ObjectMeta{GenerateName: "a-"}, 1, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUnspecified)}, 2, 2, nil},
+		"the caller says it is a create":  {metav1.ObjectMeta{GenerateName: "a-"}, 1, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}, 2, 1, apierrors.IsAlreadyExists},
+		"a preset for reads changes none": {metav1.ObjectMeta{GenerateName: "a-"}, 1, []k8sretry.Option{k8sretry.ForRead()}, 2, 1, apierrors.IsAlreadyExists},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &store{pods: map[string]*corev1.Pod{}, lose: c.lose}
+				pod := &corev1.Pod{ObjectMeta: c.meta}
+				before := pod.DeepCopy()
+				_, err := k8sretry.Wrap2(s.create, c.opts...)(t.Context(), pod, metav1.CreateOptions{})
+				if c.err == nil {
+					require.NoError(t, err)
+				} else {
+					assert.True(t, c.err(err), "%v", err)
+					assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				}
+				assert.Len(t, s.sent, c.sends)
+				assert.Len(t, s.pods, c.objects)
+				assert.Equal(t, before, pod, "the caller's object is not changed")
+			})
+		})
+	}
+}
+
+// A collection may hold objects by now that it did not hold before.
+func TestAWrappedDeleteCollectionStopsIfItsOutcomeIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		deleteAll := func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error {
+			attempts++
+			return unavailable()
+		}
+		err := k8sretry.WrapRun2(deleteAll, k8sretry.ForWrite())(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{})
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, 1, attempts)
+	})
+}
+
+func TestANameIsDrawnForEachCall(t *testing.T) {
+	s := &store{pods: map[string]*corev1.Pod{}}
+	create := k8sretry.Wrap2(s.create)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-"}}
+	for range 20 {
+		_, err := create(t.Context(), pod, metav1.CreateOptions{})
+		require.NoError(t, err)
+	}
+	assert.Len(t, s.pods, 20)
+	for name := range s.pods {
+		assert.Regexp(t, `^web-[a-z0-9]{5}$`, name)
+	}
+}
+
+func TestAWrappedCreateOfNil(t *testing.T) {
+	called := 0
+	create := k8sretry.Wrap2(func(context.Context, *corev1.Pod, metav1.CreateOptions) (*corev1.Pod, error) {
+		called++
+		return nil, nil
+	})
+	_, err := create(t.Context(), nil, metav1.CreateOptions{})
+	assert.NoError(t, err)
+	assert.Equal(t, 1, called, "what a nil object means is the client's business")
+}
+
+// Reviews and token requests store nothing, and their outcome is never unknown.
+func TestReviewsAreRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		review := func(context.Context, *authenticationv1.TokenReview, metav1.CreateOptions) (*authenticationv1.TokenReview, error) {
+			if attempts++; attempts == 1 {
+				return nil, gatewayTimeout()
+			}
+			return nil, status(403, metav1.StatusReasonForbidden)
+		}
+		began := time.Now()
+		_, err := k8sretry.Wrap2(review)(t.Context(), &authenticationv1.TokenReview{}, metav1.CreateOptions{})
+		assert.True(t, apierrors.IsForbidden(err))
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, 2, attempts)
+		assert.Positive(t, time.Since(began))
+	})
+}
+
+type copiedAsBase struct {
+	corev1.ConfigMap
+	Extra string
+}
+
+type holding struct{ *corev1.ConfigMap }
+
+// An object whose copy is of another type is sent as it is.
+func TestAWrappedCreateOfATypeThatEmbedsAnObject(t *testing.T) {
+	named := metav1.ObjectMeta{GenerateName: "a-"}
+	calls := 0
+	create := k8sretry.Wrap2(func(context.Context, *copiedAsBase, metav1.CreateOptions) (int, error) { calls++; return 1, nil })
+	_, err := create(t.Context(), &copiedAsBase{ConfigMap: corev1.ConfigMap{ObjectMeta: named}}, metav1.CreateOptions{})
+	assert.NoError(t, err)
+	value := k8sretry.Wrap2(func(context.Context, holding, metav1.CreateOptions) (int, error) { calls++; return 1, nil })
+	_, err = value(t.Context(), holding{}, metav1.CreateOptions{})
+	assert.NoError(t, err)
+	assert.Equal(t, 2, calls)
 }
