@@ -50,18 +50,24 @@ func firstFailure(ctx context.Context, opts []Option, err error) (*config, *prog
 	return c, p, nil
 }
 
-// firstJudged is firstFailure for a call whose caller judges failures. A call that ends here
-// allocates nothing.
+// firstJudged is firstFailure for a call with a condition, a classifier or a logger of its
+// own. A call that ends with a permanent error allocates nothing.
 //
 //go:noinline // its frame must not be part of firstFailure
 func firstJudged(ctx context.Context, c *config, err error, v *Verdict, inner *Error) (*progress, error) {
-	p := progress{attempts: 1, verdict: *v}
+	answer := notAsked
+	if inner == nil && v.flags&markedPermanent == 0 {
+		answer = c.ask(err, v)
+	}
+	certain := v.Outcome == OutcomeNotExecuted || c.verb() == VerbUnspecified
+	if answer != answerRepeat && !v.Class.transient() && certain && ctx.Err() == nil && !c.logs(ctx, levelInfo) {
+		return nil, withoutMark(err)
+	}
+	p := &progress{attempts: 1, verdict: *v, answer: answer}
 	if stopped := p.failed(c, ctx, err, inner); stopped != nil {
 		return nil, stopped
 	}
-	kept := new(progress)
-	*kept = p
-	return kept, nil
+	return p, nil
 }
 
 // failed decides what follows a failed attempt. It returns the error with which the call
@@ -168,10 +174,12 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 	if v.flags&markedPermanent != 0 {
 		return false
 	}
-	if c.given&(hasClassifier|hasCondition) != 0 {
-		if repeat, judged := p.judgeByCaller(c, err); judged {
-			return repeat
-		}
+	answer := p.answer
+	if p.answer = notAsked; answer == notAsked {
+		answer = c.ask(err, v)
+	}
+	if answer != noAnswer {
+		return answer == answerRepeat
 	}
 	if c.numbers[numConnectionOnly] != 0 && v.retryable(c.verb()) && Classify(err).Class != ClassCanceled {
 		if is, _ := connectionFailure(err); !is {
@@ -181,38 +189,52 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 	return c.repeats(v) && (c.readOnly() || v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
 }
 
-// judgeByCaller asks the caller's own classifier and condition.
-func (p *progress) judgeByCaller(c *config, err error) (repeat, judged bool) {
+// answer is what the caller's own classifier or condition has said about a failure.
+type answer uint8
+
+const (
+	notAsked     answer = iota
+	noAnswer            // there is none of them, or it leaves the decision to Classify
+	answerStop          // do not repeat
+	answerRepeat        // repeat
+)
+
+// ask asks the caller's own classifier and condition. A verdict of the classifier is stored
+// in v.
+func (c *config) ask(err error, v *Verdict) answer {
 	if c.classify != nil {
 		if own, ok := c.classify(err); ok {
-			p.complete(&own, err)
-			repeat = c.repeats(&own)
+			own.complete(v, err)
+			repeat := c.repeats(&own)
 			if own.StatusCode == 0 { // from here on it no longer tells whether the server answered
-				own.StatusCode = p.verdict.StatusCode
+				own.StatusCode = v.StatusCode
 			}
-			p.verdict = own
-			return repeat, true
+			*v = own
+			if repeat {
+				return answerRepeat
+			}
+			return answerStop
 		}
 	}
 	if c.condition != nil && !c.safeWrite.stopped() && c.condition(err) {
-		return true, true
+		return answerRepeat
 	}
-	return false, false
+	return noAnswer
 }
 
 // complete adds to the verdict of the caller's classifier what it has left out, and,
-// where it repeats what Classify makes of the error, what is known beyond that: how the
+// where it repeats what Classify makes of the error, what v knows beyond that: how the
 // attempt ended, and what the record holds.
-func (p *progress) complete(own *Verdict, err error) {
+func (own *Verdict) complete(v *Verdict, err error) {
 	plain := Classify(err)
 	if own.Class == ClassCanceled && plain.Class == ClassCanceled {
-		own.Class = p.verdict.Class
+		own.Class = v.Class
 	}
 	if own.Outcome == plain.Outcome {
-		own.Outcome = p.verdict.Outcome
+		own.Outcome = v.Outcome
 	}
 	if own.RetryAfter == 0 {
-		own.RetryAfter = p.verdict.RetryAfter
+		own.RetryAfter = v.RetryAfter
 	}
 	own.RetryAfter = max(0, own.RetryAfter)
 }

@@ -208,6 +208,7 @@ type progress struct {
 	quiet    bool       // a call above reports the end
 	inner    StopReason // of an inner call that gave up in the last attempt, or StopNone
 	failing  uint8      // 5xx so far, up to one more than may be by chance
+	answer   answer     // of the caller's classifier or condition to the first failure, if it was asked already
 	outcome  Outcome    // of all failed attempts together
 }
 
