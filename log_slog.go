@@ -3,6 +3,9 @@ package k8sretry
 import (
 	"context"
 	"log/slog"
+	"time"
+
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // SlogObserver returns an [Observer] that writes the events of calls to l: the same
@@ -49,9 +52,11 @@ func (o slogObserver) Observe(ctx context.Context, e Event) {
 		return
 	}
 	fields := e.fields()
-	attrs := make([]slog.Attr, len(fields))
-	for i, f := range fields {
-		attrs[i] = slog.Any(f.key, f.value)
+	// The source is the code that makes the call. LogAttrs would take this function.
+	site, _ := funcname.Site()
+	record := slog.NewRecord(time.Now(), severity, name, site.PC)
+	for _, f := range fields {
+		record.AddAttrs(slog.Any(f.key, f.value))
 	}
-	l.LogAttrs(ctx, severity, name, attrs...)
+	_ = l.Handler().Handle(ctx, record) // as LogAttrs, which drops the error, too
 }

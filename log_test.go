@@ -14,8 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/internal/testkit"
@@ -295,4 +299,54 @@ func TestContextSlogObserver(t *testing.T) {
 			assert.Len(t, global.handled, c.globally)
 		})
 	}
+}
+
+// The assumption was that the function that writes a line is the one that a reader looks for.
+func TestLinesAreLocatedAtTheCaller(t *testing.T) {
+	ways := map[string]func(ctx context.Context, opts ...k8sretry.Option){
+		"Do": func(ctx context.Context, opts ...k8sretry.Option) {
+			_, _ = k8sretry.Do(ctx, fails(unavailable()).get, opts...)
+		},
+		"Run": func(ctx context.Context, opts ...k8sretry.Option) {
+			_ = k8sretry.Run(ctx, func(context.Context) error { return notFound() }, opts...)
+		},
+		"a permanent error": func(ctx context.Context, opts ...k8sretry.Option) {
+			_, _ = k8sretry.Do(ctx, fails(notFound()).get, opts...)
+		},
+		"a safe write": func(ctx context.Context, opts ...k8sretry.Option) {
+			_, _ = k8sretry.Modify(ctx, fake.NewClientset().CoreV1().Pods("default"), "web-0", func(*corev1.Pod) error { return nil }, opts...)
+		},
+		"a client on a Transport": func(ctx context.Context, opts ...k8sretry.Option) {
+			cfg := &rest.Config{Host: "http://in.memory", Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
+				return answer(req, http.StatusNotFound, "text/plain", "404 page not found"), nil
+			})}
+			cfg.Wrap(wrapper(t, opts...))
+			_, _ = kubernetes.NewForConfigOrDie(cfg).CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+		},
+	}
+	for name, call := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, written := newObserver()
+				call(t.Context(), k8sretry.WithLogger(zap.New(core, zap.AddCaller(), zap.AddStacktrace(zap.DebugLevel))))
+				for _, entry := range written.All() {
+					assert.Contains(t, entry.Caller.File, "log_test.go")
+					assert.Regexp(t, `^github.com/k8sretry/k8sretry_test\.TestLinesAreLocatedAtTheCaller`, entry.Stack)
+				}
+				assert.NotEmpty(t, written.All())
+
+				var out bytes.Buffer
+				observer := k8sretry.SlogObserver(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{AddSource: true})))
+				call(t.Context(), k8sretry.WithLogger(nil), k8sretry.WithObserver(observer))
+				assert.Contains(t, out.String(), "log_test.go:")
+			})
+		})
+	}
+	t.Run("without a location in the logger", func(t *testing.T) {
+		core, written := newObserver()
+		_, err := k8sretry.Do(t.Context(), fails(notFound()).get, k8sretry.WithLogger(zap.New(core)))
+		require.Error(t, err)
+		assert.False(t, written.All()[0].Caller.Defined)
+		assert.Empty(t, written.All()[0].Stack)
+	})
 }

@@ -5,6 +5,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // WithLogger sets the logger for the events of a call. nil silences them.
@@ -63,6 +65,15 @@ func writeZap(l *zap.Logger, e *Event) {
 	entry := l.Check(zapcore.Level(e.level()), e.Name())
 	if entry == nil {
 		return
+	}
+	// The location and the stack are those of the code that makes the call.
+	if site, depth := funcname.Site(); site.PC != 0 {
+		if entry.Caller.Defined {
+			entry.Caller = zapcore.EntryCaller{Defined: true, PC: site.PC, File: site.File, Line: site.Line, Function: site.Function}
+		}
+		if entry.Stack != "" {
+			entry.Stack = zap.StackSkip("", depth).String
+		}
 	}
 	fields := e.fields()
 	line := make([]zap.Field, len(fields))

@@ -3,15 +3,17 @@
 package funcname
 
 import (
-	"reflect"
+	"path"
 	"runtime"
+	"slices"
 	"strings"
 )
 
-// rootPath is the import path of the package that the module exports.
-var rootPath = strings.TrimSuffix(reflect.TypeFor[marker]().PkgPath(), "/internal/funcname")
-
-type marker struct{}
+// root is the directory of the root package, as the compiler has recorded it.
+var root = func() string {
+	_, file, _, _ := runtime.Caller(0)
+	return path.Dir(path.Dir(path.Dir(file)))
+}()
 
 // Caller returns the short name of the innermost function on the stack that belongs
 // neither to the root package nor to one of its internal packages, and "" if there is none.
@@ -20,7 +22,7 @@ func Caller() string {
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
 	for {
 		frame, more := frames.Next()
-		if !isOwn(frame.Function) {
+		if !isOwn(frame.File) {
 			return short(frame.Function)
 		}
 		if !more {
@@ -29,11 +31,49 @@ func Caller() string {
 	}
 }
 
-// isOwn reports whether a function with this full name belongs to the root package or to
-// one of its internal packages. Nested modules such as k8sretryctrl are callers.
-func isOwn(full string) bool {
-	rest, ok := strings.CutPrefix(full, rootPath)
-	return ok && (strings.HasPrefix(rest, ".") || strings.HasPrefix(rest, "/internal/"))
+// clients are the beginnings of the names of functions between a Transport and the code
+// that makes a call.
+var clients = []string{
+	"net/http.", "k8s.io/client-go/", "sigs.k8s.io/controller-runtime/pkg/client", "github.com/k8sretry/k8sretry/k8sretryctrl.",
+}
+
+// Site returns the frame of the code that makes a call: the innermost one that belongs
+// neither to the root package nor to one of its internal packages, and to no client if
+// there is such a frame. Its program counter is as runtime.Callers returns it. depth is how
+// many frames lie between it and the caller of Site. The frame is empty if there is none.
+func Site() (site runtime.Frame, depth int) {
+	var pcs [64]uintptr
+	n := runtime.Callers(2, pcs[:])
+	frames := runtime.CallersFrames(pcs[:n])
+	for i := range n {
+		frame, more := frames.Next()
+		frame.PC = pcs[i] // there is one for each frame
+		switch {
+		case isOwn(frame.File):
+		case isClient(frame.Function):
+			if site.PC == 0 {
+				site, depth = frame, i
+			}
+		case frame.Function != "runtime.goexit": // where the goroutine of a client begins
+			return frame, i
+		}
+		if !more {
+			break
+		}
+	}
+	return site, depth
+}
+
+func isClient(function string) bool {
+	return slices.ContainsFunc(clients, func(prefix string) bool { return strings.HasPrefix(function, prefix) })
+}
+
+// isOwn reports whether a file belongs to the root package or to one of its internal
+// packages. Nested modules such as k8sretryctrl are callers. The name of a function does
+// not say so: a closure is named after the function that its maker was inlined into.
+func isOwn(file string) bool {
+	dir := path.Dir(file)
+	return (dir == root || strings.HasPrefix(dir, root+"/internal/")) && !strings.HasSuffix(file, "_test.go")
 }
 
 // Of returns the short name of the function that contains the program counter pc, and ""
