@@ -45,6 +45,16 @@ const (
 	jitters
 )
 
+var jitterNames = [jitters]string{"proportional", "full", "equal", "none"}
+
+// String returns the name of the constant in lower case, such as "full".
+func (j Jitter) String() string {
+	if j < jitters {
+		return jitterNames[j]
+	}
+	return "invalid"
+}
+
 // Exponential is a capped exponential backoff: Initial, Initial × Multiplier,
 // Initial × Multiplier², and so on, up to Max, each spread by Jitter.
 //

@@ -38,6 +38,7 @@ const (
 	hasCondition
 	hasClassifier
 	hasLogger
+	hasExpected
 	hasObserver
 	hasToken
 	hasBudget
@@ -60,6 +61,7 @@ type config struct {
 	condition   func(error) bool
 	classify    func(error) (Verdict, bool)
 	logger      logger
+	expected    func(error) bool
 	observe     func(context.Context, Event)
 	budget      *Budget
 	breaker     *Breaker
@@ -110,6 +112,11 @@ func resolve(opts []Option) config {
 			c.setNumber(numConnectionOnly, 0)
 			if c.classify = o.classify; o.classify == nil {
 				c.reject("WithClassifier: the classifier is nil")
+			}
+		case expectedOption:
+			c.given |= hasExpected
+			if c.expected = o.expected; o.expected == nil {
+				c.reject("WithExpected: the function is nil")
 			}
 		case loggerOption:
 			c.given |= hasLogger
@@ -168,6 +175,9 @@ func resolve(opts []Option) config {
 			if p.given&hasLogger != 0 {
 				c.logger = p.logger
 			}
+			if p.given&hasExpected != 0 {
+				c.expected = p.expected
+			}
 			if p.given&hasObserver != 0 {
 				c.observe = p.observe
 			}
@@ -210,19 +220,6 @@ func (c *config) setNumber(n number, value int64) {
 		c.given &^= hasBackoff // the later of the two schedules wins
 		c.backoff = nil
 	}
-}
-
-// setExponential sets the numbers of a schedule. In an Exponential 0 stands for the
-// default and negative for no delay.
-func (c *config) setExponential(e Exponential) {
-	e = e.withDefaults()
-	c.setNumber(numInitialDelay, max(0, int64(e.Initial)))
-	c.setNumber(numMaxDelay, max(0, int64(e.Max)))
-	c.setNumber(numMultiplier, bits(min(e.Multiplier, math.MaxFloat64)))
-	if e.Jitter >= jitters {
-		e.Jitter = JitterProportional
-	}
-	c.setNumber(numJitter, int64(e.Jitter))
 }
 
 // setDefaults fills in what no option has set.

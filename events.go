@@ -57,6 +57,9 @@ type Event struct {
 	Breaker BreakerState
 	// Limited reports whether the Limiter has started to limit attempts; EventLimiter only.
 	Limited bool
+	// Expected reports whether the error is one that the caller expects, see WithExpected;
+	// EventFailure with StopNonRetryable only.
+	Expected bool
 	// Err is the error of the attempt that has just ended; nil on success. In an
 	// EventFailure it is Error.Err, and the verdict is the one on that error: the error of
 	// the last attempt that the API or the network answered, of another call if a Breaker
@@ -133,7 +136,8 @@ var failureNames = func() (names [len(stops)]string) {
 type level int8
 
 const (
-	levelInfo level = iota
+	levelDebug level = iota - 1
+	levelInfo
 	levelWarn
 	levelError
 )
@@ -152,6 +156,9 @@ func levelOf(kind EventKind, why StopReason) level {
 
 // level is the level at which the event is logged.
 func (e *Event) level() level {
+	if e.Expected {
+		return levelDebug
+	}
 	if e.Limited || e.Kind == EventBreaker && e.Breaker == BreakerOpen {
 		return levelWarn
 	}

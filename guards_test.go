@@ -653,6 +653,9 @@ func TestNoAllocation(t *testing.T) {
 		"WithClassifier": func() {
 			_, _ = k8sretry.Do(ctx, get, k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { hits++; return k8sretry.Classify(err), n > 1 }))
 		},
+		"WithExpected": func() {
+			_, _ = k8sretry.Do(ctx, get, k8sretry.WithExpected(func(err error) bool { hits++; return err == target }))
+		},
 		"WithLogger":      func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLogger(logger)) },
 		"WithLogger, nil": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithLogger(nil)) },
 		"WithContextLogger": func() {
@@ -680,6 +683,7 @@ func TestNoAllocation(t *testing.T) {
 				k8sretry.WithRetryIf(func(error) bool { hits++; return false }),
 				k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { hits++; return k8sretry.Verdict{}, false }),
 				k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }),
+				k8sretry.WithExpected(func(error) bool { hits++; return false }),
 				k8sretry.WithLogger(logger), k8sretry.WithObserver(observer), k8sretry.ForRead())
 		},
 
@@ -697,6 +701,9 @@ func TestNoAllocation(t *testing.T) {
 		"NotFound at once, silent logger": func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLogger(logger)) },
 		"NotFound at once, silent logger in the context": func() {
 			_, _ = k8sretry.Do(ctx, miss, k8sretry.WithContextLogger(func(context.Context) *zap.Logger { hits++; return logger }))
+		},
+		"NotFound at once, expected": func() {
+			_, _ = k8sretry.Do(ctx, miss, k8sretry.WithExpected(func(error) bool { hits++; return true }))
 		},
 		"NotFound at once, closure condition":  func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithRetryIf(func(error) bool { hits++; return false })) },
 		"NotFound at once, list of conditions": func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithRetryOn(target, io.EOF)) },

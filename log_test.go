@@ -301,6 +301,45 @@ func TestContextSlogObserver(t *testing.T) {
 	}
 }
 
+// A Get that looks whether an object exists is an everyday call.
+func TestExpectedErrors(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		fails     []error
+		opts      []k8sretry.Option
+		level     zapcore.Level
+		expected  bool
+	}{
+		{"an expected error", []error{notFound()}, nil, zapcore.DebugLevel, true},
+		{"an expected error after a retry", []error{unavailable(), notFound()}, []k8sretry.Option{k8sretry.ForRead()}, zapcore.DebugLevel, true},
+		{"another permanent error", []error{forbidden("web-0")}, nil, zapcore.InfoLevel, false},
+		{"retries that are used up", []error{unavailable()}, []k8sretry.Option{k8sretry.WithMaxRetries(0)}, zapcore.ErrorLevel, false},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, written := newObserver()
+				var seen recorder
+				asked := 0
+				expected := k8sretry.WithExpected(func(err error) bool { asked++; return apierrors.IsNotFound(err) || apierrors.IsServiceUnavailable(err) })
+				_, err := k8sretry.Do(t.Context(), fails(c.fails...).get, append(c.opts, expected, k8sretry.WithLogger(zap.New(core)), k8sretry.WithObserver(&seen))...)
+				require.Error(t, err)
+				last := seen.events[len(seen.events)-1]
+				assert.Equal(t, k8sretry.EventFailure, last.Kind)
+				assert.Equal(t, c.expected, last.Expected)
+				assert.Equal(t, c.level, written.All()[len(written.All())-1].Level)
+				assert.LessOrEqual(t, asked, 1)
+			})
+		})
+	}
+	t.Run("the line is not written above debug", func(t *testing.T) {
+		core, written := newObserver()
+		logger := zap.New(core, zap.IncreaseLevel(zapcore.InfoLevel))
+		_, err := k8sretry.Do(t.Context(), fails(notFound()).get, k8sretry.WithExpected(apierrors.IsNotFound), k8sretry.WithLogger(logger))
+		assert.True(t, apierrors.IsNotFound(err))
+		assert.Empty(t, written.All())
+	})
+}
+
 // The assumption was that the function that writes a line is the one that a reader looks for.
 func TestLinesAreLocatedAtTheCaller(t *testing.T) {
 	ways := map[string]func(ctx context.Context, opts ...k8sretry.Option){

@@ -105,6 +105,13 @@ func WithRetryIf(condition func(error) bool) Option { return conditionOption{con
 // Default: none. nil: an error.
 func WithClassifier(classify func(error) (Verdict, bool)) Option { return classifierOption{classify} }
 
+// WithExpected names the permanent errors that a caller expects as an everyday answer, such
+// as apierrors.IsNotFound for a Get that looks whether an object exists. The line of such an
+// error is written at level debug instead of info. Nothing else changes: the call returns the
+// error, and observers get its event. expected is called at most once for each call, in its
+// goroutine. Default: none. nil: an error.
+func WithExpected(expected func(error) bool) Option { return expectedOption{expected} }
+
 // WithObserver sets the Observer that receives the events of a call. Default, and nil:
 // none. A typed nil pointer or func is not treated as nil: its Observe is called.
 func WithObserver(o Observer) Option {
@@ -156,6 +163,7 @@ type (
 	classifierOption struct {
 		classify func(error) (Verdict, bool)
 	}
+	expectedOption struct{ expected func(error) bool }
 	observerOption struct {
 		observe func(context.Context, Event)
 	}
@@ -172,6 +180,7 @@ func (exponentialOption) option() {}
 func (backoffOption) option()     {}
 func (conditionOption) option()   {}
 func (classifierOption) option()  {}
+func (expectedOption) option()    {}
 func (observerOption) option()    {}
 func (loggerOption) option()      {}
 func (budgetOption) option()      {}

@@ -106,6 +106,19 @@ func anyMultiplier(b int64) string {
 	return ""
 }
 
+// setExponential sets the numbers of a schedule. In an Exponential 0 stands for the
+// default and negative for no delay.
+func (c *config) setExponential(e Exponential) {
+	e = e.withDefaults()
+	c.setNumber(numInitialDelay, max(0, int64(e.Initial)))
+	c.setNumber(numMaxDelay, max(0, int64(e.Max)))
+	c.setNumber(numMultiplier, bits(min(e.Multiplier, math.MaxFloat64)))
+	if e.Jitter >= jitters {
+		e.Jitter = JitterProportional
+	}
+	c.setNumber(numJitter, int64(e.Jitter))
+}
+
 func bits(f float64) int64 { return int64(math.Float64bits(f)) }
 
 // WithVerb says what the call does. The verb decides whether the call may be repeated

@@ -1,8 +1,11 @@
 package k8sretry_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"net/url"
@@ -315,6 +318,16 @@ func otherSettings(t *testing.T) []setting {
 				{k8sretry.WithContextLogger(func(context.Context) *zap.Logger { return first.logger() }), true}, {k8sretry.WithContextLogger(nil), false},
 			},
 			effect: hears,
+		},
+		{
+			option: "WithExpected",
+			values: []value{{k8sretry.WithExpected(apierrors.IsNotFound), zapcore.DebugLevel}, {k8sretry.WithExpected(apierrors.IsGone), zapcore.InfoLevel}},
+			effect: func(t *testing.T, do doFunc) any {
+				core, written := newObserver()
+				require.True(t, apierrors.IsNotFound(do(fails(notFound()).get, k8sretry.WithLogger(zap.New(core)))))
+				return written.All()[0].Level
+			},
+			invalid: []invalid{{k8sretry.WithExpected(nil), "WithExpected: the function is nil"}},
 		},
 		{
 			option: "WithObserver",
@@ -751,3 +764,36 @@ func TestForConnectionWithConditionsAndClassifiers(t *testing.T) {
 
 // errNotYet is an error of the caller that WithRetryOn makes retryable.
 var errNotYet = errors.New("not yet")
+
+// What is in force can be read in a log or a debugger.
+func TestAPolicyPrintsItsSettings(t *testing.T) {
+	for _, c := range []struct {
+		policy *k8sretry.Policy
+		want   string
+	}{
+		{k8sretry.ForWrite(), "max_retries=5 initial_delay=2s max_delay=30s multiplier=2 jitter=proportional max_retry_after=1m0s"},
+		{k8sretry.NewPolicy(), "max_retries=3 initial_delay=1s max_delay=30s multiplier=2 jitter=proportional max_retry_after=1m0s"},
+		{
+			k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("sync"), k8sretry.WithInitialDelay(0), k8sretry.WithJitter(k8sretry.JitterNone),
+				k8sretry.WithAttemptTimeout(5*time.Second), k8sretry.WithMaxElapsed(time.Minute), k8sretry.WithLogger(nil), k8sretry.WithRetryOn()),
+			"name=sync read_only=true max_retries=3 initial_delay=0s max_delay=10s multiplier=2 jitter=none max_retry_after=1m0s " +
+				"attempt_timeout=5s max_elapsed=1m0s retry_if=true logger=false",
+		},
+		{
+			k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithBackoff(constantBackoff{time.Second}),
+				k8sretry.WithBackoffFor(k8sretry.ClassThrottled, constantBackoff{time.Second}), k8sretry.WithLimiter(k8sretry.NewLimiter()),
+				k8sretry.WithMaxQueueTime(0), k8sretry.WithObserver(new(silentObserver))),
+			"verb=create max_retries=3 backoff=custom backoff_throttled=custom max_retry_after=1m0s max_queue_time=0s observer=true limiter=true",
+		},
+		{k8sretry.NewPolicy(k8sretry.WithMaxRetries(-1)), "invalid=WithMaxRetries(-1): must not be negative max_retries=3 initial_delay=1s max_delay=30s " +
+			"multiplier=2 jitter=proportional max_retry_after=1m0s"},
+		{new(k8sretry.Policy), ""},
+		{nil, ""},
+	} {
+		assert.Equal(t, c.want, fmt.Sprint(c.policy))
+	}
+	var out bytes.Buffer
+	slog.New(slog.NewTextHandler(&out, nil)).Info("start", "policy", k8sretry.ForBackground())
+	assert.Contains(t, out.String(), "policy.max_retries=2 policy.initial_delay=2s policy.max_delay=10s")
+	assert.Equal(t, "equal invalid", k8sretry.JitterEqual.String()+" "+k8sretry.Jitter(99).String())
+}

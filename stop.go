@@ -50,6 +50,7 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 	verdict.Outcome = max(p.outcome, v.Outcome)
 	if !p.quiet && c.hears(ctx, EventFailure, why) {
 		e := Event{Kind: EventFailure, StopReason: why, Err: cause}
+		e.Expected = why == StopNonRetryable && c.expected != nil && c.expected(err)
 		if e.Err == nil && p.turn.leftQueue {
 			e.Err = ErrQueueTimeout
 		}

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
@@ -240,6 +241,16 @@ func TestLevelFiltersInfoLines(t *testing.T) {
 
 	failNotFound(t.Context(), quiet)
 	assert.Zero(t, written.Len())
+}
+
+func TestExpectedErrorsAreLoggedAtDebug(t *testing.T) {
+	core, written := observer.New(zapcore.DebugLevel)
+
+	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithExpected(apierrors.IsNotFound))
+
+	failNotFound(t.Context(), policy, k8sretry.WithLogger(zap.New(core)))
+	require.Equal(t, 1, written.Len())
+	assert.Equal(t, zapcore.DebugLevel, written.All()[0].Level)
 }
 
 func TestMultiObserverCallsEachObserver(t *testing.T) {
