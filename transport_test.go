@@ -1297,3 +1297,55 @@ func TestTransportBelowAReadOnlyDo(t *testing.T) {
 	})
 	assert.Equal(t, 3, n)
 }
+
+// The verb was read from the method and the first part of the path alone: a PUT was taken for
+// a change of state, and the collection behind a proxy for one object.
+func TestTransportDoesNotRepeatWhatItCannotRead(t *testing.T) {
+	const proxy = "/apis/cluster.karmada.io/v1alpha1/clusters/m1/proxy"
+	for situation, c := range map[string]struct {
+		method, path string
+		sends        int
+	}{
+		"the restart of a virtual machine":         {"PUT", "/apis/subresources.kubevirt.io/v1/namespaces/a/virtualmachines/x/restart", 1},
+		"a status":                                 {"PUT", "/apis/kubevirt.io/v1/namespaces/a/virtualmachines/x/status", 3},
+		"a collection behind a proxy":              {"DELETE", proxy + "/api/v1/namespaces/a/pods", 1},
+		"an object behind a proxy":                 {"PUT", proxy + "/api/v1/namespaces/a/pods/x", 3},
+		"something else behind a proxy":            {"PUT", proxy + "/orders/1", 1},
+		"what a service serves":                    {"PUT", "/api/v1/namespaces/a/services/s/proxy/api/v1/orders/1", 1},
+		"a list behind a proxy":                    {"GET", proxy + "/api/v1/namespaces/a/pods", 3},
+		"a watch behind a proxy":                   {"GET", proxy + "/api/v1/namespaces/a/pods?watch=true", 1},
+		"a watch behind the proxy of a service":    {"GET", "/api/v1/namespaces/a/services/s/proxy/api/v1/namespaces/a/pods?watch=true", 1},
+		"a watch behind a path that is not known":  {"GET", "/clusters/m1/v1/pods?watch=true", 1},
+		"a delete behind a path that is not known": {"DELETE", "/clusters/m1/v1/pods", 1},
+	} {
+		for where, run := range map[string]func(context.Context, func(context.Context) error, ...k8sretry.Option) error{
+			"Transport": func(ctx context.Context, fn func(context.Context) error, _ ...k8sretry.Option) error { return fn(ctx) },
+			"Do":        k8sretry.Run,
+		} {
+			t.Run(situation+", "+where, func(t *testing.T) {
+				sends := 0
+				transport := wrapper(t, quickly, k8sretry.WithMaxRetries(2))(roundTripper(func(req *http.Request) (*http.Response, error) {
+					sends++
+					return nil, network("read", syscall.ECONNRESET)
+				}))
+				client := &http.Client{Transport: transport}
+				verb := map[string]k8sretry.Verb{"PUT": k8sretry.VerbUpdate, "DELETE": k8sretry.VerbDelete, "GET": k8sretry.VerbGet}[c.method]
+				if c.method == "GET" && where == "Do" {
+					return // it is the caller who says that it reads
+				}
+				err := run(t.Context(), func(ctx context.Context) error {
+					req, err := http.NewRequestWithContext(ctx, c.method, "https://server"+c.path, nil)
+					require.NoError(t, err)
+					resp, err := client.Do(req)
+					if err == nil {
+						err = resp.Body.Close()
+					}
+					return err
+				}, quickly, k8sretry.WithMaxRetries(2), k8sretry.WithVerb(verb))
+				require.Error(t, err)
+				assert.Equal(t, c.sends, sends)
+				assert.Equal(t, c.method != "GET", errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			})
+		}
+	}
+}

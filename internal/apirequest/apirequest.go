@@ -50,11 +50,9 @@ func Read(req *http.Request) Request {
 	case http.MethodDelete:
 		r.Verb = Delete
 		if collection {
-			r.Verb = DeleteCollection
+			r.Verb, r.Risk = DeleteCollection, RiskCollection
 		}
-	default:
-		// A POST, or a method that the API does not know. What it does outside of the
-		// API is unknown.
+	default: // a POST, or a method that the API does not know
 		r.Verb = Create
 		if collection {
 			r.Risk = RiskNoName
@@ -95,13 +93,15 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 	case "token": // of a service account: issued, not stored
 		r.StoresNothing = r.Verb == Create && r.Resource == "serviceaccounts"
 	}
-	if req.Header.Get("Upgrade") != "" || req.Method == http.MethodConnect {
+	if req.Header.Get("Upgrade") != "" || req.Method == http.MethodConnect || r.unread() && isTrue(req.URL, "follow") {
 		r.Once = true
 	}
 	switch {
+	case !r.Verb.Reads() && (r.unread() || r.acts()):
+		r.Risk = RiskAction
 	case r.Verb == Create && (r.Group == "authentication.k8s.io" || r.Group == "authorization.k8s.io"):
 		r.StoresNothing = true // reviews: reads that are sent as a POST
-	case r.Verb == List && (oldWatch || isTrue(req.URL, "watch")), r.Verb == Get && oldWatch:
+	case (r.Verb == List || r.unread()) && (oldWatch || isTrue(req.URL, "watch")), r.Verb == Get && oldWatch:
 		r.Verb, r.Watch, r.Once = Watch, true, true
 	case !r.Verb.Reads() && strings.Contains(req.URL.RawQuery, "dryRun="):
 		// The options in the body of a deletion replace those in the query.
@@ -110,6 +110,23 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 	if r.StoresNothing {
 		r.Risk = RiskNone
 	}
+}
+
+// unread reports whether the path does not say what the request is about: it is not one of
+// the API, or goes through a proxy to something else.
+func (r *Request) unread() bool { return r.Resource == "" || r.Subresource == "proxy" }
+
+// acts reports whether a write may do more than to replace the state of an object, so that
+// to send it twice is to do it twice: a PUT to a subresource may restart a machine. A POST
+// is left to its verb.
+func (r *Request) acts() bool {
+	switch r.Subresource {
+	case "":
+		return false
+	case "status", "scale", "finalize", "approval", "ephemeralcontainers", "resize":
+		return r.deletes()
+	}
+	return r.Verb != Create
 }
 
 func (r *Request) deletes() bool { return r.Verb == Delete || r.Verb == DeleteCollection }
@@ -145,29 +162,44 @@ func (r *Request) Name() string {
 }
 
 // readPath reads the resource from a path. The path of the API may begin at any segment,
-// because gateways put a prefix before it. readPath returns the name of the object and
-// whether the path has the old form of a watch: /api/v1/watch/...
+// because gateways put a prefix before it. The prefix may itself look like the API, and a
+// proxy subresource may lead to the API of another cluster: the innermost resource counts.
+// What pods, services and nodes serve behind their proxies is not read: it may be anything.
+// readPath returns the name of the object and whether the path has the old form of a watch:
+// /api/v1/watch/...
 func (r *Request) readPath(path string) (object string, oldWatch bool) {
 	rest := strings.Trim(path, "/")
 	r.root, _, _ = strings.Cut(rest, "/")
-	for rest != "" {
-		var segment string
+	segment, before := "", ""
+	for rest != "" && !r.servedByAnyone() {
+		before = segment
 		segment, rest, _ = strings.Cut(rest, "/")
 		group, after := "", rest
-		switch segment {
-		case "api":
-		case "apis":
+		switch {
+		case before == "namespaces": // a namespace may be called "apis"
+			continue
+		case segment == "api":
+		case segment == "apis":
 			group, after, _ = strings.Cut(rest, "/")
 		default:
 			continue
 		}
 		version, after, _ := strings.Cut(after, "/")
-		if isVersion(version) {
-			r.Group = group
-			return r.readResource(after)
+		if !isVersion(version) {
+			continue
+		}
+		inner := Request{Group: group, root: r.root}
+		name, watch := inner.readResource(after)
+		if inner.Resource != "" || r.Resource == "" {
+			*r, object, oldWatch = inner, name, watch
 		}
 	}
-	return "", false
+	return object, oldWatch
+}
+
+// servedByAnyone reports whether the path goes on behind the proxy of a pod, service or node.
+func (r *Request) servedByAnyone() bool {
+	return r.Subresource == "proxy" && r.Group == "" && (r.Resource == "pods" || r.Resource == "services" || r.Resource == "nodes")
 }
 
 // readResource is readPath for what follows the group and the version in a path.

@@ -12,6 +12,10 @@ func TestReadDescribesARequest(t *testing.T) {
 	const (
 		pods   = "/api/v1/namespaces/web/pods"
 		deploy = "/apis/apps/v1/namespaces/web/deployments"
+
+		kubevirt   = "/apis/subresources.kubevirt.io/v1/namespaces/web"
+		karmada    = "/apis/cluster.karmada.io/v1alpha1/clusters/m1/proxy"
+		clusternet = "/apis/proxies.clusternet.io/v1alpha1/sockets/0b1c/proxy"
 	)
 	for _, c := range []struct {
 		method, target string
@@ -28,8 +32,8 @@ func TestReadDescribesARequest(t *testing.T) {
 		{"POST", pods, "", Create, "create pods", "generates a name"},
 		{"PUT", pods + "/a", "", Update, "update pods", ""},
 		{"DELETE", pods + "/a", "", Delete, "delete pods", ""},
-		{"DELETE", pods, "", DeleteCollection, "deletecollection pods", ""},
-		{"DELETE", pods + "?labelSelector=a%3Db", "", DeleteCollection, "deletecollection pods", ""},
+		{"DELETE", pods, "", DeleteCollection, "deletecollection pods", "a collection"},
+		{"DELETE", pods + "?labelSelector=a%3Db", "", DeleteCollection, "deletecollection pods", "a collection"},
 		{"POST", deploy, "", Create, "create deployments.apps", "generates a name"},
 		{"GET", "/apis/example.com/v1beta2/widgets/w", "", Get, "get widgets.example.com", ""},
 
@@ -52,16 +56,54 @@ func TestReadDescribesARequest(t *testing.T) {
 		{"GET", pods + "/a/log?follow=false", "", Get, "get pods/log", ""},
 		{"GET", pods + "/a/log?follow=true&container=c", "", Get, "get pods/log", "once"},
 
+		// A write to a subresource that is not known as a part of the state may do anything.
+		{"PUT", "/apis/certificates.k8s.io/v1/certificatesigningrequests/c/approval", "", Update, "update certificatesigningrequests.certificates.k8s.io/approval", ""},
+		{"PUT", pods + "/a/ephemeralcontainers", "", Update, "update pods/ephemeralcontainers", ""},
+		{"PATCH", pods + "/a/resize", "application/strategic-merge-patch+json", Patch, "patch pods/resize", ""},
+		{"PATCH", deploy + "/d/status", "application/apply-patch+yaml", Apply, "apply deployments.apps/status", ""},
+		{"PATCH", deploy + "/d/status", "application/json-patch+json", Patch, "patch deployments.apps/status", "patches without a test"},
+		{"PUT", kubevirt + "/virtualmachines/x/restart", "", Update, "update virtualmachines.subresources.kubevirt.io/restart", "acts"},
+		{"PUT", kubevirt + "/virtualmachineinstances/x/pause?dryRun=All", "", Update, "update virtualmachineinstances.subresources.kubevirt.io/pause", "acts"},
+		{"PATCH", kubevirt + "/virtualmachines/x/restart", "application/merge-patch+json", Patch, "patch virtualmachines.subresources.kubevirt.io/restart", "acts"},
+		{"PATCH", kubevirt + "/virtualmachines/x/restart", "application/apply-patch+yaml", Apply, "apply virtualmachines.subresources.kubevirt.io/restart", "acts"},
+		{"DELETE", kubevirt + "/virtualmachines/x/volume", "", Delete, "delete virtualmachines.subresources.kubevirt.io/volume", "acts"},
+		{"DELETE", pods + "/a/status", "", Delete, "delete pods/status", "acts"},
+
+		// The API of another cluster, behind a proxy or a gateway whose path looks like the API.
+		{"DELETE", karmada + pods, "", DeleteCollection, "deletecollection pods", "a collection"},
+		{"DELETE", karmada + pods + "/a", "", Delete, "delete pods", ""},
+		{"GET", karmada + deploy + "?watch=true", "", Watch, "watch deployments.apps", "watch, once"},
+		{"GET", karmada + deploy + "/d", "", Get, "get deployments.apps", ""},
+		{"POST", karmada + pods, "", Create, "create pods", "generates a name"},
+		{"POST", karmada + pods + "?dryRun=All", "", Create, "create pods", "stores nothing"},
+		{"PATCH", karmada + pods + "/a", "application/merge-patch+json", Patch, "patch pods", ""},
+		{"POST", karmada + pods + "/a/exec", "", Create, "create pods/exec", "once, opens a stream"},
+		{"DELETE", karmada + pods + "/a/proxy/api/v1/things/1", "", Delete, "delete pods/proxy", "acts"},
+		{"DELETE", karmada + "/elsewhere", "", Delete, "delete clusters.cluster.karmada.io/proxy", "acts"},
+		{"GET", karmada + "/apis/apps/v1", "", Get, "get clusters.cluster.karmada.io/proxy", ""},
+		{"GET", karmada + "/elsewhere?watch=true", "", Watch, "watch clusters.cluster.karmada.io/proxy", "watch, once"},
+		{"DELETE", clusternet + "/https/10.0.0.1:6443" + pods, "", DeleteCollection, "deletecollection pods", "a collection"},
+		{"GET", clusternet + "/direct" + pods + "?watch=true", "", Watch, "watch pods", "watch, once"},
+		{"DELETE", clusternet + "/direct" + karmada + pods, "", DeleteCollection, "deletecollection pods", "a collection"},
+		{"DELETE", "/api/v1/gateway" + pods, "", DeleteCollection, "deletecollection pods", "a collection"},
+		{"DELETE", "/api/v1/clusters/c-1" + pods, "", DeleteCollection, "deletecollection pods", "a collection"},
+		{"DELETE", "/apis/gateway.example.com/v1/tenants/t/clusters/c-1" + deploy, "", DeleteCollection, "deletecollection deployments.apps", "a collection"},
+		{"GET", "/api/v1/tenants/t/k8s" + deploy + "/d", "", Get, "get deployments.apps", ""},
+		{"PUT", "/apis/apps/v1/namespaces/apis/deployments/v1/scale", "", Update, "update deployments.apps/scale", ""},
+
 		// Streams and proxied requests.
 		{"POST", pods + "/a/exec?command=ls", "", Create, "create pods/exec", "once, opens a stream"},
 		{"GET", pods + "/a/exec?command=ls", "", Get, "get pods/exec", "once, opens a stream"},
 		{"POST", pods + "/a/attach", "", Create, "create pods/attach", "once, opens a stream"},
 		{"POST", pods + "/a/portforward", "", Create, "create pods/portforward", "once, opens a stream"},
 		{"GET", pods + "/a/proxy/healthz", "", Get, "get pods/proxy", ""},
-		{"POST", pods + "/a/proxy/orders", "", Create, "create pods/proxy", ""},
-		{"PUT", pods + "/a/proxy/orders/1", "", Update, "update pods/proxy", ""},
-		{"PATCH", "/api/v1/namespaces/web/services/s:80/proxy/api/v1/x", "application/merge-patch+json", Create, "create services/proxy", ""},
-		{"POST", "/api/v1/nodes/n/proxy/run", "", Create, "create nodes/proxy", ""},
+		{"POST", pods + "/a/proxy/orders", "", Create, "create pods/proxy", "acts"},
+		{"PUT", pods + "/a/proxy/orders/1", "", Update, "update pods/proxy", "acts"},
+		{"DELETE", pods + "/a/proxy/orders/1", "", Delete, "delete pods/proxy", "acts"},
+		{"DELETE", pods + "/a/proxy/orders?dryRun=All", "", Delete, "delete pods/proxy", "acts"},
+		{"PATCH", "/api/v1/namespaces/web/services/s:80/proxy/api/v1/x", "application/merge-patch+json", Create, "create services/proxy", "acts"},
+		{"POST", "/api/v1/nodes/n/proxy/run", "", Create, "create nodes/proxy", "acts"},
+		{"GET", "/api/v1/namespaces/web/services/s:80/proxy/api/v1/x?watch=true", "", Watch, "watch services/proxy", "watch, once"},
 
 		{"GET", "/api/v1/proxy/namespaces/web/services/s/api", "", Get, "get services/proxy", ""},
 
@@ -104,7 +146,12 @@ func TestReadDescribesARequest(t *testing.T) {
 		{"GET", "/apis/example.com/vx/widgets", "", Get, "get /apis", ""},
 		{"GET", "/apis/example.com/v2alpha/widgets", "", Get, "get /apis", ""},
 		{"GET", "/apis/example.com/v2alpha10/widgets", "", List, "list widgets.example.com", ""},
-		{"POST", "/elsewhere", "", Create, "create /elsewhere", ""},
+		{"POST", "/elsewhere", "", Create, "create /elsewhere", "acts"},
+		{"PUT", "/elsewhere", "", Update, "update /elsewhere", "acts"},
+		{"DELETE", "/elsewhere", "", Delete, "delete /elsewhere", "acts"},
+		{"PATCH", "/elsewhere?dryRun=All", "application/merge-patch+json", Patch, "patch /elsewhere", "acts"},
+		{"GET", "/elsewhere?watch=1", "", Watch, "watch /elsewhere", "watch, once"},
+		{"GET", "/elsewhere?follow=true", "", Get, "get /elsewhere", "once"},
 		{"GET", "/k8s/clusters/c-1" + pods, "", List, "list pods", ""},
 		{"DELETE", "/k8s/clusters/c-1" + deploy + "/d", "", Delete, "delete deployments.apps", ""},
 	} {
@@ -131,6 +178,10 @@ func TestReadDescribesARequest(t *testing.T) {
 				traits = append(traits, "patches without a test")
 			case RiskStream:
 				traits = append(traits, "opens a stream")
+			case RiskAction:
+				traits = append(traits, "acts")
+			case RiskCollection:
+				traits = append(traits, "a collection")
 			}
 			assert.Equal(t, c.traits, strings.Join(traits, ", "))
 		})

@@ -21,10 +21,12 @@ type RepeatRisk uint8
 
 // The risks.
 const (
-	RiskNone      RepeatRisk = iota
-	RiskNoName               // a create: without a name, each repetition may create another object
-	RiskJSONPatch            // a JSON patch: without a test, it may append to a list twice
-	RiskStream               // a stream: a command may have run
+	RiskNone       RepeatRisk = iota
+	RiskNoName                // a create: without a name, each repetition may create another object
+	RiskJSONPatch             // a JSON patch: without a test, it may append to a list twice
+	RiskStream                // a stream: a command may have run
+	RiskAction                // something else than a change of state, or not known
+	RiskCollection            // a deletecollection: it may delete what was created since
 )
 
 // maxBody bounds how much of the body of a request is read.
@@ -36,7 +38,7 @@ func (r RepeatRisk) Confirmed(req *http.Request) bool {
 	switch r {
 	case RiskNone:
 		return false
-	case RiskStream:
+	case RiskStream, RiskAction, RiskCollection:
 		return true
 	default:
 		return r.inBody(req)
@@ -138,7 +140,7 @@ func related(a, b string) bool {
 // Because it reads the body, call it only after a failure.
 func (r *Request) DryRunInBody(req *http.Request) bool {
 	eviction := r.Verb == Create && r.Subresource == "eviction"
-	if !eviction && !r.deletes() || !hasBody(req) {
+	if !eviction && !r.deletes() || r.Risk == RiskAction || !hasBody(req) {
 		return false
 	}
 	body, ok := readBody(req)

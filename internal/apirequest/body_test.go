@@ -62,6 +62,7 @@ func TestDryRunIsReadFromWhereTheServerReadsIt(t *testing.T) {
 		{"at the wrong position in an eviction", "POST", "/pods/a/eviction", dry, false},
 		{"in the query of an eviction", "POST", "/pods/a/eviction?dryRun=All", `{"kind":"Eviction"}`, true},
 		{"in the body of a create, which contains no options", "POST", "/pods", dry, false},
+		{"in what goes through a proxy to a server that may not know it", "DELETE", "/pods/a/proxy/x", dry, false},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			var body io.Reader
@@ -122,6 +123,8 @@ func TestBodyDecidesWhetherARiskIsConfirmed(t *testing.T) {
 		{"not a patch", RiskJSONPatch, `{}`, true},
 
 		{"an open stream", RiskStream, ``, true},
+		{"an action", RiskAction, encoded(t, "application/json", named), true},
+		{"a collection", RiskCollection, `{"kind":"DeleteOptions"}`, true},
 		{"no risk", RiskNone, `?`, false},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
