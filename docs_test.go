@@ -399,9 +399,7 @@ func TestREADMEQuickStart(t *testing.T) {
 	assert.Equal(t, "web-0", pod.Name)
 
 	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithMaxElapsed(2*time.Minute), k8sretry.WithLogger(logger))
-	err = k8sretry.Run(ctx, func(ctx context.Context) error {
-		return clientset.CoreV1().Pods("default").Delete(ctx, "web-0", metav1.DeleteOptions{})
-	}, policy, k8sretry.WithVerb(k8sretry.VerbDelete))
+	err = k8sretry.Delete(ctx, clientset.CoreV1().Pods("default"), pod, metav1.DeleteOptions{}, policy) // this pod, and no other of its name
 
 	require.NoError(t, err)
 	_, err = get(ctx, "web-0", metav1.GetOptions{})

@@ -16,7 +16,9 @@ import (
 // beginning. fn must hand the context that it is given to its API call. Do waits between
 // attempts in the caller's goroutine and starts no other. Attempts never overlap, and a
 // panic in fn passes through. Without a verb (see [WithVerb]), Do assumes that the call
-// is safe to repeat: a create whose response was lost may then create a second object.
+// is safe to repeat: a create whose response was lost may then create a second object. A
+// delete by name is repeated with and without a verb, and deletes what has the name then,
+// also an object that was created since, unless a [Transport] is below; [Delete] does not.
 //
 // A nil error means success. A permanent error (404, 403, 409, 422, ...) is returned
 // exactly as fn returned it, unless an earlier attempt may have been carried out.

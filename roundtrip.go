@@ -76,6 +76,10 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	}
 	x.discard()
 	resp, err := x.send(ctx, &x.record, body)
+	if m, ok := err.(*permanentError); ok { //nolint:errorlint // only that of notRepeated
+		x.failure = x.urlError(m.err)
+		return nil, Permanent(x.failure)
+	}
 	if err != nil {
 		x.failure = x.urlError(err)
 		return nil, x.failure
@@ -110,7 +114,9 @@ func (x *exchange) result(err error) (*http.Response, error) {
 	e, _ := err.(*Error) //nolint:errorlint // what the loop returns, not what it wraps
 	if x.response != nil {
 		// The response itself, unless an earlier attempt makes the outcome less certain.
-		if e == nil || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
+		// A NotFound after a deletion says what the client wants to know.
+		gone := x.request.Verb == apirequest.Delete && isAbsent(x.judged, x.request.Object)
+		if e == nil || gone || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
 			resp := x.response
 			x.response, x.bounded = nil, nil
 			return resp, nil
@@ -194,15 +200,37 @@ var errNoResponse = errors.New("k8sretry: the wrapped RoundTripper returned neit
 
 // send sends the request once, with another body if it is not nil, and records what became of it.
 func (x *exchange) send(ctx context.Context, r *callRecord, body io.ReadCloser) (*http.Response, error) {
-	s := &send{record: r, url: *x.req.URL, opaque: x.req.URL.Opaque, reads: x.request.Verb.Reads(), t: x.t}
-	s.counts = r.trace == nil && !s.reads
-	s.Context = httptrace.WithClientTrace(ctx, s.hooks())
-	req := x.req.WithContext(s)
-	req.URL = &s.url
+	req := x.req
 	if body != nil {
+		req = req.WithContext(ctx)
 		req.Body = body
 	}
+	if d := x.deletion(r); d != nil {
+		again, resp, err := x.repeatDeletion(ctx, r, d)
+		if again != x.req {
+			closeBody(req)
+			req = again
+		}
+		if again == nil {
+			return resp, err
+		}
+	}
+	if x.request.Verb == apirequest.Delete {
+		r.Deletes()
+	}
 	x.sends++
+	resp, err := x.transmit(ctx, r, req, &x.request)
+	x.noteDeletion(r, resp, err)
+	return resp, err
+}
+
+// transmit sends a request once and records what became of it.
+func (x *exchange) transmit(ctx context.Context, r *callRecord, req *http.Request, request *apirequest.Request) (*http.Response, error) {
+	s := &send{record: r, url: *req.URL, opaque: req.URL.Opaque, reads: request.Verb.Reads(), t: x.t}
+	s.counts = r.trace == nil && !s.reads
+	s.Context = httptrace.WithClientTrace(ctx, s.hooks())
+	req = req.WithContext(s)
+	req.URL = &s.url
 	resp, err := x.t.next.RoundTrip(req)
 	switch {
 	case err != nil && s.stopped.Load():
@@ -212,16 +240,16 @@ func (x *exchange) send(ctx context.Context, r *callRecord, body io.ReadCloser) 
 	case resp != nil:
 		resp.Request = x.req
 	}
-	x.note(r, resp, err)
+	x.note(r, request, resp, err)
 	return resp, err
 }
 
 // note records what became of a send.
-func (x *exchange) note(r *callRecord, resp *http.Response, err error) {
+func (x *exchange) note(r *callRecord, request *apirequest.Request, resp *http.Response, err error) {
 	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
-		x.request.StoresNothing = x.request.StoresNothing || x.request.DryRunInBody(x.req)
+		request.StoresNothing = request.StoresNothing || request.DryRunInBody(x.req)
 	}
-	s := record.Send{Request: &x.request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken)}
+	s := record.Send{Request: request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken)}
 	if err != nil {
 		s.Ambiguous = !s.NotTaken && Classify(&url.Error{Op: x.req.Method, Err: err}).Outcome != OutcomeNotExecuted
 	} else if s.Code = resp.StatusCode; s.Code >= http.StatusBadRequest {

@@ -16,8 +16,9 @@ import (
 //
 // It replaces client-go's own retries, which repeat any verb up to ten times on a 429 or
 // 5xx with Retry-After. With n retries the server sees at most n + 1 requests, including
-// those that net/http repeats by itself. There is one exception: if a kept HTTP/1.1
-// connection breaks in the last attempt of a read, net/http sends it once more. The client
+// those that net/http repeats by itself. There are two exceptions: if a kept HTTP/1.1
+// connection breaks in the last attempt of a read, net/http sends it once more; and before a
+// Transport repeats a delete by name, it reads the object, see below. The client
 // receives the last answer as the server sent it, so apierrors.SuggestsClientDelay and the
 // other predicates are right; or the last error of the connection, in an [*Error] if it was
 // transient.
@@ -41,6 +42,21 @@ import (
 // last answer does not say so, the client gets an *Error that holds both: errors.Is finds
 // ErrOutcomeUnknown, and the predicates find the answer.
 //
+// A delete with a UID or a resourceVersion as a precondition is repeated. Of one without,
+// another object may have the name by now. So before the repetition the Transport reads the
+// object: a GET of the same path with the headers of the request, which asks for metadata
+// only. If the object is gone, or is being deleted in the way that was asked for, the client
+// gets that answer. If it is older than the call, by its creationTimestamp and the Date of
+// the answer and by more than 10 s, by which the clocks of servers may differ, the delete is
+// repeated with its UID as a precondition. Otherwise, and if the client may not read the
+// object, the error matches ErrOutcomeUnknown. A NotFound after a repeated delete reaches the
+// client as it came.
+//
+// A PUT without a resourceVersion, and a merge or strategic merge patch that names none, are
+// repeated and may undo what other clients have written in between. With a resourceVersion
+// (in a JSON patch: a test of it) they change nothing then; a Conflict after an answer that
+// was lost comes in an *Error with ErrOutcomeUnknown.
+//
 // Events and errors name the call by verb and resource, such as "get pods", "create
 // deployments.apps" or "create pods/eviction"; WithName overrides the name. Each answer of
 // 400 and above is an event, as in Do.
@@ -55,7 +71,7 @@ import (
 // them. Retries pass below client-go's rate limiter and its metrics.
 //
 // The RoundTripper is safe for concurrent use if the wrapped one is. It never changes the
-// request and sets no header. It hides the Retry-After of a 429 or 5xx answer until the body
+// request and sets no header, but for the repetition of a delete by name. It hides the Retry-After of a 429 or 5xx answer until the body
 // is first read, which is when client-go has decided not to repeat the request; and it hides
 // from client-go's loop, but not from errors.Is, that the connection of a GET broke. It
 // implements WrappedRoundTripper and CloseIdleConnections. An invalid option is the error of

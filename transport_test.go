@@ -2,6 +2,7 @@ package k8sretry_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +30,10 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor"
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -34,6 +41,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry"
@@ -338,7 +346,7 @@ func TestTransportRetriesByVerb(t *testing.T) {
 			return patch(c, types.JSONPatchType, `[{"op":"test","path":"/data/a","value":"1"},{"op":"replace","path":"/data/a","value":"2"}]`)
 		}, 3, true},
 		{"delete", func(c kubernetes.Interface) error {
-			return c.CoreV1().ConfigMaps("default").Delete(ctx, "a", metav1.DeleteOptions{})
+			return c.CoreV1().ConfigMaps("default").Delete(ctx, "a", *metav1.NewPreconditionDeleteOptions("u"))
 		}, 3, true},
 		{"delete collection", func(c kubernetes.Interface) error {
 			return c.CoreV1().ConfigMaps("default").DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
@@ -1347,5 +1355,357 @@ func TestTransportDoesNotRepeatWhatItCannotRead(t *testing.T) {
 				assert.Equal(t, c.method != "GET", errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
 			})
 		}
+	}
+}
+
+// Deletions.
+
+// deletionServer serves the config map "a" of a cluster to the clients of a Transport.
+type deletionServer struct {
+	*api
+	cluster *cluster
+	deletes []string // what happens to each DELETE: see answer
+	gets    []string // and to each GET
+	then    func()   // after the first DELETE
+	options []metav1.DeleteOptions
+	accept  string // of the last GET
+}
+
+func serveDeletions(t *testing.T, proto string, s *deletionServer) {
+	codecs := serializer.NewCodecFactory(scheme.Scheme, serializer.WithSerializer(cbor.NewSerializerInfo))
+	s.api = serve(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
+		var object any
+		var err error
+		plan := &s.gets
+		switch r.Method {
+		case http.MethodGet:
+			s.accept = r.Header.Get("Accept")
+			object, err = s.cluster.Get(context.Background(), "a", metav1.GetOptions{})
+			if o, ok := object.(*corev1.ConfigMap); ok && err == nil {
+				object = &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"}, ObjectMeta: o.ObjectMeta}
+			}
+		case http.MethodDelete:
+			var options metav1.DeleteOptions
+			if body := strings.TrimPrefix(s.seen()[n-1], "DELETE "); body == "" {
+				query := r.URL.Query()
+				assert.NoError(t, metav1.Convert_url_Values_To_v1_DeleteOptions(&query, &options, nil))
+			} else {
+				info, ok := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), r.Header.Get("Content-Type"))
+				assert.True(t, ok)
+				_, _, decodeErr := info.Serializer.Decode([]byte(body), nil, &options)
+				assert.NoError(t, decodeErr)
+			}
+			s.options = append(s.options, options)
+			plan = &s.deletes
+			if len(*plan) == 0 || !strings.HasPrefix((*plan)[0], "dropped") {
+				object, err = metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess}, s.cluster.Delete(context.Background(), "a", options)
+			}
+			if s.then != nil {
+				s.then()
+				s.then = nil
+			}
+		}
+		fault := ""
+		if len(*plan) > 0 {
+			fault, *plan = (*plan)[0], (*plan)[1:]
+		}
+		fault = strings.TrimPrefix(fault, "dropped, ")
+		switch fault {
+		case "":
+			if err != nil {
+				status := err.(*apierrors.StatusError).ErrStatus
+				status.Kind, status.APIVersion = "Status", "v1"
+				write(w, int(status.Code), status)
+				return
+			}
+			write(w, 200, object)
+		case "reset":
+			reset(w)
+		case "no date":
+			w.Header()["Date"] = nil
+			write(w, 200, object)
+		case "login page":
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, "<html>")
+		case "cut":
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", "1000")
+			_, _ = io.WriteString(w, `{"kind":"Status"`)
+			flush(w)
+			panic(http.ErrAbortHandler)
+		default:
+			code, _ := strconv.Atoi(fault)
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(code)
+			_, _ = io.WriteString(w, statusJSON(code, "", "as planned"))
+		}
+	})
+}
+
+// old is an object that was created long before the call.
+func old(change ...func(*corev1.ConfigMap)) *corev1.ConfigMap {
+	o := configMap("a")
+	o.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
+	for _, f := range change {
+		f(o)
+	}
+	return o
+}
+
+// young is an object that may have been created since the call began.
+func young() *corev1.ConfigMap {
+	return old(func(o *corev1.ConfigMap) { o.CreationTimestamp = metav1.Now() })
+}
+
+func withFinalizer(o *corev1.ConfigMap) { o.Finalizers = []string{"example.com/keep"} }
+
+// goingFor is an object whose deletion leaves it so many seconds.
+func goingFor(seconds int64) func(*corev1.ConfigMap) {
+	return func(o *corev1.ConfigMap) {
+		at := metav1.NewTime(time.Now().Add(time.Duration(seconds) * time.Second))
+		o.DeletionTimestamp, o.DeletionGracePeriodSeconds = &at, &seconds
+		withFinalizer(o)
+	}
+}
+
+// A deletion by name was repeated as if nothing else could have the name. Now the object is
+// read first.
+func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
+	const success, gone, unknown = "success", "not found", "unknown"
+	zero := int64(0)
+	uid := types.UID("uid-1")
+	version := "1"
+	foreground := metav1.DeletePropagationForeground
+	for _, c := range []struct {
+		situation     string
+		object        *corev1.ConfigMap
+		options       metav1.DeleteOptions
+		deletes, gets []string
+		successor     *corev1.ConfigMap // has the name after the first DELETE
+		requests      string
+		result        string
+		remains       bool
+	}{
+		{"done, and the answer was lost", old(), metav1.DeleteOptions{}, []string{"reset"}, nil, nil, "DELETE GET", gone, false},
+		{"done, 504", old(), metav1.DeleteOptions{}, []string{"504"}, nil, nil, "DELETE GET", gone, false},
+		{"done, and another object has the name", old(), metav1.DeleteOptions{}, []string{"reset"}, nil, young(), "DELETE GET", unknown, true},
+		{"done, 504, and another object has the name", old(), metav1.DeleteOptions{}, []string{"504"}, nil, young(), "DELETE GET", unknown, true},
+		{"the object has finalizers", old(withFinalizer), metav1.DeleteOptions{}, []string{"reset"}, nil, nil, "DELETE GET", success, true},
+		{"not done", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, nil, nil, "DELETE GET DELETE", success, false},
+		{"not done, of an object that may be younger than the call", young(), metav1.DeleteOptions{}, []string{"dropped, reset"}, nil, nil, "DELETE GET", unknown, true},
+		{"not done twice: the object is read once", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "dropped, 504"}, nil, nil, "DELETE GET DELETE DELETE", success, false},
+		{"not done, then done and lost", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "reset"}, nil, nil, "DELETE GET DELETE DELETE", gone, false},
+		{"another object between the read and the repetition", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "409"}, nil, nil, "DELETE GET DELETE", unknown, false},
+		{"the object may not be read", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"403"}, nil, "DELETE GET", unknown, true},
+		{"the server sends no metadata", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"406"}, nil, "DELETE GET", unknown, true},
+		{"the server does not tell the time", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"no date"}, nil, "DELETE GET", unknown, true},
+		{"a login page in place of the object", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"login page"}, nil, "DELETE GET", unknown, true},
+		{"the read fails, too", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"503", "reset"}, nil, "DELETE GET GET GET DELETE", success, false},
+		{"refused before it was carried out", old(), metav1.DeleteOptions{}, []string{"dropped, 429"}, nil, nil, "DELETE DELETE", success, false},
+		{"with a UID", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"dropped, reset"}, nil, nil, "DELETE DELETE", success, false},
+		{"with a UID, done", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"reset"}, nil, nil, "DELETE DELETE", gone, false},
+		{"with a UID, done, and another object has the name", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"reset"}, nil, young(), "DELETE DELETE", unknown, true},
+		{"with a version", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &version}}, []string{"dropped, reset"}, nil, nil, "DELETE DELETE", success, false},
+		{"a dry run", old(), metav1.DeleteOptions{DryRun: []string{"All"}}, []string{"reset"}, nil, young(), "DELETE DELETE", success, true},
+		{"forced, while another deletion leaves it time", old(goingFor(30)), metav1.DeleteOptions{GracePeriodSeconds: &zero}, []string{"dropped, reset"}, nil, nil, "DELETE GET DELETE", success, true},
+		{"forced, while another deletion does, too", old(goingFor(0)), metav1.DeleteOptions{GracePeriodSeconds: &zero}, []string{"dropped, reset"}, nil, nil, "DELETE GET", success, true},
+		{"in the foreground, while another deletion is not", old(goingFor(0)), metav1.DeleteOptions{PropagationPolicy: &foreground}, []string{"dropped, reset"}, nil, nil, "DELETE GET DELETE", success, true},
+	} {
+		for media, encode := range map[string]func(*metav1.DeleteOptions) []byte{
+			"application/json":                    func(o *metav1.DeleteOptions) []byte { return mustJSON(o) },
+			"application/vnd.kubernetes.protobuf": func(o *metav1.DeleteOptions) []byte { return protobufOf(t, o) },
+			"application/cbor":                    func(o *metav1.DeleteOptions) []byte { return cborOf(t, o) },
+		} {
+			for where, run := range map[string]func(context.Context, func(context.Context) error, ...k8sretry.Option) error{
+				"Transport": func(ctx context.Context, fn func(context.Context) error, _ ...k8sretry.Option) error { return fn(ctx) },
+				"Do with a verb": func(ctx context.Context, fn func(context.Context) error, o ...k8sretry.Option) error {
+					return k8sretry.Run(ctx, fn, append(o, k8sretry.WithVerb(k8sretry.VerbDelete))...)
+				},
+				"Do without a verb":   k8sretry.Run,
+				"Do around two of it": k8sretry.Run,
+			} {
+				if media != "application/json" && where != "Transport" {
+					continue
+				}
+				t.Run(c.situation+", "+media+", "+where, func(t *testing.T) {
+					s := &deletionServer{cluster: newCluster(c.object), deletes: slices.Clone(c.deletes), gets: slices.Clone(c.gets)}
+					s.then = func() {
+						if c.successor != nil {
+							s.cluster.remove("a")
+							s.cluster.put(c.successor)
+						}
+					}
+					serveDeletions(t, protoHTTP1, s)
+					wrappers := []func(http.RoundTripper) http.RoundTripper{wrapper(t, quickly)}
+					if where == "Do around two of it" {
+						wrappers = append(wrappers, wrapper(t, quickly))
+					}
+					client := clientset(t, s.config(), wrappers...).CoreV1().RESTClient()
+					c.options.TypeMeta = metav1.TypeMeta{Kind: "DeleteOptions", APIVersion: "v1"}
+					err := run(t.Context(), func(ctx context.Context) error {
+						return client.Delete().Namespace("default").Resource("configmaps").Name("a").
+							SetHeader("Content-Type", media).SetHeader("Impersonate-User", "bob").Body(encode(&c.options)).Do(ctx).Error()
+					}, quickly)
+
+					var methods []string
+					for i, request := range s.seen() {
+						method, _, _ := strings.Cut(request, " ")
+						methods = append(methods, method)
+						assert.Equal(t, "bob", s.header[i].Get("Impersonate-User"))
+					}
+					assert.Equal(t, c.requests, strings.Join(methods, " "))
+					assert.Equal(t, c.remains, s.cluster.get("a") != nil)
+					switch c.result {
+					case success:
+						assert.NoError(t, err)
+					case unknown:
+						assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+					case gone:
+						assert.True(t, apierrors.IsNotFound(err), "%v", err)
+						if where == "Transport" {
+							requireUnchanged(t, err)
+						}
+					}
+					for i, options := range s.options {
+						want := c.options
+						if i > 0 && strings.Contains(c.requests, "GET") {
+							want.Preconditions = &metav1.Preconditions{UID: &uid}
+						}
+						options.TypeMeta = want.TypeMeta
+						assert.Equal(t, want, options)
+					}
+				})
+			}
+		}
+	}
+}
+
+func cborOf(t *testing.T, o runtime.Object) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	require.NoError(t, cbor.NewSerializer(scheme.Scheme, scheme.Scheme).Encode(o, &b))
+	return b.Bytes()
+}
+
+// Without a body the options are in the query, which does not count beside a body.
+func TestTransportRepeatsADeletionWithTheOptionsOfItsQuery(t *testing.T) {
+	s := &deletionServer{cluster: newCluster(old()), deletes: []string{"dropped, 504"}}
+	serveDeletions(t, protoHTTP2, s)
+	client := clientset(t, s.config(), wrapper(t, quickly)).CoreV1().RESTClient()
+	require.NoError(t, client.Delete().Namespace("default").Resource("configmaps").Name("a").
+		Param("gracePeriodSeconds", "7").Param("propagationPolicy", "Orphan").Do(t.Context()).Error())
+	assert.Nil(t, s.cluster.get("a"))
+	require.Len(t, s.options, 2)
+	assert.Equal(t, "uid-1", string(*s.options[1].Preconditions.UID))
+	for _, options := range s.options {
+		require.NotNil(t, options.GracePeriodSeconds)
+		assert.EqualValues(t, 7, *options.GracePeriodSeconds)
+		require.NotNil(t, options.PropagationPolicy)
+		assert.Equal(t, metav1.DeletePropagationOrphan, *options.PropagationPolicy)
+	}
+	assert.Equal(t, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json", s.accept)
+}
+
+// A deletion that succeeds, and whose answer is cut, is a success to the Transport. A Do
+// repeats it.
+func TestTransportReadsAnObjectAfterACutAnswer(t *testing.T) {
+	for _, successor := range []*corev1.ConfigMap{nil, young()} {
+		s := &deletionServer{cluster: newCluster(old()), deletes: []string{"cut"}}
+		s.then = func() {
+			if successor != nil {
+				s.cluster.put(successor)
+			}
+		}
+		serveDeletions(t, protoHTTP1, s)
+		client := clientset(t, s.config(), wrapper(t, quickly))
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			return client.CoreV1().ConfigMaps("default").Delete(ctx, "a", metav1.DeleteOptions{})
+		}, quickly, k8sretry.WithVerb(k8sretry.VerbDelete))
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.Equal(t, successor == nil, apierrors.IsNotFound(err))
+		assert.Equal(t, successor != nil, s.cluster.get("a") != nil)
+		assert.Len(t, s.options, 1)
+	}
+}
+
+// Of several deletions in one call, each has its own outcome.
+func TestTransportTellsDeletionsOfOneCallApart(t *testing.T) {
+	var requests []string
+	client := over(t, func(req *http.Request) (*http.Response, error) {
+		name := path.Base(req.URL.Path)
+		requests = append(requests, req.Method+" "+name)
+		switch {
+		case len(requests) == 1:
+			return answer(req, 504, "text/plain", ""), nil
+		case req.Method == http.MethodGet:
+			return answer(req, 404, "application/json", string(notFoundJSON(name))), nil
+		}
+		return answer(req, 200, "application/json", `{"kind":"Status","apiVersion":"v1","status":"Success"}`), nil
+	}, wrapper(t, quickly))
+	maps := client.CoreV1().ConfigMaps("default")
+	n := 0
+	err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+		if n++; n > 1 {
+			if err := maps.Delete(ctx, "b", metav1.DeleteOptions{}); err != nil {
+				return err
+			}
+		}
+		return maps.Delete(ctx, "a", metav1.DeleteOptions{})
+	}, quickly)
+	assert.True(t, apierrors.IsNotFound(err), "%v", err)
+	assert.Equal(t, []string{"DELETE a", "DELETE b", "GET a"}, requests)
+}
+
+func notFoundJSON(name string) []byte {
+	status := apierrors.NewNotFound(configMaps, name).ErrStatus
+	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	return mustJSON(status)
+}
+
+// A write that names a version changes nothing when it is repeated, but its conflict says
+// nothing about the first one. A write that names none wins again.
+func TestTransportRepeatsWritesOfAVersion(t *testing.T) {
+	named := settings("a")
+	unnamed := settings("a")
+	unnamed.ResourceVersion = ""
+	for situation, c := range map[string]struct {
+		kind    types.PatchType // "" is an update
+		body    string
+		refusal int // of the repetition, 0 if it is carried out
+	}{
+		"update":                       {"", string(mustJSON(unnamed)), 0},
+		"update with a version":        {"", string(mustJSON(named)), 409},
+		"merge patch":                  {types.MergePatchType, `{"data":{"a":"1"}}`, 0},
+		"strategic merge patch":        {types.StrategicMergePatchType, `{"data":{"a":"1"}}`, 0},
+		"merge patch with a version":   {types.MergePatchType, `{"metadata":{"resourceVersion":"1"},"data":{"a":"1"}}`, 409},
+		"JSON patch that tests it":     {types.JSONPatchType, `[{"op":"test","path":"/metadata/resourceVersion","value":"1"},{"op":"add","path":"/data/a","value":"1"}]`, 422},
+		"JSON patch of a tested value": {types.JSONPatchType, `[{"op":"test","path":"/data/a","value":"0"},{"op":"replace","path":"/data/a","value":"1"}]`, 422},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			server := serve(t, protoHTTP2, func(w http.ResponseWriter, _ *http.Request, n int) {
+				switch {
+				case n == 1:
+					reset(w)
+				case c.refusal == 0:
+					write(w, 200, settings("a"))
+				default:
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(c.refusal)
+					_, _ = io.WriteString(w, statusJSON(c.refusal, map[int]metav1.StatusReason{409: metav1.StatusReasonConflict, 422: metav1.StatusReasonInvalid}[c.refusal], "the object has been modified"))
+				}
+			})
+			client := clientset(t, server.config(), wrapper(t, quickly)).CoreV1().RESTClient()
+			request := client.Put()
+			if c.kind != "" {
+				request = client.Patch(c.kind)
+			} else {
+				request.SetHeader("Content-Type", "application/json")
+			}
+			err := request.Namespace("default").Resource("configmaps").Name("a").Body([]byte(c.body)).Do(t.Context()).Error()
+			assert.EqualValues(t, 2, server.sends.Load())
+			assert.Equal(t, c.refusal == 409, apierrors.IsConflict(err))
+			assert.Equal(t, c.refusal == 422, apierrors.IsInvalid(err))
+			assert.Equal(t, c.refusal != 0, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+		})
 	}
 }

@@ -27,6 +27,8 @@ type Request struct {
 	Group       string
 	Resource    string
 	Subresource string
+	// Object is the name in the path, "" for a collection.
+	Object string
 
 	root string // the first segment of the path
 }
@@ -35,8 +37,8 @@ type Request struct {
 // have to be parsed.
 func Read(req *http.Request) Request {
 	var r Request
-	object, oldWatch := r.readPath(req.URL.Path)
-	collection := r.Resource != "" && object == ""
+	oldWatch := r.readPath(req.URL.Path)
+	collection := r.Resource != "" && r.Object == ""
 	switch req.Method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, "":
 		r.Verb = Get
@@ -165,9 +167,8 @@ func (r *Request) Name() string {
 // because gateways put a prefix before it. The prefix may itself look like the API, and a
 // proxy subresource may lead to the API of another cluster: the innermost resource counts.
 // What pods, services and nodes serve behind their proxies is not read: it may be anything.
-// readPath returns the name of the object and whether the path has the old form of a watch:
-// /api/v1/watch/...
-func (r *Request) readPath(path string) (object string, oldWatch bool) {
+// readPath reports whether the path has the old form of a watch: /api/v1/watch/...
+func (r *Request) readPath(path string) (oldWatch bool) {
 	rest := strings.Trim(path, "/")
 	r.root, _, _ = strings.Cut(rest, "/")
 	segment, before := "", ""
@@ -189,12 +190,12 @@ func (r *Request) readPath(path string) (object string, oldWatch bool) {
 			continue
 		}
 		inner := Request{Group: group, root: r.root}
-		name, watch := inner.readResource(after)
+		watch := inner.readResource(after)
 		if inner.Resource != "" || r.Resource == "" {
-			*r, object, oldWatch = inner, name, watch
+			*r, oldWatch = inner, watch
 		}
 	}
-	return object, oldWatch
+	return oldWatch
 }
 
 // servedByAnyone reports whether the path goes on behind the proxy of a pod, service or node.
@@ -203,7 +204,7 @@ func (r *Request) servedByAnyone() bool {
 }
 
 // readResource is readPath for what follows the group and the version in a path.
-func (r *Request) readResource(rest string) (object string, oldWatch bool) {
+func (r *Request) readResource(rest string) (oldWatch bool) {
 	first, after, _ := strings.Cut(rest, "/")
 	switch first {
 	case "watch":
@@ -222,11 +223,11 @@ func (r *Request) readResource(rest string) (object string, oldWatch bool) {
 		}
 	}
 	r.Resource, rest, _ = strings.Cut(rest, "/")
-	object, rest, _ = strings.Cut(rest, "/")
+	r.Object, rest, _ = strings.Cut(rest, "/")
 	if r.Subresource == "" {
 		r.Subresource, _, _ = strings.Cut(rest, "/")
 	}
-	return object, oldWatch
+	return oldWatch
 }
 
 // isVersion reports whether s is a version of an API, such as v1 or v2beta3.

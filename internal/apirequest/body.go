@@ -13,6 +13,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 )
 
 // RepeatRisk is what may make it harmful to repeat a request of unknown outcome. Whether
@@ -58,7 +59,8 @@ func (r RepeatRisk) inBody(req *http.Request) bool {
 	return !ok || name == ""
 }
 
-// readBody returns a copy of the beginning of the request's body.
+// readBody returns a copy of the beginning of the request's body. One in CBOR is returned
+// in JSON.
 func readBody(req *http.Request) (body []byte, ok bool) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return nil, true
@@ -71,7 +73,27 @@ func readBody(req *http.Request) (body []byte, ok bool) {
 		return nil, false
 	}
 	body, err = io.ReadAll(io.LimitReader(reader, maxBody))
-	return body, errors.Join(err, reader.Close()) == nil
+	if errors.Join(err, reader.Close()) != nil {
+		return nil, false
+	}
+	if bytes.HasPrefix(body, cborPrefix) {
+		return fromCBOR(body)
+	}
+	return body, true
+}
+
+// cborPrefix is the beginning of every object in CBOR: that of a value which says that it
+// is CBOR (RFC 8949, section 3.4.6).
+var cborPrefix = []byte{0xd9, 0xd9, 0xf7}
+
+// fromCBOR returns an object in JSON. It fails if the object is cut.
+func fromCBOR(encoded []byte) (body []byte, ok bool) {
+	var object any
+	if direct.Unmarshal(encoded, &object) != nil {
+		return nil, false
+	}
+	body, err := json.Marshal(object)
+	return body, err == nil
 }
 
 // failsOnRepeat reports whether a JSON patch fails when it is applied a second time. It does

@@ -30,14 +30,16 @@ type Record struct {
 	spare atomic.Int32 // how many repetitions net/http may still make by itself
 	extra atomic.Int32 // how many it has made in this attempt
 
-	mu    sync.Mutex
-	sends sends // in this attempt
-	keep  bool  // the response of the failed attempt is still needed, and with it its context
+	mu        sync.Mutex
+	sends     sends // in this attempt
+	keep      bool  // the response of the failed attempt is still needed, and with it its context
+	deletions deletions
 }
 
 // sends are the requests of an attempt that a Transport has sent.
 type sends struct {
 	facts   Facts
+	writes  int
 	last    bool          // the last one may have been carried out
 	checks  [2]checkedReq // requests whose body decides whether they may be repeated
 	checked int
@@ -163,6 +165,10 @@ func (r *Record) Sent(s Send) {
 	f.StoresNothing = s.Request.StoresNothing && (f.StoresNothing || f.Requests == 0)
 	f.EarlierAmbiguous = f.EarlierAmbiguous || all.last
 	f.Requests++
+	if writes {
+		all.writes++
+		r.deletions.done = nil
+	}
 	f.Collection = s.Request.Verb == apirequest.DeleteCollection
 	f.NotTaken, f.RetryAfter = s.NotTaken, s.RetryAfter
 	all.last = writes && s.Ambiguous
@@ -170,6 +176,9 @@ func (r *Record) Sent(s Send) {
 	case s.Code == 0:
 	case s.Code < http.StatusMultipleChoices:
 		f.Done = f.Done || writes
+		if s.Request.Verb == apirequest.Delete && all.writes == 1 {
+			r.deletions.done = s.HTTP.URL
+		}
 	case s.Code <= http.StatusSeeOther:
 		// net/http follows 301, 302 and 303 with a GET: the write is lost on the way.
 		f.Redirected = f.Redirected || writes
@@ -230,4 +239,5 @@ func (r *Record) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sends.checks = [2]checkedReq{}
+	r.deletions = deletions{}
 }

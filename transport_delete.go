@@ -1,0 +1,161 @@
+package k8sretry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/record"
+)
+
+// This file repeats a deletion by name that may have been carried out. Another object may
+// have the name by now, such as the next pod of a StatefulSet. So the object is read first,
+// and the deletion is sent again with the UID of an object that is older than the call.
+
+// clockSkew is how far the clock of a server may differ from that of another one which
+// answers at the same address.
+const clockSkew = 10 * time.Second
+
+// maxObject bounds how much of an object is read. etcd stores at most 1.5 MiB by default.
+const maxObject = 4 << 20
+
+// acceptMetadata asks for the metadata of an object, or for all of it from a server that
+// cannot send less.
+const acceptMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+
+// errDeleteAnswerLost stands for the failure of an attempt whose deletion had succeeded.
+var errDeleteAnswerLost = errors.New("the answer to the deletion was lost")
+
+// deletion returns what x would repeat, nil if it is not the repetition of a deletion by name
+// whose outcome is unknown.
+func (x *exchange) deletion(r *callRecord) *record.Deletion {
+	if x.request.Verb != apirequest.Delete || x.request.Risk != apirequest.RiskNone || x.request.StoresNothing {
+		return nil
+	}
+	return r.Deletion(x.req)
+}
+
+// noteDeletion records a deletion whose outcome is unknown.
+func (x *exchange) noteDeletion(r *callRecord, resp *http.Response, failure error) {
+	if x.request.Verb != apirequest.Delete || failure == nil && resp.StatusCode < http.StatusBadRequest {
+		return
+	}
+	reported := failure
+	if failure == nil {
+		failure = clientgo.ResponseError(resp, &x.request, x.req.Method, true)
+		reported = failure
+	} else {
+		failure = x.urlError(failure)
+	}
+	v := Classify(failure)
+	r.correct(&v)
+	if v.Outcome != OutcomeNotExecuted {
+		r.DeletionFailed(x.req, reported)
+	}
+}
+
+// repeatDeletion returns the request that repeats a deletion, or what the client gets in its
+// place: the answer to the read if the object is gone or being deleted, or its failure.
+func (x *exchange) repeatDeletion(ctx context.Context, r *callRecord, d *record.Deletion) (*http.Request, *http.Response, error) {
+	options, ok := apirequest.DeleteOptions(x.req)
+	switch {
+	case !ok:
+		return nil, nil, notRepeated(d, "its body cannot be read")
+	case !apirequest.DeletesByName(&options), len(options.DryRun) > 0:
+		return x.req, nil, nil
+	}
+	if d.UID == "" {
+		object, resp, err := x.readObject(ctx, r)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case object == nil && resp.StatusCode < http.StatusBadRequest:
+			clientgo.Discard(resp)
+			return nil, nil, notRepeated(d, "the object cannot be read")
+		case object == nil:
+			failure := clientgo.ResponseError(resp, &x.request, http.MethodGet, true)
+			if isAbsent(failure, x.request.Object) || Classify(failure).Class.transient() {
+				return nil, resp, nil
+			}
+			clientgo.Discard(resp)
+			return nil, nil, notRepeated(d, fmt.Sprintf("the object cannot be read (%v)", failure))
+		case object.DeletionTimestamp != nil && apirequest.Satisfied(&options, object):
+			return nil, resp, nil
+		case !olderThan(object, resp, d.Began):
+			return nil, nil, notRepeated(d, "the object of this name may have been created since")
+		}
+		d.UID = string(object.UID)
+	}
+	again, ok := apirequest.WithUID(x.req, types.UID(d.UID))
+	if !ok {
+		return nil, nil, notRepeated(d, "its body cannot be rewritten")
+	}
+	return again, nil, nil
+}
+
+// notRepeated ends a call whose deletion must not be sent again.
+func notRepeated(d *record.Deletion, why string) error {
+	failure := d.Failure
+	if failure == nil {
+		failure = errDeleteAnswerLost
+	}
+	return Permanent(fmt.Errorf("%w; not repeated: %s", failure, why))
+}
+
+// readObject reads the object that has the name, with the headers of the deletion. The
+// object is nil if the response does not contain it. Otherwise the body of the response is
+// in memory.
+func (x *exchange) readObject(ctx context.Context, r *callRecord) (*metav1.ObjectMeta, *http.Response, error) {
+	req := x.req.Clone(ctx)
+	req.Method, req.Body, req.GetBody, req.ContentLength, req.TransferEncoding = http.MethodGet, nil, nil, 0, nil
+	req.Header.Del("Content-Type")
+	req.Header.Del("Content-Length")
+	req.Header.Del("Accept-Encoding") // net/http decodes what it has asked for
+	req.Header.Set("Accept", acceptMetadata)
+	request := apirequest.Read(req)
+	resp, err := x.transmit(ctx, r, req, &request)
+	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
+		return nil, resp, err
+	}
+	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media != runtime.ContentTypeJSON {
+		return nil, resp, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxObject))
+	clientgo.Discard(resp)
+	if err != nil {
+		return nil, nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	var object metav1.PartialObjectMetadata
+	if json.Unmarshal(body, &object) != nil || object.UID == "" || object.Name != x.request.Object {
+		return nil, resp, nil
+	}
+	return &object.ObjectMeta, resp, nil
+}
+
+// olderThan reports whether an object that was just read was created before the call began.
+// Both times are those of servers: the second one follows from the Date of the response and
+// from how long ago the call began, by the clock of this process.
+func olderThan(object *metav1.ObjectMeta, resp *http.Response, began time.Time) bool {
+	date, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil || object.CreationTimestamp.IsZero() {
+		return false
+	}
+	// The monotonic clock may stand still while the machine sleeps.
+	now := time.Now()
+	since := max(now.Sub(began), now.Round(0).Sub(began.Round(0)))
+	latest := object.CreationTimestamp.Add(time.Second) // whole seconds are stored
+	return latest.Add(clockSkew).Before(date.Add(-since))
+}
