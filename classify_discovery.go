@@ -52,9 +52,9 @@ func (w *walk) visitDiscovery(err error, members []error) {
 	case sub.worst.class == ClassCanceled:
 		m = &meansDiscoveryCanceled
 	case sub.worst.class.transient():
-		m = &meaning{class: sub.worst.class, detail: meansDiscoveryFailed.detail}
+		m = &meaning{class: sub.worst.class, flags: notOfSending, detail: meansDiscoveryFailed.detail}
 		if m.class == ClassServer || m.class == ClassTimeout {
-			m.flags = besideServer // a group that fails is most often that of an aggregated server
+			m.flags |= besideServer // a group that fails is most often that of an aggregated server
 		}
 	}
 	w.add(m, m.outcome, 0)

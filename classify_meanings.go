@@ -11,7 +11,7 @@ type meaning struct {
 
 // What any error can mean.
 var (
-	meansUnknown = meaning{ClassPermanent, OutcomeNotExecuted, 0, "unknown error"}
+	meansUnknown = meaning{ClassPermanent, OutcomeNotExecuted, notOfSending, "unknown error"}
 	meansTooLong = meaning{ClassPermanent, OutcomeUnknown, 0, "error chain too long"}
 )
 
@@ -47,7 +47,7 @@ var (
 	meansServerError           = meaning{ClassServer, OutcomeUnknown, 0, "server error"}
 	meansRequestRejected       = meaning{ClassPermanent, OutcomeNotExecuted, beforeObjects, "request rejected"}
 	meansNoReason              = meaning{ClassPermanent, OutcomeUnknown, 0, "status without a known code or reason"}
-	meansNotServed             = meaning{ClassBlocked, OutcomeNotExecuted, beforeObjects, "API not served"}
+	meansNotServed             = meaning{ClassBlocked, OutcomeNotExecuted, beforeObjects | notOfSending, "API not served"}
 	meansPathNotFound          = meaning{ClassPermanent, OutcomeNotExecuted, beforeObjects, "path not found"}
 	meansNamespaceNotFound     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "namespace not found"}
 	meansNotFound              = meaning{ClassPermanent, OutcomeNotExecuted, 0, "not found"}
@@ -79,8 +79,8 @@ var (
 	meansQueueTimeout        = meaning{ClassThrottled, OutcomeNotExecuted, 0, "limiter queue timeout, not sent"}
 	meansRateLimiterDeadline = meaning{ClassCanceled, OutcomeNotExecuted, noRoom, "wait for the client's rate limiter would exceed the deadline"}
 	meansRateLimiterFailed   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "the client's rate limiter failed"}
-	meansDiscoveryFailed     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "API discovery failed"}
-	meansDiscoveryCanceled   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "API discovery canceled"}
+	meansDiscoveryFailed     = meaning{ClassBlocked, OutcomeNotExecuted, notOfSending, "API discovery failed"}
+	meansDiscoveryCanceled   = meaning{ClassCanceled, OutcomeNotExecuted, notOfSending, "API discovery canceled"}
 	meansPluginMissing       = meaning{ClassPermanent, OutcomeNotExecuted, 0, "credential plugin not found or not allowed"}
 	meansPluginFailed        = meaning{ClassRefused, OutcomeNotExecuted, 0, "credential plugin failed"}
 	meansNoConnection        = meaning{ClassRefused, OutcomeNotExecuted, 0, "connection not established"}
@@ -95,19 +95,19 @@ var (
 	meansProxyUnavailable    = meaning{ClassRefused, OutcomeNotExecuted, 0, "proxy temporarily rejected CONNECT"}
 	meansTLSFailed           = meaning{ClassPermanent, OutcomeNotExecuted, 0, "TLS handshake failed"}
 	meansAlertSent           = meaning{ClassPermanent, OutcomeUnknown, 0, "TLS alert sent"}
-	meansAlertReceived       = meaning{ClassPermanent, OutcomeNotExecuted, 0, "TLS alert received"}
+	meansAlertReceived       = meaning{ClassPermanent, OutcomeNotExecuted, byConnection, "TLS alert received"}
 	meansHandshakeTimedOut   = meaning{ClassTimeout, OutcomeNotExecuted, 0, "TLS handshake timed out"}
 	meansServerWithoutTLS    = meaning{ClassPermanent, OutcomeNotExecuted, 0, "HTTPS request to an HTTP server"}
 	meansHTTP2Closed         = meaning{ClassConnection, OutcomeUnknown, 0, "HTTP/2 connection closed"}
-	meansStreamRefused       = meaning{ClassConnection, OutcomeNotExecuted, 0, "HTTP/2 stream refused"}
+	meansStreamRefused       = meaning{ClassConnection, OutcomeNotExecuted, byConnection, "HTTP/2 stream refused"}
 	meansStreamReset         = meaning{ClassConnection, OutcomeUnknown, 0, "HTTP/2 stream reset"}
 	meansRequestCanceled     = meaning{ClassCanceled, OutcomeUnknown, 0, "request canceled"}
 	meansUnknownHTTP         = meaning{ClassConnection, OutcomeUnknown, 0, "unknown error of the HTTP client"}
 	meansBodyCut             = meaning{ClassConnection, OutcomeUnknown, 0, "response body truncated"}
 	meansUndecodable         = meaning{ClassBadResponse, OutcomeExecuted, 0, "response cannot be decoded"}
 	meansUnknownType         = meaning{ClassServer, OutcomeUnknown, 0, "response of an unknown content type"}
-	meansUpgradeFailed       = meaning{ClassServer, OutcomeNotExecuted, besideServer, "connection upgrade failed"}
-	meansUpgradeRejected     = meaning{ClassPermanent, OutcomeNotExecuted, besideServer, "connection upgrade rejected"}
-	meansUpgradeUnauthorized = meaning{ClassBlocked, OutcomeNotExecuted, besideServer, "connection upgrade not authorized"}
+	meansUpgradeFailed       = meaning{ClassServer, OutcomeNotExecuted, besideServer | notOfSending, "connection upgrade failed"}
+	meansUpgradeRejected     = meaning{ClassPermanent, OutcomeNotExecuted, besideServer | notOfSending, "connection upgrade rejected"}
+	meansUpgradeUnauthorized = meaning{ClassBlocked, OutcomeNotExecuted, besideServer | notOfSending, "connection upgrade not authorized"}
 	meansCommandFailed       = meaning{ClassPermanent, OutcomeExecuted, 0, "command failed"}
 )

@@ -194,9 +194,9 @@ var networkTexts = []textMeaning{
 	{"http2: client connection force closed", &meansHTTP2Closed},
 	{"http2: client conn is closed", &meansHTTP2Closed},
 	{"http2: server sent GOAWAY and closed the connection", &meansHTTP2Closed},
-	{"http2: Transport received GOAWAY from server", &meaning{ClassConnection, OutcomeNotExecuted, 0, "request not accepted before HTTP/2 GOAWAY"}},
+	{"http2: Transport received GOAWAY from server", &meaning{ClassConnection, OutcomeNotExecuted, byConnection, "request not accepted before HTTP/2 GOAWAY"}},
 	{"http2: Transport received Server's graceful shutdown GOAWAY",
-		&meaning{ClassConnection, OutcomeNotExecuted, 0, "server is shutting down"}},
+		&meaning{ClassConnection, OutcomeNotExecuted, byConnection, "server is shutting down"}},
 	{"http2: Transport: cannot retry err [", &meansStreamRefused},
 	{"http2: client conn could not be established", &meansNoConnection},
 	{"http2: client conn not usable", &meansNoConnection},
@@ -209,9 +209,9 @@ var networkTexts = []textMeaning{
 	{"net/http: invalid ", &meansBadRequest},
 	{"http: no Host in request URL", &meansBadRequest},
 	{"unsupported protocol scheme", &meansBadRequest},
-	{"stopped after 10 redirects", &meaning{ClassPermanent, OutcomeNotExecuted, 0, "too many redirects"}},
+	{"stopped after 10 redirects", &meaning{ClassPermanent, OutcomeNotExecuted, notOfSending, "too many redirects"}},
 	// a TLS alert, read as an HTTP response
-	{`malformed HTTP response "\x15\x03`, &meaning{ClassPermanent, OutcomeNotExecuted, 0, "HTTP request to an HTTPS server"}},
+	{`malformed HTTP response "\x15\x03`, &meaning{ClassPermanent, OutcomeNotExecuted, notOfSending, "HTTP request to an HTTPS server"}},
 	// crypto/tls, crypto/x509; see also lostTexts
 	{"tls: ", &meansTLSFailed},
 	{"x509: ", &meansTLSFailed},

@@ -246,7 +246,7 @@ func TestNilPointersNeverPanic(t *testing.T) {
 			assert.NotPanics(t, func() {
 				assert.False(t, k8sretry.IsRetryableK8sError(err), "%s %s", name, wrapping)
 				assert.False(t, k8sretry.IsRetryableConnectionError(err), "%s %s", name, wrapping)
-				assert.Equal(t, unknown, k8sretry.Classify(err), "%s %s", name, wrapping)
+				assert.Equal(t, unknown, exported(k8sretry.Classify(err)), "%s %s", name, wrapping)
 			}, "%s %s", name, wrapping)
 		}
 	}

@@ -1113,12 +1113,19 @@ func (s *frames) serve(conn net.Conn, handle func(*http2.Framer, net.Conn, uint3
 
 // respondOK responds to a request with an object.
 func respondOK(f *http2.Framer, stream uint32) {
+	respond(f, stream, "200", string(mustJSON(settings("a"))), "content-type", "application/json")
+}
+
+// respond responds to a request with a code, a body and a header.
+func respond(f *http2.Framer, stream uint32, code, body string, header ...string) {
 	var head bytes.Buffer
 	e := hpack.NewEncoder(&head)
-	_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
-	_ = e.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/json"})
+	_ = e.WriteField(hpack.HeaderField{Name: ":status", Value: code})
+	for i := 0; i+1 < len(header); i += 2 {
+		_ = e.WriteField(hpack.HeaderField{Name: header[i], Value: header[i+1]})
+	}
 	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: head.Bytes(), EndHeaders: true})
-	_ = f.WriteData(stream, true, mustJSON(settings("a")))
+	_ = f.WriteData(stream, true, []byte(body))
 }
 
 // A network in memory.

@@ -46,7 +46,7 @@ func newRecord(verb Verb) *callRecord {
 	r := &t.callRecord
 	r.collection = verb == VerbDeleteCollection
 	r.trace = &t.trace
-	r.Hook(r.trace, verb == VerbPatch)
+	r.Hook(r.trace)
 	return r
 }
 
@@ -148,9 +148,8 @@ func (r *callRecord) correct(v *Verdict) {
 		}
 	case v.Outcome == OutcomeUnknown && v.StatusCode == 0 && f.Asked > 0 && f.Connected == 0:
 		v.Outcome, v.Detail = OutcomeNotExecuted, "no connection was obtained"
-	case v.Outcome == OutcomeNotExecuted && v.Class == ClassRefused && f.Requests == 0 && f.Connected > 0:
-		// client-go has repeated the request by itself, and forgotten the first answer.
-		v.Outcome, v.Detail = OutcomeUnknown, "refused after an earlier request of the attempt"
+	case v.Outcome == OutcomeNotExecuted && f.Requests == 0 && v.afterAnother(&f):
+		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent before"
 	}
 	if f.LostRace && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && v.StatusCode == http.StatusConflict {
 		v.Class, v.flags, v.Detail = ClassServer, v.flags|besideServer, details[detailServerRace]
@@ -175,7 +174,29 @@ func (r *callRecord) redirected() bool {
 	return f.Redirected && !f.Done
 }
 
-// repeatedUnseen reports whether client-go has repeated the request by itself, after
+// afterAnother reports whether a failure that was not executed leaves the outcome of the attempt
+// unknown, because another write of the attempt was sent before. It is used without a
+// Transport, where client-go may have repeated a write by itself, up to ten times, after
+// answers that it has forgotten.
+func (v *Verdict) afterAnother(f *record.Facts) bool {
+	switch {
+	case v.flags&notOfSending != 0:
+		return false
+	case v.flags&byConnection != 0:
+		return f.Answered > 0
+	case v.StatusCode == 0:
+		return f.Connected > 0 // not for the request that has failed
+	}
+	// An answer that the write before may have caused itself. All others say nothing about
+	// it, but the same request would have got them before, too.
+	switch v.StatusCode {
+	case http.StatusNotFound, http.StatusConflict:
+		return f.Answered > 1
+	}
+	return f.Answered > 1 && (v.Class == ClassConflict || v.Class == ClassBlocked && v.StatusCode == http.StatusForbidden)
+}
+
+// repeatedUnseen reports whether client-go may have repeated the request by itself, after
 // answers that were not seen. It counts connections that were obtained, not looked for:
 // HTTP/2 looks twice for one request when several wait for a new connection.
 func (r *callRecord) repeatedUnseen() bool {

@@ -2,20 +2,26 @@ package k8sretry_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/http2"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -23,6 +29,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -128,6 +135,261 @@ func TestRecordOfAThrottledJSONPatch(t *testing.T) {
 	})
 }
 
+// replayed is a server that stores the first write and answers it with 503, on a connection
+// that it closes, so that client-go repeats the write at once and forgets the answer. The
+// client's second request fails before it is sent, with what again returns.
+func replayed(t *testing.T, next func(http.ResponseWriter), again func(context.Context) (net.Conn, error)) (*api, *rest.Config) {
+	server := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, n int) {
+		if n > 1 {
+			next(w)
+			return
+		}
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Retry-After", "0")
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	dials := 0
+	cfg := server.config()
+	cfg.Transport = transportInMemory(t, server.Certificate(), func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dials++; dials == 2 && again != nil {
+			return again(ctx)
+		}
+		return server.dial(ctx, network, addr)
+	})
+	return server, cfg
+}
+
+func created(w http.ResponseWriter) { write(w, http.StatusCreated, settings("a-1")) }
+
+// failingReplays are the ways in which a request fails before it is sent.
+var failingReplays = map[string]func(context.Context) (net.Conn, error){
+	"a dial that times out":     dialFails("dial", os.ErrDeadlineExceeded),
+	"a refused dial":            dialFails("dial", syscall.ECONNREFUSED),
+	"a host without a route":    dialFails("dial", syscall.EHOSTUNREACH),
+	"a host that is not found":  dialFails("dial", &net.DNSError{Err: "no such host", Name: "server", IsNotFound: true}),
+	"a DNS server that fails":   dialFails("dial", &net.DNSError{Err: "server misbehaving", Name: "server", IsTemporary: true}),
+	"a DNS server that is late": dialFails("dial", &net.DNSError{Err: "i/o timeout", Name: "server", IsTimeout: true}),
+	"a proxy that is down":      dialFails("proxyconnect", syscall.ECONNREFUSED),
+	"a proxy that rejects":      dialFails("proxyconnect", errors.New("Service Unavailable")),
+	"a SOCKS proxy that fails":  dialFails("socks connect", errors.New("general SOCKS server failure")),
+	"a TLS alert":               dialFails("remote error", errors.New("tls: handshake failure")),
+	"an unknown certificate": func(context.Context) (net.Conn, error) {
+		return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	},
+	"a TLS handshake that ends": func(context.Context) (net.Conn, error) {
+		in, out := newMemoryHalf(), newMemoryHalf()
+		in.ended = true
+		return &memoryConn{in: in, out: out}, nil
+	},
+	"a TLS handshake that hangs": func(context.Context) (net.Conn, error) {
+		return &memoryConn{in: newMemoryHalf(), out: newMemoryHalf()}, nil
+	},
+	"a dial that hangs":                       func(ctx context.Context) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() },
+	"a connection that HTTP/2 did not set up": func(context.Context) (net.Conn, error) { return nil, errors.New("http2: client conn not usable") },
+}
+
+func dialFails(op string, err error) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) { return nil, &net.OpError{Op: op, Net: "tcp", Err: err} }
+}
+
+// client-go repeats a write by itself and forgets the first answer. That the last request was
+// not sent says nothing about the first one.
+func TestRecordOfAReplayThatIsNotSent(t *testing.T) {
+	generated := settings("")
+	generated.GenerateName = "a-"
+	appends := []byte(`[{"op":"add","path":"/data/list/-","value":"1"}]`)
+	for name, call := range map[string]func(context.Context, kubernetes.Interface) error{
+		"create": func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
+			return err
+		},
+		"patch": func(ctx context.Context, c kubernetes.Interface) error {
+			_, err := c.CoreV1().ConfigMaps("default").Patch(ctx, "a", types.JSONPatchType, appends, metav1.PatchOptions{})
+			return err
+		},
+	} {
+		verb := map[string]k8sretry.Verb{"create": k8sretry.VerbCreate, "patch": k8sretry.VerbPatch}[name]
+		for situation, again := range failingReplays {
+			t.Run(name+", "+situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server, cfg := replayed(t, created, again)
+					client := clientset(t, cfg)
+					err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return call(ctx, client) },
+						quickly, k8sretry.WithVerb(verb), k8sretry.WithAttemptTimeout(time.Minute))
+					requireUnknown(t, err)
+					assert.EqualValues(t, 1, server.sends.Load())
+				})
+			})
+		}
+	}
+	t.Run("the rate limiter of the client", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			server, cfg := replayed(t, created, nil)
+			cfg.RateLimiter = &limiterWithOnePlace{RateLimiter: flowcontrol.NewFakeAlwaysRateLimiter()}
+			client, err := kubernetes.NewForConfig(cfg)
+			require.NoError(t, err)
+			err = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				_, err := client.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
+				return err
+			}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithAttemptTimeout(time.Minute))
+			requireUnknown(t, err)
+			assert.EqualValues(t, 1, server.sends.Load())
+		})
+	})
+	t.Run("the credential plugin", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			server, cfg := replayed(t, created, nil)
+			runs := 0
+			client := clientset(t, cfg, func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(req *http.Request) (*http.Response, error) {
+					if runs++; runs == 2 {
+						return nil, errors.New("getting credentials: exec: executable plugin failed with exit code 1")
+					}
+					return next.RoundTrip(req)
+				})
+			})
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				_, err := client.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
+				return err
+			}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate))
+			requireUnknown(t, err)
+			assert.EqualValues(t, 1, server.sends.Load())
+		})
+	})
+}
+
+// limiterWithOnePlace sees no room before the deadline for the second request.
+type limiterWithOnePlace struct {
+	flowcontrol.RateLimiter
+	waits int
+}
+
+func (l *limiterWithOnePlace) Wait(context.Context) error {
+	if l.waits++; l.waits == 2 {
+		return errors.New("rate: Wait(n=1) would exceed context deadline")
+	}
+	return nil
+}
+
+// What this very connection has refused was not executed, unless a write before was answered.
+func TestRecordOfARefusedStream(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		frame     func(f *http2.Framer, stream uint32)
+	}{
+		{"REFUSED_STREAM", func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeRefusedStream) }},
+		{"GOAWAY below the stream", func(f *http2.Framer, _ uint32) { _ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, nil) }},
+	} {
+		for _, answered := range []bool{false, true} {
+			t.Run(fmt.Sprint(c.situation, ", after an answer: ", answered), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server := frameServer(t, func(f *http2.Framer, _ net.Conn, stream uint32, n int) {
+						switch {
+						case n == 1 && answered:
+							respond(f, stream, "503", "", "retry-after", "0")
+						case n <= 12:
+							c.frame(f, stream)
+						default:
+							respondOK(f, stream)
+						}
+					})
+					client := clientset(t, server.cfg)
+					err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+						_, err := client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
+						return err
+					}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithMaxRetries(15))
+					if answered {
+						requireUnknown(t, err)
+					} else {
+						require.NoError(t, err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// After a replay of client-go an answer may be about the object that the first request has
+// made. A read before the write is no replay.
+func TestRecordOfAnAnswerToAReplay(t *testing.T) {
+	answers := func(code int, reason metav1.StatusReason, message string) func(http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(code)
+			_, _ = io.WriteString(w, statusJSON(code, reason, message))
+		}
+	}
+	for _, c := range []struct {
+		situation string
+		answer    func(http.ResponseWriter)
+		is        func(error) bool
+		unknown   bool
+	}{
+		{"already exists", answers(409, metav1.StatusReasonAlreadyExists, `configmaps "a" already exists`), apierrors.IsAlreadyExists, true},
+		{"not found", answers(404, metav1.StatusReasonNotFound, `configmaps "a" not found`), apierrors.IsNotFound, true},
+		{"conflict", answers(409, metav1.StatusReasonConflict, "the object has been modified"), apierrors.IsConflict, true},
+		{"a quota", answers(403, metav1.StatusReasonForbidden, `configmaps "a" is forbidden: exceeded quota: q`), apierrors.IsForbidden, true},
+		{"not authorized", answers(403, metav1.StatusReasonForbidden, `configmaps is forbidden: User "a" cannot create`), apierrors.IsForbidden, false},
+		{"not authenticated", answers(401, metav1.StatusReasonUnauthorized, "Unauthorized"), apierrors.IsUnauthorized, false},
+		{"malformed", answers(400, metav1.StatusReasonBadRequest, "malformed"), apierrors.IsBadRequest, false},
+	} {
+		for _, verb := range []k8sretry.Verb{k8sretry.VerbCreate, k8sretry.VerbUpdate, k8sretry.VerbDelete} {
+			for _, replays := range []bool{true, false} {
+				t.Run(fmt.Sprint(verb, ", ", c.situation, ", after a replay: ", replays), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						_, cfg := replayed(t, c.answer, nil)
+						if !replays {
+							cfg = serveInMemory(t, protoHTTP2, func(w http.ResponseWriter, r *http.Request, _ int) {
+								if r.Method == http.MethodGet {
+									write(w, http.StatusOK, settings("a"))
+									return
+								}
+								c.answer(w)
+							}).config()
+						}
+						client := clientset(t, cfg)
+						err := k8sretry.Run(t.Context(), func(ctx context.Context) (err error) {
+							maps := client.CoreV1().ConfigMaps("default")
+							if !replays {
+								require.NoError(t, get(ctx, client))
+							}
+							switch verb {
+							case k8sretry.VerbCreate:
+								_, err = maps.Create(ctx, settings("a"), metav1.CreateOptions{})
+							case k8sretry.VerbUpdate:
+								_, err = maps.Update(ctx, settings("a"), metav1.UpdateOptions{})
+							default:
+								err = maps.Delete(ctx, "a", metav1.DeleteOptions{})
+							}
+							return err
+						}, quickly, k8sretry.WithVerb(verb))
+						assert.True(t, c.is(err), "%v", err)
+						assert.Equal(t, c.unknown && replays, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+					})
+				})
+			}
+		}
+	}
+}
+
+// The caller's own error says nothing about a request.
+func TestRecordOfAnErrorOfTheCaller(t *testing.T) {
+	own := errors.New("not ready")
+	synctest.Test(t, func(t *testing.T) {
+		client := clientset(t, serveInMemory(t, protoHTTP2, func(w http.ResponseWriter, _ *http.Request, _ int) {
+			write(w, http.StatusOK, settings("a"))
+		}).config())
+		for _, err := range []error{own, k8sretry.Permanent(own)} {
+			got := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+				require.NoError(t, get(ctx, client))
+				return err
+			}, quickly, k8sretry.WithVerb(k8sretry.VerbUpdate))
+			assert.Same(t, own, got)
+		}
+	})
+}
+
 // A fake clientset never looks for a connection, which proves nothing.
 func TestRecordOfAFake(t *testing.T) {
 	s := fails(network("read", 104))
@@ -169,7 +431,7 @@ func TestRecordWithLateHooks(t *testing.T) {
 
 func TestRecordAllocations(t *testing.T) {
 	k8sretry.ForgetTransports()
-	for verb, want := range map[k8sretry.Verb]float64{k8sretry.VerbCreate: 4, k8sretry.VerbUpdate: 4, k8sretry.VerbPatch: 5, k8sretry.VerbDelete: 4} {
+	for verb, want := range map[k8sretry.Verb]float64{k8sretry.VerbCreate: 6, k8sretry.VerbUpdate: 6, k8sretry.VerbPatch: 6, k8sretry.VerbDelete: 6} {
 		got := testing.AllocsPerRun(100, func() {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, k8sretry.WithVerb(verb))
 		})

@@ -145,6 +145,12 @@ const (
 	noRoom
 	// markedPermanent: the caller's function has marked the error with Permanent.
 	markedPermanent
+	// byConnection: the connection of the request has refused to carry it. The error proves
+	// nothing about requests on other connections.
+	byConnection
+	// notOfSending: no attempt to send a write has failed. The failure is the caller's own, one
+	// of discovery, or in what the server has answered.
+	notOfSending
 )
 
 // Retryable reports whether a call with the given verb may be repeated after this

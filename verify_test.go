@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -174,6 +177,54 @@ func TestWritesObeyRetryAfterWithATransport(t *testing.T) {
 	require.NoError(t, err, "the delay is too long to retry, but the final check finds the object")
 	assert.Equal(t, "x", made.Name)
 	c.expectRequests(t, "create", "get")
+}
+
+// client-go repeats a write by itself after an answer with a Retry-After. That its repetition
+// was not sent does not mean that the write was not carried out.
+func TestWritesAfterAReplayThatIsNotSent(t *testing.T) {
+	for _, again := range []error{os.ErrDeadlineExceeded, syscall.ECONNREFUSED, &net.DNSError{Err: "server misbehaving", IsTemporary: true}} {
+		t.Run(again.Error(), func(t *testing.T) {
+			var left, writes atomic.Int32
+			c := newCluster()
+			client := overHTTP(t, c, func(w http.ResponseWriter, _ *http.Request) bool {
+				if left.Add(-1) < 0 {
+					return false
+				}
+				w.Header().Set("Retry-After", "0")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			}, func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(req *http.Request) (*http.Response, error) {
+					if req.Method != http.MethodGet && writes.Add(1) == 2 {
+						return nil, &net.OpError{Op: "dial", Net: "tcp", Err: again}
+					}
+					return next.RoundTrip(req)
+				})
+			}).CoreV1().ConfigMaps("default")
+			lose := func() { left.Store(1); writes.Store(0) }
+
+			lose()
+			generated := configMap("", "n", "0")
+			generated.GenerateName = "x-"
+			made, err := k8sretry.Create(t.Context(), client, generated, metav1.CreateOptions{}, quickly)
+			require.NoError(t, err)
+			assert.Len(t, c.created, 1)
+
+			lose()
+			changed, err := k8sretry.Modify(t.Context(), client, made.Name, plusOne, quickly)
+			require.NoError(t, err)
+			assert.Equal(t, "1", changed.Data["n"])
+
+			lose()
+			changed.Data["n"] = "2"
+			changed, err = k8sretry.Update(t.Context(), client, changed, metav1.UpdateOptions{}, quickly)
+			require.NoError(t, err)
+			assert.Equal(t, "2", changed.Data["n"])
+
+			lose()
+			require.NoError(t, k8sretry.Delete(t.Context(), client, changed, metav1.DeleteOptions{}, quickly))
+		})
+	}
 }
 
 // client-go and net/http may repeat a request within one attempt. Two connections show

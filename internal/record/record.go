@@ -25,6 +25,8 @@ type Record struct {
 	asked     atomic.Int32 // requests that looked for a connection in this attempt
 	connected atomic.Int32 // requests that got one
 	carried   atomic.Int32 // of these, requests that a Transport has sent
+	writing   atomic.Bool  // a write has begun, and was not answered yet
+	answered  atomic.Int32 // writes of this attempt that were answered
 	jsonPatch atomic.Bool  // a header of a JSON patch was written
 
 	spare atomic.Int32 // how many repetitions net/http may still make by itself
@@ -69,6 +71,9 @@ type Facts struct {
 	// Asked is how many requests looked for a connection, Connected how many got one. Over
 	// HTTP/2 one request may look twice.
 	Asked, Connected int
+	// Answered is how many writes were answered, as far as the hooks in net/http saw it. Of
+	// two that are under way at the same time they may count one.
+	Answered int
 	// Requests is how many requests a Transport has sent. The other fields are about
 	// these and are zero if there is none.
 	Requests int
@@ -96,14 +101,12 @@ type Facts struct {
 // Hook makes the trace write to the record. Every hook costs an allocation, so there are
 // as few as possible: a request is written only on a connection that it got, so GotConn
 // comes before its first byte. That WroteHeaders has not come proves less, because a
-// cancelled request may be about to be written. With patches, the record also notices the
-// content type of a JSON patch.
-func (r *Record) Hook(trace *httptrace.ClientTrace, patches bool) {
+// cancelled request may be about to be written.
+func (r *Record) Hook(trace *httptrace.ClientTrace) {
 	trace.GetConn = r.GetConn
 	trace.GotConn = r.GotConn
-	if patches {
-		trace.WroteHeaderField = r.wroteHeaderField
-	}
+	trace.WroteHeaderField = r.wroteHeaderField
+	trace.GotFirstResponseByte = r.gotFirstResponseByte
 }
 
 // GetConn records that a request looks for a connection.
@@ -116,10 +119,23 @@ func (r *Record) GotConn(httptrace.GotConnInfo) { r.connected.Add(1) }
 // GotConn of the same request.
 func (r *Record) Carried() { r.carried.Add(1) }
 
+// wroteHeaderField notices writes, which have a Content-Type where client-go makes them, and
+// JSON patches among them, which may append to a list (RFC 6902).
 func (r *Record) wroteHeaderField(key string, values []string) {
-	// RFC 6902, section 6. A JSON patch may append to a list.
-	if strings.EqualFold(key, "Content-Type") && len(values) > 0 && apirequest.IsJSONPatch(values[0]) {
+	if !strings.EqualFold(key, "Content-Type") {
+		return
+	}
+	r.writing.Store(true)
+	if len(values) > 0 && apirequest.IsJSONPatch(values[0]) {
 		r.jsonPatch.Store(true)
+	}
+}
+
+// gotFirstResponseByte counts the answer to a write. net/http and golang.org/x/net/http2
+// repeat a request only if it was not answered, client-go repeats a write only if it was.
+func (r *Record) gotFirstResponseByte() {
+	if r.writing.CompareAndSwap(true, false) {
+		r.answered.Add(1)
 	}
 }
 
@@ -129,6 +145,8 @@ func (r *Record) Begin(repetitions int) {
 	r.asked.Store(0)
 	r.connected.Store(0)
 	r.carried.Store(0)
+	r.writing.Store(false)
+	r.answered.Store(0)
 	r.extra.Store(0)
 	r.spare.Store(int32(max(0, min(repetitions, math.MaxInt32/2))))
 	r.mu.Lock()
@@ -197,7 +215,7 @@ func (r *Record) Facts() Facts {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.sends.facts
-	f.Asked, f.Connected = int(r.asked.Load()), int(r.connected.Load())
+	f.Asked, f.Connected, f.Answered = int(r.asked.Load()), int(r.connected.Load()), int(r.answered.Load())
 	f.Unseen = f.Requests > 0 && f.Connected > int(r.carried.Load())
 	return f
 }

@@ -53,13 +53,51 @@ func factsOf(sends ...Send) Facts {
 func TestHooksCountConnections(t *testing.T) {
 	var r Record
 	var trace httptrace.ClientTrace
-	r.Hook(&trace, false)
-	assert.Nil(t, trace.WroteHeaderField, "it costs an allocation")
+	r.Hook(&trace)
 	trace.GetConn("server:443")
 	assert.Equal(t, Facts{Asked: 1}, r.Facts())
 	trace.GetConn("server:443")
 	trace.GotConn(httptrace.GotConnInfo{})
 	assert.Equal(t, Facts{Asked: 2, Connected: 1}, r.Facts())
+}
+
+// A read is no write, an answer is counted once, and a write that is repeated without an
+// answer, as net/http does it, is one write.
+func TestAnsweredWrites(t *testing.T) {
+	const read, write, answer = "read", "write", "answer"
+	for _, c := range []struct {
+		seen []string
+		want int
+	}{
+		{nil, 0},
+		{[]string{write}, 0},
+		{[]string{write, answer}, 1},
+		{[]string{read, answer, write}, 0},
+		{[]string{read, answer, write, answer}, 1},
+		{[]string{write, answer, read, answer}, 1},
+		{[]string{write, write, write, answer}, 1},
+		{[]string{write, answer, write}, 1},
+		{[]string{write, answer, write, answer}, 2},
+	} {
+		var r Record
+		var trace httptrace.ClientTrace
+		r.Hook(&trace)
+		r.Begin(0)
+		for _, s := range c.seen {
+			switch s {
+			case read:
+				trace.WroteHeaderField("accept", []string{"application/json"})
+			case write:
+				trace.WroteHeaderField("content-type", []string{"application/json"})
+			default:
+				trace.GotFirstResponseByte()
+			}
+		}
+		assert.Equal(t, c.want, r.Facts().Answered, c.seen)
+		r.Begin(0)
+		trace.GotFirstResponseByte()
+		assert.Zero(t, r.Facts().Answered, "the attempt before does not count")
+	}
 }
 
 // Unseen is a fact only next to requests that were seen: without a Transport none is.
@@ -239,7 +277,7 @@ func TestRiskConfirmedByTheContentType(t *testing.T) {
 	} {
 		var r Record
 		var trace httptrace.ClientTrace
-		r.Hook(&trace, true)
+		r.Hook(&trace)
 		r.Begin(0)
 		trace.WroteHeaderField(c.key, []string{c.value})
 		assert.Equal(t, c.want, r.RiskConfirmed(), c)
@@ -269,7 +307,7 @@ func TestForget(t *testing.T) {
 func TestLateHooks(t *testing.T) {
 	var r Record
 	var trace httptrace.ClientTrace
-	r.Hook(&trace, true)
+	r.Hook(&trace)
 	r.Begin(0)
 	r.Sent(create(t, 429))
 	r.Forget()
@@ -283,7 +321,7 @@ func TestLateHooks(t *testing.T) {
 func TestConcurrentUse(t *testing.T) {
 	var r Record
 	var trace httptrace.ClientTrace
-	r.Hook(&trace, true)
+	r.Hook(&trace)
 	var all sync.WaitGroup
 	const n = 50
 	r.Begin(n)
