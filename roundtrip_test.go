@@ -263,6 +263,53 @@ func TestSendsAfterAGoAway(t *testing.T) {
 	})
 }
 
+// A safe write has the repetitions of net/http, too, and the server sees no more requests than
+// the policy allows.
+func TestSendsOfSafeWritesAfterAGoAway(t *testing.T) {
+	for name, write := range map[string]func(context.Context, *kubernetes.Clientset, ...k8sretry.Option) error{
+		"Create": func(ctx context.Context, c *kubernetes.Clientset, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Create(ctx, c.CoreV1().ConfigMaps("default"), settings("a"), metav1.CreateOptions{}, opts...)
+			return err
+		},
+		"Update": func(ctx context.Context, c *kubernetes.Clientset, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Update(ctx, c.CoreV1().ConfigMaps("default"), version("a", 1), metav1.UpdateOptions{}, opts...)
+			return err
+		},
+		"Delete": func(ctx context.Context, c *kubernetes.Clientset, opts ...k8sretry.Option) error {
+			return k8sretry.Delete(ctx, c.CoreV1().ConfigMaps("default"), settings("a"), metav1.DeleteOptions{}, opts...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				goAways := 1
+				server := frameServer(t, func(f *http2.Framer, _ net.Conn, stream uint32, n int) {
+					if n <= goAways {
+						_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+						return
+					}
+					respondOK(f, stream)
+				})
+				rec := new(recorder)
+				client := clientset(t, server.cfg, wrapper(t, k8sretry.WithLogger(nil)))
+				slow := k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Hour), k8sretry.WithMaxDelay(time.Hour), k8sretry.WithObserver(rec), k8sretry.WithLogger(nil))
+				start := time.Now()
+				require.NoError(t, write(t.Context(), client, slow))
+				assert.Zero(t, time.Since(start))
+				assert.EqualValues(t, 2, server.requests.Load())
+				assert.Equal(t, k8sretry.EventSuccess, rec.last(t).Kind)
+
+				goAways = 100
+				server.requests.Store(0)
+				err := write(t.Context(), client, slow, k8sretry.WithMaxRetries(2))
+				assert.Equal(t, 3, asError(t, err).Attempts, "%v", err)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.EqualValues(t, 3, server.requests.Load())
+				assert.Zero(t, time.Since(start))
+			})
+		})
+	}
+}
+
 // The caller's own hooks in net/http are called once for each send, as without a Transport.
 func TestSendsCallTheHooksOfTheCaller(t *testing.T) {
 	server := serve(t, protoHTTP2, func(w http.ResponseWriter, _ *http.Request, n int) {

@@ -71,6 +71,10 @@ func runWrite[T any](
 func (s *safeWrite) send(ctx context.Context, request func(context.Context) error) (Verdict, error) {
 	r := newRecord(s.verb)
 	defer r.close()
+	if attempt := recordIn(ctx); attempt != nil {
+		r.BeginWithin(&attempt.Record)
+		defer r.EndWithin(&attempt.Record)
+	}
 	err := r.reveal(request(r.context(ctx)))
 	if err == nil && r.redirected() {
 		err = errRedirected

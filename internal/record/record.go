@@ -163,6 +163,17 @@ func (r *Record) Repeated() bool {
 	return true
 }
 
+// BeginWithin makes the record ready for one request of the attempt of another record. net/http
+// may make the repetitions that the attempt has left.
+func (r *Record) BeginWithin(attempt *Record) { r.Begin(int(attempt.spare.Load())) }
+
+// EndWithin adds the repetitions of that request to those of the attempt.
+func (r *Record) EndWithin(attempt *Record) {
+	n := r.extra.Load()
+	attempt.spare.Add(-n)
+	attempt.extra.Add(n)
+}
+
 // RepeatedAnyway records a repetition of net/http that cannot be prevented.
 func (r *Record) RepeatedAnyway() {
 	r.spare.Add(-1)

@@ -162,6 +162,25 @@ func TestRepetitionsOfNetHTTP(t *testing.T) {
 	}
 }
 
+// A request with a record of its own has the repetitions that are left to its attempt.
+func TestRepetitionsWithinAnAttempt(t *testing.T) {
+	var attempt Record
+	attempt.Begin(3)
+	attempt.RepeatedAnyway()
+	for range 2 {
+		var request Record
+		request.BeginWithin(&attempt)
+		assert.True(t, request.Repeated())
+		request.EndWithin(&attempt)
+	}
+	assert.Equal(t, 3, attempt.Repetitions())
+	var request Record
+	request.BeginWithin(&attempt)
+	assert.False(t, request.Repeated())
+	request.EndWithin(&attempt)
+	assert.Zero(t, attempt.Repetitions())
+}
+
 // A repetition that cannot be prevented counts as one of those that are allowed.
 func TestRepeatedAnyway(t *testing.T) {
 	var r Record
