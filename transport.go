@@ -71,8 +71,11 @@ import (
 // them. Retries pass below client-go's rate limiter and its metrics.
 //
 // The RoundTripper is safe for concurrent use if the wrapped one is. It never changes the
-// request and sets no header, but for the repetition of a delete by name. It hides the Retry-After of a 429 or 5xx answer until the body
-// is first read, which is when client-go has decided not to repeat the request; and it hides
+// request and sets no header, but for the repetition of a delete by name. It hides the
+// Retry-After of a 429 or 5xx answer until the client
+// reads the body, which is when client-go has decided not to repeat the request. Readers among
+// the RoundTrippers above it do not see the header; if one replaces the body by a copy, the
+// client's error has no delay, unless the Status in the body has one. A Transport also hides
 // from client-go's loop, but not from errors.Is, that the connection of a GET broke. It
 // implements WrappedRoundTripper and CloseIdleConnections. An invalid option is the error of
 // each request. A nil RoundTripper stands for http.DefaultTransport.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path"
@@ -155,6 +156,120 @@ func TestTransportIsTheOnlyRetryLoop(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A RoundTripper outside the Transport may read the answer, as loggers do, before client-go
+// decides whether to repeat the request: it still does not.
+func TestTransportIsTheOnlyRetryLoopBelowALogger(t *testing.T) {
+	replace := func(resp *http.Response) {
+		body, _ := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		resp.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	for _, c := range []struct {
+		situation string
+		read      func(*http.Response)
+		media     string
+		delay     bool // the client's error has the delay
+	}{
+		{"reads nothing", func(*http.Response) {}, "text/plain", true},
+		{"replaces the body by a copy", replace, "text/plain", false},
+		{"replaces the body, which is a Status", replace, "application/json", true},
+		{"dumps the answer", func(resp *http.Response) { _, _ = httputil.DumpResponse(resp, true) }, "text/plain", false},
+		{"reads the beginning", func(resp *http.Response) {
+			head, _ := io.ReadAll(io.LimitReader(resp.Body, 4))
+			resp.Body = readCloser{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
+		}, "text/plain", true},
+		{"copies what the client reads", func(resp *http.Response) {
+			resp.Body = readCloser{io.TeeReader(resp.Body, io.Discard), resp.Body}
+		}, "text/plain", true},
+	} {
+		for _, code := range []int{429, 500, 503} {
+			for _, inDo := range []bool{false, true} {
+				t.Run(fmt.Sprint(c.situation, " ", code, " in a Do: ", inDo), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						sends := 0
+						server := func(req *http.Request) (*http.Response, error) {
+							sends++
+							body := "slow down"
+							if c.media == "application/json" {
+								status := metav1.Status{Status: metav1.StatusFailure, Code: int32(code), Details: &metav1.StatusDetails{RetryAfterSeconds: 1}}
+								status.Kind, status.APIVersion = "Status", "v1"
+								body = string(mustJSON(&status))
+							}
+							return answer(req, code, c.media, body, "Retry-After", "1"), nil
+						}
+						logger := func(next http.RoundTripper) http.RoundTripper {
+							return roundTripper(func(req *http.Request) (*http.Response, error) {
+								resp, err := next.RoundTrip(req)
+								if err == nil {
+									c.read(resp)
+								}
+								return resp, err
+							})
+						}
+						client := over(t, server, wrapper(t, k8sretry.WithLogger(nil)), logger)
+						call := func(ctx context.Context) error {
+							_, err := client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
+							return err
+						}
+						err := call(t.Context())
+						if inDo {
+							sends = 0
+							err = k8sretry.Run(t.Context(), call, k8sretry.WithLogger(nil))
+						}
+						require.Error(t, err)
+						assert.Equal(t, 4, sends)
+						seconds, ok := apierrors.SuggestsClientDelay(err)
+						if code != 500 || c.media == "application/json" { // client-go makes an internal error of it, without a delay
+							assert.Equal(t, c.delay, ok && seconds == 1, "%v", err)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// A RoundTripper may use client-go itself, to get a token: that client gets the delay. A
+// logger is found below many RoundTrippers.
+func TestTransportShowsTheRetryAfterToItsOwnClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sends := 0
+		throttled := func(req *http.Request) (*http.Response, error) {
+			sends++
+			return answer(req, 429, "text/plain", "slow down", "Retry-After", "1"), nil
+		}
+		tokens := over(t, throttled, wrapper(t, k8sretry.WithLogger(nil)))
+		logger := func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(req *http.Request) (*http.Response, error) {
+				err := get(req.Context(), tokens)
+				seconds, _ := apierrors.SuggestsClientDelay(err)
+				assert.Equal(t, 1, seconds, "%v", err)
+				resp, err := next.RoundTrip(req)
+				if err == nil {
+					readDeep(100, resp.Body)
+					resp.Body = http.NoBody
+				}
+				return resp, err
+			})
+		}
+		require.Error(t, get(t.Context(), over(t, throttled, wrapper(t, k8sretry.WithLogger(nil)), logger)))
+		assert.Equal(t, 4+4, sends)
+	})
+}
+
+func readDeep(frames int, r io.Reader) {
+	if frames > 0 {
+		readDeep(frames-1, r)
+	} else {
+		_, _ = io.ReadAll(r)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -145,9 +146,11 @@ func isTimeout(err error) bool {
 	return ok && t.Timeout()
 }
 
-// HideRetryAfter removes the Retry-After of a 429 or 5xx from the response until its body
-// is first read. client-go decides whether to repeat the request before it reads the body,
-// and reads the delay for its error after it. The response may be nil.
+// HideRetryAfter removes the Retry-After of a 429 or 5xx from the response until the client
+// reads its body. client-go decides whether to repeat the request before it reads the body,
+// and reads the delay for its error after it. A RoundTripper above may read the body, too, to
+// log it: that is before client-go decides, so the header remains hidden. The response may be
+// nil.
 func HideRetryAfter(resp *http.Response) {
 	if resp == nil || resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < http.StatusInternalServerError {
 		return
@@ -163,7 +166,7 @@ func HideRetryAfter(resp *http.Response) {
 	resp.Body = &hidingBody{ReadCloser: resp.Body, header: resp.Header, values: values}
 }
 
-// hidingBody restores the header when it is first read.
+// hidingBody restores the header when the client reads it.
 type hidingBody struct {
 	io.ReadCloser
 	header   http.Header
@@ -172,8 +175,34 @@ type hidingBody struct {
 }
 
 func (b *hidingBody) Read(p []byte) (int, error) {
-	if !b.restored.Load() && b.restored.CompareAndSwap(false, true) {
+	if !b.restored.Load() && !inRoundTrip() && b.restored.CompareAndSwap(false, true) {
 		b.header[retryAfter] = b.values
 	}
 	return b.ReadCloser.Read(p)
+}
+
+// inRoundTrip reports whether the caller is part of a call of an http.Client, and so a
+// RoundTripper. Nothing in a request or a response shows whether that call has returned, but
+// the stack does. If client-go itself runs in the RoundTripper of another client, to get a
+// token, the inner one counts.
+func inRoundTrip() bool {
+	var pcs [64]uintptr
+	const skipped = 3 // runtime.Callers, this function and Read
+	for skip := skipped; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		if n == 0 {
+			return false
+		}
+		frames := runtime.CallersFrames(pcs[:n])
+		for more := true; more; {
+			var frame runtime.Frame
+			frame, more = frames.Next()
+			switch {
+			case strings.HasPrefix(frame.Function, "k8s.io/client-go/rest."):
+				return false
+			case strings.HasPrefix(frame.Function, "net/http.(*Client)."):
+				return true
+			}
+		}
+	}
 }
