@@ -25,7 +25,9 @@ var Scenario = []Phase{
 		faults.LoseResponsesRandomly(4, 0.02, "*", "*", k8sretrytest.ConnectionReset())
 		return nil
 	}},
-	{"overloaded", 0.2, func(ctx context.Context, s *apiServer, _ *k8sretrytest.Faults) error {
+	{"overloaded", 0.2, func(ctx context.Context, s *apiServer, faults *k8sretrytest.Faults) error {
+		// Whether the limit below refuses a list depends on chance. The report needs that.
+		faults.FailRandomly(5, 0.9, "list", "*", k8sretrytest.Status(429))
 		return s.command(ctx, "limit", url.Values{"in-flight": {"3"}, "each": {"60ms"}})
 	}},
 	{"down", 0.25, func(ctx context.Context, s *apiServer, _ *k8sretrytest.Faults) error {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/component-base/metrics/legacyregistry"
@@ -23,20 +25,30 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretryprom"
 )
 
+// requestTimeout is the timeout of a request to the service and of a report.
+const requestTimeout = 8 * time.Second
+
 // observedService is two instances of the databases service, one with a breaker and a
-// budget, one with a limiter. In one instance, the limiter would prevent the failures that
-// open the breaker.
+// budget, one with a limiter, and a report that lists all databases. In one instance, the
+// limiter would prevent the failures that open the breaker.
+//
+// The report has a limiter of its own and makes one long call after the other. Thus some
+// conditions do not depend on chance: each scrape of a healthy phase finds an attempt in
+// flight, and an attempt that is refused is the only one of its limiter, which makes it limit
+// the rate.
 type observedService struct {
 	handlers []http.Handler
+	report   func(context.Context) error
 	metrics  http.Handler
 }
 
 func newService(config *rest.Config) (*observedService, error) {
 	budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 5, Ratio: 0.3, Window: 5 * time.Second})
 	breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 10, Window: 3 * time.Second, OpenDuration: time.Second, MaxOpenDuration: 3 * time.Second})
-	limiter := k8sretry.NewLimiter()
+	limiter, reportLimiter := k8sretry.NewLimiter(), k8sretry.NewLimiter()
 	retries := k8sretryprom.New(
 		k8sretryprom.WithBudget("writers", budget), k8sretryprom.WithBreaker("writers", breaker), k8sretryprom.WithLimiter("readers", limiter),
+		k8sretryprom.WithLimiter("report", reportLimiter),
 	)
 
 	config = rest.CopyConfig(config)
@@ -53,21 +65,33 @@ func newService(config *rest.Config) (*observedService, error) {
 	o := &observedService{metrics: promhttp.HandlerFor(
 		prometheus.Gatherers{registry, legacyregistry.DefaultGatherer}, promhttp.HandlerOpts{EnableOpenMetrics: true},
 	)}
+	retry := []k8sretry.Option{
+		k8sretry.WithObserver(retries), k8sretry.WithInitialDelay(100 * time.Millisecond), k8sretry.WithMaxDelay(time.Second),
+	}
+	databases := client.Resource(service.DatabaseResource).Namespace(metav1.NamespaceDefault)
+	listing := k8sretry.NewPolicy(append(slices.Clip(retry), k8sretry.WithLimiter(reportLimiter))...)
+	o.report = func(ctx context.Context) error {
+		return k8sretry.Run(ctx, func(ctx context.Context) error {
+			if _, err := databases.List(ctx, metav1.ListOptions{}); err != nil {
+				return err
+			}
+			return wait(ctx, 100*time.Millisecond) // as long as the list of a large cluster
+		}, listing)
+	}
 	for _, guards := range []*k8sretry.Policy{
 		k8sretry.NewPolicy(k8sretry.WithBudget(budget), k8sretry.WithBreaker(breaker)),
 		k8sretry.NewPolicy(k8sretry.WithLimiter(limiter)),
 	} {
 		o.handlers = append(o.handlers, service.New(client, zap.NewNop(), service.Config{
-			RequestTimeout: 8 * time.Second,
-			Retry: []k8sretry.Option{
-				k8sretry.WithObserver(retries), k8sretry.WithInitialDelay(100 * time.Millisecond), k8sretry.WithMaxDelay(time.Second), guards,
-			},
+			RequestTimeout: requestTimeout,
+			Retry:          append(slices.Clip(retry), guards),
 		}))
 	}
 	return o, nil
 }
 
-// load creates, reads and deletes databases from 12 goroutines until the context ends.
+// load creates, reads and deletes databases from 12 goroutines, and lists them from one more,
+// until the context ends.
 func (o *observedService) load(ctx context.Context) {
 	var clients sync.WaitGroup
 	for i := range 12 {
@@ -79,6 +103,16 @@ func (o *observedService) load(ctx context.Context) {
 			}
 		})
 	}
+	clients.Go(func() {
+		for ctx.Err() == nil {
+			reportCtx, cancel := context.WithTimeout(ctx, requestTimeout)
+			err := o.report(reportCtx)
+			cancel()
+			if err != nil {
+				_ = wait(ctx, 100*time.Millisecond) // a limiter may refuse a call at once
+			}
+		}
+	})
 	clients.Wait()
 }
 
