@@ -15,9 +15,24 @@ import (
 //
 //	c := k8sretryctrl.NewClient(mgr.GetClient())
 //
-// Reads use [k8sretry.ForRead], writes use [k8sretry.ForWrite]; opts apply to both and
-// override these presets. WithVerb has no effect: each method sets its verb. If an option
-// is invalid or inner is nil, each call returns an error.
+// Each call ends after 10 s at most, the last attempt included, so that it does not block a
+// worker of the controller for longer: the last attempt begins within 5 s, and an attempt
+// takes at most 5 s. For a write whose outcome may have to be checked in the end, which takes
+// up to 5 s, the last attempt begins within 2 s and takes at most 3 s. The delays are 0.2 s to
+// 1 s. Apart from that, reads use [k8sretry.ForRead] and writes use [k8sretry.ForWrite].
+//
+// opts apply to all calls and override these defaults. To retry for longer, use
+// k8sretry.WithMaxElapsed and k8sretry.WithAttemptTimeout besides a preset. WithVerb has no
+// effect: each method sets its verb. If an option is invalid or inner is nil, each call
+// returns an error.
+//
+// The events of a call are logged to the logger of its context (log.FromContext), which is
+// that of the reconcile. If no logger was set, by log.SetLogger either, they are logged to
+// zap.L(), and if that is silent, a call that gives up is logged to slog.Default().
+// k8sretry.WithLogger overrides this.
+//
+// The client adds no annotation to objects, unless k8sretry.WithTokenAnnotation names one
+// for the token of creates.
 //
 // Watch returns an error if inner is not a client.WithWatch. Scheme, RESTMapper,
 // GroupVersionKindFor and IsObjectNamespaced call inner without retries, because they have
@@ -26,12 +41,7 @@ import (
 // The client is safe for concurrent use if inner is. If a write fails, it does not change
 // the object.
 func NewClient(inner client.Client, opts ...k8sretry.Option) client.WithWatch {
-	given := k8sretry.NewPolicy(opts...)
-	return &retryClient{
-		inner:  inner,
-		reads:  k8sretry.NewPolicy(k8sretry.ForRead(), given),
-		writes: k8sretry.NewPolicy(k8sretry.ForWrite(), given),
-	}
+	return &retryClient{inner: inner, policies: newPolicies(opts)}
 }
 
 // Unwrap returns the inner client, or nil if it is not a client.WithWatch. The fake of

@@ -50,7 +50,7 @@ func TestWrappersAreAppliedBeforeAndAfter(t *testing.T) {
 			for _, w := range order {
 				c = w(c)
 			}
-			cm := configMap("new")
+			cm := owned(configMap("new"))
 			require.NoError(t, c.Create(t.Context(), cm))
 			assert.NotEmpty(t, cm.ResourceVersion)
 			assert.Equal(t, "me", seen.FieldManager)
@@ -193,11 +193,11 @@ func TestAClientIsSafeForConcurrentUse(t *testing.T) {
 				}
 				return err
 			},
-		}), k8sretry.ForMaintenance())
+		}), k8sretry.ForMaintenance(), k8sretry.WithMaxElapsed(0))
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				cm := configMap(fmt.Sprint("cm-", i), "n", "0")
+				cm := owned(configMap(fmt.Sprint("cm-", i), "n", "0"))
 				if assert.NoError(t, c.Create(t.Context(), cm)) {
 					cm.Data["n"] = "1"
 					assert.NoError(t, c.Update(t.Context(), cm))

@@ -17,8 +17,8 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// The first create is executed, but its response is lost. Without verification, the retry
-// would return AlreadyExists.
+// The first create is executed, but its response is lost. The retry finds an object with
+// the same controller and content, and returns it. Otherwise it would return AlreadyExists.
 func ExampleNewClient() {
 	creates := 0
 	inner := interceptor.NewClient(fake.NewFakeClient(), interceptor.Funcs{
@@ -32,7 +32,7 @@ func ExampleNewClient() {
 	})
 	c := k8sretryctrl.NewClient(inner, k8sretry.WithInitialDelay(0))
 
-	cm := configMap("settings")
+	cm := owned(configMap("settings"))
 	err := c.Create(context.Background(), cm)
 
 	fmt.Println(err, creates, cm.ResourceVersion)

@@ -2,6 +2,7 @@ package k8sretryctrl_test
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -25,7 +26,10 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler)) // where calls that give up are logged
+	goleak.VerifyTestMain(m)
+}
 
 // Errors of three kinds: not executed, with an unknown outcome, and permanent.
 func notExecuted() error    { return k8sretrytest.WebhookFailed() }
@@ -161,6 +165,12 @@ func configMap(name string, data ...string) *corev1.ConfigMap {
 		cm.Data[data[i]] = data[i+1]
 	}
 	return cm
+}
+
+// owned returns an object with a controller, as a controller creates it.
+func owned[T client.Object](obj T) T {
+	obj.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "owner", Controller: new(true)}})
+	return obj
 }
 
 func key(name string) client.ObjectKey { return client.ObjectKey{Namespace: "default", Name: name} }

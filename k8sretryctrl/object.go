@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,6 +29,41 @@ func newOf[T runtime.Object](obj T) T {
 	empty := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(T)
 	empty.GetObjectKind().SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
 	return empty
+}
+
+// listOf returns an empty list for objects of the kind of obj, or nil if the scheme has none.
+func (c *retryClient) listOf(obj client.Object) client.ObjectList {
+	gvk, err := c.inner.GroupVersionKindFor(obj)
+	if err != nil {
+		return nil
+	}
+	gvk.Kind += "List"
+	switch obj.(type) {
+	case *unstructured.Unstructured:
+		list := &unstructured.UnstructuredList{}
+		list.SetGroupVersionKind(gvk)
+		return list
+	case *metav1.PartialObjectMetadata:
+		list := &metav1.PartialObjectMetadataList{}
+		list.SetGroupVersionKind(gvk)
+		return list
+	}
+	list, err := c.inner.Scheme().New(gvk)
+	if err != nil {
+		return nil
+	}
+	typed, _ := list.(client.ObjectList)
+	return typed
+}
+
+// keepKind sets the kind of obj to that of like, unless it has one. Clients do not set it
+// when they decode a response into a typed object, and controller-runtime keeps that of the
+// object that was sent.
+func keepKind(obj, like runtime.Object) {
+	kind := like.GetObjectKind().GroupVersionKind()
+	if !kind.Empty() && obj.GetObjectKind().GroupVersionKind().Empty() {
+		obj.GetObjectKind().SetGroupVersionKind(kind)
+	}
 }
 
 // assign sets *dst to *src. Both are pointers of the same type.

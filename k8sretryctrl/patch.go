@@ -2,9 +2,13 @@ package k8sretryctrl
 
 import (
 	"context"
+	"encoding/json"
 	"net/http/httptrace"
+	"reflect"
 	"sync/atomic"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,28 +21,79 @@ func (c *retryClient) Patch(ctx context.Context, obj client.Object, patch client
 		return err
 	}
 	o := (&client.PatchOptions{}).ApplyOptions(opts)
-	return c.patch(ctx, "patch "+kindOf(obj), patch, o, func(ctx context.Context, copied copier) error {
+	return c.patch(ctx, "patch "+kindOf(obj), obj, patch, o, "", func(ctx context.Context, copied copier) error {
 		return c.inner.Patch(ctx, copied(obj), patch, opts...)
 	})
 }
 
-// patch sends a patch with the verb of its type.
-func (c *retryClient) patch(ctx context.Context, name string, patch client.Patch, o *client.PatchOptions, send func(context.Context, copier) error) error {
+// patch sends a patch with the verb of its type. obj is the object that the server patches, or
+// nil for the body of a subresource.
+func (c *retryClient) patch(
+	ctx context.Context, name string, obj client.Object, patch client.Patch, o *client.PatchOptions, subresource string,
+	send func(context.Context, copier) error,
+) error {
 	if isNil(patch) {
 		return errNilPatch
 	}
-	dryRun := len(o.DryRun) > 0 || o.Raw != nil && len(o.Raw.DryRun) > 0
+	if len(o.DryRun) > 0 || o.Raw != nil && len(o.Raw.DryRun) > 0 {
+		return c.write(ctx, k8sretry.VerbUnspecified, name, send)
+	}
 	verb := k8sretry.VerbPatch
 	switch patch.Type() {
 	case types.ApplyYAMLPatchType, types.ApplyCBORPatchType:
 		verb = k8sretry.VerbApply
 	case types.JSONPatchType:
-		if !dryRun {
-			send = stopOnUnknownOutcome(name, send)
+		return c.write(ctx, verb, name, stopOnUnknownOutcome(name, send))
+	}
+	sent := guarded(obj, patch)
+	if sent == nil {
+		return c.write(ctx, verb, name, send)
+	}
+	// The resource version prevents a second patch, as that of an update does. After a Conflict
+	// the object shows whether the first one was carried out.
+	return c.writeProven(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (bool, error) {
+		found, err := c.look(ctx, obj)
+		if err != nil {
+			return false, err
+		}
+		isDone := isSameUID(sent, found) && merges(contentOf(found), contentOf(sent))
+		if verb == k8sretry.VerbApply {
+			isDone = isApplied(found, sent, o.FieldManager, subresource)
+		}
+		if isDone {
+			assign(obj, found)
+		}
+		return isDone, nil
+	})
+}
+
+// guarded returns the content of a merge patch or an apply patch that has a resource version, or
+// nil for any other patch. The effect of a strategic merge patch on lists depends on their type.
+func guarded(obj client.Object, patch client.Patch) *unstructured.Unstructured {
+	if isNil(obj) || patch.Type() == types.StrategicMergePatchType {
+		return nil
+	}
+	sent := &unstructured.Unstructured{}
+	data, err := patch.Data(obj)
+	if err != nil || json.Unmarshal(data, &sent.Object) != nil || sent.GetResourceVersion() == "" {
+		return nil // the inner client returns the error
+	}
+	return sent
+}
+
+// merges reports whether a merge patch would leave found as it is.
+func merges(found, patch any) bool {
+	p, ok := patch.(map[string]any)
+	if !ok {
+		return reflect.DeepEqual(found, patch)
+	}
+	f, _ := found.(map[string]any)
+	for key, value := range p {
+		if !merges(f[key], value) {
+			return false
 		}
 	}
-	verb = verbOf(verb, dryRun)
-	return c.write(ctx, verb, name, send)
+	return true
 }
 
 // stopOnUnknownOutcome stops the retries of a JSON patch, which may append to a list, after
@@ -62,14 +117,55 @@ func stopOnUnknownOutcome(name string, send func(context.Context, copier) error)
 }
 
 // Apply is retried whatever its outcome, because a second apply by the same field owner has
-// no further effect. A conflict about field ownership is not retried.
+// no further effect. A conflict about field ownership is not retried. For a configuration
+// with a resource version, see apply.
 func (c *retryClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
 	o := (&client.ApplyOptions{}).ApplyOptions(opts)
-	verb := verbOf(k8sretry.VerbApply, len(o.DryRun) > 0)
-	return c.run(ctx, c.writes, verb, "apply "+kindOf(obj), func(ctx context.Context) error {
+	return c.apply(ctx, "apply "+kindOf(obj), obj, o, "", func(ctx context.Context) error {
 		return c.inner.Apply(ctx, obj, opts...)
 	})
+}
+
+// apply sends an apply configuration. With a resource version, the apply cannot be repeated
+// after a success: the server answers with a Conflict, as for an update. Then the object shows
+// whether the apply was carried out.
+func (c *retryClient) apply(
+	ctx context.Context, name string, obj runtime.ApplyConfiguration, o *client.ApplyOptions, subresource string, send func(context.Context) error,
+) error {
+	dryRun := len(o.DryRun) > 0
+	applied := appliedOf(obj)
+	if dryRun || applied.GetResourceVersion() == "" {
+		return c.run(ctx, c.writes, verbOf(k8sretry.VerbApply, dryRun), name, send)
+	}
+	return c.prove(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (bool, error) {
+		found, err := c.look(ctx, applied)
+		if err != nil || !isApplied(found, applied, o.FieldManager, subresource) {
+			return false, err
+		}
+		// As after a success, the configuration has the content of the response.
+		text, err := json.Marshal(found)
+		return err == nil && json.Unmarshal(text, obj) == nil, nil
+	})
+}
+
+// appliedOf returns the content of an apply configuration.
+func appliedOf(obj runtime.ApplyConfiguration) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{}
+	if text, err := json.Marshal(obj); err != nil || json.Unmarshal(text, &u.Object) != nil {
+		u.Object = nil
+	}
+	return u
+}
+
+// isApplied reports whether found has all that a field manager has applied.
+func isApplied(found, applied client.Object, manager, subresource string) bool {
+	owns := len(found.GetManagedFields()) == 0 // of a fake
+	for _, f := range found.GetManagedFields() {
+		owns = owns || f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == subresource && (manager == "" || f.Manager == manager)
+	}
+	f, a := contentOf(found), contentOf(applied)
+	return owns && isSameUID(applied, found) && f != nil && a != nil && includes(f, a)
 }

@@ -13,9 +13,8 @@ import (
 
 // retryClient is the client of NewClient.
 type retryClient struct {
-	inner  client.Client
-	reads  *k8sretry.Policy
-	writes *k8sretry.Policy
+	inner client.Client
+	policies
 }
 
 var (

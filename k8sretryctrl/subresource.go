@@ -2,13 +2,8 @@ package k8sretryctrl
 
 import (
 	"context"
-	"errors"
-	"strings"
 
-	policyv1 "k8s.io/api/policy/v1"
-	policyv1beta1 "k8s.io/api/policy/v1beta1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,8 +27,20 @@ func (s *subresource) callName(verb string, obj any) string {
 	return verb + " " + kindOf(obj) + "/" + s.name
 }
 
+// checkBody checks an object and the body of a subresource, whose type need not be in the
+// scheme.
+func (s *subresource) checkBody(obj, body client.Object) error {
+	if err := s.client.check(obj); err != nil {
+		return err
+	}
+	if isNil(body) {
+		return errNilObject
+	}
+	return nil
+}
+
 func (s *subresource) Get(ctx context.Context, obj, sub client.Object, opts ...client.SubResourceGetOption) error {
-	if err := s.client.check(obj, sub); err != nil {
+	if err := s.checkBody(obj, sub); err != nil {
 		return err
 	}
 	return readInto(ctx, s.client, k8sretry.VerbGet, s.callName("get", obj), sub, func(ctx context.Context, sub client.Object) error {
@@ -41,58 +48,32 @@ func (s *subresource) Get(ctx context.Context, obj, sub client.Object, opts ...c
 	})
 }
 
-// Create is not retried after an unknown outcome, with two exceptions. A token is issued
-// and not stored. An eviction with the UID of its pod is retried like a deletion: a second
-// eviction of a terminating pod does not reduce the disruption budget again, and the
-// eviction has succeeded if the pod no longer exists. A binding is not retried, because
-// the response to the retry does not show which client has bound the pod.
+// Create is not retried after an unknown outcome, with three exceptions: a token, which is
+// issued and not stored, and an eviction and a binding, see evict and bind.
+//
+// sub may be of a type that is not in the scheme, as for the inner client.
 func (s *subresource) Create(ctx context.Context, obj, sub client.Object, opts ...client.SubResourceCreateOption) error {
-	if err := s.client.check(obj, sub); err != nil {
+	if err := s.checkBody(obj, sub); err != nil {
 		return err
 	}
 	o := (&client.SubResourceCreateOptions{}).ApplyOptions(opts)
-	verb, eviction := k8sretry.VerbCreate, s.name == "eviction" && hasUID(sub)
-	if eviction {
-		verb = k8sretry.VerbDelete
+	dryRun := len(o.DryRun) > 0
+	switch s.name {
+	case "eviction":
+		return s.evict(ctx, obj, sub, dryRun, opts)
+	case "binding":
+		return s.bind(ctx, obj, sub, dryRun, opts)
 	}
-	verb = verbOf(verb, len(o.DryRun) > 0 || s.name == "token")
-	err := s.client.write(ctx, verb, s.callName("create", obj), func(ctx context.Context, copied copier) error {
+	verb := verbOf(k8sretry.VerbCreate, dryRun || s.name == "token")
+	return s.client.write(ctx, verb, s.callName("create", obj), func(ctx context.Context, copied copier) error {
 		return s.inner().Create(ctx, copied(obj), copied(sub), opts...)
 	})
-	if eviction && errors.Is(err, k8sretry.ErrOutcomeUnknown) && isGone(err, obj.GetName()) {
-		return nil
-	}
-	return err
-}
-
-// hasUID reports whether an eviction has the UID of its pod as a precondition.
-func hasUID(eviction client.Object) bool {
-	var o *metav1.DeleteOptions
-	switch e := eviction.(type) {
-	case *policyv1.Eviction:
-		o = e.DeleteOptions
-	case *policyv1beta1.Eviction:
-		o = e.DeleteOptions
-	}
-	return o != nil && o.Preconditions != nil && o.Preconditions.UID != nil
-}
-
-// isGone reports whether err means that the pod does not exist, or that another pod has its
-// name (k8s.io/apiserver/pkg/storage/interfaces.go).
-func isGone(err error, name string) bool {
-	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
-		return false
-	}
-	details := status.Status().Details
-	return apierrors.IsNotFound(err) && details != nil && details.Name == name ||
-		apierrors.IsConflict(err) && strings.Contains(status.Status().Message, "UID in precondition")
 }
 
 // Update of a status calls k8sretry.Update and is verified by the content of the status.
 // An update of another subresource is retried like any update: the resource version
-// prevents a second update, and a conflict after an unknown outcome wraps
-// ErrOutcomeUnknown.
+// prevents a second update. A conflict after an unknown outcome is checked by what the
+// subresource stores, see isUpdated.
 func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {
 	if err := s.client.check(obj); err != nil {
 		return err
@@ -101,18 +82,59 @@ func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...cli
 	name := s.callName("update", obj)
 	if s.name == "status" && isNil(o.SubResourceBody) {
 		return s.client.replace(ctx, name, obj, o.DryRun, &updater{
-			reader: reader{s.client, obj}, same: sameStatus,
+			reader: reader{s.client, obj}, same: sameStatus, manager: o.FieldManager, subresource: "status",
 			send: func(ctx context.Context, obj client.Object) error { return s.inner().Update(ctx, obj, opts...) },
 		})
 	}
 	verb := verbOf(k8sretry.VerbUpdate, len(o.DryRun) > 0)
-	return s.client.write(ctx, verb, name, func(ctx context.Context, copied copier) error {
+	return s.client.writeProven(ctx, verb, name, func(ctx context.Context, copied copier) error {
 		opts := opts
 		if !isNil(o.SubResourceBody) {
 			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
 		}
 		return s.inner().Update(ctx, copied(obj), opts...)
-	})
+	}, func(ctx context.Context, _ error) (bool, error) { return s.isUpdated(ctx, obj, o.SubResourceBody) })
+}
+
+// isUpdated reports whether the server has stored an update of a subresource, and sets the
+// object that was sent to what it has stored:
+//
+//	approval           the conditions of the status, which are not changed again
+//	scale              the spec of the body
+//	others             unknown
+func (s *subresource) isUpdated(ctx context.Context, obj, body client.Object) (bool, error) {
+	switch {
+	case s.name == "approval" && isNil(body):
+		found, err := s.client.look(ctx, obj)
+		if err != nil || !isSameUID(obj, found) || !includesField(found, obj, "status", "conditions") {
+			return false, err
+		}
+		assign(obj, found)
+		return true, nil
+	case s.name == "scale" && !isNil(body):
+		found := newOf(body)
+		if err := s.inner().Get(ctx, copyOf(obj), found); err != nil {
+			return false, err
+		}
+		keepKind(found, body)
+		if !isSameUID(body, found) || replicasOf(found) != replicasOf(body) {
+			return false, nil
+		}
+		assign(body, found)
+		return true, nil
+	}
+	return false, nil
+}
+
+// replicasOf returns spec.replicas of a Scale, which is not sent if it is 0.
+func replicasOf(scale client.Object) float64 {
+	n, _, _ := unstructured.NestedFloat64(contentOf(scale), "spec", "replicas")
+	return n
+}
+
+// isSameUID reports whether found has the UID of sent, if that has one.
+func isSameUID(sent, found client.Object) bool {
+	return sent.GetUID() == "" || sent.GetUID() == found.GetUID()
 }
 
 func (s *subresource) Patch(ctx context.Context, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
@@ -120,7 +142,11 @@ func (s *subresource) Patch(ctx context.Context, obj client.Object, patch client
 		return err
 	}
 	o := (&client.SubResourcePatchOptions{}).ApplyOptions(opts)
-	return s.client.patch(ctx, s.callName("patch", obj), patch, &o.PatchOptions, func(ctx context.Context, copied copier) error {
+	var patched client.Object
+	if s.name == "status" && isNil(o.SubResourceBody) {
+		patched = obj
+	}
+	return s.client.patch(ctx, s.callName("patch", obj), patched, patch, &o.PatchOptions, s.name, func(ctx context.Context, copied copier) error {
 		opts := opts
 		if !isNil(o.SubResourceBody) {
 			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
@@ -134,8 +160,7 @@ func (s *subresource) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 		return err
 	}
 	o := (&client.SubResourceApplyOptions{}).ApplyOpts(opts)
-	verb := verbOf(k8sretry.VerbApply, len(o.DryRun) > 0)
-	return s.client.run(ctx, s.client.writes, verb, s.callName("apply", obj), func(ctx context.Context) error {
+	return s.client.apply(ctx, s.callName("apply", obj), obj, &o.ApplyOptions, s.name, func(ctx context.Context) error {
 		return s.inner().Apply(ctx, obj, opts...)
 	})
 }

@@ -65,7 +65,7 @@ func TestAnEvictionWithTheUIDIsRetried(t *testing.T) {
 		assert.Equal(t, 2, f.count("eviction.Create"))
 	})
 	inVirtualTime(t, "without a UID", func(t *testing.T) {
-		f := &faults{only: "eviction.Create", err: unknownOutcome, lose: 1}
+		f := &faults{only: "eviction.Create", err: unknownOutcome, fail: 1}
 		retrying, _ := newClient(f)
 		assert.ErrorIs(t, retrying.SubResource("eviction").Create(t.Context(), pod(), evictionOf("")), k8sretry.ErrOutcomeUnknown)
 		assert.Equal(t, 1, f.count("eviction.Create"))

@@ -105,7 +105,7 @@ func (s *configMapServer) client(t *testing.T) client.Client {
 // it is the object itself.
 func TestARealClientVerifiesWithTheServer(t *testing.T) {
 	t.Run("create", func(t *testing.T) {
-		for _, obj := range []client.Object{configMap("new"), asUnstructured("new", nil)} {
+		for _, obj := range []client.Object{owned(configMap("new")), owned(asUnstructured("new", nil))} {
 			s := &configMapServer{}
 			require.NoError(t, s.client(t).Create(t.Context(), obj))
 			assert.Equal(t, "1", obj.GetResourceVersion())
@@ -201,13 +201,13 @@ func TestVerificationDoesNotReadTheCache(t *testing.T) {
 		}
 		inVirtualTime(t, situation+": create, not yet in the cache", func(t *testing.T) {
 			c, server := setup(&faults{only: "Create", err: unknownOutcome, lose: 1})
-			cm := configMap("new")
+			cm := owned(configMap("new"))
 			require.NoError(t, c.Create(t.Context(), cm))
 			assert.Equal(t, read(t, server, "new").ResourceVersion, cm.ResourceVersion)
 		})
 		inVirtualTime(t, situation+": create, a deleted object is still in the cache", func(t *testing.T) {
 			c, server := setup(&faults{only: "Create", err: unknownOutcome, lose: 1}, configMap("new", "deleted", "yes"))
-			require.NoError(t, c.Create(t.Context(), configMap("new", "a", "b")))
+			require.NoError(t, c.Create(t.Context(), owned(configMap("new", "a", "b"))))
 			assert.Equal(t, "b", read(t, server, "new").Data["a"])
 		})
 		inVirtualTime(t, situation+": update, not yet in the cache", func(t *testing.T) {

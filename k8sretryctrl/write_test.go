@@ -18,55 +18,6 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretryctrl"
 )
 
-func TestACreateIsVerifiedByItsToken(t *testing.T) {
-	for situation, c := range map[string]struct {
-		obj  client.Object
-		lose int
-	}{
-		"once":         {configMap("new", "a", "b"), 1},
-		"twice":        {configMap("new", "a", "b"), 2},
-		"every time":   {configMap("new", "a", "b"), 1000},
-		"unstructured": {asUnstructured("new", map[string]any{"a": "b"}), 1},
-	} {
-		inVirtualTime(t, situation, func(t *testing.T) {
-			f := &faults{only: "Create", err: unknownOutcome, lose: c.lose}
-			retrying, server := newClient(f)
-			require.NoError(t, retrying.Create(t.Context(), c.obj))
-			stored := read(t, server, "new")
-			assert.Equal(t, stored.ResourceVersion, c.obj.GetResourceVersion(), "the object is updated")
-			assert.NotEmpty(t, c.obj.GetResourceVersion())
-			assert.Equal(t, stored.Annotations, c.obj.GetAnnotations())
-			assert.NotEmpty(t, stored.Annotations[k8sretry.TokenAnnotation])
-			assert.Equal(t, map[string]string{"a": "b"}, stored.Data)
-		})
-	}
-	inVirtualTime(t, "with a generated name: one object", func(t *testing.T) {
-		retrying, server := newClient(&faults{only: "Create", err: unknownOutcome, lose: 2})
-		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-", Namespace: "default"}}
-		require.NoError(t, retrying.Create(t.Context(), cm))
-		assert.Regexp(t, "^job-.....$", cm.Name)
-		var list corev1.ConfigMapList
-		require.NoError(t, server.List(t.Context(), &list))
-		assert.Len(t, list.Items, 2, "x and one more")
-	})
-	inVirtualTime(t, "without a token: unknown outcome, and the object is unchanged", func(t *testing.T) {
-		f := &faults{only: "Create", err: unknownOutcome, lose: 1}
-		cm := configMap("new")
-		err := k8sretryctrl.NewClient(f.in(cluster()), k8sretry.WithTokenAnnotation("")).Create(t.Context(), cm)
-		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-		assert.True(t, apierrors.IsAlreadyExists(err))
-		assert.Equal(t, configMap("new"), cm)
-	})
-	inVirtualTime(t, "not executed, and another object has the name: AlreadyExists", func(t *testing.T) {
-		retrying, _ := newClient(&faults{only: "Create", err: unknownOutcome, fail: 1})
-		cm := configMap("x")
-		err := retrying.Create(t.Context(), cm)
-		assert.True(t, apierrors.IsAlreadyExists(err))
-		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-		assert.Equal(t, configMap("x"), cm)
-	})
-}
-
 func TestAnUpdateIsVerifiedByTheContent(t *testing.T) {
 	for _, lose := range []int{1, 2, 1000} {
 		inVirtualTime(t, fmt.Sprintf("typed, %d lost responses", lose), func(t *testing.T) {

@@ -1,0 +1,164 @@
+package k8sretryctrl
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"reflect"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// contentOf returns the fields of an object without those that change with each version.
+func contentOf(obj any) map[string]any {
+	var content map[string]any
+	text, err := json.Marshal(obj)
+	if err != nil || json.Unmarshal(text, &content) != nil {
+		return nil
+	}
+	delete(content, "apiVersion") // empty in typed objects, like kind
+	delete(content, "kind")
+	meta, _ := content["metadata"].(map[string]any)
+	for _, key := range []string{"resourceVersion", "generation", "managedFields", "selfLink"} {
+		delete(meta, key)
+	}
+	if annotations, ok := meta["annotations"].(map[string]any); ok {
+		if delete(annotations, localAnnotation); len(annotations) == 0 {
+			delete(meta, "annotations")
+		}
+	}
+	return content
+}
+
+// sameObject reports whether found has the content of sent. It reports false if a webhook
+// or a default has changed the object.
+func sameObject(sent, found client.Object) bool {
+	s, f := contentOf(sent), contentOf(found)
+	return s != nil && f != nil && ignoreUnsent(s, f) && reflect.DeepEqual(s, f)
+}
+
+// ignoreUnsent removes the UID and creation time from found if sent does not have them. It
+// reports whether both have metadata.
+func ignoreUnsent(sent, found map[string]any) bool {
+	s, _ := sent["metadata"].(map[string]any)
+	f, _ := found["metadata"].(map[string]any)
+	for _, key := range []string{"uid", "creationTimestamp"} {
+		if s[key] == nil {
+			delete(s, key)
+			delete(f, key)
+		}
+	}
+	return s != nil && f != nil
+}
+
+// sameStatus reports whether found has the status of sent. An update of the status stores
+// nothing else, so sent may be an object with a name and a status only.
+func sameStatus(sent, found client.Object) bool {
+	s, f := contentOf(sent), contentOf(found)
+	return s != nil && f != nil && (sent.GetUID() == "" || sent.GetUID() == found.GetUID()) && reflect.DeepEqual(s["status"], f["status"])
+}
+
+// includesObject reports whether found has all that was sent to create it, apart from the
+// status. The server and its webhooks may have added more.
+func includesObject(sent, found client.Object) bool {
+	s, f := contentOf(sent), contentOf(found)
+	if s == nil || f == nil {
+		return false
+	}
+	delete(s, "status") // ignored by the server
+	if meta, ok := s["metadata"].(map[string]any); ok {
+		delete(meta, "uid")
+		delete(meta, "creationTimestamp")
+	}
+	if text, ok := s["stringData"].(map[string]any); ok { // of a Secret, stored as data
+		delete(s, "stringData")
+		data, _ := s["data"].(map[string]any)
+		data = maps.Clone(data)
+		if data == nil {
+			data = make(map[string]any, len(text))
+		}
+		for key, value := range text {
+			if value, ok := value.(string); ok {
+				data[key] = base64.StdEncoding.EncodeToString([]byte(value))
+			}
+		}
+		s["data"] = data
+	}
+	return includes(f, s)
+}
+
+// includesField reports whether found has all that was sent in one field.
+func includesField(found, sent client.Object, fields ...string) bool {
+	f, _, _ := unstructured.NestedFieldNoCopy(contentOf(found), fields...)
+	s, ok, _ := unstructured.NestedFieldNoCopy(contentOf(sent), fields...)
+	return ok && includes(f, s)
+}
+
+// includes reports whether a JSON value has all that was sent. A field that is empty in sent
+// may be missing. Elements of a list that have a name are compared with those of the same
+// name, because webhooks add elements; other lists have to be as long as they were.
+func includes(found, sent any) bool {
+	switch sent := sent.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		f, ok := found.(map[string]any)
+		if !ok && found != nil {
+			return false
+		}
+		for key, value := range sent {
+			if !includes(f[key], value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		f, _ := found.([]any)
+		return includesList(f, sent)
+	case string, bool, float64:
+		return found == sent || found == nil && reflect.ValueOf(sent).IsZero()
+	}
+	return false
+}
+
+func includesList(found, sent []any) bool {
+	if byName(sent) != nil {
+		named := byName(found)
+		for name, element := range byName(sent) {
+			if named[name] == nil || !includes(named[name], element) {
+				return false
+			}
+		}
+		return true
+	}
+	if len(found) != len(sent) {
+		return false
+	}
+	for i, element := range sent {
+		if !includes(found[i], element) {
+			return false
+		}
+	}
+	return true
+}
+
+// byName returns the elements of a list by their names, or nil if they have none or some
+// have the same.
+func byName(list []any) map[string]any {
+	named := make(map[string]any, len(list))
+	for _, element := range list {
+		name, ok := nameOf(element)
+		if !ok || named[name] != nil {
+			return nil
+		}
+		named[name] = element
+	}
+	return named
+}
+
+func nameOf(element any) (string, bool) {
+	m, _ := element.(map[string]any)
+	name, ok := m["name"].(string)
+	return name, ok && name != ""
+}

@@ -1,0 +1,141 @@
+package k8sretryctrl
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// maxClockSkew is by how much the clocks of this machine and of the server may differ. An
+// object is older than a call only if it was created by more than that before the call. A
+// client.Client does not tell the time of the server.
+const maxClockSkew = 5 * time.Minute
+
+// errNotProven is the error of a read that has found an object which may or may not be the
+// result of a create.
+var errNotProven = errors.New("k8sretryctrl: the object does not show which call has created it")
+
+// Create is verified by the drawn name, or by the owner and the content, see creator.
+func (c *retryClient) Create(ctx context.Context, obj client.Object, opts ...client.CreateOption) error {
+	if err := c.check(obj); err != nil {
+		return err
+	}
+	name := "create " + kindOf(obj)
+	o := (&client.CreateOptions{}).ApplyOptions(opts)
+	if obj.GetName() == "" && obj.GetGenerateName() == "" {
+		return c.createUnnamed(ctx, name, obj, len(o.DryRun) > 0, opts)
+	}
+	call := &creator{reader: reader{c, obj}, opts: opts, began: time.Now()}
+	toSend := copyOf(obj)
+	if obj.GetName() == "" && len(o.DryRun) == 0 {
+		call.isNameDrawn = true
+		toSend.SetName(drawName(obj.GetGenerateName()))
+	}
+	created, err := k8sretry.Create(ctx, k8sretry.Creator[client.Object](call), toSend,
+		metav1.CreateOptions{DryRun: o.DryRun}, k8sretry.WithName(name), k8sretry.WithTokenAnnotation(localAnnotation), c.policyOf(o.DryRun))
+	if err == nil {
+		takeToken(created)
+		assign(obj, created)
+	}
+	return err
+}
+
+// createUnnamed creates an object without a name, which no read can find afterwards. It
+// sets no token, because the server rejects reviews with metadata
+// (k8s.io/kubernetes/pkg/apis/authorization/validation).
+func (c *retryClient) createUnnamed(ctx context.Context, name string, obj client.Object, dryRun bool, opts []client.CreateOption) error {
+	gvk, _ := c.inner.GroupVersionKindFor(obj) // inner.Create returns the error
+	review := gvk.Group == "authorization.k8s.io" || gvk.Group == "authentication.k8s.io"
+	verb := verbOf(k8sretry.VerbCreate, dryRun || review)
+	return c.write(ctx, verb, name, func(ctx context.Context, copied copier) error {
+		return c.inner.Create(ctx, copied(obj), opts...)
+	})
+}
+
+// drawName returns a name that no other call draws: there are 2e14 for each prefix, while
+// the server draws one of 14 million, which clients can draw twice.
+func drawName(prefix string) string {
+	const maxLength, randomLength = 63, 10
+	return prefix[:min(len(prefix), maxLength-randomLength)] + utilrand.String(randomLength)
+}
+
+// creator implements k8sretry.Creator with the client.
+//
+// k8sretry.Create identifies an object by a token, which creator does not send unless the
+// caller has chosen an annotation for it. Instead, Get adds the token to an object if
+// something else proves that this call has created it: its name, which this call has drawn,
+// or that it has the same controller and all that was sent. Get returns an error for an
+// object that may be the result of the call without such a proof.
+type creator struct {
+	reader
+	opts        []client.CreateOption
+	began       time.Time
+	isNameDrawn bool
+	sent        client.Object
+	key, token  string // as added by k8sretry.Create; "" if it has added none
+}
+
+func (c *creator) Create(ctx context.Context, obj client.Object, _ metav1.CreateOptions) (client.Object, error) {
+	created := copyOf(obj)
+	for key, value := range obj.GetAnnotations() {
+		if _, ok := c.obj.GetAnnotations()[key]; !ok {
+			c.key, c.token = key, value
+		}
+	}
+	takeToken(created)
+	c.sent = copyOf(created)
+	if err := c.client.inner.Create(ctx, created, c.opts...); err != nil {
+		return nil, err
+	}
+	c.mark(created)
+	return created, nil
+}
+
+// mark adds a token that was not sent to an object that this call has created.
+func (c *creator) mark(created client.Object) {
+	if c.key == localAnnotation {
+		setAnnotation(created, localAnnotation, c.token)
+	}
+}
+
+func (c *creator) Get(ctx context.Context, name string, opts metav1.GetOptions) (client.Object, error) {
+	found, err := c.reader.Get(ctx, name, opts)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.token != "" && found.GetAnnotations()[c.key] == c.token:
+		return found, nil
+	case c.isProven(found):
+		setAnnotation(found, c.key, c.token)
+		return found, nil
+	case c.isOlder(found):
+		return found, nil
+	}
+	return nil, errNotProven
+}
+
+// isProven reports whether the call has created an object.
+func (c *creator) isProven(found client.Object) bool {
+	switch {
+	case c.key == "":
+		return false
+	case c.isNameDrawn:
+		return true
+	case c.isOlder(found):
+		return false
+	}
+	owner, of := metav1.GetControllerOf(c.sent), metav1.GetControllerOf(found)
+	return owner != nil && owner.UID != "" && of != nil && of.UID == owner.UID && includesObject(c.sent, found)
+}
+
+// isOlder reports whether an object was created before the call.
+func (c *creator) isOlder(found client.Object) bool {
+	t := found.GetCreationTimestamp()
+	return !t.IsZero() && t.Time.Before(c.began.Add(-maxClockSkew))
+}

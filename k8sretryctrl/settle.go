@@ -1,0 +1,71 @@
+package k8sretryctrl
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// A look takes at most lookTimeout, like the final check of k8sretry. It may run after the
+// context of the call has ended.
+const lookTimeout = 5 * time.Second
+
+var lookPolicy = k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithMaxRetries(8),
+	k8sretry.WithInitialDelay(50*time.Millisecond), k8sretry.WithMaxDelay(time.Second),
+	k8sretry.WithAttemptTimeout(lookTimeout/3), k8sretry.WithLogger(nil), k8sretry.WithName("k8sretryctrl: look"))
+
+// proof reports whether a write has been carried out, according to the last answer or to what
+// it reads from the server.
+type proof func(ctx context.Context, answer error) (bool, error)
+
+// writeProven is write with a proof. It is asked if the server rejects an attempt after another
+// one with an unknown outcome, and if the outcome is unknown when the call ends.
+func (c *retryClient) writeProven(
+	ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context, copier) error, isDone proof,
+) error {
+	return c.prove(ctx, verb, name, func(ctx context.Context) error { return attempt(ctx, fn) }, isDone)
+}
+
+// prove is writeProven for an fn that changes no object.
+func (c *retryClient) prove(
+	ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context) error, isDone proof,
+) error {
+	if verb == k8sretry.VerbUnspecified {
+		return c.run(ctx, c.writes, verb, name, fn)
+	}
+	isAmbiguous := false
+	err := c.run(ctx, c.checked, verb, name, func(ctx context.Context) error {
+		err := fn(ctx)
+		if err == nil {
+			return nil
+		}
+		v := k8sretry.Classify(err)
+		if isAmbiguous && v.StatusCode != 0 && !v.Retryable(verb) {
+			if done, lookErr := isDone(ctx, err); lookErr == nil && done {
+				return nil
+			}
+		}
+		isAmbiguous = isAmbiguous || v.Outcome != k8sretry.OutcomeNotExecuted
+		return err
+	})
+	if !errors.Is(err, k8sretry.ErrOutcomeUnknown) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+	defer cancel()
+	done, lookErr := k8sretry.Do(ctx, func(ctx context.Context) (bool, error) { return isDone(ctx, err) }, lookPolicy)
+	if lookErr == nil && done {
+		return nil
+	}
+	return err
+}
+
+// look reads the object that obj names from the server.
+func (c *retryClient) look(ctx context.Context, obj client.Object) (client.Object, error) {
+	return reader{c, obj}.Get(ctx, obj.GetName(), metav1.GetOptions{})
+}
