@@ -45,9 +45,11 @@ type faults struct {
 	err   func() error
 	fail  int // number of next calls that fail without being executed
 	lose  int // number of calls after those that are executed and then fail
+
+	attempt func(context.Context) error // replaces all calls if it is not nil
 }
 
-func (f *faults) apply(call string, do func() error) error {
+func (f *faults) apply(ctx context.Context, call string, do func() error) error {
 	f.mu.Lock()
 	f.calls = append(f.calls, call)
 	applies := f.only == "" || f.only == call
@@ -61,6 +63,8 @@ func (f *faults) apply(call string, do func() error) error {
 	}
 	f.mu.Unlock()
 	switch {
+	case f.attempt != nil:
+		return f.attempt(ctx)
 	case fail:
 		return f.err()
 	case lose:
@@ -92,47 +96,47 @@ func (f *faults) all() []string {
 func (f *faults) in(c client.WithWatch) client.WithWatch {
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
-			return f.apply("Get", func() error { return c.Get(ctx, key, obj, opts...) })
+			return f.apply(ctx, "Get", func() error { return c.Get(ctx, key, obj, opts...) })
 		},
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			return f.apply("List", func() error { return c.List(ctx, list, opts...) })
+			return f.apply(ctx, "List", func() error { return c.List(ctx, list, opts...) })
 		},
 		Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
-			return f.apply("Create", func() error { return c.Create(ctx, obj, opts...) })
+			return f.apply(ctx, "Create", func() error { return c.Create(ctx, obj, opts...) })
 		},
 		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
-			return f.apply("Update", func() error { return c.Update(ctx, obj, opts...) })
+			return f.apply(ctx, "Update", func() error { return c.Update(ctx, obj, opts...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
-			return f.apply("Patch", func() error { return c.Patch(ctx, obj, patch, opts...) })
+			return f.apply(ctx, "Patch", func() error { return c.Patch(ctx, obj, patch, opts...) })
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			return f.apply("Apply", func() error { return c.Apply(ctx, obj, opts...) })
+			return f.apply(ctx, "Apply", func() error { return c.Apply(ctx, obj, opts...) })
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
-			return f.apply("Delete", func() error { return c.Delete(ctx, obj, opts...) })
+			return f.apply(ctx, "Delete", func() error { return c.Delete(ctx, obj, opts...) })
 		},
 		DeleteAllOf: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteAllOfOption) error {
-			return f.apply("DeleteAllOf", func() error { return c.DeleteAllOf(ctx, obj, opts...) })
+			return f.apply(ctx, "DeleteAllOf", func() error { return c.DeleteAllOf(ctx, obj, opts...) })
 		},
 		Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) (w watch.Interface, err error) {
-			err = f.apply("Watch", func() error { w, err = c.Watch(ctx, list, opts...); return err })
+			err = f.apply(ctx, "Watch", func() error { w, err = c.Watch(ctx, list, opts...); return err })
 			return w, err
 		},
 		SubResourceGet: func(ctx context.Context, c client.Client, name string, obj, sub client.Object, opts ...client.SubResourceGetOption) error {
-			return f.apply(name+".Get", func() error { return c.SubResource(name).Get(ctx, obj, sub, opts...) })
+			return f.apply(ctx, name+".Get", func() error { return c.SubResource(name).Get(ctx, obj, sub, opts...) })
 		},
 		SubResourceCreate: func(ctx context.Context, c client.Client, name string, obj, sub client.Object, opts ...client.SubResourceCreateOption) error {
-			return f.apply(name+".Create", func() error { return c.SubResource(name).Create(ctx, obj, sub, opts...) })
+			return f.apply(ctx, name+".Create", func() error { return c.SubResource(name).Create(ctx, obj, sub, opts...) })
 		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, name string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
-			return f.apply(name+".Update", func() error { return c.SubResource(name).Update(ctx, obj, opts...) })
+			return f.apply(ctx, name+".Update", func() error { return c.SubResource(name).Update(ctx, obj, opts...) })
 		},
 		SubResourcePatch: func(ctx context.Context, c client.Client, name string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			return f.apply(name+".Patch", func() error { return c.SubResource(name).Patch(ctx, obj, patch, opts...) })
+			return f.apply(ctx, name+".Patch", func() error { return c.SubResource(name).Patch(ctx, obj, patch, opts...) })
 		},
 		SubResourceApply: func(ctx context.Context, c client.Client, name string, obj runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
-			return f.apply(name+".Apply", func() error { return c.SubResource(name).Apply(ctx, obj, opts...) })
+			return f.apply(ctx, name+".Apply", func() error { return c.SubResource(name).Apply(ctx, obj, opts...) })
 		},
 	})
 }

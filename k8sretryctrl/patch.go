@@ -51,10 +51,10 @@ func (c *retryClient) patch(
 	}
 	// The resource version prevents a second patch, as that of an update does. After a Conflict
 	// the object shows whether the first one was carried out.
-	return c.writeProven(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (bool, error) {
+	return c.writeProven(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (fate, error) {
 		found, err := c.look(ctx, obj)
 		if err != nil {
-			return false, err
+			return unproven, err
 		}
 		isDone := isSameUID(sent, found) && merges(contentOf(found), contentOf(sent))
 		if verb == k8sretry.VerbApply {
@@ -63,7 +63,7 @@ func (c *retryClient) patch(
 		if isDone {
 			assign(obj, found)
 		}
-		return isDone, nil
+		return doneIf(isDone), nil
 	})
 }
 
@@ -140,14 +140,14 @@ func (c *retryClient) apply(
 	if dryRun || applied.GetResourceVersion() == "" {
 		return c.run(ctx, c.writes, verbOf(k8sretry.VerbApply, dryRun), name, send)
 	}
-	return c.prove(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (bool, error) {
+	return c.prove(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (fate, error) {
 		found, err := c.look(ctx, applied)
 		if err != nil || !isApplied(found, applied, o.FieldManager, subresource) {
-			return false, err
+			return unproven, err
 		}
 		// As after a success, the configuration has the content of the response.
 		text, err := json.Marshal(found)
-		return err == nil && json.Unmarshal(text, obj) == nil, nil
+		return doneIf(err == nil && json.Unmarshal(text, obj) == nil), nil
 	})
 }
 

@@ -27,22 +27,25 @@ func (s *subresource) evict(ctx context.Context, pod, eviction client.Object, dr
 	if uid != "" {
 		verb = k8sretry.VerbDelete
 	}
-	isEvicted := func(ctx context.Context, answer error) (bool, error) {
+	isEvicted := func(ctx context.Context, answer error) (fate, error) {
 		if isGone(answer, pod.GetName()) {
-			return true, nil
+			return done, nil
 		}
 		found, err := s.client.look(ctx, pod)
 		if isGone(err, pod.GetName()) {
-			return true, nil
+			return done, nil
 		}
-		return err == nil && (found.GetDeletionTimestamp() != nil || uid != "" && found.GetUID() != "" && found.GetUID() != uid), err
+		if err != nil {
+			return unproven, err
+		}
+		return doneIf(found.GetDeletionTimestamp() != nil || uid != "" && found.GetUID() != "" && found.GetUID() != uid), nil
 	}
 	err := s.client.writeProven(ctx, verbOf(verb, dryRun), s.callName("create", pod), func(ctx context.Context, copied copier) error {
 		return s.inner().Create(ctx, copied(pod), copied(eviction), opts...)
 	}, isEvicted)
 	if err != nil && !dryRun && isNamespaceTerminating(err) {
 		// The namespace takes no evictions any more, and deletes its pods by itself.
-		if evicted, lookErr := isEvicted(ctx, err); evicted && lookErr == nil {
+		if f, lookErr := isEvicted(ctx, err); f == done && lookErr == nil {
 			return nil
 		}
 	}
@@ -120,13 +123,20 @@ func (s *subresource) bind(ctx context.Context, pod, binding client.Object, dryR
 	node := nodeIn(contentOf(binding), "target", "name")
 	return s.client.writeProven(ctx, verbOf(verb, dryRun), s.callName("create", pod), func(ctx context.Context, copied copier) error {
 		return s.inner().Create(ctx, copied(pod), copied(binding), opts...)
-	}, func(ctx context.Context, _ error) (bool, error) {
+	}, func(ctx context.Context, _ error) (fate, error) {
 		found, err := s.client.look(ctx, pod)
 		if err != nil {
-			return false, err
+			return unproven, err
 		}
-		isSame := uid == "" || found.GetUID() == uid
-		return isSame && node != "" && nodeIn(contentOf(found), "spec", "nodeName") == node, nil
+		switch on := nodeIn(contentOf(found), "spec", "nodeName"); {
+		case on == "" || uid != "" && found.GetUID() != uid:
+			return unproven, nil
+		case on == node:
+			return done, nil
+		case uid == "":
+			return unproven, nil // it may be another pod
+		}
+		return notDone, nil
 	})
 }
 

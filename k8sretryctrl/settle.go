@@ -19,21 +19,36 @@ var lookPolicy = k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbGet), k8sretr
 	k8sretry.WithInitialDelay(50*time.Millisecond), k8sretry.WithMaxDelay(time.Second),
 	k8sretry.WithAttemptTimeout(lookTimeout/3), k8sretry.WithLogger(nil), k8sretry.WithName("k8sretryctrl: look"))
 
-// proof reports whether a write has been carried out, according to the last answer or to what
-// it reads from the server.
-type proof func(ctx context.Context, answer error) (bool, error)
+// fate is what a proof has found out about a write.
+type fate uint8
+
+const (
+	unproven fate = iota
+	done          // it has been carried out
+	notDone       // it has not been carried out, and never will be
+)
+
+// proof finds out about a write by the last answer or by what it reads from the server.
+type proof func(ctx context.Context, answer error) (fate, error)
+
+func doneIf(isDone bool) fate {
+	if isDone {
+		return done
+	}
+	return unproven
+}
 
 // writeProven is write with a proof. It is asked if the server rejects an attempt after another
 // one with an unknown outcome, and if the outcome is unknown when the call ends.
 func (c *retryClient) writeProven(
-	ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context, copier) error, isDone proof,
+	ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context, copier) error, find proof,
 ) error {
-	return c.prove(ctx, verb, name, func(ctx context.Context) error { return attempt(ctx, fn) }, isDone)
+	return c.prove(ctx, verb, name, func(ctx context.Context) error { return attempt(ctx, fn) }, find)
 }
 
 // prove is writeProven for an fn that changes no object.
 func (c *retryClient) prove(
-	ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context) error, isDone proof,
+	ctx context.Context, verb k8sretry.Verb, name string, fn func(context.Context) error, find proof,
 ) error {
 	if verb == k8sretry.VerbUnspecified {
 		return c.run(ctx, c.writes, verb, name, fn)
@@ -46,7 +61,7 @@ func (c *retryClient) prove(
 		}
 		v := k8sretry.Classify(err)
 		if isAmbiguous && v.StatusCode != 0 && !v.Retryable(verb) {
-			if done, lookErr := isDone(ctx, err); lookErr == nil && done {
+			if f, lookErr := find(ctx, err); lookErr == nil && f == done {
 				return nil
 			}
 		}
@@ -58,11 +73,29 @@ func (c *retryClient) prove(
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
 	defer cancel()
-	done, lookErr := k8sretry.Do(ctx, func(ctx context.Context) (bool, error) { return isDone(ctx, err) }, lookPolicy)
-	if lookErr == nil && done {
+	f, lookErr := k8sretry.Do(ctx, func(ctx context.Context) (fate, error) { return find(ctx, err) }, lookPolicy)
+	switch {
+	case lookErr != nil || f == unproven:
+		return err
+	case f == done:
 		return nil
 	}
-	return err
+	return notExecuted(err)
+}
+
+// notExecuted returns the error of a call that was certainly not carried out: the answer of the
+// server, or what k8sretry would return for a failure that is known to have had no effect.
+func notExecuted(err error) error {
+	var e *k8sretry.Error
+	switch {
+	case !errors.As(err, &e):
+		return err
+	case e.StopReason == k8sretry.StopNonRetryable:
+		return e.Err
+	}
+	certain := *e
+	certain.Outcome = k8sretry.OutcomeNotExecuted
+	return &certain
 }
 
 // look reads the object that obj names from the server.

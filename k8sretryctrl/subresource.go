@@ -93,37 +93,37 @@ func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...cli
 			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
 		}
 		return s.inner().Update(ctx, copied(obj), opts...)
-	}, func(ctx context.Context, _ error) (bool, error) { return s.isUpdated(ctx, obj, o.SubResourceBody) })
+	}, func(ctx context.Context, _ error) (fate, error) { return s.isUpdated(ctx, obj, o.SubResourceBody) })
 }
 
-// isUpdated reports whether the server has stored an update of a subresource, and sets the
+// isUpdated finds out whether the server has stored an update of a subresource, and sets the
 // object that was sent to what it has stored:
 //
 //	approval           the conditions of the status, which are not changed again
 //	scale              the spec of the body
 //	others             unknown
-func (s *subresource) isUpdated(ctx context.Context, obj, body client.Object) (bool, error) {
+func (s *subresource) isUpdated(ctx context.Context, obj, body client.Object) (fate, error) {
 	switch {
 	case s.name == "approval" && isNil(body):
 		found, err := s.client.look(ctx, obj)
 		if err != nil || !isSameUID(obj, found) || !includesField(found, obj, "status", "conditions") {
-			return false, err
+			return unproven, err
 		}
 		assign(obj, found)
-		return true, nil
+		return done, nil
 	case s.name == "scale" && !isNil(body):
 		found := newOf(body)
 		if err := s.inner().Get(ctx, copyOf(obj), found); err != nil {
-			return false, err
+			return unproven, err
 		}
 		keepKind(found, body)
 		if !isSameUID(body, found) || replicasOf(found) != replicasOf(body) {
-			return false, nil
+			return unproven, nil
 		}
 		assign(body, found)
-		return true, nil
+		return done, nil
 	}
-	return false, nil
+	return unproven, nil
 }
 
 // replicasOf returns spec.replicas of a Scale, which is not sent if it is 0.

@@ -2,7 +2,11 @@ package k8sretryctrl_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -10,7 +14,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -80,6 +87,153 @@ func TestAnUpdateIsVerifiedByTheContent(t *testing.T) {
 		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 		assert.Equal(t, []string{"Update"}, f.all())
 	})
+}
+
+// history is a server that keeps the changes that are made through it, for watches.
+type history struct {
+	mu     sync.Mutex
+	events []watch.Event
+	// begin, if it is not nil, is what a watch begins with, instead of the changes since a version.
+	begin []watch.Event
+}
+
+func (h *history) of(server client.WithWatch) client.WithWatch {
+	keep := func(obj client.Object, err error) error {
+		if err == nil {
+			stored := obj.DeepCopyObject().(client.Object)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.events = append(h.events, watch.Event{Type: watch.Modified, Object: stored})
+			return server.Get(context.Background(), client.ObjectKeyFromObject(obj), stored)
+		}
+		return err
+	}
+	return interceptor.NewClient(server, interceptor.Funcs{
+		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+			return keep(obj, c.Update(ctx, obj, opts...))
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return keep(obj, c.Patch(ctx, obj, patch, opts...))
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, name string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+			return keep(obj, c.SubResource(name).Update(ctx, obj, opts...))
+		},
+		Watch: func(_ context.Context, _ client.WithWatch, _ client.ObjectList, opts ...client.ListOption) (watch.Interface, error) {
+			o := (&client.ListOptions{}).ApplyOptions(opts)
+			since, err := strconv.Atoi(o.Raw.ResourceVersion)
+			if err != nil || o.Namespace != "default" || !strings.HasPrefix(o.Raw.FieldSelector, "metadata.name=") {
+				return nil, fmt.Errorf("unexpected watch: %+v", o)
+			}
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			events := h.begin
+			if events == nil {
+				for _, e := range h.events {
+					if version, _ := strconv.Atoi(e.Object.(client.Object).GetResourceVersion()); version > since {
+						events = append(events, e)
+					}
+				}
+			}
+			w := watch.NewFakeWithChanSize(len(events), false)
+			for _, e := range events {
+				w.Action(e.Type, e.Object.DeepCopyObject())
+			}
+			return w, nil
+		},
+	})
+}
+
+// Another client has changed the object after the update, so that the content proves nothing.
+func TestAnOverwrittenUpdateIsVerifiedByTheFirstChange(t *testing.T) {
+	setNumber := func(n string) func(*testing.T, client.Client, ...client.UpdateOption) {
+		return func(t *testing.T, c client.Client, opts ...client.UpdateOption) {
+			other := read(t, c, "x")
+			other.Data["n"] = n
+			require.NoError(t, c.Update(t.Context(), other, opts...))
+		}
+	}
+	for situation, c := range map[string]struct {
+		stored  bool // whether the update is carried out, first
+		others  []string
+		owner   client.FieldOwner // of the others
+		unknown bool
+		success bool
+	}{
+		"stored, then changed by another manager":         {true, []string{"8"}, "other", false, true},
+		"stored, then changed by the same manager":        {true, []string{"8", "9"}, "me", false, true},
+		"not stored, changed by another manager":          {false, []string{"8"}, "other", false, false},
+		"not stored, the same change by another manager":  {false, []string{"1", "8"}, "other", false, false},
+		"not stored, another change by the same manager":  {false, []string{"8"}, "me", true, false},
+		"not stored, the same change by the same manager": {false, []string{"1", "8"}, "me", false, true},
+	} {
+		for _, untyped := range []bool{false, true} {
+			inVirtualTime(t, fmt.Sprintf("%s, unstructured: %v", situation, untyped), func(t *testing.T) {
+				h := &history{}
+				server := h.of(builder().WithReturnManagedFields().WithObjects(configMap("x", "n", "0")).Build())
+				setNumber("5")(t, server, client.FieldOwner("creator"))
+				retrying := interruptFirstUpdate(server, func(update func() error) {
+					if c.stored {
+						require.NoError(t, update())
+					}
+					for _, n := range c.others {
+						setNumber(n)(t, server, c.owner)
+					}
+				})
+				var obj client.Object = read(t, server, "x")
+				obj.(*corev1.ConfigMap).Data["n"] = "1"
+				if untyped {
+					content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+					require.NoError(t, err)
+					content["apiVersion"], content["kind"] = "v1", "ConfigMap"
+					obj = &unstructured.Unstructured{Object: content}
+				}
+				before := obj.DeepCopyObject()
+				err := retrying.Update(t.Context(), obj, client.FieldOwner("me"))
+				if c.success {
+					require.NoError(t, err)
+					return
+				}
+				assert.True(t, apierrors.IsConflict(err), "%v", err)
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
+				assert.Equal(t, before, obj, "the object is unchanged")
+			})
+		}
+	}
+}
+
+// A server without history begins a watch with the objects as they are.
+func TestAWatchWithoutHistoryProvesNothing(t *testing.T) {
+	for situation, begin := range map[string]func(stored *corev1.ConfigMap) watch.Event{
+		"an event of type Added": func(stored *corev1.ConfigMap) watch.Event {
+			stored.ResourceVersion = "99999"
+			return watch.Event{Type: watch.Added, Object: stored}
+		},
+		"a version that is not above the requested one": func(stored *corev1.ConfigMap) watch.Event {
+			stored.ResourceVersion = "1"
+			return watch.Event{Type: watch.Modified, Object: stored}
+		},
+	} {
+		for _, manager := range []string{"me", "other"} {
+			inVirtualTime(t, situation+" by "+manager, func(t *testing.T) {
+				h := &history{}
+				server := h.of(builder().WithReturnManagedFields().WithObjects(configMap("x", "n", "0")).Build())
+				setup := read(t, server, "x")
+				require.NoError(t, server.Patch(t.Context(), setup, labelPatch(), client.FieldOwner("creator")))
+				c := interruptFirstUpdate(server, func(func() error) {
+					other := read(t, server, "x")
+					other.Data["n"] = "8"
+					require.NoError(t, server.Update(t.Context(), other, client.FieldOwner("other")))
+					stored := other.DeepCopy()
+					stored.Data["n"] = "1"
+					stored.ManagedFields[len(stored.ManagedFields)-1].Manager = manager
+					h.begin = []watch.Event{begin(stored)}
+				})
+				cm := read(t, server, "x")
+				cm.Data["n"] = "1"
+				assert.ErrorIs(t, c.Update(t.Context(), cm, client.FieldOwner("me")), k8sretry.ErrOutcomeUnknown)
+			})
+		}
+	}
 }
 
 // A token would change an object whose update changes nothing else, and its controller would
