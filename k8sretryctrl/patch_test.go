@@ -2,6 +2,8 @@ package k8sretryctrl_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +15,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -94,5 +99,89 @@ func TestAJSONPatchIsNotAppliedTwice(t *testing.T) {
 		require.ErrorAs(t, err, &e)
 		assert.Equal(t, 3, e.Attempts)
 		assert.True(t, apierrors.IsTimeout(err))
+	})
+}
+
+// With a resource version, a second patch is a Conflict, which shows nothing by itself.
+func TestAPatchWithAResourceVersionIsVerifiedByTheContent(t *testing.T) {
+	type call struct {
+		name string
+		run  func(context.Context, client.Client, string) error
+	}
+	for kind, c := range map[string]call{
+		"merge patch": {"Patch", func(ctx context.Context, c client.Client, version string) error {
+			patch := fmt.Sprintf(`{"metadata":{"resourceVersion":%q},"data":{"n":"1","old":null}}`, version)
+			return c.Patch(ctx, configMap("x"), client.RawPatch(types.MergePatchType, []byte(patch)), client.FieldOwner("me"))
+		}},
+		"merge patch from a base": {"Patch", func(ctx context.Context, c client.Client, version string) error {
+			base := configMap("x", "n", "0", "old", "yes")
+			base.ResourceVersion = version
+			cm := base.DeepCopy()
+			cm.Data = map[string]string{"n": "1"}
+			return c.Patch(ctx, cm, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), client.FieldOwner("me"))
+		}},
+		"apply patch": {"Patch", func(ctx context.Context, c client.Client, version string) error {
+			cm := configMap("x", "n", "1")
+			cm.APIVersion, cm.Kind, cm.ResourceVersion = "v1", "ConfigMap", version
+			//lint:ignore SA1019 it is still in use
+			return c.Patch(ctx, cm, client.Apply, client.FieldOwner("me"), client.ForceOwnership)
+		}},
+		"apply": {"Apply", func(ctx context.Context, c client.Client, version string) error {
+			config := corev1apply.ConfigMap("x", "default").WithResourceVersion(version).WithData(map[string]string{"n": "1"})
+			err := c.Apply(ctx, config, client.FieldOwner("me"), client.ForceOwnership)
+			if err == nil {
+				assert.NotEqual(t, version, *config.ResourceVersion, "the configuration has the content of the response")
+			}
+			return err
+		}},
+	} {
+		for situation, s := range map[string]struct {
+			lose, fail int
+			other      string // what another client sets after the first attempt
+			unknown    bool
+			conflict   bool
+		}{
+			"a lost response": {lose: 1},
+			"lost responses":  {lose: 1000},
+			"not executed":    {fail: 1},
+			"a lost response, then another client has set it": {lose: 1, other: "8", unknown: true, conflict: true},
+			"not executed, and another client has set it":     {fail: 1, other: "8", unknown: true, conflict: true},
+		} {
+			inVirtualTime(t, kind+": "+situation, func(t *testing.T) {
+				server := builder().WithReturnManagedFields().WithObjects(configMap("x", "n", "0", "old", "yes")).Build()
+				f := &faults{only: c.name, err: unknownOutcome, lose: s.lose, fail: s.fail}
+				version := read(t, server, "x").ResourceVersion
+				attempts := 0
+				between := func() {
+					if attempts++; attempts == 1 && s.other != "" {
+						other := read(t, server, "x")
+						other.Data["n"] = s.other
+						require.NoError(t, server.Update(t.Context(), other, client.FieldOwner("other")))
+					}
+				}
+				retrying := k8sretryctrl.NewClient(after(f.in(server), between))
+				err := c.run(t.Context(), retrying, version)
+				assert.Equal(t, s.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+				assert.Equal(t, s.conflict, apierrors.IsConflict(err), "%v", err)
+				if !s.unknown {
+					require.NoError(t, err)
+					assert.Equal(t, "1", read(t, server, "x").Data["n"])
+				}
+			})
+		}
+	}
+}
+
+// after calls then after each patch and apply.
+func after(c client.WithWatch, then func()) client.WithWatch {
+	return interceptor.NewClient(c, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			defer then()
+			return c.Patch(ctx, obj, patch, opts...)
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			defer then()
+			return c.Apply(ctx, obj, opts...)
+		},
 	})
 }

@@ -69,6 +69,12 @@ func (s *configMapServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.stored.APIVersion, s.stored.Kind = "v1", "ConfigMap"
 		s.stored.UID, s.stored.ResourceVersion = "1", "1"
 		lose(s.stored)
+	case r.Method == http.MethodPatch && s.stored.ResourceVersion != "1":
+		respond(apierrors.NewConflict(resource, "new", nil))
+	case r.Method == http.MethodPatch:
+		s.stored.Data = map[string]string{"a": "b"}
+		s.stored.ResourceVersion = "2"
+		lose(s.stored)
 	case r.Method == http.MethodPut && s.stored.ResourceVersion != "1":
 		respond(apierrors.NewConflict(resource, "new", nil))
 	case r.Method == http.MethodPut:
@@ -240,5 +246,42 @@ func TestVerificationDoesNotReadTheCache(t *testing.T) {
 		assert.True(t, apierrors.IsNotFound(err))
 		_, isStatus := err.(*apierrors.StatusError)
 		assert.True(t, isStatus, "returned unchanged")
+	})
+}
+
+// Plain controller-runtime keeps the kind of an object that it updates.
+func TestAProofKeepsTheKindOfATypedObject(t *testing.T) {
+	kind := metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}
+	for situation, c := range map[string]struct {
+		kind metav1.TypeMeta
+		call func(client.Client, *corev1.ConfigMap) error
+	}{
+		"update":                 {kind, func(c client.Client, cm *corev1.ConfigMap) error { return c.Update(t.Context(), cm) }},
+		"update, without a kind": {metav1.TypeMeta{}, func(c client.Client, cm *corev1.ConfigMap) error { return c.Update(t.Context(), cm) }},
+		"status update":          {kind, func(c client.Client, cm *corev1.ConfigMap) error { return c.Status().Update(t.Context(), cm) }},
+		"merge patch with a resource version": {kind, func(c client.Client, cm *corev1.ConfigMap) error {
+			return c.Patch(t.Context(), cm, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"resourceVersion":"1"},"data":{"a":"b"}}`)))
+		}},
+		"modify": {kind, func(c client.Client, cm *corev1.ConfigMap) error {
+			return k8sretryctrl.Modify(t.Context(), c, cm, func(cm *corev1.ConfigMap) error { cm.Data = map[string]string{"a": "b"}; return nil })
+		}},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			s := &configMapServer{stored: configMap("new")}
+			s.stored.TypeMeta = kind
+			s.stored.UID, s.stored.ResourceVersion, s.stored.CreationTimestamp = "1", "1", longAgo
+			cm := configMap("new", "a", "b")
+			cm.TypeMeta, cm.ResourceVersion, cm.UID = c.kind, "1", "1"
+			require.NoError(t, c.call(s.client(t), cm))
+			assert.Equal(t, "2", cm.ResourceVersion)
+			assert.Equal(t, c.kind, cm.TypeMeta)
+			assert.True(t, s.lost)
+		})
+	}
+	t.Run("create", func(t *testing.T) {
+		cm := owned(configMap("new"))
+		cm.TypeMeta = kind
+		require.NoError(t, (&configMapServer{}).client(t).Create(t.Context(), cm))
+		assert.Equal(t, kind, cm.TypeMeta)
 	})
 }

@@ -305,6 +305,37 @@ func TestADeleteIsVerifiedByTheUID(t *testing.T) {
 	})
 }
 
+// A deletion that was under way, or that leaves the object more time, proves nothing.
+func TestAForcedDeleteOfATerminatingObjectIsNotProvenByIt(t *testing.T) {
+	for situation, c := range map[string]struct {
+		stale   bool // the caller's object does not show that it is terminating
+		opts    []client.DeleteOption
+		success bool
+	}{
+		"forced":                          {false, []client.DeleteOption{client.GracePeriodSeconds(0)}, false},
+		"forced, with a stale object":     {true, []client.DeleteOption{client.GracePeriodSeconds(0)}, false},
+		"not forced":                      {false, nil, false},
+		"not forced, with a stale object": {true, nil, true},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			p := podWithUID("1")
+			p.DeletionTimestamp, p.DeletionGracePeriodSeconds, p.Finalizers = new(metav1.Now()), new(int64(30)), []string{"example.com/x"}
+			f := &faults{only: "Delete", err: unknownOutcome, fail: 1000}
+			retrying := k8sretryctrl.NewClient(f.in(builder().WithObjects(p.DeepCopy()).Build()))
+			given := p
+			if c.stale {
+				given = podWithUID("1")
+			}
+			err := retrying.Delete(t.Context(), given, c.opts...)
+			if c.success {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			}
+		})
+	}
+}
+
 // Clients decode responses into the object that they get.
 func TestChangesOfFailedAttemptsAreDiscarded(t *testing.T) {
 	change := func(obj client.Object) error {
