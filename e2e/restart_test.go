@@ -25,7 +25,7 @@ import (
 func restartPolicies(o k8sretry.Observer) (write, read *k8sretry.Policy) {
 	fast := k8sretry.NewPolicy(
 		k8sretry.WithInitialDelay(100*time.Millisecond), k8sretry.WithMaxDelay(time.Second), k8sretry.WithMaxRetries(60),
-		k8sretry.WithAttemptTimeout(10*time.Second), k8sretry.WithObserver(o))
+		k8sretry.WithAttemptTimeout(10*time.Second), k8sretry.WithMaxElapsed(0), k8sretry.WithObserver(o))
 	return k8sretry.NewPolicy(k8sretry.ForWrite(), fast), k8sretry.NewPolicy(k8sretry.ForRead(), fast)
 }
 

@@ -130,8 +130,8 @@ func (c *creator) isProven(found client.Object) bool {
 	case c.isOlder(found):
 		return false
 	}
-	owner, of := metav1.GetControllerOf(c.sent), metav1.GetControllerOf(found)
-	return owner != nil && owner.UID != "" && of != nil && of.UID == owner.UID && includesObject(c.sent, found)
+	owner := metav1.GetControllerOfNoCopy(c.sent)
+	return owner != nil && owner.UID != "" && includesObject(c.sent, found) // its owners, too
 }
 
 // isOlder reports whether an object was created before the call.

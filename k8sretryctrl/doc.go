@@ -10,23 +10,32 @@
 //		return k8sretryctrl.Result(r.sync(ctx, req))
 //	}
 //
+// [Modify] reads an object, changes it and updates it, until no other writer is in between.
+//
 // # Retries
 //
-// Every method retries a failure of a request that was not executed. After a failure with
-// an unknown outcome:
+// Every method retries a failure of a request that was not executed. A call ends after 10 s
+// at most, see [NewClient]. After a failure with an unknown outcome:
 //
 //	Get, List, Watch              retried; for Watch, the start of the watch
-//	Create                        retried by k8sretry.Create, verified by a token in an annotation
+//	Create with GenerateName      retried with the same name, which proves the outcome
+//	Create with Name              retried; see below
 //	Update, Status().Update       retried by k8sretry.Update, verified by the content of the object
 //	Delete                        retried by k8sretry.Delete, with the object's UID as a precondition
 //	Patch                         retried, except for a JSON patch, which may append to a list
 //	Apply                         retried: a second apply has no further effect
+//	Patch, Apply with a           retried; a Conflict is verified by the content of the object
+//	  resource version              (not for a JSON patch or a strategic merge patch)
 //	DeleteAllOf                   not retried: it would delete objects created in the meantime
+//	SubResource("scale").Update   retried, verified by the replicas
+//	SubResource("approval").Update  retried, verified by the conditions
 //	SubResource(...).Update       retried: the resource version, if there is one, prevents a second update
 //	SubResource(...).Patch, Apply like those of objects
-//	SubResource("eviction")       retried if it has the pod's UID; succeeds if that pod no longer exists
+//	SubResource("eviction")       retried with the UID of the pod or of the eviction; succeeds if that
+//	                                pod is terminating or no longer exists
+//	SubResource("binding")        retried with the UID of the pod; succeeds if the pod has the node
 //	SubResource("token")          retried: a token is issued and not stored
-//	SubResource(...).Create       not retried for others, such as a binding
+//	SubResource(...).Create       not retried for others
 //	Create of an object without   not retried, except for reviews (authentication.k8s.io,
 //	  any name                      authorization.k8s.io), which store nothing
 //	dry runs                      retried
@@ -39,15 +48,32 @@
 // Methods change an object in place, as in controller-runtime, and only if they succeed.
 // After a verification the object has the content that was read from the server.
 //
-// Update sends no token. A token would change the object even if the update changes
-// nothing else, and a controller that updates the objects it watches would never stop.
-// Instead, Update reads the object and compares it, or its status, with the one that was
-// sent. If a webhook, a default or another client has changed the object, the outcome
+// The client stores no token in an annotation. A token would change the object even if an
+// update changes nothing else, and a controller that updates the objects it watches would
+// never stop.
+//
+// Update reads the object and compares it, or its status, with the one that was sent. If
+// another client has changed the object since, and the inner client is a client.WithWatch,
+// Update looks for the first change after the resource version of obj. It was that of this
+// call if it has the content that was sent, and not if the managed fields show that another
+// writer has made it. client.FieldOwner in the options of the call makes both more precise. If
+// a webhook or a default has changed the object, or there is no such watch, the outcome
 // remains unknown: the error is the Conflict and wraps ErrOutcomeUnknown, and [Result]
-// requeues the object.
+// requeues the object. Two processes that send the same update with the same field manager and
+// resource version may both succeed.
+//
+// Create of an object with a fixed name is verified if the object has a controller
+// (controllerutil.SetControllerReference): an object with the same controller and all that was
+// sent is taken for the one that was created. Without a controller, another process may have
+// created the same object; then AlreadyExists after an unknown outcome wraps
+// ErrOutcomeUnknown, unless the object is more than 5 minutes older than the call.
+// k8sretry.WithTokenAnnotation with a key, given to [NewClient], stores a token in that annotation
+// of created objects, which proves the outcome without a controller.
 //
 // Verification reads from the server, not from the cache of a manager. It needs the
-// permission to get the object.
+// permission to get the object, and to watch it for the first change. The client of a
+// manager has no Watch, unless the NewClient of its manager.Options calls
+// client.NewWithWatch.
 //
 // Delete does not delete another object with the same name: with an object from a stale
 // cache it returns a Conflict.
@@ -64,6 +90,6 @@
 // retries the discovery of the RESTMapper, which NewClient cannot reach. Informers retry
 // themselves and are not affected.
 //
-// A call that waits for its next attempt blocks a worker of the controller. To avoid long
-// waits, use few retries and [Result], which requeues the object.
+// A call that waits for its next attempt blocks a worker of the controller. Leave long waits to
+// [Result], which requeues the object.
 package k8sretryctrl

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,6 +38,33 @@ func ExampleNewClient() {
 
 	fmt.Println(err, creates, cm.ResourceVersion)
 	// Output: <nil> 2 1
+}
+
+func ExampleModify() {
+	totals := configMap("totals", "runs", "7")
+	c := fake.NewClientBuilder().WithObjects(totals).Build()
+
+	err := k8sretryctrl.Modify(context.Background(), client.Client(c), totals, func(cm *corev1.ConfigMap) error {
+		runs, err := strconv.Atoi(cm.Data["runs"])
+		cm.Data["runs"] = strconv.Itoa(runs + 1)
+		return err
+	})
+
+	fmt.Println(err, totals.Data["runs"])
+	// Output: <nil> 8
+}
+
+func ExampleModifyStatus() {
+	pod := pod()
+	c := fake.NewClientBuilder().WithStatusSubresource(pod).WithObjects(pod).Build()
+
+	err := k8sretryctrl.ModifyStatus(context.Background(), client.Client(c), pod, func(pod *corev1.Pod) error {
+		pod.Status.Phase = corev1.PodRunning
+		return nil
+	})
+
+	fmt.Println(err, pod.Status.Phase)
+	// Output: <nil> Running
 }
 
 func ExampleResult() {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretryctrl"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
 // A timeout without a connection means that the patch was not executed. The error does not
@@ -159,13 +160,18 @@ func TestAPatchWithAResourceVersionIsVerifiedByTheContent(t *testing.T) {
 						require.NoError(t, server.Update(t.Context(), other, client.FieldOwner("other")))
 					}
 				}
-				retrying := k8sretryctrl.NewClient(after(f.in(server), between))
+				var events k8sretrytest.Recorder
+				retrying := k8sretryctrl.NewClient(after(f.in(server), between), k8sretry.WithObserver(&events))
 				err := c.run(t.Context(), retrying, version)
 				assert.Equal(t, s.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
 				assert.Equal(t, s.conflict, apierrors.IsConflict(err), "%v", err)
 				if !s.unknown {
 					require.NoError(t, err)
 					assert.Equal(t, "1", read(t, server, "x").Data["n"])
+				}
+				if s.lose == 1 && !s.unknown {
+					all := events.Events()
+					assert.Equal(t, k8sretry.EventSuccess, all[len(all)-1].Kind, "the events say so, too")
 				}
 			})
 		}
