@@ -44,7 +44,7 @@ func TestACallEndsAfterTenSeconds(t *testing.T) {
 	}
 	inVirtualTime(t, "Modify", func(t *testing.T) {
 		begin := time.Now()
-		require.Error(t, k8sretryctrl.Modify(t.Context(), client.Client(failing(hang)), configMap("x"), plusOne))
+		require.Error(t, k8sretryctrl.Modify(t.Context(), failing(hang), configMap("x"), plusOne))
 		assert.LessOrEqual(t, time.Since(begin), 10*time.Second)
 	})
 	inVirtualTime(t, "options override that", func(t *testing.T) {

@@ -44,7 +44,7 @@ func ExampleModify() {
 	totals := configMap("totals", "runs", "7")
 	c := fake.NewClientBuilder().WithObjects(totals).Build()
 
-	err := k8sretryctrl.Modify(context.Background(), client.Client(c), totals, func(cm *corev1.ConfigMap) error {
+	err := k8sretryctrl.Modify(context.Background(), c, totals, func(cm *corev1.ConfigMap) error {
 		runs, err := strconv.Atoi(cm.Data["runs"])
 		cm.Data["runs"] = strconv.Itoa(runs + 1)
 		return err
@@ -58,7 +58,7 @@ func ExampleModifyStatus() {
 	pod := pod()
 	c := fake.NewClientBuilder().WithStatusSubresource(pod).WithObjects(pod).Build()
 
-	err := k8sretryctrl.ModifyStatus(context.Background(), client.Client(c), pod, func(pod *corev1.Pod) error {
+	err := k8sretryctrl.ModifyStatus(context.Background(), c, pod, func(pod *corev1.Pod) error {
 		pod.Status.Phase = corev1.PodRunning
 		return nil
 	})

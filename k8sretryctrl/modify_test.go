@@ -92,7 +92,7 @@ func TestModifyNeverReadsTheCache(t *testing.T) {
 	} {
 		inVirtualTime(t, situation, func(t *testing.T) {
 			server := cluster()
-			require.NoError(t, k8sretryctrl.Modify(t.Context(), client.Client(newCached(server, stale...)), configMap("x"), plusOne))
+			require.NoError(t, k8sretryctrl.Modify(t.Context(), newCached(server, stale...), configMap("x"), plusOne))
 			assert.Equal(t, "1", read(t, server, "x").Data["n"])
 		})
 	}
@@ -151,7 +151,7 @@ func TestTheTokenOfModifyIsAnOption(t *testing.T) {
 	} {
 		t.Run(situation, func(t *testing.T) {
 			server := cluster()
-			require.NoError(t, k8sretryctrl.Modify(t.Context(), client.Client(k8sretryctrl.NewClient(server, c.client...)), configMap("x"), plusOne, c.call...))
+			require.NoError(t, k8sretryctrl.Modify(t.Context(), k8sretryctrl.NewClient(server, c.client...), configMap("x"), plusOne, c.call...))
 			assert.Len(t, read(t, server, "x").Annotations, c.tokens)
 		})
 	}
