@@ -3,10 +3,10 @@ package k8sretryctrl
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/k8sretry/k8sretry"
@@ -32,15 +32,13 @@ func (c *retryClient) Create(ctx context.Context, obj client.Object, opts ...cli
 		return c.createUnnamed(ctx, name, obj, len(o.DryRun) > 0, opts)
 	}
 	call := &creator{reader: reader{c, obj}, opts: opts, began: time.Now()}
-	toSend := copyOf(obj)
-	if obj.GetName() == "" && len(o.DryRun) == 0 {
-		call.isNameDrawn = true
-		toSend.SetName(drawName(obj.GetGenerateName()))
-	}
-	created, err := k8sretry.Create(ctx, k8sretry.Creator[client.Object](call), toSend,
+	created, err := k8sretry.Create(ctx, k8sretry.Creator[client.Object](call), obj,
 		metav1.CreateOptions{DryRun: o.DryRun}, k8sretry.WithName(name), k8sretry.WithTokenAnnotation(localAnnotation), c.policyOf(o.DryRun))
 	if err == nil {
 		takeToken(created)
+		if call.proven {
+			created.SetAnnotations(call.annotations)
+		}
 		assign(obj, created)
 	}
 	return err
@@ -58,13 +56,6 @@ func (c *retryClient) createUnnamed(ctx context.Context, name string, obj client
 	})
 }
 
-// drawName returns a name that no other call draws: there are 2e14 for each prefix, while
-// the server draws one of 14 million, which clients can draw twice.
-func drawName(prefix string) string {
-	const maxLength, randomLength = 63, 10
-	return prefix[:min(len(prefix), maxLength-randomLength)] + utilrand.String(randomLength)
-}
-
 // creator implements k8sretry.Creator with the client.
 //
 // k8sretry.Create identifies an object by a token, which creator does not send unless the
@@ -74,22 +65,22 @@ func drawName(prefix string) string {
 // object that may be the result of the call without such a proof.
 type creator struct {
 	reader
-	opts        []client.CreateOption
-	began       time.Time
-	isNameDrawn bool
-	sent        client.Object
-	key, token  string // as added by k8sretry.Create; "" if it has added none
+	opts       []client.CreateOption
+	began      time.Time
+	key, token string // as added by k8sretry.Create; "" if it has added none
+
+	proven      bool              // Get has added the token to the object
+	annotations map[string]string // of the object then
 }
 
 func (c *creator) Create(ctx context.Context, obj client.Object, _ metav1.CreateOptions) (client.Object, error) {
 	created := copyOf(obj)
 	for key, value := range obj.GetAnnotations() {
-		if _, ok := c.obj.GetAnnotations()[key]; !ok {
+		if given, ok := c.obj.GetAnnotations()[key]; !ok || given != value {
 			c.key, c.token = key, value
 		}
 	}
 	takeToken(created)
-	c.sent = copyOf(created)
 	if err := c.client.inner.Create(ctx, created, c.opts...); err != nil {
 		return nil, err
 	}
@@ -109,9 +100,12 @@ func (c *creator) Get(ctx context.Context, name string, opts metav1.GetOptions) 
 	switch {
 	case err != nil:
 		return nil, err
-	case c.token != "" && found.GetAnnotations()[c.key] == c.token:
+	case c.key == "":
+		return found, nil // k8sretry.Create needs no token
+	case found.GetAnnotations()[c.key] == c.token:
 		return found, nil
 	case c.isProven(found):
+		c.proven, c.annotations = true, maps.Clone(found.GetAnnotations())
 		setAnnotation(found, c.key, c.token)
 		return found, nil
 	case c.isOlder(found):
@@ -123,15 +117,13 @@ func (c *creator) Get(ctx context.Context, name string, opts metav1.GetOptions) 
 // isProven reports whether the call has created an object.
 func (c *creator) isProven(found client.Object) bool {
 	switch {
-	case c.key == "":
-		return false
-	case c.isNameDrawn:
-		return true
 	case c.isOlder(found):
 		return false
+	case c.obj.GetName() == "":
+		return true // the name is random
 	}
-	owner := metav1.GetControllerOfNoCopy(c.sent)
-	return owner != nil && owner.UID != "" && includesObject(c.sent, found) // its owners, too
+	owner := metav1.GetControllerOfNoCopy(c.obj)
+	return owner != nil && owner.UID != "" && includesObject(c.obj, found) // its owners, too
 }
 
 // isOlder reports whether an object was created before the call.

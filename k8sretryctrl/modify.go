@@ -106,11 +106,7 @@ func (m *modifier[T]) Update(ctx context.Context, obj T, _ metav1.UpdateOptions)
 }
 
 func (m *modifier[T]) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
-	event, err := m.client.firstChange(ctx, m.obj, opts)
-	if event == nil || err != nil {
-		return nil, err
-	}
-	return single(*event), nil
+	return m.client.watch(ctx, m.obj, opts)
 }
 
 // statusModifier implements k8sretry.StatusUpdater.

@@ -155,13 +155,16 @@ func (u *updater) isForeign(changed client.Object) bool {
 // call has made it. It reports nothing if that cannot be determined. An inner client without
 // Watch, such as that of a manager, cannot determine it.
 func (u *updater) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	if u.token == "" {
+		return u.client.watch(ctx, u.obj, opts)
+	}
 	event, err := u.client.firstChange(ctx, u.obj, opts)
 	if event == nil || err != nil {
 		return nil, err
 	}
 	changed, ok := event.Object.(client.Object)
 	switch {
-	case !ok || u.sent == nil:
+	case !ok:
 		return nil, nil
 	case event.Type == watch.Deleted:
 	case u.isSent(changed):
@@ -184,11 +187,7 @@ func single(event watch.Event) watch.Interface {
 // firstChange returns the first change of an object after a version, or nil if it cannot be
 // determined.
 func (c *retryClient) firstChange(ctx context.Context, obj client.Object, opts metav1.ListOptions) (*watch.Event, error) {
-	inner, list := c.Unwrap(), c.listOf(obj)
-	if inner == nil || list == nil {
-		return nil, nil
-	}
-	w, err := inner.Watch(ctx, list, client.InNamespace(obj.GetNamespace()), &client.ListOptions{Raw: &opts})
+	w, err := c.watch(ctx, obj, opts)
 	if err != nil || w == nil {
 		return nil, err
 	}
@@ -218,6 +217,16 @@ func (c *retryClient) firstChange(ctx context.Context, obj client.Object, opts m
 			return &event, nil
 		}
 	}
+}
+
+// watch watches the kind and the namespace of an object. It returns nil if the inner client has
+// no Watch.
+func (c *retryClient) watch(ctx context.Context, obj client.Object, opts metav1.ListOptions) (watch.Interface, error) {
+	inner, list := c.Unwrap(), c.listOf(obj)
+	if inner == nil || list == nil {
+		return nil, nil
+	}
+	return inner.Watch(ctx, list, client.InNamespace(obj.GetNamespace()), &client.ListOptions{Raw: &opts})
 }
 
 // isAfter reports whether a resource version is higher than another. Versions that are not
