@@ -148,7 +148,6 @@ func TestAStatusUpdateComparesOnlyWhatWasSent(t *testing.T) {
 		"by another manager, once more":  {[]metav1.ManagedFieldsEntry{entry("me", 0), entry("other", 0)}, []metav1.ManagedFieldsEntry{entry("me", 0), entry("other", time.Hour)}, false},
 		"by this manager":                {[]metav1.ManagedFieldsEntry{entry("me", 0)}, []metav1.ManagedFieldsEntry{entry("me", time.Hour)}, true},
 		"by this manager, for the first": {[]metav1.ManagedFieldsEntry{entry("other", 0)}, []metav1.ManagedFieldsEntry{entry("me", time.Hour), entry("other", 0)}, true},
-		"within the same second":         {[]metav1.ManagedFieldsEntry{entry("other", 0)}, []metav1.ManagedFieldsEntry{entry("other", 0)}, true},
 		"no managed fields were sent":    {nil, []metav1.ManagedFieldsEntry{entry("other", time.Hour)}, true},
 	} {
 		inVirtualTime(t, "another status was set first "+situation, func(t *testing.T) {

@@ -221,8 +221,10 @@ func TestAWatchWithoutHistoryProvesNothing(t *testing.T) {
 				require.NoError(t, server.Patch(t.Context(), setup, labelPatch(), client.FieldOwner("creator")))
 				c := interruptFirstUpdate(server, func(func() error) {
 					other := read(t, server, "x")
-					other.Data["n"] = "8"
-					require.NoError(t, server.Update(t.Context(), other, client.FieldOwner("other")))
+					for _, n := range []string{"7", "8"} { // the version that is read is not the first
+						other.Data["n"] = n
+						require.NoError(t, server.Update(t.Context(), other, client.FieldOwner("other")))
+					}
 					stored := other.DeepCopy()
 					stored.Data["n"] = "1"
 					stored.ManagedFields[len(stored.ManagedFields)-1].Manager = manager
