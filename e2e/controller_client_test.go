@@ -53,7 +53,7 @@ func TestControllerClientWithLostAnswers(t *testing.T) {
 			require.NotZero(t, newRetries(), what)
 		}
 		cm := &corev1.ConfigMap{ObjectMeta: meta("x"), Data: map[string]string{"n": "0"}}
-		cm.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "owner", Controller: new(true)}}
+		cm.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "owner", UID: "owner", Controller: func() *bool { t := true; return &t }()}}
 		lose()
 		requireRetried("create", client.Create(ctx, cm))
 		require.NotEmpty(t, cm.UID)

@@ -173,9 +173,11 @@ func configMap(name string, data ...string) *corev1.ConfigMap {
 
 // owned returns an object with a controller, as a controller creates it.
 func owned[T client.Object](obj T) T {
-	obj.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "owner", Controller: new(true)}})
+	obj.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: "x", UID: "owner", Controller: pointerTo(true)}})
 	return obj
 }
+
+func pointerTo[T any](v T) *T { return &v }
 
 func key(name string) client.ObjectKey { return client.ObjectKey{Namespace: "default", Name: name} }
 

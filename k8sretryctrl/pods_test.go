@@ -45,7 +45,7 @@ func TestAnEvictionTakesTheUIDOfItsPod(t *testing.T) {
 		want     types.UID
 	}{
 		"v1":                     {podWithUID("1"), evictionOf(""), "1"},
-		"v1, with options":       {podWithUID("1"), &policyv1.Eviction{DeleteOptions: &metav1.DeleteOptions{GracePeriodSeconds: new(int64(7))}}, "1"},
+		"v1, with options":       {podWithUID("1"), &policyv1.Eviction{DeleteOptions: &metav1.DeleteOptions{GracePeriodSeconds: pointerTo(int64(7))}}, "1"},
 		"v1, with a UID":         {podWithUID("1"), evictionOf("2"), "2"},
 		"v1, a pod without UID":  {pod(), evictionOf(""), ""},
 		"v1beta1":                {podWithUID("1"), &policyv1beta1.Eviction{}, "1"},
@@ -90,7 +90,7 @@ func TestTheOutcomeOfAnEvictionIsThatOfThePod(t *testing.T) {
 	terminating := apierrors.NewForbidden(corev1.Resource("pods"), "web-0", errors.New("the namespace is being terminated"))
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	going := podWithUID("1")
-	going.DeletionTimestamp, going.Finalizers = new(metav1.Now()), []string{"example.com/x"}
+	going.DeletionTimestamp, going.Finalizers = pointerTo(metav1.Now()), []string{"example.com/x"}
 	for situation, c := range map[string]struct {
 		server  *corev1.Pod // nil if there is none
 		answers []error     // the last one is repeated

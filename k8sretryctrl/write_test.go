@@ -321,7 +321,7 @@ func TestAForcedDeleteOfATerminatingObjectIsNotProvenByIt(t *testing.T) {
 	} {
 		inVirtualTime(t, situation, func(t *testing.T) {
 			p := podWithUID("1")
-			p.DeletionTimestamp, p.DeletionGracePeriodSeconds, p.Finalizers = new(metav1.Now()), new(int64(30)), []string{"example.com/x"}
+			p.DeletionTimestamp, p.DeletionGracePeriodSeconds, p.Finalizers = pointerTo(metav1.Now()), pointerTo(int64(30)), []string{"example.com/x"}
 			f := &faults{only: "Delete", err: unknownOutcome, fail: 1000}
 			retrying := k8sretryctrl.NewClient(f.in(builder().WithObjects(p.DeepCopy()).Build()))
 			given := p
