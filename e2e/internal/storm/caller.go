@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -17,8 +18,11 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// Maps is the client of all writes.
+// Maps is the client of all writes except evictions.
 type Maps = typedcorev1.ConfigMapInterface
+
+// Pods is the client of evictions.
+type Pods = typedcorev1.PodInterface
 
 // Caller is one way to make calls. It is safe for concurrent use.
 type Caller interface {
@@ -28,29 +32,57 @@ type Caller interface {
 	Update(context.Context, Maps, *corev1.ConfigMap) error
 	Modify(ctx context.Context, maps Maps, name string, mutate func(*corev1.ConfigMap) error) error
 	Delete(context.Context, Maps, *corev1.ConfigMap) error
+	Evict(context.Context, Pods, *corev1.Pod) error
 	// Do makes any other call. Its verb determines whether it may be repeated.
 	Do(ctx context.Context, verb k8sretry.Verb, call func(context.Context) error) error
 }
 
 // attemptLimit is the attempt timeout of all callers.
-const attemptLimit = time.Second
+const attemptLimit = 2 * time.Second
 
-// Ours returns a Caller that uses the safe writes and Do. If transport is true, its clients
-// also have a Transport.
-func Ours(transport bool) Caller {
-	return ours{transport, k8sretry.NewPolicy(k8sretry.WithMaxRetries(60), k8sretry.WithInitialDelay(5*time.Millisecond),
-		k8sretry.WithMaxDelay(250*time.Millisecond), k8sretry.WithAttemptTimeout(attemptLimit))}
+// Mode is a way to use k8sretry.
+type Mode struct {
+	Transport bool // below the clients
+	Limiter   bool // in the policy of calls and Transport
+}
+
+// Modes returns all modes, the zero Mode first.
+func Modes() []Mode { return []Mode{{}, {Transport: true}, {Limiter: true}, {true, true}} }
+
+func (m Mode) String() string {
+	switch m {
+	case Mode{Transport: true}:
+		return "with a Transport"
+	case Mode{Limiter: true}:
+		return "with a Limiter"
+	case Mode{true, true}:
+		return "with both"
+	}
+	return "safe writes alone"
+}
+
+// Ours returns a Caller that uses the safe writes and Do. A Caller with a Limiter is for one
+// run, because the Limiter remembers the answers of the server.
+func Ours(mode Mode) Caller {
+	opts := []k8sretry.Option{
+		k8sretry.WithMaxRetries(60), k8sretry.WithInitialDelay(5 * time.Millisecond),
+		k8sretry.WithMaxDelay(250 * time.Millisecond), k8sretry.WithAttemptTimeout(attemptLimit),
+	}
+	if mode.Limiter {
+		opts = append(opts, k8sretry.WithLimiter(k8sretry.NewLimiter()))
+	}
+	return ours{mode, k8sretry.NewPolicy(opts...)}
 }
 
 type ours struct {
-	transport bool
-	policy    *k8sretry.Policy
+	mode   Mode
+	policy *k8sretry.Policy
 }
 
 func (o ours) Name() string { return "k8sretry" }
 
 func (o ours) prepare(c *rest.Config) {
-	if o.transport {
+	if o.mode.Transport {
 		c.Wrap(k8sretry.Transport(o.policy))
 	}
 }
@@ -72,6 +104,10 @@ func (o ours) Modify(ctx context.Context, maps Maps, name string, mutate func(*c
 
 func (o ours) Delete(ctx context.Context, maps Maps, m *corev1.ConfigMap) error {
 	return k8sretry.Delete(ctx, maps, m, metav1.DeleteOptions{}, o.policy)
+}
+
+func (o ours) Evict(ctx context.Context, pods Pods, p *corev1.Pod) error {
+	return k8sretry.Evict(ctx, pods, p, metav1.DeleteOptions{}, o.policy)
 }
 
 func (o ours) Do(ctx context.Context, verb k8sretry.Verb, call func(context.Context) error) error {
@@ -155,6 +191,13 @@ func (c clientgo) Modify(ctx context.Context, maps Maps, name string, mutate fun
 func (c clientgo) Delete(ctx context.Context, maps Maps, m *corev1.ConfigMap) error {
 	return c.Do(ctx, k8sretry.VerbDelete, func(ctx context.Context) error {
 		return maps.Delete(ctx, m.Name, metav1.DeleteOptions{})
+	})
+}
+
+// Evict evicts by name, without a UID.
+func (c clientgo) Evict(ctx context.Context, pods Pods, p *corev1.Pod) error {
+	return c.Do(ctx, k8sretry.VerbCreate, func(ctx context.Context) error {
+		return pods.EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace}})
 	})
 }
 

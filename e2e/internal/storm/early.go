@@ -42,7 +42,7 @@ func Early(ctx context.Context, s Setup, caller Caller) (result Result, err erro
 	errs := make([]error, s.Ops)
 	start := time.Now()
 	each(s.Ops, func(i int) {
-		errs[i] = r.call(ctx, name("call", i), func(ctx context.Context) error { return r.mixed(ctx, i, objects[i]) })
+		errs[i] = r.call(ctx, i, func(ctx context.Context) error { return r.mixed(ctx, i, objects[i]) })
 	})
 	result.Took = time.Since(start)
 
@@ -63,7 +63,7 @@ func Early(ctx context.Context, s Setup, caller Caller) (result Result, err erro
 		case 5:
 			present = !found
 		}
-		result.add(name("call", i), err, nil, present, done[name("call", i)], false)
+		result.add(r.id(i), err, nil, present, done[r.id(i)], false)
 	}
 	r.count(&result)
 	return result, nil

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
+// fixedNames plans creates. One name in 20 belongs to an object of another client.
 func fixedNames(r *run) *plan {
 	foreign := func(i int) bool { return oneIn(i, 20, 7) }
 	return &plan{
@@ -31,36 +32,31 @@ func fixedNames(r *run) *plan {
 			}
 			return nil
 		},
-		effect: func(i int, stored map[string]corev1.ConfigMap, _ []watch.Event) (bool, int) {
-			if stored[name("fixed", i)].Data["by"] == strconv.Itoa(i) {
-				return true, 1
-			}
-			return false, 0
-		},
+		effect: createdBy,
 	}
+}
+
+// createdBy reports how many objects call i has created.
+func createdBy(i int, h history, _ int) (bool, int) {
+	n := h.created(func(c change) bool { return c.data["by"] == strconv.Itoa(i) })
+	return n > 0, n
 }
 
 func generatedNames(r *run) *plan {
 	return &plan{
+		before: r.settle,
 		call: func(ctx context.Context, i int) error {
 			m := object("", "by", strconv.Itoa(i))
 			m.GenerateName = "generated-"
 			return r.caller.Create(ctx, r.maps, m)
 		},
-		effect: func(i int, stored map[string]corev1.ConfigMap, _ []watch.Event) (bool, int) {
-			n := 0
-			for _, m := range stored {
-				if m.Data["by"] == strconv.Itoa(i) {
-					n++
-				}
-			}
-			return n > 0, n
-		},
+		effect: createdBy,
 	}
 }
 
-// deletes plans deletions of objects. Another client recreates every fourth object as soon as it is
-// deleted. One object in 20 has been deleted before, and every second of these recreated.
+// deletes plans deletions of objects. The recreator, or else another client for every fourth
+// object, creates them again as soon as they are gone. One object in 20 has been deleted
+// before, and, without companions, every second of these created again.
 func deletes(r *run) *plan {
 	targets := make([]*corev1.ConfigMap, r.Ops)
 	recreated := func(i int) bool { return oneIn(i, 4, 1) && !oneIn(i, 20, 7) }
@@ -77,37 +73,32 @@ func deletes(r *run) *plan {
 				if err := r.direct.Delete(ctx, targets[i].Name, metav1.DeleteOptions{}); err != nil {
 					return err
 				}
-				if oneIn(i, 40, 7) {
+				if oneIn(i, 40, 7) && !r.Companions {
 					if _, err := r.direct.Create(ctx, object(targets[i].Name, "again", "true"), metav1.CreateOptions{}); err != nil {
 						return err
 					}
 				}
 			}
-			return nil
+			return r.settle(ctx)
 		},
-		react: func(ctx context.Context, event watch.Event, m *corev1.ConfigMap) {
-			if i, err := strconv.Atoi(m.Data["i"]); event.Type == watch.Deleted && err == nil && recreated(i) {
-				_, _ = r.direct.Create(ctx, object(m.Name, "again", "true"), metav1.CreateOptions{})
+		react: func(ctx context.Context, c change) {
+			if i, err := strconv.Atoi(c.data["i"]); !r.Companions && c.EventType == watch.Deleted && err == nil && recreated(i) {
+				_, _ = r.direct.Create(ctx, object(c.GetName(), "again", "true"), metav1.CreateOptions{})
 			}
 		},
 		call: func(ctx context.Context, i int) error { return r.caller.Delete(ctx, r.maps, targets[i]) },
 		expected: func(i int) func(error) bool {
 			switch {
-			case oneIn(i, 40, 7):
+			case oneIn(i, 20, 7) && r.Companions, oneIn(i, 40, 7):
 				return certain(apierrors.IsConflict)
-			case oneIn(i, 40, 27):
+			case oneIn(i, 20, 7):
 				return certain(apierrors.IsNotFound)
 			}
 			return nil
 		},
-		effect: func(i int, stored map[string]corev1.ConfigMap, changes []watch.Event) (bool, int) {
-			n := 0
-			for _, event := range changes {
-				if m := event.Object.(*corev1.ConfigMap); event.Type == watch.Deleted && m.Name == targets[i].Name {
-					n++
-				}
-			}
-			return stored[targets[i].Name].UID != targets[i].UID, n
+		effect: func(i int, h history, _ int) (bool, int) {
+			deleted := h.deleted(targets[i].Name)
+			return deleted[targets[i].UID] || oneIn(i, 20, 7), len(deleted)
 		},
 	}
 }
@@ -134,21 +125,21 @@ func updates(r *run) *plan {
 					}
 				}
 			}
-			return nil
+			return r.settle(ctx)
 		},
-		react: func(ctx context.Context, event watch.Event, m *corev1.ConfigMap) {
-			i, err := strconv.Atoi(m.Data["i"])
-			if err != nil || event.Type != watch.Modified || m.Data["by"] != "caller" {
+		react: func(ctx context.Context, c change) {
+			i, err := strconv.Atoi(c.data["i"])
+			if err != nil || c.EventType != watch.Modified || c.deleting() || c.data["by"] != "caller" {
 				return
 			}
 			switch {
 			case oneIn(i, 4, 1):
-				m = m.DeepCopy()
+				m := c.Object.(*corev1.ConfigMap).DeepCopy()
 				m.Annotations, m.Data["by"] = nil, "other, later"
 				_, _ = r.direct.Update(ctx, m, metav1.UpdateOptions{})
 			case oneIn(i, 8, 2):
-				if r.direct.Delete(ctx, m.Name, metav1.DeleteOptions{}) == nil {
-					_, _ = r.direct.Create(ctx, object(m.Name, "by", "other, later"), metav1.CreateOptions{})
+				if r.direct.Delete(ctx, c.GetName(), metav1.DeleteOptions{}) == nil && !r.Companions {
+					_, _ = r.direct.Create(ctx, object(c.GetName(), "by", "other, later"), metav1.CreateOptions{})
 				}
 			}
 		},
@@ -163,14 +154,9 @@ func updates(r *run) *plan {
 			}
 			return nil
 		},
-		effect: func(i int, _ map[string]corev1.ConfigMap, changes []watch.Event) (bool, int) {
-			n := 0
-			for _, event := range changes {
-				if m := event.Object.(*corev1.ConfigMap); event.Type == watch.Modified && m.Name == read[i].Name && m.Data["by"] == "caller" {
-					n++
-				}
-			}
-			return n > 0, n
+		effect: func(i int, h history, done int) (bool, int) {
+			n := h.set(read[i].Name, "by", "caller")
+			return n > 0, max(n, done)
 		},
 	}
 }

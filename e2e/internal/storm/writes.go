@@ -3,21 +3,26 @@ package storm
 import (
 	"context"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/watch"
 )
 
 // Kind is one kind of write.
 type Kind struct {
 	Name string
+	// Provable is set if the outcome of a call can always be determined, so that
+	// ErrOutcomeUnknown is wrong.
+	Provable bool
+	// Slow is set if calls wait for the server for a long time. It takes 10 s until
+	// kube-apiserver refuses an eviction of a pod that another one has replaced.
+	Slow bool
 	plan func(*run) *plan
 }
 
 // plan describes a run.
 type plan struct {
+	pods   bool // the objects are pods, not ConfigMaps
 	before func(ctx context.Context) error
-	react  func(ctx context.Context, event watch.Event, m *corev1.ConfigMap) // another client
+	react  func(ctx context.Context, c change)           // another client; may be nil
+	during func(ctx context.Context) (stop func() error) // another client; may be nil
 	call   func(ctx context.Context, i int) error
 	// expected returns a predicate for the expected error of call i, nil if it must
 	// succeed. A nil func stands for one that returns nil.
@@ -25,19 +30,26 @@ type plan struct {
 	// ambiguous is set if success is also correct for a call with an expected error
 	// whose first answer was lost.
 	ambiguous bool
-	// effect reports whether the effect of call i is present, and how often it occurred,
-	// as far as the stored objects and the observed changes show it.
-	effect func(i int, stored map[string]corev1.ConfigMap, changes []watch.Event) (bool, int)
+	// noEffect is set if success is always correct for a call with an expected error, as
+	// long as it changes nothing.
+	noEffect bool
+	// effect reports whether call i had its effect, and how often. h is what happened
+	// since the first call, done how many requests of the call the server has carried out.
+	effect func(i int, h history, done int) (bool, int)
+	// consistent returns an error if history and requests contradict each other, so that
+	// nothing can be judged. May be nil.
+	consistent func(h history, done map[string]int) error
 }
 
 // Kinds returns all kinds of writes.
 func Kinds() []Kind {
 	return []Kind{
-		{"creates, fixed names", fixedNames},
-		{"creates, generateName", generatedNames},
-		{"deletes", deletes},
-		{"updates", updates},
-		{"read-modify-writes", modifies},
+		{Name: "creates, fixed names", plan: fixedNames},
+		{Name: "creates, generateName", Provable: true, plan: generatedNames},
+		{Name: "deletes", Provable: true, plan: deletes},
+		{Name: "updates", Provable: true, plan: updates},
+		{Name: "read-modify-writes", plan: modifies},
+		{Name: "evictions", Provable: true, Slow: true, plan: evictions},
 	}
 }
 
@@ -50,36 +62,40 @@ func Writes(ctx context.Context, s Setup, caller Caller, kind Kind) (result Resu
 	}
 	defer r.close()
 	p := kind.plan(r)
+	if err := r.start(ctx, p.pods, p.react); err != nil {
+		return result, err
+	}
 	if p.before != nil {
 		if err := p.before(ctx); err != nil {
 			return result, err
 		}
 	}
-	o, err := observe(ctx, r.direct, p.react)
-	if err != nil {
-		return result, err
-	}
-	defer o.cancel()
-
 	r.proxy.SetRule(r.lost())
+	stop := func() error { return nil }
+	if p.during != nil {
+		stop = p.during(ctx)
+	}
 	errs := make([]error, s.Ops)
 	start := time.Now()
 	each(s.Ops, func(i int) {
-		errs[i] = r.call(ctx, name("call", i), func(ctx context.Context) error { return p.call(ctx, i) })
+		errs[i] = r.call(ctx, i, func(ctx context.Context) error { return p.call(ctx, i) })
 	})
 	result.Took = time.Since(start)
-
+	if err := stop(); err != nil {
+		return result, err
+	}
 	done, err := r.waitForWrites(ctx)
 	if err != nil {
 		return result, err
 	}
-	changes, err := o.stop(ctx)
+	h, err := r.end(ctx)
 	if err != nil {
 		return result, err
 	}
-	stored, err := r.list(ctx)
-	if err != nil {
-		return result, err
+	if p.consistent != nil {
+		if err := p.consistent(h, done); err != nil {
+			return result, err
+		}
 	}
 	faulty := r.firstFaulty()
 	for i, err := range errs {
@@ -87,11 +103,12 @@ func Writes(ctx context.Context, s Setup, caller Caller, kind Kind) (result Resu
 		if p.expected != nil {
 			expected = p.expected(i)
 		}
-		present, times := p.effect(i, stored, changes)
+		call := r.id(i)
+		had, times := p.effect(i, h, done[call])
 		wrong := result.Wrong()
-		result.add(name(kind.Name, i), err, expected, present, max(times, done[name("call", i)]), p.ambiguous && faulty[name("call", i)])
+		result.add(name(kind.Name, i), err, expected, had, times, p.noEffect || p.ambiguous && faulty[call])
 		if result.Wrong() > wrong {
-			r.noteSends(&result, name("call", i))
+			r.noteSends(&result, call)
 		}
 	}
 	r.count(&result)
