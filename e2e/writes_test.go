@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"strconv"
 	"sync"
@@ -62,6 +63,52 @@ func TestWritesWithLostAnswers(t *testing.T) {
 				requireCorrect(t, result)
 				assert.Greater(t, result.Faulty, result.Ops/8, "too few faults: the test is inconclusive")
 			})
+		})
+	}
+}
+
+// Every caller gets a correct result while other controllers write every object, in every
+// way to use k8sretry: see package storm.
+func TestWritesInCompany(t *testing.T) {
+	const parallel = 6
+	s := storm.Setup{Cluster: start(t), User: app, Seed: seed(t), Ops: 20, Companions: true}
+	type cell struct {
+		name     string
+		provable bool
+		result   storm.Result
+		err      error
+	}
+	var cells []*cell
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for _, kind := range storm.Kinds() {
+		for _, http1 := range []bool{false, true} {
+			for i, mode := range storm.Modes() {
+				s := s
+				if s.HTTP1 = http1; kind.Slow {
+					s.Ops = 4
+				}
+				s.Offset = s.Ops * i
+				c := &cell{name: fmt.Sprintf("%s, HTTP/1.1 %v, %v", kind.Name, http1, mode), provable: kind.Provable}
+				cells = append(cells, c)
+				wg.Go(func() {
+					if !kind.Slow { // the slow ones only wait
+						slots <- struct{}{}
+						defer func() { <-slots }()
+					}
+					c.result, c.err = storm.Writes(t.Context(), s, storm.Ours(mode), kind)
+				})
+			}
+		}
+	}
+	wg.Wait()
+	for _, c := range cells {
+		t.Run(c.name, func(t *testing.T) {
+			require.NoError(t, c.err)
+			requireCorrect(t, c.result)
+			if c.provable {
+				assert.Zero(t, c.result.Unknown, "unknown")
+			}
 		})
 	}
 }
