@@ -28,20 +28,24 @@ import (
 //     fails with a Conflict, and so does a delete whose preconditions do not match.
 //   - A delete of an object with finalizers sets the deletionTimestamp. The object is
 //     removed together with its last finalizer.
+//   - An eviction deletes the pod. There are no disruption budgets.
+//   - A watch from an earlier resourceVersion begins with each change since then. It fails
+//     with Expired (410) after more than 90 changes.
 //   - A dry run returns the result and stores nothing.
 //
 // Reads return an object that was passed to the clientset's constructor with a UID and
 // the resourceVersion "1" until its first write; watches return it as it was passed. A
-// watch from an earlier resourceVersion starts with the current state of the objects
-// that have changed since then, not with each change.
+// deletion has no resourceVersion of its own: a watch from that of a list that was made
+// just after it begins with the deletion.
 //
-// EmulateServer implements no schemas, defaults or admission, and treats a write of the
-// status as a write of the object. It does not handle subresources of another kind than
-// the object (eviction, scale, token).
+// EmulateServer implements no schemas or defaults, and treats a write of the status as a
+// write of the object. It does not handle other subresources of another kind than the
+// object (scale, token). Options make the server behave as servers rarely do, but may:
+// [ReplaceAnnotations], [StripAnnotations], [RecreateDeleted], [WithoutHistory].
 //
 // Pass &clientset.Fake once, before the clientset is used. The order of EmulateServer
 // and [Faults.Install] does not matter.
-func EmulateServer(fake *clienttesting.Fake) {
+func EmulateServer(fake *clienttesting.Fake, options ...ServerOption) {
 	fake.Lock()
 	defer fake.Unlock()
 	// After all faults: calls that fail must not be processed, and reads by the rules
@@ -52,8 +56,18 @@ func EmulateServer(fake *clienttesting.Fake) {
 			at = i + 1
 		}
 	}
-	rules := &serverRules{fake: fake, versions: make(map[schema.GroupVersionResource]int64)}
+	rules := &serverRules{fake: fake, versions: make(map[schema.GroupVersionResource]int64), history: make(map[schema.GroupVersionResource][]storedChange)}
+	for _, option := range options {
+		option(rules)
+	}
 	fake.ReactionChain = slices.Insert(slices.Clone(fake.ReactionChain), at, clienttesting.Reactor(rules))
+	at = 0
+	for i, r := range fake.WatchReactionChain {
+		if _, ok := r.(*watchReactor); ok {
+			at = i + 1
+		}
+	}
+	fake.WatchReactionChain = slices.Insert(slices.Clone(fake.WatchReactionChain), at, clienttesting.WatchReactor(&watchRules{rules}))
 }
 
 // serverRules is a reactor that changes writes before they reach the object tracker. It
@@ -61,12 +75,21 @@ func EmulateServer(fake *clienttesting.Fake) {
 type serverRules struct {
 	fake     *clienttesting.Fake
 	versions map[schema.GroupVersionResource]int64 // the latest resourceVersion of each resource
+	history  map[schema.GroupVersionResource][]storedChange
+
+	admission      []admission
+	recreated      []string // resources
+	withoutHistory []string // resources
 }
 
 func (s *serverRules) Handles(clienttesting.Action) bool { return true }
 
 func (s *serverRules) React(action clienttesting.Action) (handled bool, obj runtime.Object, err error) {
-	if sub := action.GetSubresource(); sub != "" && sub != "status" {
+	switch sub := action.GetSubresource(); sub {
+	case "", "status":
+	case "eviction":
+		return s.evict(action)
+	default:
 		return false, nil, nil
 	}
 	switch a := action.(type) { // concrete types: creates and updates have the same interface
@@ -106,6 +129,7 @@ func (s *serverRules) create(a clienttesting.CreateActionImpl) (runtime.Object, 
 	m.SetUID(uuid.NewUUID())
 	m.SetCreationTimestamp(now())
 	m.SetDeletionTimestamp(nil)
+	s.admit(a, m)
 	if isDryRun(a.CreateOptions.DryRun) {
 		if _, err := s.lookUp(a, m.GetName()); err == nil {
 			return nil, apierrors.NewAlreadyExists(a.GetResource().GroupResource(), m.GetName())
@@ -149,14 +173,14 @@ func (s *serverRules) replace(a clienttesting.Action, stored, obj runtime.Object
 		m.SetManagedFields(old.GetManagedFields())
 	}
 	obj.GetObjectKind().SetGroupVersionKind(stored.GetObjectKind().GroupVersionKind())
+	s.admit(a, m)
 	switch {
 	case equality.Semantic.DeepEqual(stored, obj):
 		return stored, nil
 	case isDryRun(opts.DryRun):
 		return obj, nil
 	case m.GetDeletionTimestamp() != nil && len(m.GetFinalizers()) == 0:
-		_, _, err := reactAfter(s.fake, s, clienttesting.NewDeleteAction(a.GetResource(), a.GetNamespace(), old.GetName()))
-		return obj, err
+		return obj, s.remove(clienttesting.NewDeleteAction(a.GetResource(), a.GetNamespace(), old.GetName()), stored)
 	}
 	update := clienttesting.NewUpdateActionWithOptions(a.GetResource(), a.GetNamespace(), obj, opts)
 	update.Subresource = a.GetSubresource()
@@ -209,8 +233,7 @@ func (s *serverRules) delete(a clienttesting.DeleteActionImpl) error {
 	case isDryRun(a.DeleteOptions.DryRun):
 		return nil
 	case len(old.GetFinalizers()) == 0:
-		_, _, err := reactAfter(s.fake, s, a)
-		return err
+		return s.remove(a, stored)
 	case old.GetDeletionTimestamp() == nil:
 		at := now()
 		old.SetDeletionTimestamp(&at)

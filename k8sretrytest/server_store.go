@@ -59,6 +59,7 @@ func (s *serverRules) apply(a clienttesting.PatchActionImpl, stored runtime.Obje
 	}
 	m.SetUID(uid)
 	m.SetCreationTimestamp(created)
+	s.admit(a, m)
 	return s.store(clienttesting.NewUpdateActionWithOptions(a.GetResource(), a.GetNamespace(), obj,
 		metav1.UpdateOptions{FieldManager: a.PatchOptions.FieldManager}), obj)
 }
@@ -126,6 +127,7 @@ func (s *serverRules) store(a clienttesting.Action, obj runtime.Object) (runtime
 	_, stored, err := reactAfter(s.fake, s, a)
 	if err == nil {
 		s.versions[a.GetResource()] = version
+		s.remember(a, version, obj)
 	}
 	return stored, err
 }

@@ -47,19 +47,27 @@ func TestRulesApplyAfterFaults(t *testing.T) {
 	}
 }
 
-func TestOtherSubresourcesAreNotChanged(t *testing.T) {
+func TestStatusAndEvictions(t *testing.T) {
 	ctx := context.Background()
 	cs, _ := emulated()
 	pod, err := cs.CoreV1().Pods("default").Create(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}}, metav1.CreateOptions{})
 	require.NoError(t, err)
-	require.NoError(t, cs.PolicyV1().Evictions("default").Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}}))
-
 	pod.Status.Phase = corev1.PodRunning
 	running, err := cs.CoreV1().Pods("default").UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 	require.NoError(t, err)
 	assert.Greater(t, version(t, running), version(t, pod))
 	_, err = cs.CoreV1().Pods("default").UpdateStatus(ctx, pod, metav1.UpdateOptions{})
 	assert.True(t, apierrors.IsConflict(err), "status and object have the same version: %v", err)
+
+	other := kubetypes.UID("other")
+	eviction := &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"},
+		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &other}}}
+	err = cs.PolicyV1().Evictions("default").Evict(ctx, eviction)
+	assert.True(t, apierrors.IsConflict(err), "%v", err)
+	eviction.DeleteOptions = nil
+	require.NoError(t, cs.PolicyV1().Evictions("default").Evict(ctx, eviction))
+	err = cs.CoreV1().Pods("default").EvictV1(ctx, eviction)
+	assert.True(t, apierrors.IsNotFound(err), "%v", err)
 }
 
 func TestDynamicFakesAreSupported(t *testing.T) {
