@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -108,6 +110,20 @@ func inMemory(t *testing.T, handler http.HandlerFunc) (*kubernetes.Clientset, *k
 	cs, err := kubernetes.NewForConfig(cfg)
 	require.NoError(t, err)
 	return cs, faults
+}
+
+func serve(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"default"}}`)
+}
+
+// memory serves requests without a network, so that client-go runs on virtual time.
+type memory struct{ http.Handler }
+
+func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	m.ServeHTTP(w, req)
+	return w.Result(), nil
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

@@ -2,9 +2,6 @@ package k8sretrytest_test
 
 import (
 	"context"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,7 +16,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/k8sretry/k8sretry"
@@ -135,8 +132,12 @@ func TestAnInformerCatchesUp(t *testing.T) {
 
 func TestARealClientWithoutANetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		stored := fake.NewClientset(web())
+		k8sretrytest.EmulateServer(&stored.Fake)
+		server := k8sretrytest.NewServer(&stored.Fake, scheme.Scheme)
+		defer server.Close()
 		var faults k8sretrytest.Faults
-		cfg := &rest.Config{Host: "http://in.memory", Transport: memory{http.HandlerFunc(serve)}}
+		cfg := server.Config()
 		cfg.Wrap(faults.Transport)
 		clientset, err := kubernetes.NewForConfig(cfg)
 		if err != nil {
@@ -147,20 +148,6 @@ func TestARealClientWithoutANetwork(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func serve(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"default"}}`)
-}
-
-// memory serves requests without a network, so that client-go runs on virtual time.
-type memory struct{ http.Handler }
-
-func (m memory) RoundTrip(req *http.Request) (*http.Response, error) {
-	w := httptest.NewRecorder()
-	m.ServeHTTP(w, req)
-	return w.Result(), nil
 }
 
 // The following tests hold statements of the guide that its code does not show.
