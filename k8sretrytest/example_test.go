@@ -10,8 +10,10 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kubetypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry"
@@ -175,6 +177,74 @@ func ExampleFaults_Transport() {
 	// server
 	// connection
 	// none
+}
+
+// Another client adds a finalizer after the object was created, and before its creator gets
+// the answer, which is lost.
+func ExampleFaults_AfterNext() {
+	clientset := fake.NewClientset()
+	k8sretrytest.EmulateServer(&clientset.Fake)
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	pods := clientset.CoreV1().Pods("default")
+	faults.AfterNext(1, "create", "pods", func() {
+		_, err := pods.Patch(ctx, "web-0", kubetypes.MergePatchType, []byte(`{"metadata":{"finalizers":["example.com/cleanup"]}}`), metav1.PatchOptions{})
+		fmt.Println("patch:", err)
+	})
+	faults.LoseResponses(1, "create", "pods", k8sretrytest.Status(504))
+
+	_, err := pods.Create(ctx, pod("web-0"), metav1.CreateOptions{})
+	fmt.Println("create:", k8sretry.Classify(err).Class)
+	created, err := pods.Get(ctx, "web-0", metav1.GetOptions{})
+	fmt.Println("get:", created.Finalizers, err)
+	// Output:
+	// patch: <nil>
+	// create: timeout
+	// get: [example.com/cleanup] <nil>
+}
+
+func ExampleFaults_Throttle() {
+	clientset := fake.NewClientset(pod("web-0"))
+	var faults k8sretrytest.Faults
+	faults.Install(&clientset.Fake)
+	end := faults.Throttle("pods", time.Second)
+	_, err := clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+	fmt.Println(k8sretry.Classify(err).Class)
+	_, err = clientset.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	fmt.Println(err)
+	end()
+	_, err = clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+	fmt.Println(err)
+	// Output:
+	// throttled
+	// <nil>
+	// <nil>
+}
+
+// client-go repeats a create that the server has carried out.
+func ExampleServer() {
+	stored := fake.NewClientset()
+	k8sretrytest.EmulateServer(&stored.Fake)
+	server := k8sretrytest.NewServer(&stored.Fake, scheme.Scheme)
+	defer server.Close()
+	var faults k8sretrytest.Faults
+	cfg := server.Config()
+	cfg.Wrap(faults.Transport)
+	clientset, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	faults.ReplaceResponses(1, "create", "pods", k8sretrytest.RetryNow())
+
+	job := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "job-"}}
+	_, err = clientset.CoreV1().Pods("default").Create(ctx, job, metav1.CreateOptions{})
+	fmt.Println(err)
+	list, err := stored.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+	fmt.Println(len(list.Items), err)
+	// Output:
+	// <nil>
+	// 2 <nil>
 }
 
 func ExampleEmulateServer() {

@@ -53,14 +53,28 @@ type reactor struct {
 func (r *reactor) Handles(clienttesting.Action) bool { return true }
 
 func (r *reactor) React(action clienttesting.Action) (handled bool, obj runtime.Object, err error) {
-	fault := r.faults.next(callOfAction(action))
-	if fault.err == nil {
+	fault := r.faults.next(callOfAction(action), false)
+	switch {
+	case fault.react != nil:
+		handled, obj, err = reactAfter(r.fake, r, action)
+		r.letOthersWrite(fault.react)
+		if fault.err == nil {
+			return handled, obj, err
+		}
+	case fault.err == nil:
 		return false, nil, nil
-	}
-	if fault.execute {
+	case fault.execute:
 		_, _, _ = reactAfter(r.fake, r, action)
 	}
 	return true, nil, fault.err
+}
+
+// letOthersWrite calls react without the lock of the fake, which is held while a reactor
+// runs.
+func (r *reactor) letOthersWrite(react func()) {
+	r.fake.Unlock()
+	defer r.fake.Lock()
+	react()
 }
 
 // reactAfter passes an action to the reactors that follow self in the chain of fake.
@@ -84,6 +98,6 @@ func (r *watchReactor) Handles(clienttesting.Action) bool { return true }
 
 // React does not start a watch whose response is lost: no caller could stop it.
 func (r *watchReactor) React(action clienttesting.Action) (handled bool, w watch.Interface, err error) {
-	fault := r.faults.next(callOfAction(action))
+	fault := r.faults.next(callOfAction(action), false)
 	return fault.err != nil, nil, fault.err
 }

@@ -2,10 +2,12 @@ package k8sretrytest
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
@@ -25,9 +27,10 @@ import (
 // been used n times. The zero Faults makes no call fail. A Faults is safe for
 // concurrent use and must not be copied.
 type Faults struct {
-	mu    sync.Mutex
-	rules []*rule
-	calls map[call]int
+	mu        sync.Mutex
+	rules     []*rule
+	reactions []*rule
+	calls     map[call]int
 }
 
 // call is the verb and resource of a call.
@@ -46,8 +49,13 @@ type rule struct {
 // fault is the effect of a rule on one call. The zero fault has none.
 type fault struct {
 	err     error
-	execute bool // the server processes the call before it fails
+	resp    *Response // instead of err
+	execute bool      // the server processes the call before it fails
+	react   func()    // after the server has processed the call; may be nil
 }
+
+// replaces reports whether the fault replaces the result of a call.
+func (f fault) replaces() bool { return f.err != nil || f.resp != nil }
 
 // FailNext makes the next n calls of the verb and resource fail with err before they
 // reach the server. With a nil err, the next n calls reach the server: rules that were
@@ -79,11 +87,54 @@ func (f *Faults) LoseResponsesRandomly(seed uint64, probability float64, verb, r
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err, execute: true}, probability: probability, random: rand.New(rand.NewPCG(seed, 0))})
 }
 
-// Clear removes all rules. It does not reset the counts of [Faults.Calls].
+// RespondNext answers the next n requests of the verb and resource with resp, before they
+// reach the server. It is for [Faults.Transport]: a fake clientset has no responses, and
+// passes over such rules.
+func (f *Faults) RespondNext(n int, verb, resource string, resp Response) {
+	f.add(&rule{call: call{verb, resource}, fault: fault{resp: &resp}, remaining: n})
+}
+
+// ReplaceResponses answers the next n requests of the verb and resource with resp, after
+// the server has processed them. It is for [Faults.Transport], like [Faults.RespondNext].
+func (f *Faults) ReplaceResponses(n int, verb, resource string, resp Response) {
+	f.add(&rule{call: call{verb, resource}, fault: fault{resp: &resp, execute: true}, remaining: n})
+}
+
+// AfterNext calls react after the server has processed each of the next n calls of the verb
+// and resource, and before the client gets the response, or the fault that replaces it. This
+// is the moment at which other clients can do the most harm: react may write the same object
+// by itself, with this library, or delete it.
+//
+//	faults.AfterNext(1, "create", "configmaps", func() { addFinalizer(other) })
+//	faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionReset())
+//
+// AfterNext does not count as a rule for the same calls. Watches, and calls that fail before
+// they reach the server, do not count. Calls made by react count like others.
+func (f *Faults) AfterNext(n int, verb, resource string, react func()) {
+	r := &rule{call: checked(call{verb, resource}), fault: fault{react: react}, remaining: n}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reactions = append(f.reactions, r)
+}
+
+// Throttle makes every call of the resource fail with [TooManyRequests] until end is called,
+// as a server whose flow control limits one resource does. Calls of other resources are
+// served. Calls that earlier rules decide are not affected.
+func (f *Faults) Throttle(resource string, retryAfter time.Duration) (end func()) {
+	r := &rule{call: call{"*", resource}, fault: fault{err: TooManyRequests(retryAfter)}, remaining: math.MaxInt}
+	f.add(r)
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.rules = slices.DeleteFunc(f.rules, func(other *rule) bool { return other == r })
+	}
+}
+
+// Clear removes all rules, and those of AfterNext. It does not reset the counts of [Faults.Calls].
 func (f *Faults) Clear() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rules = nil
+	f.rules, f.reactions = nil, nil
 }
 
 // Calls returns the number of calls of the verb and resource, including those that
@@ -123,8 +174,9 @@ func (want call) includes(c call) bool {
 	return verb && (want.resource == "*" || want.resource == c.resource)
 }
 
-// next counts a call and returns the fault of the first rule that applies to it.
-func (f *Faults) next(c call) fault {
+// next counts a call and returns the fault of the first rule that applies to it. Rules with
+// a Response apply to requests only.
+func (f *Faults) next(c call, isRequest bool) (found fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.calls == nil {
@@ -132,11 +184,21 @@ func (f *Faults) next(c call) fault {
 	}
 	f.calls[c]++
 	for _, r := range f.rules {
-		if r.includes(c) && r.use() {
-			return r.fault.copy()
+		if r.includes(c) && (r.resp == nil || isRequest) && r.use() {
+			found = r.fault.copy()
+			break
 		}
 	}
-	return fault{}
+	if found.replaces() && !found.execute || c.verb == "watch" {
+		return found
+	}
+	for _, r := range f.reactions {
+		if r.includes(c) && r.use() {
+			found.react = r.react
+			break
+		}
+	}
+	return found
 }
 
 // use reports whether the rule decides this call, and counts it.

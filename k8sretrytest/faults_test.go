@@ -200,3 +200,82 @@ func TestFaultsAreSafeForConcurrentUse(t *testing.T) {
 	assert.Len(t, failed, 50)
 	assert.Equal(t, 200, faults.Calls("get", "configmaps"))
 }
+
+// Another client writes between the processing of a call and its response.
+func TestOthersWriteBeforeTheResponse(t *testing.T) {
+	cs, faults := emulated()
+	foreign := func() {
+		m := read(t, cs, "a")
+		m.Finalizers, m.Annotations = []string{"example.com/cleanup"}, nil
+		_, err := maps(cs).Update(t.Context(), m, metav1.UpdateOptions{})
+		require.NoError(t, err)
+	}
+	faults.AfterNext(1, "create", "configmaps", foreign)
+	created := create(t, cs, configMap("a"))
+	assert.Empty(t, created.Finalizers, "the response is that of the create")
+	assert.Equal(t, []string{"example.com/cleanup"}, read(t, cs, "a").Finalizers)
+	create(t, cs, configMap("b"))
+	assert.Empty(t, read(t, cs, "b").Finalizers, "once")
+}
+
+// The writes of others, and the loss of the response, are independent of each other.
+func TestOthersWriteBeforeAResponseIsLost(t *testing.T) {
+	for name, c := range map[string]struct {
+		lose func(*k8sretrytest.Faults)
+		runs int
+	}{
+		"lost after it was processed": {func(f *k8sretrytest.Faults) { f.LoseResponses(1, "create", "configmaps", errFault) }, 1},
+		"failed before":               {func(f *k8sretrytest.Faults) { f.FailNext(1, "create", "configmaps", errFault) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cs, faults := emulated()
+			runs := 0
+			faults.AfterNext(1, "create", "configmaps", func() {
+				assert.NotEmpty(t, read(t, cs, "a").UID, "it is stored")
+				runs++
+			})
+			c.lose(faults)
+			_, err := maps(cs).Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+			assert.ErrorIs(t, err, errFault)
+			assert.Equal(t, c.runs, runs)
+		})
+		t.Run(name+", over the wire", func(t *testing.T) {
+			overWire(t, func(t *testing.T, s served) {
+				runs := 0
+				s.faults.AfterNext(1, "create", "configmaps", func() {
+					assert.Equal(t, []string{"a"}, s.objects(t), "it is stored")
+					runs++
+				})
+				c.lose(s.faults)
+				_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+				assert.ErrorIs(t, err, errFault)
+				assert.Equal(t, c.runs, runs)
+			})
+		})
+	}
+}
+
+func TestClearRemovesReactions(t *testing.T) {
+	cs, faults := faulty("a")
+	faults.AfterNext(1, "get", "configmaps", func() { t.Error("called") })
+	faults.Clear()
+	require.NoError(t, get(cs))
+	assert.PanicsWithValue(t, `k8sretrytest: unknown verb "read", want one of * get list watch create update patch apply delete deletecollection`,
+		func() { faults.AfterNext(1, "read", "*", func() {}) })
+}
+
+// Flow control limits one resource. The others are served.
+func TestOneResourceIsThrottled(t *testing.T) {
+	overWire(t, func(t *testing.T, s served) {
+		end := s.faults.Throttle("configmaps", 0)
+		for range 20 {
+			_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+			require.True(t, apierrors.IsTooManyRequests(err), "%v", err)
+			_, err = s.client.CoreV1().Secrets("default").List(t.Context(), metav1.ListOptions{})
+			require.NoError(t, err)
+		}
+		end()
+		_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+		require.NoError(t, err)
+	})
+}

@@ -55,31 +55,47 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return t.next.RoundTrip(req)
 	}
-	fault := t.faults.next(c)
-	if fault.err == nil {
-		return t.next.RoundTrip(req)
-	}
-	if !fault.execute {
+	fault := t.faults.next(c, true)
+	if fault.replaces() && !fault.execute {
 		if req.Body != nil {
 			_ = req.Body.Close() // a RoundTripper must close it
 		}
-		return respond(req, fault.err)
+		return fault.respond(req)
 	}
 	resp, err := t.next.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
-	if c.verb != "watch" && resp.StatusCode != http.StatusSwitchingProtocols {
+	if fault.react != nil {
+		fault.react()
+	}
+	if !fault.replaces() {
+		return resp, nil
+	}
+	if c.verb != "watch" && resp.StatusCode != http.StatusSwitchingProtocols && !fault.closes() {
 		// The connection can be reused after the body has been read. A stream has no end.
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrained)
 	}
 	_ = resp.Body.Close()
-	return respond(req, fault.err)
+	return fault.respond(req)
 }
 
 // maxDrained is the number of bytes to read from a lost response so that its connection
 // can be reused.
 const maxDrained = 1 << 20
+
+// respond returns the response of the fault.
+func (f fault) respond(req *http.Request) (*http.Response, error) {
+	if f.resp != nil {
+		return f.resp.of(req), nil
+	}
+	return respond(req, f.err)
+}
+
+// closes reports whether the response of the fault ends its connection.
+func (f fault) closes() bool {
+	return f.resp != nil && strings.EqualFold(f.resp.Header.Get("Connection"), "close")
+}
 
 // respond returns the response, or the error, from which a client makes err.
 func respond(req *http.Request, err error) (*http.Response, error) {

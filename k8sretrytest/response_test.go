@@ -1,0 +1,108 @@
+package k8sretrytest_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/k8sretry/k8sretry/k8sretrytest"
+)
+
+// objects returns the names of the objects that the server has stored.
+func (s served) objects(t *testing.T) (names []string) {
+	t.Helper()
+	list, err := s.fake.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{})
+	require.NoError(t, err)
+	for _, m := range list.Items {
+		names = append(names, m.Name)
+	}
+	return names
+}
+
+// A client that expects no object takes a login page for a success.
+func TestALoginPageIsASuccessWithoutAnObject(t *testing.T) {
+	overWire(t, func(t *testing.T, s served) {
+		_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+		require.NoError(t, err)
+		s.faults.RespondNext(3, "*", "*", k8sretrytest.LoginPage())
+		require.NoError(t, s.maps().Delete(t.Context(), "a", metav1.DeleteOptions{}))
+		require.NoError(t, s.client.CoreV1().Pods("default").EvictV1(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "web-0"}}))
+		_, err = s.maps().Create(t.Context(), configMap("b"), metav1.CreateOptions{})
+		assert.Error(t, err, "a page is no object")
+		assert.Equal(t, []string{"a"}, s.objects(t), "nothing has reached the server")
+	})
+}
+
+// After some redirects net/http sends a GET in place of a write, and its success becomes that
+// of the write.
+func TestARedirectLosesAWrite(t *testing.T) {
+	const elsewhere = "/api/v1/namespaces/default/configmaps/elsewhere"
+	cases := map[int]struct {
+		sent    string // to the new location
+		deleted bool
+	}{
+		301: {"get", false}, 302: {"get", false}, 303: {"get", false},
+		307: {"delete", true}, 308: {"delete", true},
+	}
+	for code, c := range cases {
+		overWire(t, func(t *testing.T, s served) {
+			for _, name := range []string{"a", "elsewhere"} {
+				_, err := s.maps().Create(t.Context(), configMap(name), metav1.CreateOptions{})
+				require.NoError(t, err)
+			}
+			s.faults.RespondNext(1, "delete", "configmaps", k8sretrytest.Redirect(code, elsewhere))
+			before := s.faults.Calls(c.sent, "configmaps")
+			require.NoError(t, s.maps().Delete(t.Context(), "a", metav1.DeleteOptions{}), "%d", code)
+			assert.Greater(t, s.faults.Calls(c.sent, "configmaps"), before)
+			want := []string{"a", "elsewhere"}
+			if c.deleted {
+				want = []string{"a"}
+			}
+			assert.Equal(t, want, s.objects(t), "%d", code)
+		})
+	}
+	assert.Panics(t, func() { k8sretrytest.Redirect(304, elsewhere) })
+}
+
+// client-go repeats a create that the server has carried out, and the caller gets a success.
+func TestClientGoRepeatsAStoredWriteUnseen(t *testing.T) {
+	overWire(t, func(t *testing.T, s served) {
+		s.faults.ReplaceResponses(1, "create", "configmaps", k8sretrytest.RetryNow())
+		_, err := s.maps().Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "a-"}}, metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Len(t, s.objects(t), 2)
+		assert.Equal(t, 2, s.faults.Calls("create", "configmaps"))
+	})
+}
+
+// After "Connection: close" the repetition needs a new connection, which may fail. HTTP/2 has
+// no such header.
+func TestTheRepetitionNeedsAnotherConnection(t *testing.T) {
+	overWire(t, func(t *testing.T, s served) {
+		if s.protocol == "h2" {
+			return
+		}
+		s.faults.ReplaceResponses(1, "create", "configmaps", k8sretrytest.RetryNow())
+		s.faults.AfterNext(1, "create", "configmaps", func() { s.FailConnections(1, errFault) })
+		_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+		assert.ErrorIs(t, err, errFault)
+		assert.Equal(t, []string{"a"}, s.objects(t), "the first request was carried out")
+		assert.Equal(t, 2, s.Connections())
+	})
+}
+
+// A fake clientset has no responses.
+func TestFakesPassOverResponses(t *testing.T) {
+	cs := fake.NewClientset(configMap("a"))
+	var faults k8sretrytest.Faults
+	faults.Install(&cs.Fake)
+	faults.RespondNext(1, "get", "configmaps", k8sretrytest.LoginPage())
+	require.NoError(t, get(cs))
+	faults.FailNext(1, "get", "configmaps", errFault)
+	assert.ErrorIs(t, get(cs), errFault)
+}
