@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"internal/testkit":   {"github.com/stretchr/testify/...", apimachinery},
 	"internal/filegraph": {},
 
-	"k8sretrytest": {".", apimachinery, policy, "golang.org/x/net/http2", "k8s.io/client-go/testing"},
+	"k8sretrytest": {".", apimachinery, policy, "golang.org/x/net/http2", "k8s.io/client-go/rest", "k8s.io/client-go/testing"},
 
 	"examples/apiserver":         {"examples/internal/..."},
 	"examples/databases":         {".", "examples/...", "go.uber.org/zap/...", "k8s.io/api/...", apimachinery, "k8s.io/client-go/..."},

@@ -6,7 +6,6 @@ import (
 	"strconv"
 
 	policyv1 "k8s.io/api/policy/v1"
-	policyv1beta1 "k8s.io/api/policy/v1beta1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -130,18 +129,13 @@ func (s *serverRules) evict(action clienttesting.Action) (handled bool, obj runt
 	if !ok {
 		return false, nil, nil
 	}
-	var name string
-	var opts *metav1.DeleteOptions
-	switch e := a.GetObject().(type) {
-	case *policyv1.Eviction:
-		name, opts = e.Name, e.DeleteOptions
-	case *policyv1beta1.Eviction:
-		name, opts = e.Name, e.DeleteOptions
-	default:
+	eviction, ok := a.GetObject().(*policyv1.Eviction)
+	if !ok {
 		return false, nil, nil
 	}
+	opts := eviction.DeleteOptions
 	if opts == nil {
 		opts = &metav1.DeleteOptions{}
 	}
-	return true, a.GetObject(), s.delete(clienttesting.NewDeleteActionWithOptions(a.GetResource(), a.GetNamespace(), name, *opts))
+	return true, eviction, s.delete(clienttesting.NewDeleteActionWithOptions(a.GetResource(), a.GetNamespace(), eviction.Name, *opts))
 }
