@@ -7,6 +7,7 @@ import (
 
 	"github.com/k8sretry/k8sretry/internal/attemptctx"
 	"github.com/k8sretry/k8sretry/internal/breaker"
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 	"github.com/k8sretry/k8sretry/internal/delay"
 	"github.com/k8sretry/k8sretry/internal/health"
 	"github.com/k8sretry/k8sretry/internal/limiter"
@@ -67,7 +68,7 @@ func (p *progress) admit(c *config, ctx context.Context) error {
 		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
 			c.safeWrite.waitTurn(ctx)
 		}
-		if ctx.Err() != nil { // it may have ended during the wait
+		if ctxerr.Of(ctx) != nil { // it may have ended during the wait
 			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)
 		}
 	}
@@ -115,9 +116,9 @@ func (p *progress) passGuards(c *config, ctx context.Context, last error) error 
 		return nil
 	}
 	p.abandon(c)
-	if ctx.Err() != nil && endOf(ctx) == StopCanceled {
+	if ended := ctxerr.Of(ctx); ended != nil && endOf(ctx) == StopCanceled {
 		why = StopCanceled
-	} else if ctx.Err() != nil {
+	} else if ended != nil {
 		why = StopQueueTimeout
 	}
 	return p.refuse(c, ctx, why, 0, last)

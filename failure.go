@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 	"github.com/k8sretry/k8sretry/internal/errchain"
 )
 
@@ -91,7 +92,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 
 	retries := int(p.attempts) - c.safeWrite.uncounted(c.maxRetries())
 	switch {
-	case ctx.Err() != nil && v.flags&markedPermanent == 0 && !c.safeWrite.callerFailed() && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
+	case isOver(ctx, repeat) && v.flags&markedPermanent == 0 && !c.safeWrite.callerFailed() && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):
 		return p.stop(c, ctx, endOf(ctx), v, err)
 	case p.last != nil && v.noRoomLeft() && (!repeat || c.safeWrite != nil):
 		return p.stop(c, ctx, StopDeadline, v, err)
@@ -127,6 +128,12 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 	p.last = err
 	p.delay = delay
 	return nil
+}
+
+// isOver reports whether ctx is over after a failed attempt. Only a call that would wait for
+// the next one looks at Done, which may allocate.
+func isOver(ctx context.Context, repeat bool) bool {
+	return ctx.Err() != nil || repeat && ctxerr.Of(ctx) != nil
 }
 
 // classify stores the verdict of Classify on a failed attempt, and returns the error of an

@@ -217,6 +217,16 @@ type observerFunc func(context.Context, k8sretry.Event)
 
 func (f observerFunc) Observe(ctx context.Context, e k8sretry.Event) { f(ctx, e) }
 
+// doneOnly is a context that breaks the contract: its Done is closed, but its Err is nil.
+type doneOnly struct {
+	context.Context
+	done chan struct{}
+}
+
+func newDoneOnly() doneOnly { return doneOnly{context.Background(), make(chan struct{})} }
+
+func (c doneOnly) Done() <-chan struct{} { return c.done }
+
 // asError is the *Error that a call returned.
 func asError(t *testing.T, err error) *k8sretry.Error {
 	t.Helper()

@@ -34,11 +34,11 @@ const (
 var mayImport = map[string][]string{
 	".": {
 		"internal/limiter", "internal/breaker", "internal/budget", "internal/health", "internal/window", "internal/counter", "internal/delay",
-		"internal/attemptctx", "internal/turns", "internal/errchain", "internal/apirequest", "internal/clientgo", "internal/record", "internal/funcname",
+		"internal/attemptctx", "internal/ctxerr", "internal/turns", "internal/errchain", "internal/apirequest", "internal/clientgo", "internal/record", "internal/funcname",
 		apimachinery, policy, "golang.org/x/net/http2", "go.uber.org/zap/...",
 	},
 
-	"internal/limiter": {"internal/health", "internal/counter", "internal/delay"},
+	"internal/limiter": {"internal/health", "internal/counter", "internal/delay", "internal/ctxerr"},
 	"internal/breaker": {"internal/health", "internal/window", "internal/counter", "internal/delay"},
 	"internal/budget":  {"internal/health", "internal/window", "internal/counter", "internal/delay"},
 	"internal/health":  {},
@@ -46,8 +46,9 @@ var mayImport = map[string][]string{
 	"internal/counter": {},
 	"internal/delay":   {},
 
-	"internal/attemptctx": {},
-	"internal/turns":      {"k8s.io/apimachinery/pkg/types"},
+	"internal/attemptctx": {"internal/ctxerr"},
+	"internal/ctxerr":     {},
+	"internal/turns":      {"internal/ctxerr", "k8s.io/apimachinery/pkg/types"},
 	"internal/errchain":   {"k8s.io/apimachinery/pkg/api/errors"},
 	"internal/apirequest": {apimachinery, policy},
 	"internal/clientgo":   {"internal/apirequest", "internal/errchain", apimachinery},

@@ -83,6 +83,21 @@ func TestLimiterQueueTimeout(t *testing.T) {
 		})
 	}
 
+	t.Run("the Done of a context whose Err stays nil", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := busy(t, 40*time.Second)
+			ctx := newDoneOnly()
+			time.AfterFunc(time.Second, func() { close(ctx.done) })
+			began := time.Now()
+			_, err := k8sretry.Do(ctx, fails().get, k8sretry.WithLimiter(l), k8sretry.WithMaxQueueTime(time.Hour))
+			assert.Equal(t, time.Second, time.Since(began))
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
+			assert.Equal(t, k8sretry.StopCanceled, asError(t, err).StopReason)
+			testkit.Sleep(time.Minute)
+		})
+	})
+
 	t.Run("before a retry, the error of the API is kept", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := k8sretry.NewLimiter()

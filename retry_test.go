@@ -452,6 +452,57 @@ func TestCancelDuringAWait(t *testing.T) {
 	}
 }
 
+// The assumption was that a wait that Done ends is followed by an Err. If it is not, all
+// retries were made at once.
+func TestAContextWhoseErrStaysNilIsCanceledByItsDone(t *testing.T) {
+	for _, way := range ways {
+		for _, c := range []struct {
+			situation string
+			opts      []k8sretry.Option
+		}{
+			{"a wait", []k8sretry.Option{exact}},
+			{"with an attempt timeout", []k8sretry.Option{exact, k8sretry.WithAttemptTimeout(time.Minute)}},
+		} {
+			t.Run(way.name+", "+c.situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ctx := newDoneOnly()
+					time.AfterFunc(1500*time.Millisecond, func() { close(ctx.done) })
+					began, s := time.Now(), fails(times(9, unavailable())...)
+					_, err := way.call(ctx, s.get, c.opts)
+					assert.Equal(t, 1500*time.Millisecond, time.Since(began))
+					assert.Equal(t, 2, s.attempts())
+					assert.ErrorIs(t, err, context.Canceled)
+					assert.True(t, apierrors.IsServiceUnavailable(err))
+					assert.Equal(t, k8sretry.StopCanceled, asError(t, err).StopReason)
+				})
+			})
+		}
+	}
+
+	t.Run("during an attempt: no retry is announced, and none is made without a delay", func(t *testing.T) {
+		for _, delay := range []time.Duration{0, time.Second} {
+			ctx := newDoneOnly()
+			var seen recorder
+			err := k8sretry.Run(ctx, func(context.Context) error { close(ctx.done); return unavailable() },
+				k8sretry.WithInitialDelay(delay), k8sretry.WithObserver(&seen))
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.Equal(t, k8sretry.EventFailure, seen.last(t).Kind)
+			assert.Len(t, seen.events, 1)
+		}
+	})
+
+	t.Run("during an attempt with a timeout, which notices it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := newDoneOnly()
+			time.AfterFunc(time.Second, func() { close(ctx.done) })
+			began := time.Now()
+			err := k8sretry.Run(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, k8sretry.WithAttemptTimeout(time.Minute))
+			assert.ErrorIs(t, err, context.Canceled)
+			assert.Equal(t, time.Second, time.Since(began))
+		})
+	})
+}
+
 // A Policy and a wrapped function have no state: concurrent calls share nothing.
 func TestOnePolicyForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

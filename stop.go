@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 	"github.com/k8sretry/k8sretry/internal/errchain"
 	"github.com/k8sretry/k8sretry/internal/funcname"
 	"github.com/k8sretry/k8sretry/internal/health"
@@ -39,8 +40,8 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 	}
 
 	verdict, cause, contextError := *v, err, error(nil)
-	ended := ctx.Err()
-	onlyEnded := ended != nil && why != StopNonRetryable && (errchain.Is(err, ended) || errchain.Is(err, context.Cause(ctx))) ||
+	ended, endCause := contextEnd(ctx, why)
+	onlyEnded := ended != nil && why != StopNonRetryable && (errchain.Is(err, ended) || errchain.Is(err, endCause)) ||
 		why == StopDeadline && v.noRoomLeft()
 	if p.last != nil && onlyEnded {
 		// The last attempt only says that the context is over. The answer of the API to
@@ -71,8 +72,8 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 		Outcome:    p.outcome,
 		Err:        cause,
 	}
-	if ended = ctx.Err(); ended != nil && why != StopNonRetryable { // an observer may have canceled it
-		e.ended = append(e.ended, ended, context.Cause(ctx))
+	if ended, endCause = contextEnd(ctx, why); ended != nil && why != StopNonRetryable { // an observer may have canceled it
+		e.ended = append(e.ended, ended, endCause)
 	}
 	if contextError != nil {
 		e.ended = append(e.ended, contextError)
@@ -89,6 +90,18 @@ func (p *progress) reportedOutcome() Outcome {
 		return OutcomeNotExecuted
 	}
 	return p.verdict.Outcome
+}
+
+// contextEnd returns the error and the cause of the context, nil if it is not over.
+func contextEnd(ctx context.Context, why StopReason) (err, cause error) {
+	err, cause = ctx.Err(), context.Cause(ctx)
+	if err == nil && why == StopCanceled {
+		err = ctxerr.Of(ctx)
+	}
+	if cause == nil {
+		cause = err // a foreign context has no cause where only its Done says that it is over
+	}
+	return err, cause
 }
 
 // endOf says how the caller's context ended.

@@ -279,3 +279,17 @@ func TestUpdateWithAttemptTimeout(t *testing.T) {
 		c.expectRequests(t, "update", "update", "get")
 	})
 }
+
+// Package context panics if the parent of a context ends without an error.
+func TestUpdateWithAContextWhoseErrStaysNil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		obj := c.put(configMap("x"))
+		obj.Data["by"] = "this call"
+		ctx := newDoneOnly()
+		c.on("update", &fault{after: lostReply(), then: bump(c)}).on("get", &fault{then: func() { close(ctx.done) }})
+		_, err := k8sretry.Update(ctx, c, obj, metav1.UpdateOptions{})
+		require.NoError(t, err, "the final check has a context of its own")
+		c.expectRequests(t, "update", "update", "get", "get", "watch") // no watch began with the ended context
+	})
+}

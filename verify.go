@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
 // checkResult is what a check has found out about a write.
@@ -89,7 +91,7 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 	switch {
 	case inner != nil:
 		v.Outcome = max(v.Outcome, inner.Outcome)
-	case errors.Is(err, errNoObject), ctx.Err() != nil && v.StatusCode == 0:
+	case errors.Is(err, errNoObject), ctxerr.Of(ctx) != nil && v.StatusCode == 0:
 		v.Outcome = max(v.Outcome, OutcomeUnknown)
 	}
 	r.correct(&v)

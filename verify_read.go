@@ -10,12 +10,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
 // isPermanent reports whether the server has answered and another request would get the
 // same answer. The error of a request that its context has ended is no answer.
 func isPermanent(ctx context.Context, v Verdict) bool {
-	return !v.Class.transient() && (v.StatusCode != 0 || ctx.Err() == nil)
+	return !v.Class.transient() && (v.StatusCode != 0 || ctxerr.Of(ctx) == nil)
 }
 
 // readObject reads an object for a check: applied means that it exists, notAppliedYet
@@ -61,7 +63,7 @@ func firstChange[T Object](ctx context.Context, client any, name, version string
 	if !ok {
 		return first, nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, firstChangeTimeout)
+	bounded, cancel := context.WithTimeout(ctxerr.Parent(ctx), firstChangeTimeout)
 	defer cancel()
 	w, err := watcher.Watch(bounded, metav1.ListOptions{
 		FieldSelector:   fields.OneTermEqualSelector("metadata.name", name).String(),
@@ -78,7 +80,7 @@ func firstChange[T Object](ctx context.Context, client any, name, version string
 		select {
 		case event, open := <-w.ResultChan():
 			if !open {
-				if bounded.Err() != nil && ctx.Err() == nil {
+				if bounded.Err() != nil && ctxerr.Of(ctx) == nil {
 					return first, nil
 				}
 				return first, errWatchEnded
@@ -90,7 +92,7 @@ func firstChange[T Object](ctx context.Context, client any, name, version string
 				return change[T]{obj, event.Type == watch.Deleted, true}, nil
 			}
 		case <-bounded.Done():
-			return first, ctx.Err()
+			return first, ctxerr.Of(ctx)
 		}
 	}
 }

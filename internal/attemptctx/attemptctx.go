@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 	"weak"
+
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
 // Context is the context of an attempt. Use [New] to create one and [Context.End] when the
@@ -49,7 +51,7 @@ func New(parent context.Context, timeout time.Duration) *Context {
 	weakly, ref := weak.Make(c), c.ref
 	c.unlink = context.AfterFunc(follow(parent), func() {
 		if c := weakly.Value(); c != nil {
-			c.finish(c.parent.Err(), context.Cause(c.parent), false)
+			c.finish(ctxerr.Of(c.parent), context.Cause(c.parent), false)
 		}
 		runtime.KeepAlive(ref)
 	})
@@ -69,7 +71,7 @@ func follow(parent context.Context) context.Context {
 	if above, ok := parent.Value(key{}).(*Context); ok && above.Done() == parent.Done() {
 		return above
 	}
-	return parent
+	return ctxerr.Parent(parent)
 }
 
 // Value implements [context.Context].
@@ -161,8 +163,8 @@ func (c *Context) Err() error {
 	if err != nil {
 		return err
 	}
-	if c.parent.Err() != nil {
-		c.finish(c.parent.Err(), context.Cause(c.parent), false)
+	if err := ctxerr.Of(c.parent); err != nil {
+		c.finish(err, context.Cause(c.parent), false)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

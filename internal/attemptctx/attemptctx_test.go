@@ -97,6 +97,36 @@ func TestErrSeesTheEndOfTheParentAtOnce(t *testing.T) {
 	<-c.Done()
 }
 
+type doneOnly struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c doneOnly) Done() <-chan struct{} { return c.done }
+
+// Package context panics if the parent of a context ends without an error.
+func TestAParentMayEndWithoutAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, endsBefore := range []bool{true, false} {
+			parent := doneOnly{context.Background(), make(chan struct{})}
+			if endsBefore {
+				close(parent.done)
+			}
+			c := New(parent, time.Hour)
+			derived, cancel := context.WithCancel(c)
+			if !endsBefore {
+				close(parent.done)
+			}
+			<-c.Done()
+			<-derived.Done()
+			assert.Equal(t, context.Canceled, c.Err())
+			assert.Equal(t, context.Canceled, derived.Err())
+			cancel()
+			assert.False(t, c.End(false))
+		}
+	})
+}
+
 func TestDeadlineIsTheEarlierOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		parent, cancel := context.WithTimeout(t.Context(), 3*time.Second)

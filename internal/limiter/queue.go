@@ -3,6 +3,8 @@ package limiter
 import (
 	"context"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
 // queue holds the waiting calls, first in, first out. Only the head checks whether it may
@@ -68,7 +70,7 @@ func (l *Limiter) await(ctx context.Context, w *waiter, until time.Time) (Ticket
 	for {
 		l.mu.Lock()
 		now := time.Now()
-		over := ctx.Err() != nil || !now.Before(until)
+		over := ctxerr.Of(ctx) != nil || !now.Before(until)
 		if over || l.cannotStart(ctx, until) {
 			l.queue.remove(w)
 			if over { // a call that leaves early may return at once and must not count each time

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
 const (
@@ -104,7 +106,7 @@ func (q *queue) look(ctx context.Context, t *Turn, seen **Turn, since *time.Time
 	}
 	place := slices.Index(q.waiting, t)
 	switch {
-	case ctx.Err() != nil:
+	case ctxerr.Of(ctx) != nil:
 		q.waiting = slices.Delete(q.waiting, place, place+1)
 		return 0, true
 	case place == 0 && (q.current == nil || now.Sub(*since) >= maxTurn):

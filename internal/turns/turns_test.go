@@ -98,6 +98,28 @@ func TestEndOfTheContextEndsTheWait(t *testing.T) {
 	})
 }
 
+type doneOnly struct {
+	context.Context
+	done chan struct{}
+}
+
+func (c doneOnly) Done() <-chan struct{} { return c.done }
+
+// The assumption was that Err is set when Done is closed. If it is not, the wait ran without
+// a pause until the turn came.
+func TestDoneAloneEndsTheWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		current := Take(t.Context(), "a")
+		ctx := doneOnly{context.Background(), make(chan struct{})}
+		time.AfterFunc(time.Second, func() { close(ctx.done) })
+		began := time.Now()
+		left := Take(ctx, "a")
+		assert.Equal(t, time.Second, time.Since(began))
+		left.Leave()
+		current.Leave()
+	})
+}
+
 func TestNilTurnsCanBeLeft(t *testing.T) {
 	assert.NotPanics(t, func() { (*Turn)(nil).Leave() })
 }
