@@ -2,11 +2,13 @@ package k8sretry
 
 import (
 	"context"
+	"slices"
 
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -18,6 +20,7 @@ type DynamicResource interface {
 	Delete(ctx context.Context, name string, opts metav1.DeleteOptions, subresources ...string) error
 	Get(ctx context.Context, name string, opts metav1.GetOptions, subresources ...string) (*unstructured.Unstructured, error)
 	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error)
 	Apply(ctx context.Context, name string, obj *unstructured.Unstructured, opts metav1.ApplyOptions, subresources ...string) (*unstructured.Unstructured, error)
 }
 
@@ -89,6 +92,13 @@ func (c *DynamicClient) Apply(ctx context.Context, obj *unstructured.Unstructure
 	return c.resource.Apply(ctx, obj.GetName(), obj, opts, c.subresources...)
 }
 
+// Patch patches an object. The given subresources come after those of the client.
+func (c *DynamicClient) Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
+	return c.resource.Patch(ctx, name, pt, data, opts, slices.Concat(c.subresources, subresources)...)
+}
+
+func (c *DynamicClient) patched() []string { return c.subresources }
+
 // Watch watches the resource. It ignores the subresources of the client.
 func (c *DynamicClient) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 	return c.resource.Watch(ctx, opts)
@@ -139,3 +149,28 @@ func (c statusClient[T]) Update(ctx context.Context, obj T, opts metav1.UpdateOp
 
 func (c statusClient[T]) watcher() (Watcher, bool) { return watcherOf(c.client) }
 func (c statusClient[T]) keepsAnnotations() bool   { return false }
+
+// PatchSubresource returns a client with which [Patch] patches a subresource:
+//
+//	pod, err := k8sretry.Patch(ctx, k8sretry.PatchSubresource(clientset.CoreV1().Pods("default"), "status"), "web-0", pt, data, opts)
+//
+// Without a subresource it patches the object itself. It is as safe for concurrent use as
+// client. For a nil client, PatchSubresource returns nil; Patch returns an error for it.
+func PatchSubresource[T any](client Patcher[T], subresources ...string) Patcher[T] {
+	if isNilValue(client) {
+		return nil
+	}
+	return subresourcePatcher[T]{client, subresources}
+}
+
+// subresourcePatcher adds subresources to those of a call.
+type subresourcePatcher[T any] struct {
+	client       Patcher[T]
+	subresources []string
+}
+
+func (c subresourcePatcher[T]) patched() []string { return c.subresources }
+
+func (c subresourcePatcher[T]) Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (T, error) {
+	return c.client.Patch(ctx, name, pt, data, opts, slices.Concat(c.subresources, subresources)...)
+}

@@ -2,9 +2,10 @@ package k8sretry
 
 import (
 	"context"
-	"slices"
+	"encoding/json"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // Applier is the client that [Apply] needs. C is the apply configuration, such as
@@ -16,14 +17,23 @@ type Applier[C, T any] interface {
 // Apply is a server-side apply. Applying a configuration twice has the same result as
 // applying it once, so Apply retries after ambiguous failures without a token. It does not
 // retry a conflict with another field manager; opts.Force resolves it. It retries any other
-// conflict: the server has lost a race against another write. So a configuration should not
-// name a resource version.
+// conflict, because the server has lost a race against another write, unless the
+// configuration names a resource version or a UID. Such a conflict is returned unchanged, or
+// with [ErrOutcomeUnknown] after a request that may have been carried out, whose effect it
+// may be. So a configuration should not name a resource version.
 func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C, opts metav1.ApplyOptions, options ...Option) (T, error) {
 	if isNilValue(client) {
 		var none T
 		return none, errNilClient
 	}
-	return call(ctx, func(ctx context.Context) (T, error) {
+	return callPatch(ctx, func(ctx context.Context) (T, error) {
 		return client.Apply(ctx, configuration, opts)
-	}, append(slices.Clip(options), WithVerb(VerbApply)))
+	}, options, &seenPatch{
+		verb: VerbApply, dryRun: len(opts.DryRun) > 0,
+		riskConfirmed: func() bool { return false },
+		namesVersion: func() bool {
+			body, err := json.Marshal(configuration)
+			return err == nil && see(string(types.ApplyYAMLPatchType), body, false).namesVersion()
+		},
+	})
 }

@@ -70,6 +70,7 @@ type config struct {
 	token       string     // the annotation of the safe writes
 	namedCreate bool       // the call creates an object whose name is known
 	safeWrite   *safeWrite // nil if the call is not a safe write
+	patch       *seenPatch // nil if the call sees no patch
 	problem     string     // the first invalid setting
 }
 

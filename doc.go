@@ -89,13 +89,15 @@
 //
 // # Safe writes
 //
-// [Create], [Update], [Modify], [Delete], [Evict] and [Apply] repeat a write whose outcome
-// is unknown and then determine whether an earlier attempt was carried out:
+// [Create], [Update], [Modify], [Delete], [Evict], [Apply] and [Patch] repeat a write whose
+// outcome is unknown and then determine whether an earlier attempt was carried out:
 //
 //   - Create, Update and Modify store a random token of the call in an annotation of the
 //     object (see [TokenAnnotation]). If a repetition is answered by AlreadyExists,
 //     Conflict or another permanent error, they read the object. If it carries the token,
 //     the write was carried out and the call succeeds.
+//   - Apply and Patch need no check, because what they repeat has the same result twice, or
+//     is rejected the second time. Patch does not repeat other patches.
 //   - If the write was not carried out, the error is returned unchanged. If the outcome
 //     cannot be determined, the error is [ErrOutcomeUnknown].
 //   - If the retries, the deadline or the context end while the outcome is unknown, one
@@ -109,7 +111,8 @@
 //
 // They take the options of Do, of which WithVerb has no effect, and [WithTokenAnnotation].
 // They are safe for concurrent use if the client is, and concurrent calls may share an
-// object. [Dynamic] adapts the dynamic client, [StatusSubresource] the status subresource.
+// object. [Dynamic] adapts the dynamic client, [StatusSubresource] the status subresource,
+// [PatchSubresource] any subresource to Patch.
 //
 // # Overload
 //

@@ -170,6 +170,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 			p.record.correct(v)
 		}
 		c.safeWrite.correct(v)
+		c.patch.correct(v)
 	}
 	if p.turn.taken() {
 		p.report(c, ctx, p.health(ctx, v), v.RetryAfter, err)
@@ -193,7 +194,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 			v.Class, v.Detail = ClassPermanent, "not a connection error"
 		}
 	}
-	return c.repeats(v) && (c.readOnly() || v.Outcome == OutcomeNotExecuted || !p.record.riskConfirmed())
+	return c.repeats(v) && (c.readOnly() || v.Outcome == OutcomeNotExecuted || !c.riskConfirmed(p.record))
 }
 
 // answer is what the caller's own classifier or condition has said about a failure.

@@ -126,6 +126,19 @@ func bits(f float64) int64 { return int64(math.Float64bits(f)) }
 // [VerbUnspecified]. Without a verb, k8sretry assumes that the call is safe to repeat.
 // A verb that is none of the constants is an error.
 //
+// A call does not see what fn sends, unless a [Transport] below it does:
+//
+//   - With [VerbCreate] it is not repeated while its outcome is unknown, even if the object
+//     has a name. [Create] and [Wrap2] see the object.
+//   - With [VerbDelete] it is repeated, and deletes what has the name then. [Delete] sends
+//     the UID of the object.
+//   - With [VerbPatch] it is repeated, unless it is seen to send a JSON patch. It returns a
+//     Conflict unchanged, also if the patch names no version and the server has lost a race
+//     against another write. [Patch] sees the patch.
+//   - With [VerbApply] it is repeated also after a Conflict, unless a field is owned by
+//     another manager. If the configuration names a resource version, that is in vain.
+//     [Apply] sees the configuration.
+//
 // For a verb that writes, the context given to fn carries an httptrace, so that a
 // request that never got a connection is known not to have been executed.
 func WithVerb(verb Verb) Option {

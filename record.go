@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/clientgo"
 	"github.com/k8sretry/k8sretry/internal/record"
 )
@@ -151,9 +152,7 @@ func (r *callRecord) correct(v *Verdict) {
 	case v.Outcome == OutcomeNotExecuted && f.Requests == 0 && v.afterAnother(&f):
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent before"
 	}
-	if f.LostRace && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && v.StatusCode == http.StatusConflict {
-		v.Class, v.flags, v.Detail = ClassServer, v.flags|besideServer, details[detailServerRace]
-	}
+	v.correctConflict(f.LostRace, f.StaleVersion)
 	if v.Outcome == OutcomeNotExecuted && (f.Done || f.EarlierAmbiguous || f.Unseen) {
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent"
 	}
@@ -161,6 +160,61 @@ func (r *callRecord) correct(v *Verdict) {
 		v.Outcome = OutcomeUnknown // it says nothing about the objects before the last one
 	}
 	v.RetryAfter = max(v.RetryAfter, f.RetryAfter)
+}
+
+// correctConflict corrects the verdict on a conflict of a patch by what its body says.
+func (v *Verdict) correctConflict(lostRace, staleVersion bool) {
+	switch {
+	case v.Class != ClassConflict || v.Outcome != OutcomeNotExecuted || v.StatusCode != http.StatusConflict:
+	case staleVersion:
+		v.flags |= versionNamed
+	case lostRace:
+		v.Class, v.flags, v.Detail = ClassServer, v.flags|besideServer, details[detailServerRace]
+	}
+}
+
+// seenPatch is a patch or an apply whose body the call sees, with or without a Transport. The
+// judgement on the body is that of a Transport. It consists of funcs because of the escape
+// rule in config.go.
+type seenPatch struct {
+	verb          Verb
+	dryRun        bool
+	riskConfirmed func() bool
+	namesVersion  func() bool
+}
+
+// see describes a patch of this type and body.
+func see(contentType string, body []byte, dryRun bool, subresources ...string) *seenPatch {
+	req := apirequest.NewPatch(contentType, body, subresources...)
+	r := apirequest.Read(req)
+	return &seenPatch{
+		verb: Verb(r.Verb), dryRun: dryRun,
+		riskConfirmed: func() bool { return r.Risk.Confirmed(req) },
+		namesVersion:  func() bool { return apirequest.NamesVersion(req) },
+	}
+}
+
+// correct adds what is known of the patch to the verdict on an attempt.
+func (s *seenPatch) correct(v *Verdict) {
+	if s == nil {
+		return
+	}
+	if s.dryRun {
+		v.Outcome = OutcomeNotExecuted
+	}
+	if v.Class == ClassConflict {
+		named := s.namesVersion()
+		v.correctConflict(!named && s.verb == VerbPatch, named && s.verb == VerbApply)
+	}
+}
+
+// riskConfirmed reports whether the call must not be repeated while its outcome is unknown,
+// whatever the verb allows.
+func (c *config) riskConfirmed(r *callRecord) bool {
+	if c.patch != nil {
+		return c.patch.riskConfirmed()
+	}
+	return r.riskConfirmed()
 }
 
 // riskConfirmed reports whether the attempt must not be repeated while its outcome is

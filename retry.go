@@ -19,6 +19,7 @@ import (
 // is safe to repeat: a create whose response was lost may then create a second object. A
 // delete by name is repeated with and without a verb, and deletes what has the name then,
 // also an object that was created since, unless a [Transport] is below; [Delete] does not.
+// Do sees no object and no patch: [WithVerb] says what follows.
 //
 // A nil error means success. A permanent error (404, 403, 409, 422, ...) is returned
 // exactly as fn returned it, unless an earlier attempt may have been carried out.

@@ -31,13 +31,15 @@ import (
 // WithVerb and ReadOnly have no effect. Behind a proxy or a gateway the innermost path of the
 // API counts. A request that must not be repeated while its outcome is unknown is not
 // repeated: a create of an object without a name (generateName), a create of a subresource
-// (an eviction), a JSON patch without a test, a deletecollection, a write to a subresource
-// other than status, scale, finalize, approval, ephemeralcontainers and resize (it may be an
-// action, such as the restart of a virtual machine), and a write to a path that is not one of
-// the API, such as what a service serves behind its proxy. A create of an object with a name
-// is repeated, because there cannot be a second one of that name; AlreadyExists then comes in
-// an *Error, see below. Reviews, token requests and dry runs store nothing and are repeated.
-// A request with a body but without GetBody is sent once. Watches, followed logs, exec, attach and port-forward are sent once, without
+// (an eviction), a JSON patch without a test and the strategic merge patches that [Patch]
+// does not repeat, a deletecollection, a write to a subresource other than status, scale,
+// finalize, approval, ephemeralcontainers and resize (it may be an action, such as the
+// restart of a virtual machine), and a write to a path that is not one of the API, such as
+// what a service serves behind its proxy. A create of an object with a name is repeated,
+// because there cannot be a second one of that name; AlreadyExists then comes in an *Error,
+// see below. Reviews, token requests and dry runs store nothing and are repeated. A request
+// with a body but without GetBody is sent once. Watches, followed logs, exec, attach and
+// port-forward are sent once, without
 // events: their callers resume them. If an earlier attempt may have been carried out and the
 // last answer does not say so, the client gets an *Error that holds both: errors.Is finds
 // ErrOutcomeUnknown, and the predicates find the answer.

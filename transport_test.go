@@ -453,6 +453,10 @@ func TestTransportRetriesByVerb(t *testing.T) {
 			return err
 		}, 3, true},
 		{"merge patch", func(c kubernetes.Interface) error { return patch(c, types.MergePatchType, `{}`) }, 3, true},
+		{"strategic merge patch", func(c kubernetes.Interface) error { return patch(c, types.StrategicMergePatchType, `{}`) }, 3, true},
+		{"strategic merge patch that is not the same twice", func(c kubernetes.Interface) error {
+			return patch(c, types.StrategicMergePatchType, mergesTwice)
+		}, 1, true},
 		{"apply", func(c kubernetes.Interface) error { return patch(c, types.ApplyPatchType, `{}`) }, 3, true},
 		{"JSON patch", func(c kubernetes.Interface) error {
 			return patch(c, types.JSONPatchType, `[{"op":"add","path":"/data/list/-","value":"1"}]`)
@@ -1305,11 +1309,17 @@ func TestConflictOfAPatchWithoutAVersionIsRepeated(t *testing.T) {
 		"JSON patch with a version":      {types.JSONPatchType, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"add","path":"/data/a","value":"1"}]`, 1},
 		"JSON patch of all metadata":     {types.JSONPatchType, `[{"op":"replace","path":"/metadata","value":{}}]`, 1},
 		"a patch that cannot be decoded": {types.MergePatchType, `{`, 1},
+		"apply":                          {types.ApplyYAMLPatchType, `{"metadata":{"name":"a"}}`, 4},
+		"apply with a version":           {types.ApplyYAMLPatchType, `{"metadata":{"name":"a","resourceVersion":"7"}}`, 1},
 	} {
 		for where, run := range map[string]func(context.Context, func(context.Context) error) error{
 			"Transport": func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) },
 			"Do over it": func(ctx context.Context, fn func(context.Context) error) error {
-				return k8sretry.Run(ctx, fn, k8sretry.WithVerb(k8sretry.VerbPatch))
+				verb := k8sretry.VerbPatch
+				if c.kind == types.ApplyYAMLPatchType {
+					verb = k8sretry.VerbApply
+				}
+				return k8sretry.Run(ctx, fn, k8sretry.WithVerb(verb))
 			},
 		} {
 			t.Run(name+", "+where, func(t *testing.T) {

@@ -18,7 +18,7 @@ const (
 	VerbWatch                        // starts a watch
 	VerbCreate                       // creates an object
 	VerbUpdate                       // replaces an object
-	VerbPatch                        // applies a merge, strategic-merge or JSON patch
+	VerbPatch                        // applies a merge, strategic merge or JSON patch; see [Patch]
 	VerbApply                        // server-side apply
 	VerbDelete                       // deletes one object
 	VerbDeleteCollection             // deletes a collection, object by object
@@ -143,6 +143,8 @@ const (
 	besideServer
 	// noRoom: the client's rate limiter saw no room before the deadline. Nothing was sent.
 	noRoom
+	// versionNamed: the conflict is one of an apply that names a version of the object.
+	versionNamed
 	// markedPermanent: the caller's function has marked the error with Permanent.
 	markedPermanent
 	// byConnection: the connection of the request has refused to carry it. The error proves
@@ -157,8 +159,9 @@ const (
 // failure. The failure must be transient, and the repetition must do no harm:
 //
 //   - A conflict of an apply is repeated although [ClassConflict] is not transient: the
-//     configuration names no version that could be stale, and the server has lost a race
-//     against another write. (A field that is owned by another manager is permanent.)
+//     server has lost a race against another write. [Apply], [Patch] and a [Transport] see
+//     the configuration, and do not repeat it if it names a version that may be stale. (A
+//     field that is owned by another manager is permanent.)
 //   - [OutcomeNotExecuted]: every verb may be repeated. A deletecollection may be
 //     repeated only if the failure came before its first object, such as a 429. The
 //     failure of a webhook concerns one object; others may already be deleted.
@@ -172,7 +175,7 @@ func (v *Verdict) retryable(verb Verb) bool {
 	if !v.Class.transient() {
 		// kube-apiserver gives up after five conflicts of its own (MaxRetryWhenPatchConflicts
 		// in k8s.io/apiserver/pkg/endpoints/handlers/patch.go).
-		return verb == VerbApply && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && v.StatusCode != 422
+		return verb == VerbApply && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && v.StatusCode != 422 && v.flags&versionNamed == 0
 	}
 	switch v.Outcome {
 	case OutcomeNotExecuted:

@@ -68,11 +68,18 @@ func Read(req *http.Request) Request {
 func (r *Request) readPatch(contentType string) {
 	r.Verb = Patch
 	switch {
-	case strings.HasPrefix(contentType, "application/apply-patch"):
+	case isApply(contentType):
 		r.Verb = Apply
 	case IsJSONPatch(contentType):
 		r.Risk = RiskJSONPatch
+	case strings.HasPrefix(contentType, "application/strategic-merge-patch+json"):
+		r.Risk = RiskStrategicPatch
 	}
+}
+
+// isApply reports whether a content type is that of a server-side apply.
+func isApply(contentType string) bool {
+	return strings.HasPrefix(contentType, "application/apply-patch")
 }
 
 // IsJSONPatch reports whether a content type is that of a JSON patch (RFC 6902, section 6).

@@ -39,7 +39,7 @@ func TestReadDescribesARequest(t *testing.T) {
 
 		// Patches.
 		{"PATCH", pods + "/a", "application/merge-patch+json", Patch, "patch pods", ""},
-		{"PATCH", pods + "/a", "application/strategic-merge-patch+json", Patch, "patch pods", ""},
+		{"PATCH", pods + "/a", "application/strategic-merge-patch+json", Patch, "patch pods", "merges lists"},
 		{"PATCH", pods + "/a", "application/json-patch+json", Patch, "patch pods", "patches without a test"},
 		{"PATCH", pods + "/a", "application/json-patch+json; charset=utf-8", Patch, "patch pods", "patches without a test"},
 		{"PATCH", pods + "/a", "application/apply-patch+yaml", Apply, "apply pods", ""},
@@ -51,7 +51,7 @@ func TestReadDescribesARequest(t *testing.T) {
 		{"PUT", deploy + "/d/scale", "", Update, "update deployments.apps/scale", ""},
 		{"POST", pods + "/a/eviction", "", Create, "create pods/eviction", ""},
 		{"POST", pods + "/a/binding", "", Create, "create pods/binding", ""},
-		{"PATCH", pods + "/a/ephemeralcontainers", "application/strategic-merge-patch+json", Patch, "patch pods/ephemeralcontainers", ""},
+		{"PATCH", pods + "/a/ephemeralcontainers", "application/strategic-merge-patch+json", Patch, "patch pods/ephemeralcontainers", "merges lists"},
 		{"GET", pods + "/a/log", "", Get, "get pods/log", ""},
 		{"GET", pods + "/a/log?follow=false", "", Get, "get pods/log", ""},
 		{"GET", pods + "/a/log?follow=true&container=c", "", Get, "get pods/log", "once"},
@@ -176,6 +176,8 @@ func TestReadDescribesARequest(t *testing.T) {
 				traits = append(traits, "generates a name")
 			case RiskJSONPatch:
 				traits = append(traits, "patches without a test")
+			case RiskStrategicPatch:
+				traits = append(traits, "merges lists")
 			case RiskStream:
 				traits = append(traits, "opens a stream")
 			case RiskAction:

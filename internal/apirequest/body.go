@@ -22,12 +22,13 @@ type RepeatRisk uint8
 
 // The risks.
 const (
-	RiskNone       RepeatRisk = iota
-	RiskNoName                // a create: without a name, each repetition may create another object
-	RiskJSONPatch             // a JSON patch: without a test, it may append to a list twice
-	RiskStream                // a stream: a command may have run
-	RiskAction                // something else than a change of state, or not known
-	RiskCollection            // a deletecollection: it may delete what was created since
+	RiskNone           RepeatRisk = iota
+	RiskNoName                    // a create: without a name, each repetition may create another object
+	RiskJSONPatch                 // a JSON patch: without a test, it may append to a list twice
+	RiskStream                    // a stream: a command may have run
+	RiskStrategicPatch            // a strategic merge patch: see repeatsMergeKey
+	RiskAction                    // something else than a change of state, or not known
+	RiskCollection                // a deletecollection: it may delete what was created since
 )
 
 // maxBody bounds how much of the body of a request is read.
@@ -52,8 +53,11 @@ func (r RepeatRisk) inBody(req *http.Request) bool {
 	if !ok {
 		return true
 	}
-	if r == RiskJSONPatch {
+	switch r {
+	case RiskJSONPatch:
 		return !failsOnRepeat(body)
+	case RiskStrategicPatch:
+		return repeatsMergeKey(body)
 	}
 	name, ok := objectName(body)
 	return !ok || name == ""
@@ -127,13 +131,15 @@ func failsOnRepeat(patch []byte) bool {
 	return false
 }
 
-// NamesVersion reports whether a patch names the version or the UID of the object that it
-// is for, or replaces metadata as a whole, so that a conflict may be about that. It returns
-// true if it cannot read the body.
+// NamesVersion reports whether a patch or an apply names the version or the UID of the
+// object that it is for, or replaces metadata as a whole, so that a conflict may be about
+// that. If it cannot read the body, it returns true for a patch, and false for an apply,
+// which rarely names a version.
 func NamesVersion(req *http.Request) bool {
 	body, ok := readBody(req)
+	applies := isApply(req.Header.Get("Content-Type"))
 	if !ok {
-		return true
+		return !applies
 	}
 	if IsJSONPatch(req.Header.Get("Content-Type")) {
 		var operations []struct{ Path string }
@@ -150,7 +156,10 @@ func NamesVersion(req *http.Request) bool {
 	var patch struct {
 		Metadata struct{ ResourceVersion, UID *string }
 	}
-	return json.Unmarshal(body, &patch) != nil || patch.Metadata.ResourceVersion != nil || patch.Metadata.UID != nil
+	if json.Unmarshal(body, &patch) != nil {
+		return !applies || bytes.Contains(body, []byte("resourceVersion")) // YAML, CBOR, or cut
+	}
+	return patch.Metadata.ResourceVersion != nil || patch.Metadata.UID != nil
 }
 
 // related reports whether one JSON pointer is equal to the other or a prefix of it.

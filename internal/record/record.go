@@ -86,8 +86,8 @@ type Facts struct {
 	// Collection is set if the last one deletes a collection.
 	Collection bool
 	// LostRace is set if the last request was a patch that names no version, and was answered
-	// with a conflict.
-	LostRace bool
+	// with a conflict. StaleVersion is set if it was an apply that names one, and was.
+	LostRace, StaleVersion bool
 	// Redirected is set if a write was redirected to where net/http only reads.
 	Redirected bool
 	// EarlierAmbiguous is set if a write before the last request may have been carried out.
@@ -212,7 +212,15 @@ func (r *Record) Sent(s Send) {
 		// net/http follows 301, 302 and 303 with a GET: the write is lost on the way.
 		f.Redirected = f.Redirected || writes
 	}
-	f.LostRace = s.Code == http.StatusConflict && s.Request.Verb == apirequest.Patch && !apirequest.NamesVersion(s.HTTP)
+	f.LostRace, f.StaleVersion = false, false
+	if s.Code == http.StatusConflict {
+		switch s.Request.Verb {
+		case apirequest.Patch:
+			f.LostRace = !apirequest.NamesVersion(s.HTTP)
+		case apirequest.Apply:
+			f.StaleVersion = apirequest.NamesVersion(s.HTTP)
+		}
+	}
 	if s.Request.Risk != apirequest.RiskNone {
 		if all.checked < len(all.checks) {
 			all.checks[all.checked] = checkedReq{s.HTTP, s.Request.Risk}

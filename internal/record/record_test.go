@@ -197,6 +197,8 @@ func TestFactsOfSends(t *testing.T) {
 	throttled := update(t, 429)
 	throttled.RetryAfter = 3 * time.Second
 	collection := sent(t, "DELETE", objects, "", "", 403)
+	conflict := func(contentType, body string) Send { return sent(t, "PATCH", objects+"/a", contentType, body, 409) }
+	const versioned = `{"metadata":{"resourceVersion":"7"}}`
 	for _, c := range []struct {
 		situation string
 		sends     []Send
@@ -234,6 +236,11 @@ func TestFactsOfSends(t *testing.T) {
 
 		{"not taken", []Send{refused}, Facts{Requests: 1, NotTaken: true}},
 		{"not taken, then taken", []Send{refused, create(t, 409)}, Facts{Requests: 2}},
+		{"a conflict of a patch", []Send{conflict("application/merge-patch+json", "{}")}, Facts{Requests: 1, LostRace: true}},
+		{"a conflict of a patch that names a version", []Send{conflict("application/merge-patch+json", versioned)}, Facts{Requests: 1}},
+		{"a conflict of an apply", []Send{conflict("application/apply-patch+yaml", "{}")}, Facts{Requests: 1}},
+		{"a conflict of an apply that names a version", []Send{conflict("application/apply-patch+yaml", versioned)}, Facts{Requests: 1, StaleVersion: true}},
+		{"conflicts, then another answer", []Send{conflict("application/merge-patch+json", "{}"), conflict("application/apply-patch+yaml", versioned), update(t, 429)}, Facts{Requests: 3}},
 		{"with a Retry-After", []Send{throttled}, Facts{Requests: 1, RetryAfter: 3 * time.Second}},
 		{"an earlier Retry-After", []Send{throttled, update(t, 429)}, Facts{Requests: 2}},
 	} {
