@@ -105,6 +105,7 @@ var (
 	meansUnknownHTTP         = meaning{ClassConnection, OutcomeUnknown, 0, "unknown error of the HTTP client"}
 	meansBodyCut             = meaning{ClassConnection, OutcomeUnknown, 0, "response body truncated"}
 	meansUndecodable         = meaning{ClassBadResponse, OutcomeExecuted, 0, "response cannot be decoded"}
+	meansRedirected          = meaning{ClassBlocked, OutcomeUnknown, 0, "write redirected"}
 	meansUnknownType         = meaning{ClassServer, OutcomeUnknown, 0, "response of an unknown content type"}
 	meansUpgradeFailed       = meaning{ClassServer, OutcomeNotExecuted, besideServer | notOfSending, "connection upgrade failed"}
 	meansUpgradeRejected     = meaning{ClassPermanent, OutcomeNotExecuted, besideServer | notOfSending, "connection upgrade rejected"}

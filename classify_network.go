@@ -80,6 +80,8 @@ func networkMeaning(end error, p *errorPath) *meaning {
 		return &meansNotServed
 	case *json.UnmarshalTypeError: // also that of sigs.k8s.io/json, with which client-go decodes
 		return &meansUndecodable
+	case *foreignAnswer:
+		return &meansUnknownType
 	case *json.SyntaxError: // the caller's: that of sigs.k8s.io/json is another type
 		return p.unknown()
 	}
@@ -93,6 +95,8 @@ func networkMeaning(end error, p *errorPath) *meaning {
 		return &meansDeadlineExceeded
 	case ErrQueueTimeout:
 		return &meansQueueTimeout
+	case errRedirected:
+		return &meansRedirected
 	case errTooLong:
 		return &meansTooLong
 	case http.ErrSchemeMismatch:

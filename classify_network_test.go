@@ -511,6 +511,7 @@ func TestDetailNamesTheNetworkError(t *testing.T) {
 		"unknown error of the HTTP client":                             from(errors.New("strange")),
 		"response cannot be decoded":                                   errors.New("unexpected end of JSON input"),
 		"response is empty":                                            errors.New("0-length response with status code: 200 and content type: "),
+		"write redirected":                                             from(k8sretry.ErrRedirected),
 		"response of an unknown content type":                          errors.New("serializer for a/b doesn't exist"),
 		"API not served":                                               &meta.NoKindMatchError{},
 		"credential plugin not found or not allowed":                   errors.New("getting credentials: exec: executable aws not found"),

@@ -23,3 +23,6 @@ func FailAfter(ctx context.Context, attempts int, err error, opts ...Option) err
 	c.setDefaults()
 	return p.failed(&c, ctx, err, p.classify(&c, err))
 }
+
+// ErrRedirected is what a Transport returns for a write that was redirected.
+var ErrRedirected = errRedirected

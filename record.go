@@ -142,7 +142,7 @@ func (r *callRecord) correct(v *Verdict) {
 			v.Class = ClassConnection
 		}
 		v.Outcome, v.Detail = OutcomeNotExecuted, "request not taken by the server"
-	case f.StoresNothing && v.Class.transient():
+	case f.StoresNothing && (v.Class.transient() || v.Outcome == OutcomeUnknown):
 		v.Outcome = OutcomeNotExecuted
 		if f.Collection {
 			v.flags, v.Detail = v.flags|beforeObjects, "dry run, nothing is stored" // whatever it says of one object
@@ -220,13 +220,6 @@ func (c *config) riskConfirmed(r *callRecord) bool {
 // riskConfirmed reports whether the attempt must not be repeated while its outcome is
 // unknown, whatever the verb allows.
 func (r *callRecord) riskConfirmed() bool { return r != nil && r.RiskConfirmed() }
-
-// redirected reports whether a write was redirected to where net/http only reads, and
-// nothing else was written.
-func (r *callRecord) redirected() bool {
-	f := r.Facts()
-	return f.Redirected && !f.Done
-}
 
 // afterAnother reports whether a failure that was not executed leaves the outcome of the attempt
 // unknown, because another write of the attempt was sent before. It is used without a

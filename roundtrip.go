@@ -240,6 +240,12 @@ func (x *exchange) transmit(ctx context.Context, r *callRecord, req *http.Reques
 	case resp != nil:
 		resp.Request = x.req
 	}
+	if err == nil {
+		if err = notAnswered(request, resp); err != nil {
+			clientgo.Discard(resp)
+			resp = nil
+		}
+	}
 	x.note(r, request, resp, err)
 	return resp, err
 }

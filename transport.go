@@ -59,6 +59,10 @@ import (
 // (in a JSON patch: a test of it) they change nothing then; a Conflict after an answer that
 // was lost comes in an *Error with ErrOutcomeUnknown.
 //
+// A write that is answered by a page, such as that of a login, or by another content type than
+// those of the API, has failed like one that is answered by a 503. A 301, 302 or 303, which
+// net/http would follow with a GET, ends the call; its outcome is unknown.
+//
 // Events and errors name the call by verb and resource, such as "get pods", "create
 // deployments.apps" or "create pods/eviction"; WithName overrides the name. Each answer of
 // 400 and above is an event, as in Do.

@@ -81,6 +81,9 @@ func (x *exchange) repeatDeletion(ctx context.Context, r *callRecord, d *record.
 		switch {
 		case err != nil:
 			return nil, nil, err
+		case object == nil && resp.StatusCode < http.StatusMultipleChoices && clientgo.IsForeign(resp):
+			clientgo.Discard(resp)
+			return nil, nil, &foreignAnswer{resp.Header.Get("Content-Type")}
 		case object == nil && resp.StatusCode < http.StatusBadRequest:
 			clientgo.Discard(resp)
 			return nil, nil, notRepeated(d, "the object cannot be read")

@@ -1552,6 +1552,8 @@ func serveDeletions(t *testing.T, proto string, s *deletionServer) {
 		case "login page":
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, "<html>")
+		case "redirect":
+			http.Redirect(w, r, "/login", http.StatusFound)
 		case "cut":
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Length", "1000")
@@ -1596,7 +1598,7 @@ func goingFor(seconds int64) func(*corev1.ConfigMap) {
 // A deletion by name was repeated as if nothing else could have the name. Now the object is
 // read first.
 func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
-	const success, gone, unknown = "success", "not found", "unknown"
+	const success, gone, unknown, redirected = "success", "not found", "unknown", "redirected"
 	zero := int64(0)
 	uid := types.UID("uid-1")
 	version := "1"
@@ -1624,7 +1626,10 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 		{"the object may not be read", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"403"}, nil, "DELETE GET", unknown, true},
 		{"the server sends no metadata", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"406"}, nil, "DELETE GET", unknown, true},
 		{"the server does not tell the time", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"no date"}, nil, "DELETE GET", unknown, true},
-		{"a login page in place of the object", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"login page"}, nil, "DELETE GET", unknown, true},
+		{"a login page in place of the object", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"login page"}, nil, "DELETE GET GET DELETE", success, false},
+		{"a login page in place of every object", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"login page", "login page", "login page"}, nil, "DELETE GET GET GET", unknown, true},
+		{"a login page in place of the answer", old(), metav1.DeleteOptions{}, []string{"dropped, login page"}, nil, nil, "DELETE GET DELETE", success, false},
+		{"redirected to a login page", old(), metav1.DeleteOptions{}, []string{"dropped, redirect"}, nil, nil, "DELETE", redirected, true},
 		{"the read fails, too", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"503", "reset"}, nil, "DELETE GET GET GET DELETE", success, false},
 		{"refused before it was carried out", old(), metav1.DeleteOptions{}, []string{"dropped, 429"}, nil, nil, "DELETE DELETE", success, false},
 		{"with a UID", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"dropped, reset"}, nil, nil, "DELETE DELETE", success, false},
@@ -1685,6 +1690,8 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 						assert.NoError(t, err)
 					case unknown:
 						assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+					case redirected:
+						assert.ErrorIs(t, err, k8sretry.ErrRedirected)
 					case gone:
 						assert.True(t, apierrors.IsNotFound(err), "%v", err)
 						if where == "Transport" {
@@ -1734,6 +1741,16 @@ func TestTransportRepeatsADeletionWithTheOptionsOfItsQuery(t *testing.T) {
 // A deletion that succeeds, and whose answer is cut, is a success to the Transport. A Do
 // repeats it.
 func TestTransportReadsAnObjectAfterACutAnswer(t *testing.T) {
+	t.Run("of a dry run", func(t *testing.T) {
+		s := &deletionServer{cluster: newCluster(young()), deletes: []string{"cut"}}
+		serveDeletions(t, protoHTTP1, s)
+		client := clientset(t, s.config(), wrapper(t, quickly))
+		require.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			return client.CoreV1().ConfigMaps("default").Delete(ctx, "a", metav1.DeleteOptions{DryRun: []string{"All"}})
+		}, quickly))
+		assert.Len(t, s.options, 2)
+		assert.Empty(t, s.accept, "nothing was read")
+	})
 	for _, successor := range []*corev1.ConfigMap{nil, young()} {
 		s := &deletionServer{cluster: newCluster(old()), deletes: []string{"cut"}}
 		s.then = func() {
@@ -1832,5 +1849,106 @@ func TestTransportRepeatsWritesOfAVersion(t *testing.T) {
 			assert.Equal(t, c.refusal == 422, apierrors.IsInvalid(err))
 			assert.Equal(t, c.refusal != 0, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
 		})
+	}
+}
+
+// A success of something in front of the server, such as a login page, was one to every
+// client that does not decode the answer: to a deletion and to an eviction.
+func TestTransportTakesOnlyAnAnswerOfTheAPIForASuccess(t *testing.T) {
+	const pod = "/api/v1/namespaces/a/pods/x"
+	writes := []struct{ method, path string }{
+		{"DELETE", pod}, {"POST", pod + "/eviction"}, {"POST", "/api/v1/namespaces/a/pods"}, {"PUT", pod}, {"PATCH", pod}, {"DELETE", "/api/v1/namespaces/a/pods"},
+		{"POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"},
+	}
+	elsewhere := []struct{ method, path string }{{"GET", pod}, {"POST", "/api/v1/namespaces/a/services/s/proxy/orders"}, {"DELETE", "/elsewhere"}}
+	for situation, c := range map[string]struct {
+		code              int
+		contentType, body string
+		ok                bool
+	}{
+		"JSON":                    {200, "application/json", `{"kind":"Status"}`, true},
+		"JSON, with a charset":    {201, "application/json; charset=utf-8", `{}`, true},
+		"JSON of another kind":    {200, "application/vnd.example+json", `{}`, true},
+		"protobuf":                {200, "application/vnd.kubernetes.protobuf", "k8s", true},
+		"CBOR":                    {202, "application/cbor", "x", true},
+		"YAML":                    {200, "application/yaml", "kind: Status", true},
+		"JSON as text":            {200, "text/plain; charset=utf-8", " {}", true},
+		"nothing":                 {200, "", "", true},
+		"nothing as text":         {200, "text/plain", "", true},
+		"no content":              {204, "text/html", "", true},
+		"a login page":            {200, "text/html; charset=utf-8", "<html>", false},
+		"a login page in XHTML":   {200, "application/xhtml+xml", "<html>", false},
+		"XML":                     {200, "application/xml", "<ok/>", false},
+		"a text":                  {200, "text/plain", "welcome", false},
+		"a picture":               {201, "image/png", "PNG", false},
+		"301":                     {301, "text/html", "", false},
+		"302 as the API would do": {302, "application/json", "{}", false},
+		"303":                     {303, "", "", false},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			client := &http.Client{
+				Transport: wrapper(t, quickly, k8sretry.WithMaxRetries(0))(roundTripper(func(req *http.Request) (*http.Response, error) {
+					return answer(req, c.code, c.contentType, c.body), nil
+				})),
+				CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			}
+			send := func(ctx context.Context, method, path string) (string, error) {
+				req, err := http.NewRequestWithContext(ctx, method, "https://server"+path, strings.NewReader(`{"kind":"X","metadata":{"name":"x"}}`))
+				require.NoError(t, err)
+				req.Header.Set("Content-Type", "application/merge-patch+json")
+				resp, err := client.Do(req)
+				if err != nil {
+					return "", err
+				}
+				defer resp.Body.Close()
+				body, err := io.ReadAll(resp.Body)
+				return string(body), err
+			}
+			for _, r := range writes {
+				body, err := send(t.Context(), r.method, r.path)
+				verb := k8sretry.WithVerb(k8sretry.VerbUpdate)
+				inDo := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					_, err := send(ctx, r.method, r.path)
+					return err
+				}, verb, k8sretry.WithMaxRetries(0))
+				if c.ok {
+					require.NoError(t, errors.Join(err, inDo))
+					assert.Equal(t, c.body, body)
+					continue
+				}
+				require.Error(t, err)
+				require.Error(t, inDo)
+				stored := !strings.Contains(r.path, "reviews")
+				assert.Equal(t, stored, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%s %s: %v", r.method, r.path, err)
+				assert.Equal(t, stored, errors.Is(inDo, k8sretry.ErrOutcomeUnknown), "%s %s: %v", r.method, r.path, inDo)
+			}
+			for _, r := range elsewhere {
+				body, err := send(t.Context(), r.method, r.path)
+				require.NoError(t, err)
+				assert.Equal(t, c.body, body)
+			}
+		})
+	}
+}
+
+// net/http follows a 302 with a GET, and the client got its answer.
+func TestTransportDoesNotFollowAWriteWithAGet(t *testing.T) {
+	for code, ok := range map[int]bool{301: false, 302: false, 303: false, 307: true, 308: true} {
+		server := serve(t, protoHTTP1, func(w http.ResponseWriter, r *http.Request, n int) {
+			if n == 1 {
+				http.Redirect(w, r, "/elsewhere"+r.URL.Path, code)
+				return
+			}
+			write(w, 200, settings("a"))
+		})
+		err := clientset(t, server.config(), wrapper(t, quickly)).CoreV1().ConfigMaps("default").Delete(t.Context(), "a", metav1.DeleteOptions{})
+		if ok {
+			assert.NoError(t, err)
+			assert.EqualValues(t, 2, server.sends.Load())
+			continue
+		}
+		assert.ErrorContains(t, err, "redirected")
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.EqualValues(t, 1, server.sends.Load())
 	}
 }

@@ -78,10 +78,6 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 		defer r.EndWithin(&attempt.Record)
 	}
 	err := r.reveal(request(r.context(ctx)))
-	if err == nil && r.redirected() {
-		err = errRedirected
-		return Classify(err), err
-	}
 	if err == nil {
 		return Verdict{}, nil
 	}

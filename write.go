@@ -81,9 +81,6 @@ type Watcher interface {
 var (
 	errNilClient = errors.New("k8sretry: the client is nil")
 	errNilObject = errors.New("k8sretry: the object is nil")
-	// errRedirected is a write that a Transport saw redirected. After a 301, 302 or 303,
-	// net/http sends a GET; its success says nothing about the write.
-	errRedirected = errors.New("k8sretry: the server redirected the write, and net/http followed with a GET")
 	// errNoObject is a successful response without an object. It happens when net/http
 	// follows a redirected POST with a GET and the answer, such as a list, decodes into
 	// an empty object.

@@ -102,15 +102,15 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 	case "token": // of a service account: issued, not stored
 		r.StoresNothing = r.Verb == Create && r.Resource == "serviceaccounts"
 	}
-	if req.Header.Get("Upgrade") != "" || req.Method == http.MethodConnect || r.unread() && isTrue(req.URL, "follow") {
+	if req.Header.Get("Upgrade") != "" || req.Method == http.MethodConnect || r.Unread() && isTrue(req.URL, "follow") {
 		r.Once = true
 	}
 	switch {
-	case !r.Verb.Reads() && (r.unread() || r.acts()):
+	case !r.Verb.Reads() && (r.Unread() || r.acts()):
 		r.Risk = RiskAction
 	case r.Verb == Create && (r.Group == "authentication.k8s.io" || r.Group == "authorization.k8s.io"):
 		r.StoresNothing = true // reviews: reads that are sent as a POST
-	case (r.Verb == List || r.unread()) && (oldWatch || isTrue(req.URL, "watch")), r.Verb == Get && oldWatch:
+	case (r.Verb == List || r.Unread()) && (oldWatch || isTrue(req.URL, "watch")), r.Verb == Get && oldWatch:
 		r.Verb, r.Watch, r.Once = Watch, true, true
 	case !r.Verb.Reads() && strings.Contains(req.URL.RawQuery, "dryRun="):
 		// The options in the body of a deletion replace those in the query.
@@ -121,9 +121,9 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 	}
 }
 
-// unread reports whether the path does not say what the request is about: it is not one of
+// Unread reports whether the path does not say what the request is about: it is not one of
 // the API, or goes through a proxy to something else.
-func (r *Request) unread() bool { return r.Resource == "" || r.Subresource == "proxy" }
+func (r *Request) Unread() bool { return r.Resource == "" || r.Subresource == "proxy" }
 
 // acts reports whether a write may do more than to replace the state of an object, so that
 // to send it twice is to do it twice: a PUT to a subresource may restart a machine. A POST

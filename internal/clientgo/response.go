@@ -55,6 +55,26 @@ func ResponseError(resp *http.Response, r *apirequest.Request, method string, re
 	return apierrors.NewGenericServerResponse(resp.StatusCode, method, resource, "", text, delay, true)
 }
 
+// IsForeign reports whether a response is not one of the API, by its content type: it is the
+// page of a login or of a captive portal, for example. To a write whose response client-go
+// does not decode, it would be a success. JSON without a content type is sent as text by
+// servers that use net/http.
+func IsForeign(resp *http.Response) bool {
+	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case err != nil, resp.StatusCode == http.StatusNoContent, strings.HasSuffix(media, "+json"):
+		return false // client-go reports a type that cannot be parsed
+	case media == "text/plain":
+		body := bytes.TrimSpace(peek(resp))
+		return len(body) > 0 && body[0] != '{'
+	}
+	switch media {
+	case runtime.ContentTypeJSON, runtime.ContentTypeYAML, runtime.ContentTypeProtobuf, runtime.ContentTypeCBOR:
+		return false
+	}
+	return true
+}
+
 // bodyDecides reports whether the body of a response with this code may say whether the
 // failure is transient.
 func bodyDecides(code int) bool {

@@ -88,8 +88,6 @@ type Facts struct {
 	// LostRace is set if the last request was a patch that names no version, and was answered
 	// with a conflict. StaleVersion is set if it was an apply that names one, and was.
 	LostRace, StaleVersion bool
-	// Redirected is set if a write was redirected to where net/http only reads.
-	Redirected bool
 	// EarlierAmbiguous is set if a write before the last request may have been carried out.
 	EarlierAmbiguous bool
 	// NotTaken is set if the server has not taken the last request.
@@ -201,16 +199,11 @@ func (r *Record) Sent(s Send) {
 	f.Collection = s.Request.Verb == apirequest.DeleteCollection
 	f.NotTaken, f.RetryAfter = s.NotTaken, s.RetryAfter
 	all.last = writes && s.Ambiguous
-	switch {
-	case s.Code == 0:
-	case s.Code < http.StatusMultipleChoices:
+	if s.Code >= http.StatusOK && s.Code < http.StatusMultipleChoices {
 		f.Done = f.Done || writes
 		if s.Request.Verb == apirequest.Delete && all.writes == 1 {
 			r.deletions.done = s.HTTP.URL
 		}
-	case s.Code <= http.StatusSeeOther:
-		// net/http follows 301, 302 and 303 with a GET: the write is lost on the way.
-		f.Redirected = f.Redirected || writes
 	}
 	f.LostRace, f.StaleVersion = false, false
 	if s.Code == http.StatusConflict {

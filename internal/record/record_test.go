@@ -226,13 +226,7 @@ func TestFactsOfSends(t *testing.T) {
 		{"a collection", []Send{collection}, Facts{Requests: 1, Collection: true}},
 		{"a collection, then an object", []Send{collection, update(t, 409)}, Facts{Requests: 2}},
 
-		{"300, 301, 302 and 303 lose a write", []Send{update(t, 302)}, Facts{Requests: 1, Redirected: true}},
-		{"redirected, then read", []Send{update(t, 301), read(t, 200)}, Facts{Requests: 2, Redirected: true}},
-		{"a write is redirected, then a read", []Send{update(t, 301), read(t, 302)}, Facts{Requests: 2, Redirected: true}},
-		{"redirected and then done", []Send{update(t, 303), update(t, 200)}, Facts{Requests: 2, Redirected: true, Done: true}},
-		{"304 is no redirect", []Send{update(t, 304)}, Facts{Requests: 1}},
-		{"307 keeps the method", []Send{update(t, 307)}, Facts{Requests: 1}},
-		{"a read is redirected", []Send{read(t, 302)}, Facts{Requests: 1}},
+		{"300 and above is not done", []Send{update(t, 302), update(t, 304), update(t, 307)}, Facts{Requests: 3}},
 
 		{"not taken", []Send{refused}, Facts{Requests: 1, NotTaken: true}},
 		{"not taken, then taken", []Send{refused, create(t, 409)}, Facts{Requests: 2}},

@@ -1,0 +1,34 @@
+package k8sretry
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+)
+
+// foreignAnswer is a success that does not come from the API.
+type foreignAnswer struct{ contentType string }
+
+func (e *foreignAnswer) Error() string {
+	return "k8sretry: the response is not one of the API, its content type is " + e.contentType
+}
+
+// errRedirected is a write that was answered by a 301, 302 or 303. net/http would send a
+// GET, whose success says nothing about the write.
+var errRedirected = errors.New("k8sretry: the server has redirected the write, which net/http follows with a GET")
+
+// notAnswered returns an error if the response to a write only looks like a success.
+func notAnswered(request *apirequest.Request, resp *http.Response) error {
+	if request.Verb.Reads() || request.Unread() {
+		return nil
+	}
+	switch code := resp.StatusCode; {
+	case code == http.StatusMovedPermanently, code == http.StatusFound, code == http.StatusSeeOther:
+		return errRedirected
+	case code >= http.StatusOK && code < http.StatusMultipleChoices && clientgo.IsForeign(resp):
+		return &foreignAnswer{resp.Header.Get("Content-Type")}
+	}
+	return nil
+}
