@@ -205,7 +205,7 @@ func (x *exchange) send(ctx context.Context, r *callRecord, body io.ReadCloser) 
 		req = req.WithContext(ctx)
 		req.Body = body
 	}
-	if d := x.deletion(r); d != nil {
+	if d, repeats := x.deletion(r); repeats {
 		again, resp, err := x.repeatDeletion(ctx, r, d)
 		if again != x.req {
 			closeBody(req)

@@ -38,11 +38,11 @@ const acceptMetadata = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 // errDeleteAnswerLost stands for the failure of an attempt whose deletion had succeeded.
 var errDeleteAnswerLost = errors.New("the answer to the deletion was lost")
 
-// deletion returns what x would repeat, nil if it is not the repetition of a deletion by name
-// whose outcome is unknown.
-func (x *exchange) deletion(r *callRecord) *record.Deletion {
+// deletion returns what x would repeat, if it is the repetition of a deletion whose outcome
+// is unknown.
+func (x *exchange) deletion(r *callRecord) (d record.Deletion, repeats bool) {
 	if x.request.Verb != apirequest.Delete || x.request.Risk != apirequest.RiskNone || x.request.StoresNothing {
-		return nil
+		return d, false
 	}
 	return r.Deletion(x.req)
 }
@@ -68,7 +68,7 @@ func (x *exchange) noteDeletion(r *callRecord, resp *http.Response, failure erro
 
 // repeatDeletion returns the request that repeats a deletion, or what the client gets in its
 // place: the answer to the read if the object is gone or being deleted, or its failure.
-func (x *exchange) repeatDeletion(ctx context.Context, r *callRecord, d *record.Deletion) (*http.Request, *http.Response, error) {
+func (x *exchange) repeatDeletion(ctx context.Context, r *callRecord, d record.Deletion) (*http.Request, *http.Response, error) {
 	options, ok := apirequest.DeleteOptions(x.req)
 	switch {
 	case !ok:
@@ -100,6 +100,7 @@ func (x *exchange) repeatDeletion(ctx context.Context, r *callRecord, d *record.
 			return nil, nil, notRepeated(d, "the object of this name may have been created since")
 		}
 		d.UID = string(object.UID)
+		r.DeletionIsFor(x.req, d.UID)
 	}
 	again, ok := apirequest.WithUID(x.req, types.UID(d.UID))
 	if !ok {
@@ -109,7 +110,7 @@ func (x *exchange) repeatDeletion(ctx context.Context, r *callRecord, d *record.
 }
 
 // notRepeated ends a call whose deletion must not be sent again.
-func notRepeated(d *record.Deletion, why string) error {
+func notRepeated(d record.Deletion, why string) error {
 	failure := d.Failure
 	if failure == nil {
 		failure = errDeleteAnswerLost

@@ -19,8 +19,8 @@ type Deletion struct {
 // deletions are those of all attempts of a call.
 type deletions struct {
 	began   time.Time
-	done    *url.URL             // of one that has succeeded as the only write of its attempt
-	unknown map[string]*Deletion // by URL
+	done    *url.URL            // of one that has succeeded as the only write of its attempt
+	unknown map[string]Deletion // by URL
 }
 
 // Deletes records that a deletion is about to be sent.
@@ -34,31 +34,39 @@ func (r *Record) Deletes() {
 
 // DeletionFailed records that it is not known whether a deletion was carried out.
 func (r *Record) DeletionFailed(req *http.Request, failure error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unknownDeletion(req).Failure = failure
+	r.changeDeletion(req, func(d *Deletion) { d.Failure = failure })
 }
 
-func (r *Record) unknownDeletion(req *http.Request) *Deletion {
+// DeletionIsFor records the UID of the object that a deletion is for.
+func (r *Record) DeletionIsFor(req *http.Request, uid string) {
+	r.changeDeletion(req, func(d *Deletion) { d.UID = uid })
+}
+
+func (r *Record) changeDeletion(req *http.Request, change func(*Deletion)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	all, key := &r.deletions, req.URL.String()
-	if all.unknown[key] == nil {
-		if all.unknown == nil {
-			all.unknown = map[string]*Deletion{}
-		}
-		all.unknown[key] = &Deletion{Began: all.began}
+	d := all.unknown[key]
+	d.Began = all.began
+	change(&d)
+	if all.unknown == nil {
+		all.unknown = map[string]Deletion{}
 	}
-	return all.unknown[key]
+	all.unknown[key] = d
 }
 
-// Deletion returns the deletion that req repeats, nil if there was none or if it is known
-// what became of it.
-func (r *Record) Deletion(req *http.Request) *Deletion {
+// Deletion returns the deletion that req repeats, unless there was none or it is known what
+// became of it. A call that repeats one which has succeeded did not get the answer.
+func (r *Record) Deletion(req *http.Request) (d Deletion, repeats bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if all := &r.deletions; all.done != nil && all.done.String() == req.URL.String() {
-		return r.unknownDeletion(req)
-	} else if all.unknown == nil {
-		return nil
+	all := &r.deletions
+	if all.done == nil && all.unknown == nil {
+		return d, false
 	}
-	return r.deletions.unknown[req.URL.String()]
+	key := req.URL.String()
+	if d, repeats = all.unknown[key]; !repeats && all.done != nil && all.done.String() == key {
+		return Deletion{Began: all.began}, true
+	}
+	return d, repeats
 }

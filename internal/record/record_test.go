@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -364,4 +365,56 @@ func TestConcurrentUse(t *testing.T) {
 	assert.Equal(t, Facts{Asked: n, Connected: n, Requests: n, Done: true}, r.Facts())
 	assert.GreaterOrEqual(t, r.Repetitions(), n)
 	r.Forget()
+}
+
+func TestDeletionsOfACall(t *testing.T) {
+	remove := func(name string, code int) Send {
+		return sent(t, http.MethodDelete, objects+"/"+name, "application/json", "{}", code)
+	}
+	a, b := remove("a", 200), remove("b", 504)
+	known := func(r *Record, s Send) bool { _, repeats := r.Deletion(s.HTTP); return !repeats }
+	failure := errors.New("lost")
+
+	var r Record
+	assert.True(t, known(&r, a), "the first one")
+	r.Deletes()
+	began := time.Now()
+	r.Sent(b)
+	r.DeletionFailed(b.HTTP, failure)
+	d, repeats := r.Deletion(b.HTTP)
+	assert.True(t, repeats)
+	assert.Equal(t, failure, d.Failure)
+	assert.False(t, d.Began.After(began), "the first one counts")
+	assert.True(t, known(&r, a), "another object")
+
+	r.Begin(1)
+	r.Deletes()
+	r.DeletionIsFor(b.HTTP, "u")
+	again, repeats := r.Deletion(b.HTTP)
+	assert.True(t, repeats)
+	assert.Equal(t, Deletion{Began: d.Began, Failure: failure, UID: "u"}, again)
+
+	r.Forget()
+	r.Begin(1)
+	r.Deletes()
+	r.Sent(a)
+	r.Begin(1)
+	d, repeats = r.Deletion(a.HTTP)
+	assert.True(t, repeats, "the call did not get the answer")
+	assert.NoError(t, d.Failure)
+	assert.True(t, known(&r, b))
+
+	r.Begin(1)
+	r.Sent(a)
+	r.Sent(update(t, 409))
+	assert.True(t, known(&r, a), "what follows it has failed")
+	r.Begin(1)
+	r.Sent(update(t, 200))
+	r.Sent(a)
+	assert.True(t, known(&r, a))
+	dry := remove("a", 200)
+	dry.Request.StoresNothing = true
+	r.Begin(1)
+	r.Sent(dry)
+	assert.True(t, known(&r, a))
 }
