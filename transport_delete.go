@@ -143,10 +143,10 @@ func (x *exchange) readObject(ctx context.Context, r *callRecord) (*metav1.Objec
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	var object metav1.PartialObjectMetadata
-	if json.Unmarshal(body, &object) != nil || object.UID == "" || object.Name != x.request.Object {
-		return nil, resp, nil
+	if json.Unmarshal(body, &object) == nil && object.UID != "" && object.Name == x.request.Object {
+		return &object.ObjectMeta, resp, nil
 	}
-	return &object.ObjectMeta, resp, nil
+	return nil, resp, nil // something else
 }
 
 // olderThan reports whether an object that was just read was created before the call began.

@@ -178,9 +178,9 @@ func (r *Request) Name() string {
 func (r *Request) readPath(path string) (oldWatch bool) {
 	rest := strings.Trim(path, "/")
 	r.root, _, _ = strings.Cut(rest, "/")
-	segment, before := "", ""
+	segment := ""
 	for rest != "" && !r.servedByAnyone() {
-		before = segment
+		before := segment
 		segment, rest, _ = strings.Cut(rest, "/")
 		group, after := "", rest
 		switch {

@@ -42,27 +42,25 @@ func DeletesByName(options *metav1.DeleteOptions) bool {
 	return p == nil || (p.UID == nil || *p.UID == "") && (p.ResourceVersion == nil || *p.ResourceVersion == "")
 }
 
-// Satisfied reports whether the deletion of an object, which is under way, is the one that
-// the options ask for, or a faster one.
+// Satisfied reports whether the deletion of an object, which is under way, is known to be the
+// one that the options ask for, or a faster one.
 func Satisfied(options *metav1.DeleteOptions, object *metav1.ObjectMeta) bool {
 	given, asked := object.DeletionGracePeriodSeconds, options.GracePeriodSeconds
 	if asked != nil && (given == nil || *given > *asked) {
 		return false
 	}
-	var policy metav1.DeletionPropagation
-	switch orphan := options.OrphanDependents; {
-	case options.PropagationPolicy != nil:
-		policy = *options.PropagationPolicy
-	case orphan == nil:
-		return true
-	case *orphan:
-		policy = metav1.DeletePropagationOrphan
-	default:
-		policy = metav1.DeletePropagationBackground
+	//lint:ignore SA1019 a client may still send it
+	if options.OrphanDependents != nil {
+		return false
 	}
+	if options.PropagationPolicy == nil {
+		return true
+	}
+	policy := *options.PropagationPolicy
 	orphan := slices.Contains(object.Finalizers, metav1.FinalizerOrphanDependents)
 	foreground := slices.Contains(object.Finalizers, metav1.FinalizerDeleteDependents)
-	return orphan == (policy == metav1.DeletePropagationOrphan) && foreground == (policy == metav1.DeletePropagationForeground)
+	return orphan == (policy == metav1.DeletePropagationOrphan) &&
+		foreground == (policy == metav1.DeletePropagationForeground)
 }
 
 // WithUID returns a copy of a deletion that has the UID as a precondition. Everything else

@@ -116,7 +116,7 @@ func TestWithUIDKeepsTheOptions(t *testing.T) {
 
 func TestSatisfied(t *testing.T) {
 	seconds := func(n int64) *int64 { return &n }
-	yes, no := true, false
+	yes := true
 	policy := func(p metav1.DeletionPropagation) *metav1.DeletionPropagation { return &p }
 	foreground, orphan := []string{metav1.FinalizerDeleteDependents, "x"}, []string{"x", metav1.FinalizerOrphanDependents}
 	for _, c := range []struct {
@@ -135,10 +135,10 @@ func TestSatisfied(t *testing.T) {
 		{"background", metav1.DeleteOptions{PropagationPolicy: policy("Background")}, nil, []string{"x"}, true},
 		{"background asked only", metav1.DeleteOptions{PropagationPolicy: policy("Background")}, nil, foreground, false},
 		{"orphans", metav1.DeleteOptions{PropagationPolicy: policy("Orphan")}, nil, orphan, true},
-		{"orphans, in the old field", metav1.DeleteOptions{OrphanDependents: &yes}, nil, orphan, true},
-		{"orphans asked only", metav1.DeleteOptions{OrphanDependents: &yes}, nil, nil, false},
-		{"orphans not asked", metav1.DeleteOptions{OrphanDependents: &no}, nil, orphan, false},
-		{"no orphans", metav1.DeleteOptions{OrphanDependents: &no}, nil, nil, true},
+		{"orphans asked only", metav1.DeleteOptions{PropagationPolicy: policy("Orphan")}, nil, nil, false},
+		{"orphans not asked", metav1.DeleteOptions{PropagationPolicy: policy("Background")}, nil, orphan, false},
+		//lint:ignore SA1019 a client may still send it
+		{"orphans, in the old field", metav1.DeleteOptions{OrphanDependents: &yes}, nil, orphan, false},
 	} {
 		object := &metav1.ObjectMeta{DeletionGracePeriodSeconds: c.given, Finalizers: c.finalizers}
 		assert.Equal(t, c.want, Satisfied(&c.asked, object), c.situation)
