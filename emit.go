@@ -33,6 +33,9 @@ func (p *progress) emitRetry(c *config, ctx context.Context, delay time.Duration
 func (p *progress) emit(c *config, ctx context.Context, e Event, v *Verdict) {
 	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Queued = int(p.attempts), c.maxRetries(), c.verb(), p.elapsed(), p.queued
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
+	if e.Err == nil && e.Kind != EventFailure {
+		e.Outcome = OutcomeNone
+	}
 	logged := e.Name() != ""
 	if logged || c.name != "" { // the name of a success at once is not looked up
 		e.Function = c.function()

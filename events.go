@@ -42,8 +42,9 @@ type Event struct {
 	Delay time.Duration
 	// Elapsed is the time since the first attempt ended. See Error.Elapsed.
 	Elapsed time.Duration
-	// Class, Outcome, StatusCode, RetryAfter and Detail are the verdict on Err; zero on
-	// success. In an EventFailure, Outcome is that of all attempts.
+	// Class, Outcome, StatusCode, RetryAfter and Detail are the verdict on Err. If nothing
+	// failed, such as in an EventSuccess, they are ClassNone, OutcomeNone and zero. In an
+	// EventFailure, Outcome is that of all attempts.
 	Class      Class
 	Outcome    Outcome
 	StatusCode int

@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 func TestObserver(t *testing.T) {
@@ -27,7 +28,7 @@ func TestObserver(t *testing.T) {
 		var seen recorder
 		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithObserver(&seen), k8sretry.WithVerb(k8sretry.VerbGet))
 		require.NoError(t, err)
-		assert.Equal(t, []k8sretry.Event{{Kind: k8sretry.EventSuccess, Attempt: 1, MaxRetries: 3, Verb: k8sretry.VerbGet}}, seen.events)
+		assert.Equal(t, []k8sretry.Event{{Kind: k8sretry.EventSuccess, Attempt: 1, MaxRetries: 3, Verb: k8sretry.VerbGet, Outcome: k8sretry.OutcomeNone}}, seen.events)
 		assert.Empty(t, seen.events[0].Name(), "and not logged")
 		seen.events = nil
 		_, err = k8sretry.Wrap(fails().get, k8sretry.WithObserver(&seen), k8sretry.WithName("get"))(t.Context())
@@ -53,8 +54,30 @@ func TestObserver(t *testing.T) {
 			failure.StopReason, failure.Err = k8sretry.StopNonRetryable, notFound
 			retry503.Kind, retry503.Attempt, retry503.Delay, retry503.Class, retry503.StatusCode = k8sretry.EventRetry, 1, time.Second, k8sretry.ClassServer, 503
 			retry503.Outcome, retry503.Err = k8sretry.OutcomeUnknown, unavailable()
-			success.Kind, success.Attempt, success.Elapsed = k8sretry.EventSuccess, 2, time.Second
+			success.Kind, success.Attempt, success.Elapsed, success.Outcome = k8sretry.EventSuccess, 2, time.Second, k8sretry.OutcomeNone
 			assert.Equal(t, []k8sretry.Event{retry, failure, retry503, success}, seen.events)
+		})
+	})
+	t.Run("the outcome of what has not failed is none, which no metric takes for a failure", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var seen recorder
+			breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 1})
+			opts := []k8sretry.Option{k8sretry.WithObserver(&seen), k8sretry.WithBreaker(breaker), k8sretry.WithMaxRetries(0)}
+			for breaker.State() != k8sretry.BreakerOpen {
+				_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
+			}
+			_, _ = k8sretry.Do(t.Context(), fails().get, opts...)
+			testkit.Sleep(time.Hour)
+			_, err := k8sretry.Do(t.Context(), fails().get, opts...)
+			require.NoError(t, err)
+			outcomes := map[string]string{}
+			for _, e := range seen.events {
+				outcomes[fmt.Sprint(e.Kind, " ", e.Breaker, " ", e.Err != nil)] = e.Outcome.String()
+				assert.Equal(t, e.Err == nil, e.Outcome < k8sretry.OutcomeNotExecuted)
+			}
+			assert.Equal(t, map[string]string{
+				"3 open true": "unknown", "2 closed true": "not_executed", "3 half_open false": "", "3 closed false": "", "1 closed false": "",
+			}, outcomes, "the last failure is the refusal of the open breaker")
 		})
 	})
 	t.Run("it gets the caller's context, without the attempt's timeout", func(t *testing.T) {

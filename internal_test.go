@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -36,7 +37,8 @@ func TestVerbClassOutcomeNames(t *testing.T) {
 	}
 	assert.Equal(t, "canceled", ClassCanceled.String())
 	assert.Equal(t, "invalid", Class(len(classNames)).String())
-	assert.Equal(t, "not_executed unknown executed invalid", OutcomeNotExecuted.String()+" "+OutcomeUnknown.String()+" "+OutcomeExecuted.String()+" "+Outcome(3).String())
+	assert.Equal(t, " not_executed unknown executed invalid", OutcomeNone.String()+" "+OutcomeNotExecuted.String()+" "+OutcomeUnknown.String()+" "+OutcomeExecuted.String()+" "+Outcome(3).String())
+	assert.Equal(t, "invalid invalid invalid", Outcome(-2).String()+" "+Outcome(math.MinInt8).String()+" "+Outcome(math.MaxInt8).String())
 }
 
 // What may be repeated, for every class, outcome and verb.

@@ -85,21 +85,22 @@ func (c Class) transient() bool {
 
 // Outcome is what the server did with a failed attempt. Outcomes are ordered: the outcome
 // of a call is the highest of its attempts.
-type Outcome uint8
+type Outcome int8
 
 // The outcomes of a failed attempt.
 const (
-	OutcomeNotExecuted Outcome = iota // the server changed nothing
-	OutcomeUnknown                    // the server may have done it, or may still do it
-	OutcomeExecuted                   // the server carried out the request, but its response was lost
+	OutcomeNone        Outcome = iota - 1 // nothing failed; only in an [Event] without an error
+	OutcomeNotExecuted                    // the server changed nothing
+	OutcomeUnknown                        // the server may have done it, or may still do it
+	OutcomeExecuted                       // the server carried out the request, but its response was lost
 )
 
-var outcomeNames = [...]string{"not_executed", "unknown", "executed"}
+var outcomeNames = [...]string{"", "not_executed", "unknown", "executed"}
 
-// String returns the name of the outcome in logs and metrics.
+// String returns the name of the outcome in logs and metrics, "" for [OutcomeNone].
 func (o Outcome) String() string {
-	if int(o) < len(outcomeNames) {
-		return outcomeNames[o]
+	if i := int(o) - int(OutcomeNone); i >= 0 && i < len(outcomeNames) {
+		return outcomeNames[i]
 	}
 	return "invalid"
 }

@@ -145,7 +145,7 @@ func TestUnknownEventsAreIgnored(t *testing.T) {
 	assert.Empty(t, span.Events)
 	assert.Empty(t, s.measured(t))
 
-	s.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: 200, Verb: 200, Class: 200, Outcome: 200, StatusCode: -7})
+	s.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventFailure, StopReason: 200, Verb: 200, Class: 200, Outcome: 100, StatusCode: -7})
 	assert.Equal(t, []string{
 		"k8sretry.call.attempts{stop_reason=invalid verb=invalid} 0 of 1",
 		"k8sretry.calls{error.type=invalid outcome=invalid stop_reason=invalid verb=invalid} 1",
