@@ -2,7 +2,12 @@ package k8sretry_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +21,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/kubernetes/fake"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
 // failingTwice returns a fake clientset in which the first two calls of a verb on pods
@@ -289,6 +297,37 @@ func TestWrappedWritesSurviveGateways(t *testing.T) {
 			_, err := apply(ctx, applycorev1.Pod("web-0", "default"), metav1.ApplyOptions{FieldManager: "test"})
 			return err
 		}},
+		"create with a generated name": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			generated := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-", Namespace: "default"}}
+			_, err := k8sretry.Wrap2(cs.CoreV1().Pods("default").Create, k8sretry.ForWrite())(ctx, generated, metav1.CreateOptions{})
+			return err
+		}},
+		"bind": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}}
+			return k8sretry.WrapRun2(cs.CoreV1().Pods("default").Bind, k8sretry.ForWrite())(ctx, binding, metav1.CreateOptions{})
+		}},
+		"merge patch": {"patch", func(ctx context.Context, cs *fake.Clientset) error {
+			_, err := k8sretry.Patch(ctx, cs.CoreV1().Pods("default"), "web-0", types.MergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{}, k8sretry.ForWrite())
+			return err
+		}},
+		"safe create": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			_, err := k8sretry.Create(ctx, cs.CoreV1().Pods("default"), pod("web-1"), metav1.CreateOptions{}, k8sretry.ForWrite())
+			return err
+		}},
+		"safe update": {"update", func(ctx context.Context, cs *fake.Clientset) error {
+			_, err := k8sretry.Update(ctx, cs.CoreV1().Pods("default"), pod("web-0"), metav1.UpdateOptions{}, k8sretry.ForWrite())
+			return err
+		}},
+		"safe delete": {"delete", func(ctx context.Context, cs *fake.Clientset) error {
+			return k8sretry.Delete(ctx, cs.CoreV1().Pods("default"), pod("web-0"), metav1.DeleteOptions{}, k8sretry.ForWrite())
+		}},
+		"safe evict": {"create", func(ctx context.Context, cs *fake.Clientset) error {
+			return k8sretry.Evict(ctx, cs.CoreV1().Pods("default"), pod("web-0"), metav1.DeleteOptions{}, k8sretry.ForWrite())
+		}},
+		"safe apply": {"patch", func(ctx context.Context, cs *fake.Clientset) error {
+			_, err := k8sretry.Apply(ctx, cs.CoreV1().Pods("default"), applycorev1.Pod("web-0", "default"), metav1.ApplyOptions{FieldManager: "test"}, k8sretry.ForWrite())
+			return err
+		}},
 	} {
 		t.Run(situation, func(t *testing.T) {
 			cs := fake.NewClientset(pod("web-0"))
@@ -301,7 +340,326 @@ func TestWrappedWritesSurviveGateways(t *testing.T) {
 				require.NoError(t, c.call(t.Context(), cs))
 			})
 			assert.Equal(t, 3, attempts)
+			all, err := cs.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{})
+			require.NoError(t, err)
+			objects := 1
+			switch {
+			case strings.Contains(situation, "create"):
+				objects = 2
+			case strings.Contains(situation, "delete"):
+				objects = 0
+			}
+			assert.Len(t, all.Items, objects)
 		})
+	}
+}
+
+// losing is an API server for pods over a fake clientset. It carries out each write, and loses
+// the answer to the first.
+type losing struct {
+	*fake.Clientset
+	lose    func(http.ResponseWriter)
+	writes  int      // carried out
+	created []string // names
+}
+
+func newLosing(lose func(http.ResponseWriter)) *losing {
+	s := &losing{Clientset: fake.NewClientset(&corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default", Annotations: map[string]string{"a": "0"}, Finalizers: []string{"x/first"}},
+	}), lose: lose}
+	k8sretrytest.EmulateServer(&s.Fake)
+	return s
+}
+
+func (s *losing) serve(w http.ResponseWriter, r *http.Request, _ int, body string) {
+	object, err := s.carryOut(r, body)
+	if err == nil && r.Method != http.MethodGet {
+		if s.writes++; s.writes == 1 {
+			s.lose(w)
+			return
+		}
+	}
+	if err != nil {
+		st := err.(*apierrors.StatusError).ErrStatus
+		st.Kind, st.APIVersion = "Status", "v1"
+		write(w, int(st.Code), st)
+		return
+	}
+	write(w, http.StatusOK, object)
+}
+
+func (s *losing) carryOut(r *http.Request, body string) (object any, err error) {
+	ctx, pods := r.Context(), s.CoreV1().Pods("default")
+	decode := func(into any) {
+		if body != "" {
+			if err := json.Unmarshal([]byte(body), into); err != nil {
+				panic(err)
+			}
+		}
+	}
+	_, rest, _ := strings.Cut(r.URL.Path, "/pods")
+	name, sub, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	done := metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess}
+	defer func() {
+		if p, ok := object.(*corev1.Pod); ok && p != nil {
+			p.Kind, p.APIVersion = "Pod", "v1"
+		}
+	}()
+	switch {
+	case r.URL.Query().Get("watch") != "":
+		return nil, apierrors.NewResourceExpired("too old resource version")
+	case r.Method == http.MethodGet:
+		return pods.Get(ctx, name, metav1.GetOptions{})
+	case r.Method == http.MethodPost && sub == "eviction":
+		var eviction policyv1.Eviction
+		decode(&eviction)
+		options := metav1.DeleteOptions{}
+		if eviction.DeleteOptions != nil {
+			options = *eviction.DeleteOptions
+		}
+		return done, pods.Delete(ctx, name, options)
+	case r.Method == http.MethodPost && sub == "binding":
+		var binding corev1.Binding
+		decode(&binding)
+		pod, err := pods.Get(ctx, name, metav1.GetOptions{})
+		if err == nil && pod.Spec.NodeName != "" {
+			err = apierrors.NewConflict(corev1.Resource("pods/binding"), name, errors.New("pod web-0 is already assigned to node"))
+		}
+		if err != nil {
+			return nil, err
+		}
+		pod.Spec.NodeName = binding.Target.Name
+		_, err = pods.Update(ctx, pod, metav1.UpdateOptions{})
+		return done, err
+	case r.Method == http.MethodPost:
+		pod := new(corev1.Pod)
+		decode(pod)
+		pod, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+		if err == nil {
+			s.created = append(s.created, pod.Name)
+		}
+		return pod, err
+	case r.Method == http.MethodPut:
+		pod := new(corev1.Pod)
+		decode(pod)
+		return pods.Update(ctx, pod, metav1.UpdateOptions{})
+	case r.Method == http.MethodDelete:
+		options := metav1.DeleteOptions{}
+		decode(&options)
+		return done, pods.Delete(ctx, name, options)
+	}
+	options := metav1.PatchOptions{FieldManager: r.URL.Query().Get("fieldManager")}
+	return pods.Patch(ctx, name, types.PatchType(r.Header.Get("Content-Type")), []byte(body), options)
+}
+
+// The first answer to a write is lost after the commit, over HTTP. Whatever the verb, the
+// write has its effect once, and the call succeeds or says that its outcome is unknown.
+func TestAWriteWhoseAnswerIsLostIsNeverCarriedOutTwice(t *testing.T) {
+	const label = `{"metadata":{"labels":{"a":"b"}}}`
+	versioned := func(pod *corev1.Pod) string {
+		return fmt.Sprintf(`{"metadata":{"resourceVersion":%q,"labels":{"a":"b"}}}`, pod.ResourceVersion)
+	}
+	patch := func(kind types.PatchType, body func(*corev1.Pod) string) func(context.Context, typedcorev1.PodInterface, *corev1.Pod) error {
+		return func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			_, err := k8sretry.Patch(ctx, pods, pod.Name, kind, []byte(body(pod)), metav1.PatchOptions{FieldManager: "test"}, k8sretry.ForWrite())
+			return err
+		}
+	}
+	plainPatch := func(kind types.PatchType, body func(*corev1.Pod) string) func(context.Context, typedcorev1.PodInterface, *corev1.Pod) error {
+		return func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			_, err := pods.Patch(ctx, pod.Name, kind, []byte(body(pod)), metav1.PatchOptions{FieldManager: "test"})
+			return err
+		}
+	}
+	text := func(s string) func(*corev1.Pod) string { return func(*corev1.Pod) string { return s } }
+	named := func() *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Namespace: "default"}}
+	}
+	generated := func() *corev1.Pod {
+		return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "web-", Namespace: "default"}}
+	}
+	labeled := func(pod *corev1.Pod) *corev1.Pod {
+		pod = pod.DeepCopy()
+		pod.Labels = map[string]string{"a": "b"}
+		return pod
+	}
+	eviction := func(pod *corev1.Pod) *policyv1.Eviction {
+		return &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod.Name, Namespace: pod.Namespace}}
+	}
+	binding := &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "web-0", Namespace: "default"}, Target: corev1.ObjectReference{Kind: "Node", Name: "n"}}
+	configuration := func() *applycorev1.PodApplyConfiguration {
+		return applycorev1.Pod("web-0", "default").WithLabels(map[string]string{"a": "b"})
+	}
+	const jsonTest = `[{"op":"test","path":"/metadata/annotations/a","value":"0"},{"op":"replace","path":"/metadata/annotations/a","value":"1"}]`
+	const (
+		wrapped = iota // in a Wrap function
+		safe           // a safe write, which succeeds
+		unsure         // a safe write that cannot tell
+		plain          // only over a Transport
+	)
+	for situation, c := range map[string]struct {
+		how  int
+		call func(context.Context, typedcorev1.PodInterface, *corev1.Pod) error
+	}{
+		"create, wrapped": {wrapped, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := k8sretry.Wrap2(pods.Create, k8sretry.ForWrite())(ctx, named(), metav1.CreateOptions{})
+			return err
+		}},
+		"create, safe": {safe, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := k8sretry.Create(ctx, pods, named(), metav1.CreateOptions{}, k8sretry.ForWrite())
+			return err
+		}},
+		"create, plain": {plain, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := pods.Create(ctx, named(), metav1.CreateOptions{})
+			return err
+		}},
+		"create with generateName, wrapped": {wrapped, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := k8sretry.Wrap2(pods.Create, k8sretry.ForWrite())(ctx, generated(), metav1.CreateOptions{})
+			return err
+		}},
+		"create with generateName, safe": {safe, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := k8sretry.Create(ctx, pods, generated(), metav1.CreateOptions{}, k8sretry.ForWrite())
+			return err
+		}},
+		"create with generateName, plain": {plain, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := pods.Create(ctx, generated(), metav1.CreateOptions{})
+			return err
+		}},
+		"update, wrapped": {wrapped, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			_, err := k8sretry.Wrap2(pods.Update, k8sretry.ForWrite())(ctx, labeled(pod), metav1.UpdateOptions{})
+			return err
+		}},
+		"update, safe": {safe, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			_, err := k8sretry.Update(ctx, pods, labeled(pod), metav1.UpdateOptions{}, k8sretry.ForWrite())
+			return err
+		}},
+		"update, plain": {plain, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			_, err := pods.Update(ctx, labeled(pod), metav1.UpdateOptions{})
+			return err
+		}},
+		"delete, wrapped": {wrapped, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			return k8sretry.WrapRun2(pods.Delete, k8sretry.ForWrite())(ctx, pod.Name, metav1.DeleteOptions{})
+		}},
+		"delete, safe": {safe, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			return k8sretry.Delete(ctx, pods, pod, metav1.DeleteOptions{}, k8sretry.ForWrite())
+		}},
+		"delete, plain": {plain, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			return pods.Delete(ctx, pod.Name, metav1.DeleteOptions{})
+		}},
+		"evict, wrapped": {wrapped, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			return k8sretry.WrapRun1(pods.EvictV1, k8sretry.ForWrite())(ctx, eviction(pod))
+		}},
+		"evict, safe": {safe, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			return k8sretry.Evict(ctx, pods, pod, metav1.DeleteOptions{}, k8sretry.ForWrite())
+		}},
+		"evict, plain": {plain, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			return pods.EvictV1(ctx, eviction(pod))
+		}},
+		"bind, wrapped": {wrapped, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			return k8sretry.WrapRun2(pods.Bind, k8sretry.ForWrite())(ctx, binding, metav1.CreateOptions{})
+		}},
+		"bind, plain": {plain, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			return pods.Bind(ctx, binding, metav1.CreateOptions{})
+		}},
+		"apply, wrapped": {safe, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := k8sretry.Wrap2(pods.Apply, k8sretry.ForWrite())(ctx, configuration(), metav1.ApplyOptions{FieldManager: "test"})
+			return err
+		}},
+		"apply, safe": {safe, func(ctx context.Context, pods typedcorev1.PodInterface, _ *corev1.Pod) error {
+			_, err := k8sretry.Apply(ctx, pods, configuration(), metav1.ApplyOptions{FieldManager: "test"}, k8sretry.ForWrite())
+			return err
+		}},
+		"apply that names a version, safe": {unsure, func(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) error {
+			_, err := k8sretry.Apply(ctx, pods, configuration().WithResourceVersion(pod.ResourceVersion), metav1.ApplyOptions{FieldManager: "test"}, k8sretry.ForWrite())
+			return err
+		}},
+		"merge patch, safe":               {safe, patch(types.MergePatchType, text(label))},
+		"merge patch, plain":              {plain, plainPatch(types.MergePatchType, text(label))},
+		"merge patch of a version, safe":  {unsure, patch(types.MergePatchType, versioned)},
+		"merge patch of a version, plain": {plain, plainPatch(types.MergePatchType, versioned)},
+		"strategic patch, safe":           {safe, patch(types.StrategicMergePatchType, text(label))},
+		"strategic patch, plain":          {plain, plainPatch(types.StrategicMergePatchType, text(label))},
+		"JSON patch that appends, safe":   {unsure, patch(types.JSONPatchType, text(`[{"op":"add","path":"/metadata/finalizers/-","value":"x/y"}]`))},
+		"JSON patch that appends, plain":  {plain, plainPatch(types.JSONPatchType, text(`[{"op":"add","path":"/metadata/finalizers/-","value":"x/y"}]`))},
+		"JSON patch with a test, safe":    {unsure, patch(types.JSONPatchType, text(jsonTest))},
+		"JSON patch with a test, plain":   {plain, plainPatch(types.JSONPatchType, text(jsonTest))},
+		"apply patch, safe":               {safe, patch(types.ApplyYAMLPatchType, text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0","namespace":"default","labels":{"a":"b"}}}`))},
+	} {
+		for loss, lose := range map[string]func(http.ResponseWriter){
+			"connection closed": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+			"504":               func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) },
+			"truncated": func(w http.ResponseWriter) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Content-Length", "1000")
+				_, _ = io.WriteString(w, `{"kind":"Pod",`)
+			},
+		} {
+			for _, over := range []string{"", "over a Transport"} {
+				if c.how == plain && over == "" {
+					continue
+				}
+				t.Run(strings.Join([]string{situation, loss, over}, ", "), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						s := newLosing(lose)
+						var server *api
+						server = serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, r *http.Request, n int) {
+							_, body, _ := strings.Cut(server.seen()[n-1], " ")
+							s.serve(w, r, n, body)
+						})
+						var wrappers []func(http.RoundTripper) http.RoundTripper
+						if over != "" {
+							wrappers = append(wrappers, wrapper(t, k8sretry.ForWrite()))
+						}
+						config := server.config()
+						config.ContentType = "application/json"
+						client := clientset(t, config, wrappers...).CoreV1().Pods("default")
+						pod, err := client.Get(t.Context(), "web-0", metav1.GetOptions{})
+						require.NoError(t, err)
+						if strings.HasPrefix(situation, "delete") || strings.HasPrefix(situation, "evict") {
+							_, err := s.CoreV1().Pods("default").Patch(t.Context(), "web-0", types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`), metav1.PatchOptions{})
+							require.NoError(t, err)
+						}
+
+						err = c.call(t.Context(), client, pod)
+						switch {
+						case c.how == safe:
+							assert.NoError(t, err)
+						case c.how == unsure:
+							requireUnknown(t, err)
+						case err == nil, errors.Is(err, k8sretry.ErrOutcomeUnknown):
+						case c.how == plain && k8sretry.Classify(err).Outcome != k8sretry.OutcomeNotExecuted: // the last answer says so
+						case c.how == plain && apierrors.IsNotFound(err): // of a delete, for --ignore-not-found
+						default:
+							assert.NoError(t, err)
+						}
+
+						if strings.HasPrefix(situation, "create") {
+							assert.Len(t, s.created, 1)
+							return
+						}
+						now, err := s.CoreV1().Pods("default").Get(t.Context(), "web-0", metav1.GetOptions{})
+						if strings.HasPrefix(situation, "delete") || strings.HasPrefix(situation, "evict") {
+							assert.True(t, apierrors.IsNotFound(err))
+							assert.Equal(t, 1, s.writes)
+							return
+						}
+						require.NoError(t, err)
+						switch {
+						case strings.Contains(situation, "appends"):
+							assert.Equal(t, []string{"x/first", "x/y"}, now.Finalizers)
+						case strings.Contains(situation, "test"):
+							assert.Equal(t, "1", now.Annotations["a"])
+							assert.Equal(t, 1, s.writes)
+						case strings.HasPrefix(situation, "bind"):
+							assert.Equal(t, "n", now.Spec.NodeName)
+							assert.Equal(t, 1, s.writes)
+						default:
+							assert.Equal(t, "b", now.Labels["a"])
+						}
+					})
+				})
+			}
+		}
 	}
 }
 
