@@ -91,6 +91,9 @@ const (
 	parallel = 3
 	// slowShare is by how much fewer calls the slow runs make.
 	slowShare = 8
+	// killedShare is the same for the runs with the killed server, which are all made at
+	// once.
+	killedShare = 2
 )
 
 func (r *runner) all(ctx context.Context) (t table, err error) {
@@ -154,7 +157,7 @@ func (r *runner) all(ctx context.Context) (t table, err error) {
 	killed := row{name: "creates, the server killed in the middle", cells: r.cells()}
 	var contenders []storm.Contender
 	for _, c := range killed.cells {
-		contenders = append(contenders, storm.Contender{Setup: r.of(c, 1), Caller: c.by()})
+		contenders = append(contenders, storm.Contender{Setup: r.of(c, killedShare), Caller: c.by()})
 	}
 	results, err := storm.Restart(ctx, contenders...)
 	if err != nil {
