@@ -62,15 +62,15 @@ func (h history) deleted(name string) map[types.UID]bool {
 	return uids
 }
 
-// set returns how often a key of the object got the value, however often others have
-// written the object before and after.
-func (h history) set(name, key, value string) int {
+// written returns how often the key "by" of the object got the value, however often others
+// have written the object before and after.
+func (h history) written(name, value string) int {
 	n, was := 0, map[types.UID]string{}
 	for _, c := range h {
 		if c.GetName() != name || c.EventType == watch.Deleted {
 			continue
 		}
-		is := c.data[key]
+		is := c.data["by"]
 		if c.EventType == watch.Modified && is == value && was[c.GetUID()] != value {
 			n++
 		}

@@ -58,9 +58,9 @@ func TestHistoryCountsHowOftenAValueWasSet(t *testing.T) {
 		changed(watch.Modified, "1", "none"), changed(watch.Modified, "1", "caller"), changed(watch.Modified, "1", "caller"),
 		changed(watch.Modified, "1", "other"), changed(watch.Deleted, "1", "caller"), changed(watch.Added, "2", "caller"),
 	)
-	assert.Equal(t, 1, h.set("a", "by", "caller"))
-	assert.Equal(t, 2, append(h, changed(watch.Modified, "1", "caller")).set("a", "by", "caller"), "twice")
-	assert.Zero(t, h.set("a", "by", "nothing"))
+	assert.Equal(t, 1, h.written("a", "caller"))
+	assert.Equal(t, 2, append(h, changed(watch.Modified, "1", "caller")).written("a", "caller"), "twice")
+	assert.Zero(t, h.written("a", "nothing"))
 	assert.Equal(t, "caller", h.last("a")["by"])
 	assert.Nil(t, h.last("b"))
 }

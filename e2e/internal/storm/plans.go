@@ -155,7 +155,7 @@ func updates(r *run) *plan {
 			return nil
 		},
 		effect: func(i int, h history, done int) (bool, int) {
-			n := h.set(read[i].Name, "by", "caller")
+			n := h.written(read[i].Name, "caller")
 			return n > 0, max(n, done)
 		},
 	}
