@@ -34,7 +34,8 @@ const (
 var mayImport = map[string][]string{
 	".": {
 		"internal/limiter", "internal/breaker", "internal/budget", "internal/health", "internal/window", "internal/counter", "internal/delay",
-		"internal/attemptctx", "internal/ctxerr", "internal/turns", "internal/errchain", "internal/apirequest", "internal/clientgo", "internal/record", "internal/funcname",
+		"internal/attemptctx", "internal/ctxerr", "internal/turns", "internal/errchain", "internal/apirequest", "internal/clientgo", "internal/record", "internal/redial",
+		"internal/funcname",
 		apimachinery, policy, "golang.org/x/net/http2", "go.uber.org/zap/...",
 	},
 
@@ -53,6 +54,7 @@ var mayImport = map[string][]string{
 	"internal/apirequest": {apimachinery, policy},
 	"internal/clientgo":   {"internal/apirequest", "internal/errchain", apimachinery},
 	"internal/record":     {"internal/apirequest"},
+	"internal/redial":     {apimachinery},
 	"internal/funcname":   {},
 
 	// Not part of the library: helpers of tests, and a program for the repository.

@@ -231,7 +231,8 @@ func (x *exchange) transmit(ctx context.Context, r *callRecord, req *http.Reques
 	s.Context = httptrace.WithClientTrace(ctx, s.hooks())
 	req = req.WithContext(s)
 	req.URL = &s.url
-	resp, err := x.t.next.RoundTrip(req)
+	resp, err := x.t.conns.Choose(&s.use).RoundTrip(req)
+	x.t.conns.Done(ctx, &s.use, err)
 	switch {
 	case err != nil && s.stopped.Load():
 		err = errNotTaken

@@ -2,6 +2,7 @@ package k8sretry_test
 
 import (
 	"context"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -340,6 +341,245 @@ func TestSendsCallTheHooksOfTheCaller(t *testing.T) {
 		assert.EqualValues(t, 2, got.Load(), name)
 		assert.EqualValues(t, 2, wrote.Load(), name)
 	}
+}
+
+// Connections that have gone silent.
+
+// silentNetwork is a network whose connections can stop carrying what is written to them.
+type silentNetwork struct {
+	server *api
+	mu     sync.Mutex
+	conns  []*silentConn
+}
+
+type silentConn struct {
+	net.Conn
+	silent atomic.Bool
+}
+
+func (c *silentConn) Write(p []byte) (int, error) {
+	if c.silent.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+// config is one from which client-go makes its own http.Transport.
+func (n *silentNetwork) config() *rest.Config {
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: n.server.Certificate().Raw})
+	return &rest.Config{Host: n.server.URL, Dial: n.dial, TLSClientConfig: rest.TLSClientConfig{CAData: ca}}
+}
+
+func (n *silentNetwork) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := n.server.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	c := &silentConn{Conn: conn}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.conns = append(n.conns, c)
+	return c, nil
+}
+
+// silence stops the connections of now, and returns how many there are.
+func (n *silentNetwork) silence() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, c := range n.conns {
+		c.silent.Store(true)
+	}
+	return len(n.conns)
+}
+
+func (n *silentNetwork) dials() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.conns)
+}
+
+// A server of config maps whose watches send nothing.
+func serveSilently(t *testing.T, proto string) *silentNetwork {
+	return &silentNetwork{server: serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, _ int) {
+		switch {
+		case r.URL.Query().Get("watch") != "":
+			w.Header().Set("Content-Type", "application/json")
+			flush(w)
+			<-r.Context().Done()
+		case r.URL.Query().Get("timeout") != "": // a list that takes long
+			pause(r, time.Hour)
+		default:
+			write(w, http.StatusOK, settings("a"))
+		}
+	})}
+}
+
+var tenSeconds = k8sretry.NewPolicy(k8sretry.WithAttemptTimeout(10*time.Second), k8sretry.WithInitialDelay(0), k8sretry.WithLogger(nil))
+
+// After a failover the open connections swallow everything, and new ones work. One attempt
+// notices it; its retry and all later calls use a new connection. A watch on the old one is
+// left alone, until client-go's ping ends it.
+func TestTransportLeavesASilentConnection(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for _, inDo := range []bool{false, true} {
+			t.Run(fmt.Sprint(proto, ", in a Do: ", inDo), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					network := serveSilently(t, proto)
+					client := clientset(t, network.config(), wrapper(t, tenSeconds))
+					call := func() error {
+						if inDo {
+							return k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, tenSeconds)
+						}
+						return get(t.Context(), client)
+					}
+					require.NoError(t, call())
+					w, err := client.CoreV1().ConfigMaps("default").Watch(t.Context(), metav1.ListOptions{})
+					require.NoError(t, err)
+					defer w.Stop()
+					require.NoError(t, call())
+					before := network.silence()
+					network.server.sends.Store(0)
+
+					start := time.Now()
+					require.NoError(t, call())
+					assert.Equal(t, 10*time.Second, time.Since(start), "one attempt")
+					assert.EqualValues(t, 1, network.server.sends.Load(), "nothing else reached the server")
+					assert.Equal(t, before+1, network.dials())
+					for range 3 {
+						require.NoError(t, call())
+					}
+					assert.Equal(t, 10*time.Second, time.Since(start))
+					assert.Equal(t, before+1, network.dials(), "the new connection is kept")
+					select {
+					case <-w.ResultChan():
+						t.Error("the watch has ended")
+					default:
+					}
+
+					testkit.Sleep(2 * time.Minute)
+					start = time.Now()
+					require.NoError(t, call())
+					assert.Zero(t, time.Since(start))
+				})
+			})
+		}
+	}
+}
+
+// Of many calls on a silent connection one opens a new one.
+func TestTransportLeavesASilentConnectionOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := serveSilently(t, protoHTTP2)
+		client := clientset(t, network.config(), wrapper(t, tenSeconds))
+		require.NoError(t, get(t.Context(), client))
+		network.silence()
+		var all sync.WaitGroup
+		for n := range 20 {
+			all.Go(func() {
+				testkit.Sleep(time.Duration(n) * 100 * time.Millisecond)
+				assert.NoError(t, get(t.Context(), client))
+			})
+		}
+		all.Wait()
+		assert.Equal(t, 2, network.dials())
+	})
+}
+
+// CloseIdleConnections closes the new connection, too.
+func TestTransportClosesTheNewConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := serveSilently(t, protoHTTP2)
+		var rt http.RoundTripper
+		client := clientset(t, network.config(), func(next http.RoundTripper) http.RoundTripper {
+			rt = wrapper(t, tenSeconds)(next)
+			return rt
+		})
+		require.NoError(t, get(t.Context(), client))
+		network.silence()
+		require.NoError(t, get(t.Context(), client))
+		require.Equal(t, 2, network.dials())
+		rt.(interface{ CloseIdleConnections() }).CloseIdleConnections()
+		require.NoError(t, get(t.Context(), client))
+		assert.Equal(t, 3, network.dials())
+	})
+}
+
+// A request that takes long does not show that its connection is silent if others get
+// answers on it.
+func TestTransportKeepsAConnectionWithAnswers(t *testing.T) {
+	for _, others := range []bool{true, false} {
+		t.Run(fmt.Sprint("other answers: ", others), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				network := serveSilently(t, protoHTTP2)
+				client := clientset(t, network.config(), wrapper(t, tenSeconds, k8sretry.WithMaxRetries(1)))
+				require.NoError(t, get(t.Context(), client))
+				if others {
+					for n := range 3 {
+						time.AfterFunc(time.Duration(5+10*n)*time.Second, func() { assert.NoError(t, get(t.Context(), client)) })
+					}
+				}
+				seconds := int64(60)
+				_, err := client.CoreV1().ConfigMaps("default").List(t.Context(), metav1.ListOptions{TimeoutSeconds: &seconds})
+				require.Error(t, err)
+				if others {
+					assert.Equal(t, 1, network.dials())
+				} else {
+					assert.Equal(t, 2, network.dials())
+				}
+			})
+		})
+	}
+}
+
+// If new connections swallow everything, too, there are as many attempts as without it.
+func TestTransportWithSilentConnectionsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := serveSilently(t, protoHTTP2)
+		rec := new(recorder)
+		client := clientset(t, network.config(), wrapper(t, tenSeconds, k8sretry.WithObserver(rec)))
+		require.NoError(t, get(t.Context(), client))
+		network.silence()
+		network.server.CloseClientConnections()
+		network.server.dial = func(context.Context, string, string) (net.Conn, error) {
+			return &memoryConn{in: newMemoryHalf(), out: newMemoryHalf()}, nil
+		}
+		start := time.Now()
+		require.Error(t, get(t.Context(), client))
+		assert.Equal(t, 4, rec.last(t).Attempt)
+		assert.LessOrEqual(t, time.Since(start), 40*time.Second)
+	})
+}
+
+// A RoundTripper between the Transport and net/http is never bypassed.
+func TestTransportDoesNotBypassOtherRoundTrippers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := serveSilently(t, protoHTTP2)
+		requests := 0
+		client := clientset(t, network.config(), func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(req *http.Request) (*http.Response, error) {
+				requests++
+				return next.RoundTrip(req)
+			})
+		}, wrapper(t, tenSeconds))
+		require.NoError(t, get(t.Context(), client))
+		network.silence()
+		require.Error(t, get(t.Context(), client))
+		assert.Equal(t, 1+4, requests)
+		assert.Equal(t, 1, network.dials())
+	})
+}
+
+// Of two Transports around one client, the inner one chooses the connection.
+func TestTransportAroundATransportLeavesASilentConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := serveSilently(t, protoHTTP2)
+		between := func(next http.RoundTripper) http.RoundTripper { return roundTripper(next.RoundTrip) }
+		client := clientset(t, network.config(), wrapper(t), between, wrapper(t, tenSeconds))
+		require.NoError(t, get(t.Context(), client))
+		network.silence()
+		require.NoError(t, get(t.Context(), client))
+		assert.Equal(t, 2, network.dials())
+	})
 }
 
 // The limiter, the breaker and the budget of a Transport.

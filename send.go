@@ -7,6 +7,8 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"sync/atomic"
+
+	"github.com/k8sretry/k8sretry/internal/redial"
 )
 
 // send is one send, and the context of its request. It counts and bounds the repetitions
@@ -19,6 +21,7 @@ type send struct {
 	url     url.URL // the send's own
 	opaque  string
 	t       *transport
+	use     redial.Use   // of the connection
 	tries   atomic.Int32 // connections that net/http has chosen for it
 	stopped atomic.Bool
 }
@@ -46,6 +49,7 @@ func (s *send) hooks() *httptrace.ClientTrace {
 // GOAWAY (roundTripViaPool in golang.org/x/net/http2). Over HTTP/1.1 it repeats a request
 // whose kept connection broke (shouldRetryRequest in net/http/transport.go).
 func (s *send) gotConn(info httptrace.GotConnInfo) {
+	s.t.conns.GotConn(&s.use, info)
 	s.record.Carried() // hooks of the record itself run after this one
 	if s.counts {
 		s.record.GotConn(info)

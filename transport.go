@@ -6,6 +6,7 @@ import (
 
 	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/redial"
 )
 
 // Transport returns a wrapper for rest.Config.Wrap that retries the requests of every
@@ -76,6 +77,12 @@ import (
 // net/http applies above the Transport, covers all sends of a call and the waits between
 // them. Retries pass below client-go's rate limiter and its metrics.
 //
+// If a send runs into a timeout or deadline on a kept connection, and no other one has got an
+// answer on that connection since it began, the sends of the next minute use new connections,
+// through a copy of the http.Transport. The old connection and other requests on it are left
+// alone. This needs a Transport directly around an http.Transport, as in client-go unless
+// rest.Config was given another RoundTripper or wrapper before.
+//
 // The RoundTripper is safe for concurrent use if the wrapped one is. It never changes the
 // request and sets no header, but for the repetition of a delete by name. It hides the
 // Retry-After of a 429 or 5xx answer until the client
@@ -92,12 +99,13 @@ func Transport(opts ...Option) func(http.RoundTripper) http.RoundTripper {
 		if next == nil {
 			next = http.DefaultTransport
 		}
-		return &transport{next: next, policy: policy}
+		return &transport{next: next, conns: redial.New(next), policy: policy}
 	}
 }
 
 type transport struct {
 	next   http.RoundTripper
+	conns  *redial.Connections // of next
 	policy *Policy
 }
 
@@ -107,6 +115,7 @@ func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
 // CloseIdleConnections calls that method of the first wrapped RoundTripper that has it.
 func (t *transport) CloseIdleConnections() {
+	t.conns.CloseIdleConnections()
 	for next := t.next; next != nil; {
 		switch rt := next.(type) {
 		case interface{ CloseIdleConnections() }:
@@ -130,7 +139,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, t.policy.invalid()
 	}
 	if req.Context().Value(sendKey{}) != nil {
-		return t.next.RoundTrip(req) // another Transport above this one retries
+		return t.conns.RoundTrip(req) // another Transport above this one retries
 	}
 	x := &exchange{t: t, req: req, request: apirequest.Read(req)}
 	var resp *http.Response
@@ -149,10 +158,10 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // once sends without a loop.
 func (t *transport) once(req *http.Request) (*http.Response, error) {
 	if t.policy.duration(numAttemptTimeout) == 0 {
-		return t.next.RoundTrip(req)
+		return t.conns.RoundTrip(req)
 	}
 	return attempt(req.Context(), func(ctx context.Context) (*http.Response, error) {
-		resp, err := t.next.RoundTrip(req.WithContext(ctx))
+		resp, err := t.conns.RoundTrip(req.WithContext(ctx))
 		if resp != nil {
 			resp.Request = req
 		}
