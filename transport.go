@@ -77,6 +77,10 @@ import (
 // net/http applies above the Transport, covers all sends of a call and the waits between
 // them. Retries pass below client-go's rate limiter and its metrics.
 //
+// client-go reads the bearer token above a Transport that rest.Config.Wrap has added, once for
+// all sends of a request. For policies that go on for minutes, docs/recipes.md shows how to put
+// the Transport outside.
+//
 // If a send runs into a timeout or deadline on a kept connection, and no other one has got an
 // answer on that connection since it began, the sends of the next minute use new connections,
 // through a copy of the http.Transport. The old connection and other requests on it are left
