@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	".": {
 		"internal/limiter", "internal/breaker", "internal/budget", "internal/health", "internal/window", "internal/counter", "internal/delay",
 		"internal/attemptctx", "internal/ctxerr", "internal/turns", "internal/errchain", "internal/apirequest", "internal/clientgo", "internal/record", "internal/redial",
-		"internal/funcname",
+		"internal/funcname", "internal/objectdiff",
 		apimachinery, policy, "golang.org/x/net/http2", "go.uber.org/zap/...",
 	},
 
@@ -56,6 +56,7 @@ var mayImport = map[string][]string{
 	"internal/record":     {"internal/apirequest"},
 	"internal/redial":     {apimachinery},
 	"internal/funcname":   {},
+	"internal/objectdiff": {"k8s.io/apimachinery/pkg/apis/meta/v1"},
 
 	// Not part of the library: helpers of tests, and a program for the repository.
 	"internal/testkit":   {"github.com/stretchr/testify/...", apimachinery},
