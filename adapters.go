@@ -3,6 +3,7 @@ package k8sretry
 import (
 	"context"
 	"slices"
+	"strings"
 
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -110,7 +111,7 @@ func (c *DynamicClient) watcher() (Watcher, bool) {
 	return c, len(c.subresources) == 0 || len(c.subresources) == 1 && c.subresources[0] == "status"
 }
 
-func (c *DynamicClient) keepsAnnotations() bool { return len(c.subresources) == 0 }
+func (c *DynamicClient) subresource() string { return strings.Join(c.subresources, "/") }
 
 // StatusUpdater is the client that [StatusSubresource] needs.
 type StatusUpdater[T Object] interface {
@@ -123,11 +124,13 @@ type StatusUpdater[T Object] interface {
 //
 //	pod, err := k8sretry.Modify(ctx, k8sretry.StatusSubresource(clientset.CoreV1().Pods("default")), "web-0", mutate)
 //
-// The server stores the status of pods, nodes, deployments and some other kinds together
-// with the annotations of the request, and Update determines the outcome by its token. Of
-// most kinds, including custom resources, the server stores the status without the
-// annotations. For these, the error after an ambiguous failure and a Conflict matches
-// [ErrOutcomeUnknown], unless the first change since was clearly made by another client.
+// Only the statuses are compared, because the server ignores the rest of the object, so
+// that obj need not have more than its name and its resource version. The server stores the
+// status of pods, nodes and some other kinds together with the annotations of the request,
+// and Modify determines the outcome by its token. Of most kinds, including custom
+// resources, it stores the status without the annotations. For these, the error of a Modify
+// after an ambiguous failure and a Conflict matches [ErrOutcomeUnknown], unless the first
+// change since was clearly made by another client.
 //
 // For a nil client, StatusSubresource returns nil; the safe writes return an error for it.
 func StatusSubresource[T Object](client StatusUpdater[T]) Updater[T] {
@@ -148,7 +151,7 @@ func (c statusClient[T]) Update(ctx context.Context, obj T, opts metav1.UpdateOp
 }
 
 func (c statusClient[T]) watcher() (Watcher, bool) { return watcherOf(c.client) }
-func (c statusClient[T]) keepsAnnotations() bool   { return false }
+func (c statusClient[T]) subresource() string      { return "status" }
 
 // PatchSubresource returns a client with which [Patch] patches a subresource:
 //

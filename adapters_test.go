@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -78,33 +80,84 @@ func TestDynamic(t *testing.T) {
 }
 
 func TestStatusSubresource(t *testing.T) {
+	changeSpec := func(c *cluster) func() {
+		return func() {
+			c.change("x", func(o *corev1.ConfigMap) { o.Data["size"] = "4"; o.Generation++ })
+		}
+	}
+	changeStatus := func(c *cluster, key string) func() {
+		return func() {
+			c.change("x", func(o *corev1.ConfigMap) { o.Data[statusKey+key] = "another client" })
+		}
+	}
+	minimal := func(w *unstructured.Unstructured) {
+		unstructured.RemoveNestedField(w.Object, "spec")
+		w.Object["metadata"] = map[string]any{"name": w.GetName(), "uid": string(w.GetUID()), "resourceVersion": w.GetResourceVersion()}
+	}
 	for name, tt := range map[string]struct {
 		keeps   bool
+		send    func(*unstructured.Unstructured)
 		prepare func(*cluster)
 		fails   func(*testing.T, error)
 	}{
 		"success":                               {},
 		"request lost":                          {prepare: func(c *cluster) { c.on("updatestatus", failed(unavailable())) }},
 		"response lost, annotations are stored": {keeps: true, prepare: func(c *cluster) { c.on("updatestatus", lost(lostReply())) }},
-		"response lost, annotations are not stored: unknown": {prepare: func(c *cluster) { c.on("updatestatus", lost(lostReply())) }, fails: requireUnknown},
-		"request lost, another safe write was first: Conflict is returned": {
-			keeps: true, fails: requireUnchanged,
+		"response lost, annotations are not stored": {prepare: func(c *cluster) { c.on("updatestatus", lost(lostReply())) }},
+		"response lost, a spec is sent, which the server ignores": {
+			send:    func(w *unstructured.Unstructured) { _ = unstructured.SetNestedField(w.Object, "9", "spec", "size") },
+			prepare: func(c *cluster) { c.on("updatestatus", lost(lostReply())) },
+		},
+		"response lost, the spec and the status changed since": {
 			prepare: func(c *cluster) {
-				c.on("updatestatus", &fault{before: lostReply(), then: func() {
-					c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: "another"} })
-				}})
+				c.on("updatestatus", &fault{after: lostReply(), then: func() { changeSpec(c)(); changeStatus(c, "ready")() }})
 			},
+		},
+		"request lost, another client was first, with the same field: unknown": {
+			prepare: func(c *cluster) { c.on("updatestatus", &fault{before: lostReply(), then: changeStatus(c, "ready")}) },
+			fails:   requireUnknown,
+		},
+		"request lost, another client was first, with another field: Conflict is returned": {
+			prepare: func(c *cluster) { c.on("updatestatus", &fault{before: lostReply(), then: changeStatus(c, "other")}) },
+			fails:   requireUnchanged,
 		},
 		"request lost, the first change is one of the spec: Conflict is returned": {
-			fails: requireUnchanged,
 			prepare: func(c *cluster) {
-				c.on("updatestatus", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Generation++ }) }})
+				c.on("updatestatus", &fault{before: lostReply(), then: func() { changeSpec(c)(); changeStatus(c, "ready")() }})
 			},
+			fails: requireUnchanged,
+		},
+		"request lost, the first change is one of the spec, the state before is compacted: Conflict is returned": {
+			prepare: func(c *cluster) {
+				c.compacted = 99
+				c.on("updatestatus", &fault{before: lostReply(), then: changeSpec(c)})
+			},
+			fails: requireUnchanged,
 		},
 		"request lost, deleted by another client: NotFound is returned": {
-			fails: requireUnchanged,
+			prepare: func(c *cluster) { c.on("updatestatus", &fault{before: lostReply(), then: func() { c.remove("x") }}) },
+			fails:   requireUnchanged,
+		},
+		// The assumption was that what is not sent has changed. An object with nothing but
+		// its name, UID and resourceVersion has no generation, no annotations and no spec.
+		"minimal object, response lost": {
+			send: minimal, prepare: func(c *cluster) { c.on("updatestatus", lost(lostReply())) },
+		},
+		"minimal object, response lost, the spec changed since": {
+			send:    minimal,
+			prepare: func(c *cluster) { c.on("updatestatus", &fault{after: lostReply(), then: changeSpec(c)}) },
+		},
+		"minimal object, response lost, an admission plugin has replaced what was sent: unknown": {
+			send: minimal, fails: requireUnknown,
 			prepare: func(c *cluster) {
-				c.on("updatestatus", &fault{before: lostReply(), then: func() { c.remove("x") }})
+				c.admit = func(o *corev1.ConfigMap) { o.Data[statusKey+"ready"] = "the plugin" }
+				c.on("updatestatus", lost(lostReply()))
+			},
+		},
+		"minimal object, request lost, the first change is one of the spec: Conflict is returned": {
+			send: minimal, fails: requireUnchanged,
+			prepare: func(c *cluster) {
+				c.on("updatestatus", &fault{before: lostReply(), then: func() { changeSpec(c)(); changeStatus(c, "ready")() }})
 			},
 		},
 	} {
@@ -112,19 +165,34 @@ func TestStatusSubresource(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
 				c.keeps = tt.keeps
-				obj := c.put(configMap("x"))
-				obj.Data["ready"] = "true"
+				initial := configMap("x", "size", "3", statusKey+"ready", "false")
+				initial.Generation = 1
+				obj, err := widget(c.put(initial), nil)
+				require.NoError(t, err)
+				require.NoError(t, unstructured.SetNestedField(obj.Object, "true", "status", "ready"))
+				if tt.send != nil {
+					tt.send(obj)
+				}
 				if tt.prepare != nil {
 					tt.prepare(c)
 				}
-				updated, err := k8sretry.Update(context.Background(), k8sretry.StatusSubresource(c), obj, metav1.UpdateOptions{})
+				given := obj.DeepCopy()
+				_, err = k8sretry.Update(context.Background(), k8sretry.StatusSubresource(widgets{c}), obj, metav1.UpdateOptions{})
+				assert.Equal(t, given, obj)
 				assert.Zero(t, c.count("update"))
 				if tt.fails != nil {
 					tt.fails(t, err)
 					return
 				}
 				require.NoError(t, err)
-				assert.Equal(t, "true", updated.Data["ready"])
+				stored := 0
+				for _, e := range c.history {
+					if e.Object.(*corev1.ConfigMap).Data[statusKey+"ready"] == "true" {
+						stored++
+					}
+				}
+				assert.Positive(t, stored)
+				assert.NotEqual(t, "9", c.get("x").Data["size"])
 			})
 		})
 	}
@@ -133,31 +201,76 @@ func TestStatusSubresource(t *testing.T) {
 	assert.ErrorContains(t, err, "client is nil")
 }
 
+// Equal content does not prove the status of a Modify: a second replica may count the same.
 func TestModifyOfAStatus(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(configMap("x"))
-		c.on("get", &fault{then: bump(c)})
-		got, err := k8sretry.Modify(context.Background(), k8sretry.StatusSubresource(c), "x", plusOne)
-		require.NoError(t, err)
-		assert.Equal(t, "2", got.Data["n"])
-		c.expectRequests(t, "get", "updatestatus", "get", "updatestatus")
-	})
-}
-
-// An object that was not read from the server has no annotations and no generation to
-// compare with, so a change of another client looks like that of the call.
-func TestStatusOfAnObjectNotReadIsUnknown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCluster()
-		created, err := k8sretry.Create(t.Context(), c, configMap("x"), metav1.CreateOptions{})
-		require.NoError(t, err)
-		obj := configMap("x", "n", "1")
-		obj.ResourceVersion = created.ResourceVersion
-		c.on("updatestatus", lost(lostReply()))
-		_, err = k8sretry.Update(t.Context(), k8sretry.StatusSubresource(c), obj, metav1.UpdateOptions{})
-		requireUnknown(t, err)
-		assert.Equal(t, "1", c.get("x").Data["n"])
-	})
+	count := func(w *unstructured.Unstructured) error {
+		n, _, _ := unstructured.NestedString(w.Object, "status", "n")
+		i, _ := strconv.Atoi(n)
+		return unstructured.SetNestedField(w.Object, strconv.Itoa(i+1), "status", "n")
+	}
+	another := func(c *cluster, token string) func() {
+		return func() {
+			c.change("x", func(o *corev1.ConfigMap) {
+				n, _ := strconv.Atoi(o.Data[statusKey+"n"])
+				o.Data[statusKey+"n"] = strconv.Itoa(n + 1)
+				if token != "" {
+					o.Annotations = map[string]string{k8sretry.TokenAnnotation: token}
+				}
+			})
+		}
+	}
+	for name, tt := range map[string]struct {
+		keeps    bool
+		prepare  func(*cluster)
+		fails    bool
+		requests string
+		count    string
+	}{
+		"a conflict": {
+			prepare:  func(c *cluster) { c.on("get", &fault{then: another(c, "")}) },
+			requests: "get updatestatus get updatestatus", count: "2",
+		},
+		"response lost, the token is stored": {
+			keeps:    true,
+			prepare:  func(c *cluster) { c.on("updatestatus", lost(lostReply())) },
+			requests: "get updatestatus updatestatus get", count: "1",
+		},
+		"response lost, the token is not stored: unknown": {
+			prepare:  func(c *cluster) { c.on("updatestatus", lost(lostReply())) },
+			requests: "get updatestatus updatestatus get", count: "1", fails: true,
+		},
+		"request lost, another Modify with the same result was first": {
+			keeps:    true,
+			prepare:  func(c *cluster) { c.on("updatestatus", &fault{before: lostReply(), then: another(c, "another")}) },
+			requests: "get updatestatus updatestatus get get updatestatus", count: "2",
+		},
+		"request lost, the spec was changed first": {
+			prepare: func(c *cluster) {
+				c.on("updatestatus", &fault{before: lostReply(), then: func() {
+					c.change("x", func(o *corev1.ConfigMap) { o.Generation++ })
+				}})
+			},
+			requests: "get updatestatus updatestatus get get updatestatus", count: "1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				initial := configMap("x", statusKey+"n", "0")
+				initial.Generation = 1
+				c := newCluster(initial)
+				c.keeps = tt.keeps
+				tt.prepare(c)
+				_, err := k8sretry.Modify(context.Background(), k8sretry.StatusSubresource(widgets{c}), "x", count)
+				if tt.fails {
+					requireUnknown(t, err)
+				} else {
+					require.NoError(t, err)
+				}
+				c.expectRequests(t, strings.Fields(tt.requests)...)
+				assert.Equal(t, tt.count, c.get("x").Data[statusKey+"n"])
+			})
+		})
+	}
 }
 
 // scaled is a deployment, with a client for its subresources that loses the response to the
@@ -190,7 +303,7 @@ func (s *scaled) Update(_ context.Context, obj *unstructured.Unstructured, _ met
 		return nil, apierrors.NewConflict(schema.GroupResource{Resource: "deployments"}, "web", errors.New("modified"))
 	}
 	s.replicas, _, _ = unstructured.NestedInt64(obj.Object, "spec", "replicas")
-	s.version++
+	s.version += 2 // as in a cluster, where others write, too
 	s.generation++
 	s.events = append(s.events, watch.Event{Type: watch.Modified, Object: s.object("apps/v1", "Deployment")})
 	if s.lose {
@@ -209,28 +322,34 @@ func (s *scaled) Watch(context.Context, metav1.ListOptions) (watch.Interface, er
 	return w, nil
 }
 
-// The scale is not stored with annotations, and a watch does not report it. After a lost
-// response and a Conflict the outcome is unknown; it is never applied twice.
-func TestScaleWithALostResponseIsUnknown(t *testing.T) {
-	for name, write := range map[string]func(*scaled) error{
-		"Update": func(s *scaled) error {
-			obj := s.scale()
-			_ = unstructured.SetNestedField(obj.Object, int64(4), "spec", "replicas")
-			_, err := k8sretry.Update(context.Background(), k8sretry.Dynamic(s, "scale"), obj, metav1.UpdateOptions{})
-			return err
-		},
-		"Modify": func(s *scaled) error {
-			_, err := k8sretry.Modify(context.Background(), k8sretry.Dynamic(s, "scale"), "web", func(o *unstructured.Unstructured) error {
+// The server stores no annotations with a scale, and a watch reports the deployment. After a
+// lost response and a Conflict an Update is proven by the scale that it reads. A Modify is
+// not, because another call may have counted the same; it is never applied twice.
+func TestScaleWithALostResponse(t *testing.T) {
+	write := func(t *testing.T, s *scaled, modify bool) (err error) {
+		client := k8sretry.Dynamic(s, "scale")
+		if modify {
+			_, err = k8sretry.Modify(t.Context(), client, "web", func(o *unstructured.Unstructured) error {
 				n, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
 				return unstructured.SetNestedField(o.Object, n+1, "spec", "replicas")
 			})
 			return err
-		},
-	} {
+		}
+		obj := s.scale()
+		_ = unstructured.SetNestedField(obj.Object, int64(4), "spec", "replicas")
+		_, err = k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{})
+		return err
+	}
+	for name, modify := range map[string]bool{"Update": false, "Modify": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &scaled{replicas: 3, version: 10, generation: 1, lose: true}
-				requireUnknown(t, write(s))
+				err := write(t, s, modify)
+				if modify {
+					requireUnknown(t, err)
+				} else {
+					require.NoError(t, err)
+				}
 				assert.EqualValues(t, 4, s.replicas)
 				assert.Zero(t, s.watches)
 			})
@@ -239,7 +358,9 @@ func TestScaleWithALostResponseIsUnknown(t *testing.T) {
 	t.Run("the status is what a watch reports", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := &scaled{replicas: 3, version: 10, generation: 1, lose: true}
-			_, err := k8sretry.Update(t.Context(), k8sretry.Dynamic(s, "status"), s.scale(), metav1.UpdateOptions{})
+			obj := s.scale()
+			obj.Object["status"] = map[string]any{"ready": true}
+			_, err := k8sretry.Update(t.Context(), k8sretry.Dynamic(s, "status"), obj, metav1.UpdateOptions{})
 			require.Error(t, err)
 			assert.Equal(t, 1, s.watches)
 		})

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,8 +38,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -271,9 +274,11 @@ type cluster struct {
 	faults    map[string][]*fault      // for the next requests, by verb
 	always    func(verb string) *fault // for requests without one of the faults; called with mu held
 	requests  []string
-	keeps     bool           // an update of the status stores the annotations
-	created   map[string]int // how many objects of a name were created
-	tried     []string       // the names in create requests
+	keeps     bool                              // an update of the status stores the annotations
+	admit     func(*corev1.ConfigMap)           // what an admission plugin changes in each write
+	watches   func([]watch.Event) []watch.Event // what a watch reports in place of these events
+	created   map[string]int                    // how many objects of a name were created
+	tried     []string                          // the names in create requests
 }
 
 // fault is what happens to one request.
@@ -286,7 +291,7 @@ type fault struct {
 }
 
 func newCluster(objects ...*corev1.ConfigMap) *cluster {
-	c := &cluster{objects: map[string]*corev1.ConfigMap{}, faults: map[string][]*fault{}, created: map[string]int{}}
+	c := &cluster{version: 10, objects: map[string]*corev1.ConfigMap{}, faults: map[string][]*fault{}, created: map[string]int{}}
 	for _, o := range objects {
 		c.put(o)
 	}
@@ -318,10 +323,10 @@ func (c *cluster) put(o *corev1.ConfigMap) *corev1.ConfigMap {
 	defer c.mu.Unlock()
 	if old := c.objects[o.Name]; old != nil {
 		n := o.DeepCopy()
-		n.UID = old.UID
-		return c.store(watch.Modified, n)
+		n.UID, n.CreationTimestamp, n.ManagedFields = old.UID, old.CreationTimestamp, old.ManagedFields
+		return c.store(watch.Modified, managedBy(n, "other", ""))
 	}
-	return c.add(o)
+	return c.add(managedBy(o.DeepCopy(), "other", ""))
 }
 
 func (c *cluster) change(name string, change func(*corev1.ConfigMap)) {
@@ -330,7 +335,7 @@ func (c *cluster) change(name string, change func(*corev1.ConfigMap)) {
 	if old := c.objects[name]; old != nil {
 		n := old.DeepCopy()
 		change(n)
-		c.store(watch.Modified, n)
+		c.store(watch.Modified, managedBy(n, "other", ""))
 	}
 }
 
@@ -350,6 +355,7 @@ func (c *cluster) add(o *corev1.ConfigMap) *corev1.ConfigMap {
 	n := o.DeepCopy()
 	c.uids++
 	n.UID = types.UID(fmt.Sprintf("uid-%d", c.uids))
+	n.CreationTimestamp = metav1.NewTime(time.Now().Truncate(time.Second))
 	c.created[n.Name]++
 	return c.store(watch.Added, n)
 }
@@ -433,8 +439,36 @@ func (c *cluster) Create(ctx context.Context, o *corev1.ConfigMap, opts metav1.C
 			o.UID = "dry"
 			return o, nil
 		}
-		return c.add(o), nil
+		c.admitted(o)
+		return c.add(managedBy(o, opts.FieldManager, "")), nil
 	})
+}
+
+// admitted applies the admission plugin to an object.
+func (c *cluster) admitted(o *corev1.ConfigMap) {
+	if c.admit != nil {
+		c.admit(o)
+	}
+}
+
+// managedBy adds or renews the entry of a field manager.
+func managedBy(o *corev1.ConfigMap, manager, subresource string) *corev1.ConfigMap {
+	if manager == "" {
+		manager = "client"
+	}
+	now := metav1.NewTime(time.Now().Truncate(time.Second))
+	entries := slices.Clone(o.ManagedFields)
+	for i := range entries {
+		if entries[i].Manager == manager && entries[i].Subresource == subresource {
+			entries[i].Time = &now
+			o.ManagedFields = entries
+			return o
+		}
+	}
+	o.ManagedFields = append(entries, metav1.ManagedFieldsEntry{
+		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, Subresource: subresource, Time: &now,
+	})
+	return o
 }
 
 func (c *cluster) Get(ctx context.Context, name string, _ metav1.GetOptions) (*corev1.ConfigMap, error) {
@@ -469,17 +503,127 @@ func (c *cluster) update(ctx context.Context, verb string, o *corev1.ConfigMap, 
 			return o, nil
 		}
 		n := o.DeepCopy()
-		n.UID, n.DeletionTimestamp = old.UID, old.DeletionTimestamp
-		if verb == "updatestatus" && !c.keeps {
-			n = old.DeepCopy()
-			n.Data = o.Data
+		c.admitted(n)
+		n.UID, n.CreationTimestamp, n.DeletionTimestamp = old.UID, old.CreationTimestamp, old.DeletionTimestamp
+		n.ResourceVersion, n.Generation, n.ManagedFields = old.ResourceVersion, old.Generation, old.ManagedFields
+		part := ""
+		if verb == "updatestatus" {
+			part = "status"
+			n.Data = joined(old.Data, n.Data)
+			if !c.keeps {
+				n.Annotations, n.Labels = old.Annotations, old.Labels
+			}
+			n.Finalizers, n.OwnerReferences = old.Finalizers, old.OwnerReferences
+		} else {
+			n.Data = joined(n.Data, old.Data)
 		}
-		if n.DeletionTimestamp != nil && len(n.Finalizers) == 0 {
+		switch {
+		case apiequality.Semantic.DeepEqual(n, old):
+			return old.DeepCopy(), nil
+		case n.DeletionTimestamp != nil && len(n.Finalizers) == 0:
 			c.drop(n.Name)
 			return n, nil
+		case verb == "update" && !apiequality.Semantic.DeepEqual(n.Data, old.Data):
+			n.Generation++
 		}
-		return c.store(watch.Modified, n), nil
+		return c.store(watch.Modified, managedBy(n, opts.FieldManager, part)), nil
 	})
+}
+
+// statusKey is what the data begins with that stands for a status.
+const statusKey = "status."
+
+// joined is the data of one object with the status of another.
+func joined(data, status map[string]string) map[string]string {
+	n := map[string]string{}
+	for key, value := range data {
+		if !strings.HasPrefix(key, statusKey) {
+			n[key] = value
+		}
+	}
+	for key, value := range status {
+		if strings.HasPrefix(key, statusKey) {
+			n[key] = value
+		}
+	}
+	return n
+}
+
+// widgets are the objects of a cluster as custom resources with a status.
+type widgets struct{ *cluster }
+
+func widget(o *corev1.ConfigMap, err error) (*unstructured.Unstructured, error) {
+	if err != nil {
+		return nil, err
+	}
+	if o.UID == "" && o.Name == "" {
+		return &unstructured.Unstructured{}, nil
+	}
+	metadata, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&metav1.PartialObjectMetadata{ObjectMeta: o.ObjectMeta})
+	if err != nil {
+		return nil, err
+	}
+	w := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.com/v1", "kind": "Widget", "metadata": metadata["metadata"]}}
+	for key, value := range o.Data {
+		field, isStatus := strings.CutPrefix(key, statusKey)
+		part := "spec"
+		if isStatus {
+			part = "status"
+		}
+		_ = unstructured.SetNestedField(w.Object, value, part, field)
+	}
+	return w, nil
+}
+
+func fromWidget(w *unstructured.Unstructured) *corev1.ConfigMap {
+	o := configMap("")
+	var metadata metav1.PartialObjectMetadata
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(map[string]any{"metadata": w.Object["metadata"]}, &metadata); err != nil {
+		panic(err)
+	}
+	o.ObjectMeta = metadata.ObjectMeta
+	for part, prefix := range map[string]string{"spec": "", "status": statusKey} {
+		fields, _, _ := unstructured.NestedStringMap(w.Object, part)
+		for key, value := range fields {
+			o.Data[prefix+key] = value
+		}
+	}
+	return o
+}
+
+func (c widgets) Get(ctx context.Context, name string, opts metav1.GetOptions) (*unstructured.Unstructured, error) {
+	return widget(c.cluster.Get(ctx, name, opts))
+}
+
+func (c widgets) Create(ctx context.Context, w *unstructured.Unstructured, opts metav1.CreateOptions) (*unstructured.Unstructured, error) {
+	return widget(c.cluster.Create(ctx, fromWidget(w), opts))
+}
+
+func (c widgets) Update(ctx context.Context, w *unstructured.Unstructured, opts metav1.UpdateOptions) (*unstructured.Unstructured, error) {
+	return widget(c.cluster.Update(ctx, fromWidget(w), opts))
+}
+
+func (c widgets) UpdateStatus(ctx context.Context, w *unstructured.Unstructured, opts metav1.UpdateOptions) (*unstructured.Unstructured, error) {
+	return widget(c.cluster.UpdateStatus(ctx, fromWidget(w), opts))
+}
+
+func (c widgets) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	w, err := c.cluster.Watch(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	events := make(chan watch.Event, 1000)
+	for {
+		select {
+		case e := <-w.ResultChan():
+			if o, ok := e.Object.(*corev1.ConfigMap); ok {
+				e.Object, _ = widget(o, nil)
+			}
+			events <- e
+		default:
+			return watch.NewProxyWatcher(events), nil
+		}
+	}
 }
 
 func (c *cluster) Delete(ctx context.Context, name string, opts metav1.DeleteOptions) error {
@@ -548,11 +692,18 @@ func (c *cluster) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Int
 			return nil, nil
 		}
 		selector := fields.ParseSelectorOrDie(opts.FieldSelector)
+		var sent []watch.Event
 		for _, e := range c.history {
 			o := e.Object.(*corev1.ConfigMap)
 			if v, _ := strconv.Atoi(o.ResourceVersion); v > from && selector.Matches(fields.Set{"metadata.name": o.Name}) {
-				events <- *e.DeepCopy()
+				sent = append(sent, *e.DeepCopy())
 			}
+		}
+		if c.watches != nil {
+			sent = c.watches(sent)
+		}
+		for _, e := range sent {
+			events <- e
 		}
 		return nil, nil
 	}); err != nil {
@@ -597,14 +748,18 @@ func plusOne(o *corev1.ConfigMap) error {
 	return nil
 }
 
-// bump increments the counter as another client, which removes the token.
+// bump increments the counter as another client that uses Modify, whose token replaces the
+// one before.
 func bump(c *cluster) func() {
 	return func() {
-		c.change("x", func(o *corev1.ConfigMap) { o.Annotations = nil; _ = plusOne(o) })
+		c.change("x", func(o *corev1.ConfigMap) {
+			o.Annotations = map[string]string{k8sretry.TokenAnnotation: fmt.Sprint("another at ", c.version)}
+			_ = plusOne(o)
+		})
 	}
 }
 
-// overwrite replaces the object as another client, which removes the token.
+// overwrite replaces the object as another client.
 func overwrite(c *cluster) func() {
 	return func() {
 		c.change("x", func(o *corev1.ConfigMap) { o.Annotations, o.Data = nil, map[string]string{"by": "another client"} })
@@ -685,7 +840,24 @@ func verbs(actions []k8stesting.Action) (all []string) {
 // write was carried out, and reports whether it has written a response.
 func overHTTP(t *testing.T, c *cluster, fault func(http.ResponseWriter, *http.Request) bool, wrappers ...func(http.RoundTripper) http.RoundTripper) *kubernetes.Clientset {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(c.handler(fault))
+	t.Cleanup(server.Close)
+	config := &rest.Config{Host: server.URL, QPS: -1}
+	config.ContentType = "application/json"
+	for _, wrap := range wrappers {
+		config.Wrap(wrap)
+	}
+	httpClient, err := rest.HTTPClientFor(config)
+	require.NoError(t, err)
+	t.Cleanup(httpClient.CloseIdleConnections)
+	clientset, err := kubernetes.NewForConfigAndClient(config, httpClient)
+	require.NoError(t, err)
+	return clientset
+}
+
+// handler serves the config maps of the cluster without watches.
+func (c *cluster) handler(fault func(http.ResponseWriter, *http.Request) bool) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		var in corev1.ConfigMap
 		if r.Method == "POST" || r.Method == "PUT" {
 			_ = json.NewDecoder(r.Body).Decode(&in)
@@ -696,13 +868,17 @@ func overHTTP(t *testing.T, c *cluster, fault func(http.ResponseWriter, *http.Re
 		}
 		var out any
 		var err error
+		manager := r.URL.Query().Get("fieldManager")
+		if manager == "" {
+			manager, _, _ = strings.Cut(r.UserAgent(), "/")
+		}
 		switch ctx := context.Background(); r.Method {
 		case "POST":
-			out, err = c.Create(ctx, &in, metav1.CreateOptions{})
+			out, err = c.Create(ctx, &in, metav1.CreateOptions{FieldManager: manager})
 		case "GET":
 			out, err = c.Get(ctx, path.Base(r.URL.Path), metav1.GetOptions{})
 		case "PUT":
-			out, err = c.Update(ctx, &in, metav1.UpdateOptions{})
+			out, err = c.Update(ctx, &in, metav1.UpdateOptions{FieldManager: manager})
 		case "DELETE":
 			out, err = metav1.Status{Status: metav1.StatusSuccess}, c.Delete(ctx, path.Base(r.URL.Path), del)
 		}
@@ -719,19 +895,7 @@ func overHTTP(t *testing.T, c *cluster, fault func(http.ResponseWriter, *http.Re
 			cm.Kind, cm.APIVersion = "ConfigMap", "v1"
 		}
 		_ = json.NewEncoder(w).Encode(out)
-	}))
-	t.Cleanup(server.Close)
-	config := &rest.Config{Host: server.URL, QPS: -1}
-	config.ContentType = "application/json"
-	for _, wrap := range wrappers {
-		config.Wrap(wrap)
 	}
-	httpClient, err := rest.HTTPClientFor(config)
-	require.NoError(t, err)
-	t.Cleanup(httpClient.CloseIdleConnections)
-	clientset, err := kubernetes.NewForConfigAndClient(config, httpClient)
-	require.NoError(t, err)
-	return clientset
 }
 
 // dynamicOver returns a real dynamic client for a server.
@@ -1010,6 +1174,7 @@ func serveInMemory(t testing.TB, proto string, handle func(w http.ResponseWriter
 func (a *api) start(t testing.TB, proto string, handle func(w http.ResponseWriter, r *http.Request, n int)) {
 	a.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		n := int(a.sends.Add(1))
 		a.mu.Lock()
 		a.requests = append(a.requests, r.Method+" "+string(body))

@@ -45,8 +45,11 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		return none, errNilFunc
 	}
 	m := &modifyCall[T]{
-		updateCall: updateCall[T]{safeWrite: safeWrite{verb: VerbUpdate}, client: client, token: writeToken{key: tokenKey(options)}},
-		name:       name, mutate: mutate,
+		updateCall: updateCall[T]{
+			safeWrite: safeWrite{verb: VerbUpdate},
+			client:    client, modify: true, token: writeToken{key: tokenKey(options)},
+		},
+		name: name, mutate: mutate,
 	}
 	m.waitTurn = m.waitForTurn
 	defer func() { m.turn.Leave() }()
@@ -105,7 +108,6 @@ func (m *modifyCall[T]) prepare(ctx context.Context) (unchanged bool, err error)
 	}
 	obj.SetResourceVersion(base.GetResourceVersion()) // mutate may have changed it
 	m.token = newToken(m.token.key)
-	m.previousToken = base.GetAnnotations()[m.token.key]
 	m.token.addTo(obj)
 	m.obj, m.prepared = obj, true
 	return false, nil

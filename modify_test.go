@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/internal/testkit"
@@ -79,13 +80,71 @@ func TestModify(t *testing.T) {
 		},
 		"request lost, changed by another client: applied once after that": {
 			prepare:  func(c *cluster) { c.on("update", &fault{before: lostReply(), then: bump(c)}) },
+			requests: "get update update get get update", count: "2",
+		},
+		"request lost, changed by two other clients: applied once after that": {
+			prepare:  func(c *cluster) { c.on("update", &fault{before: lostReply(), then: twice(bump(c), c)}) },
 			requests: "get update update get watch get update", count: "2",
+		},
+		"request lost, another client changes another field and removes the token: applied once after that": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{before: lostReply(), then: func() {
+					c.change("x", func(o *corev1.ConfigMap) { o.Annotations, o.Data["touched"] = nil, "1" })
+				}})
+			},
+			requests: "get update update get get update", count: "1",
+		},
+		// The assumption was that a change without the token is that of another client. An
+		// admission plugin may have removed it.
+		"response lost, an admission plugin removes the token: unknown, not applied again": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Annotations = nil }
+				c.on("update", lost(lostReply()))
+			},
+			requests: "get update update get", count: "1", fails: requireUnknown, is: apierrors.IsConflict,
+		},
+		"response lost, an admission plugin removes the token, which was there before: unknown, not applied again": {
+			prepare: func(c *cluster) {
+				c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: "before"} })
+				c.admit = func(o *corev1.ConfigMap) { o.Annotations = nil }
+				c.on("update", lost(lostReply()))
+			},
+			requests: "get update update get", count: "1", fails: requireUnknown, is: apierrors.IsConflict,
+		},
+		"response lost, others remove all annotations before the check: unknown, not applied again": {
+			prepare: func(c *cluster) {
+				c.compacted = 99
+				c.on("update", &fault{after: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Annotations = nil }) }})
+			},
+			requests: "get update update get watch watch", count: "1", fails: requireUnknown, is: apierrors.IsConflict,
+		},
+		"request lost, another client counts without a token: unknown": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { _ = plusOne(o) }) }})
+			},
+			requests: "get update update get", count: "1", fails: requireUnknown, is: apierrors.IsConflict,
+		},
+		"request lost, another client counts and keeps the token of the call before: applied once after that": {
+			prepare: func(c *cluster) {
+				c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: "before"} })
+				c.on("update", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { _ = plusOne(o) }) }})
+			},
+			requests: "get update update get get update", count: "2",
+		},
+		"response lost, overwritten since, the watch begins with the current state: unknown, not applied again": {
+			prepare: func(c *cluster) {
+				c.watches = func(all []watch.Event) []watch.Event {
+					return []watch.Event{{Type: watch.Added, Object: all[len(all)-1].Object}}
+				}
+				c.on("update", &fault{after: lostReply(), then: bump(c)})
+			},
+			requests: "get update update get watch", count: "2", fails: requireUnknown, is: apierrors.IsConflict,
 		},
 		"response lost, overwritten since, the change is compacted: unknown, not applied again": {
 			prepare: func(c *cluster) {
 				c.on("update", &fault{after: lostReply(), then: func() { bump(c)(); c.compacted = c.version }})
 			},
-			requests: "get update update get watch", count: "2", fails: requireUnknown, is: apierrors.IsConflict,
+			requests: "get update update get watch watch", count: "2", fails: requireUnknown, is: apierrors.IsConflict,
 		},
 		"all responses lost: the final check finds the update": {
 			prepare: func(c *cluster) {
@@ -108,7 +167,19 @@ func TestModify(t *testing.T) {
 		},
 		"no token, response lost: unknown": {
 			prepare: func(c *cluster) { c.on("update", lost(lostReply())) }, options: []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
-			requests: "get update update", count: "1", fails: requireUnknown,
+			requests: "get update update get", count: "1", fails: requireUnknown,
+		},
+		"no token, request lost, another client changed another field: applied once after that": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["touched"] = "1" }) }})
+			},
+			options:  []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
+			requests: "get update update get get update", count: "1",
+		},
+		"no token, request lost, another client counts: unknown": {
+			prepare:  func(c *cluster) { c.on("update", &fault{before: lostReply(), then: bump(c)}) },
+			options:  []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
+			requests: "get update update get", count: "1", fails: requireUnknown,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,15 +15,20 @@ import (
 // If the first answer is a Conflict, Update returns it unchanged: read the object again, or
 // use [Modify].
 //
-// Update stores a random token in an annotation of the object (see [WithTokenAnnotation])
-// and retries even if an earlier request may have been carried out. If the server rejects
-// a retry, with Conflict, NotFound or any other error, Update reads the object. If the
-// object carries the token, Update returns it with a nil error. If another client has
-// changed the object since, and client is a [Watcher], Update watches the object from the
-// resource version of obj: if the first change carries the token, Update returns a nil
-// error, otherwise the server's error unchanged. If the outcome cannot be determined, for
-// example because the server no longer has that change, the error matches
-// [ErrOutcomeUnknown].
+// Update adds nothing to the object, so that an update that changes nothing stays one. It
+// retries even if an earlier request may have been carried out. If the server rejects a
+// retry, with Conflict, NotFound or any other error, Update reads the object. If the object
+// has the content that was sent, Update returns it with a nil error: it does not matter
+// whether another client has sent the same. Otherwise, if client is a [Watcher], Update
+// watches the object from the resource version of obj and compares its first change. If
+// that has the content, or everything that obj changes, Update returns a nil error. If
+// nothing of it has changed, or another field manager has made the change, the update was
+// not carried out, and Update returns the server's error unchanged. If the outcome cannot be
+// determined, for example because an admission plugin has replaced what was sent or the
+// server no longer has that change, the error matches [ErrOutcomeUnknown].
+//
+// The field manager of the call is that of opts, or the one that a request over HTTP/2
+// shows.
 //
 // If the outcome is still ambiguous when the retries or the context end, Update checks it
 // once more. The check takes at most 5 s.
@@ -48,11 +53,7 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 	}
 	u := &updateCall[T]{
 		safeWrite: safeWrite{verb: VerbUpdate, dryRun: len(opts.DryRun) > 0},
-		client:    client, obj: toSend, opts: opts, token: newToken(tokenKey(options)),
-	}
-	if !u.dryRun {
-		u.previousToken = obj.GetAnnotations()[u.token.key]
-		u.token.addTo(u.obj)
+		client:    client, obj: toSend, opts: opts,
 	}
 	return runWrite(ctx, &u.safeWrite, u.step, u.check, options)
 }
@@ -60,12 +61,13 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 // updateCall is the state of one Update, or of one round of a Modify.
 type updateCall[T Object] struct {
 	safeWrite
-	client        Updater[T]
-	base          T // what obj was made from, if the call has read it; nil if obj is the caller's
-	obj           T // to send
-	opts          metav1.UpdateOptions
-	token         writeToken
-	previousToken string // of the last write before
+	client  Updater[T]
+	base    T // what obj was made from, if the call has read it; nil if obj is the caller's
+	obj     T // to send
+	opts    metav1.UpdateOptions
+	modify  bool       // the call is a Modify, for which equal content proves nothing
+	token   writeToken // of a Modify
+	manager wireManager
 }
 
 // step sends the object, and explains the answer if an earlier request may have caused
@@ -103,7 +105,11 @@ func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 
 // request sends the object.
 func (u *updateCall[T]) request(ctx context.Context) (updated T, v Verdict, err error) {
+	again := u.isAmbiguous()
 	v, err = u.send(ctx, func(ctx context.Context) (err error) {
+		if again {
+			ctx = u.manager.observe(ctx) // a check may follow
+		}
 		updated, err = u.client.Update(ctx, u.obj, u.opts)
 		if err == nil && u.obj.GetName() != "" && isEmpty(updated) {
 			err = errNoObject
@@ -116,54 +122,46 @@ func (u *updateCall[T]) request(ctx context.Context) (updated T, v Verdict, err 
 // check finds out whether the object that was sent has been stored.
 func (u *updateCall[T]) check(ctx context.Context) (T, checkResult, error) {
 	var none T
-	if u.token.key == "" {
-		return none, undetermined, nil
-	}
-	name, version := u.obj.GetName(), u.obj.GetResourceVersion()
-	found, result, err := readObject(ctx, Getter[T](u.client), name)
+	sent := u.version()
+	found, result, err := readObject(ctx, Getter[T](u.client), sent.name)
 	switch exists := result == applied; {
 	case err != nil || result == undetermined:
 		return none, undetermined, err
-	case exists && u.token.isOn(found):
+	case exists && (sent.uid == "" || found.GetUID() == sent.uid) && u.isStoredAs(found):
 		return found, applied, nil
-	case exists && version == "" && !isNilValue(u.base) && !apiequality.Semantic.DeepEqual(found, u.base):
+	case exists && sent.number == "" && !isNilValue(u.base) && !apiequality.Semantic.DeepEqual(found, u.base):
 		return none, undetermined, nil // fake clients have no resource versions
-	case exists && (version == "" || found.GetResourceVersion() == version):
+	case exists && (sent.number == "" || found.GetResourceVersion() == sent.number):
 		return found, notAppliedYet, nil
 	case !exists && completesDeletion(u.obj):
 		return u.obj, applied, nil
-	case version == "":
+	case sent.number == "":
 		return none, undetermined, nil
+	case exists && isNext(found.GetResourceVersion(), sent.number):
+		judged := u.judge(change[T]{obj: found, known: true})
+		if judged != undetermined || !isNilValue(u.base) {
+			return found, judged, nil
+		}
 	}
 
 	// The object has changed. The outcome depends on who has changed it first.
-	first, err := firstChange[T](ctx, u.client, name, version)
-	switch {
-	case err != nil || !first.known:
+	first, err := firstChange[T](ctx, u.client, sent)
+	if err != nil || !first.known {
 		return none, undetermined, err
-	case first.deleted && completesDeletion(u.obj):
-		return u.obj, applied, nil
-	case !first.deleted && u.token.isOn(first.obj):
-		if result == applied && found.GetUID() == first.obj.GetUID() {
-			return found, applied, nil
-		}
-		return first.obj, applied, nil
-	case keepsAnnotations(u.client), first.deleted, u.isForeign(first.obj):
-		return none, notApplied, nil
 	}
-	return none, undetermined, nil
+	if result != applied || found.GetUID() != first.obj.GetUID() {
+		found = first.obj
+	}
+	return found, u.judge(first), nil
 }
 
-// isForeign reports whether another client has made a change, if the server may have
-// stored the update without its annotations, as that of a status: the change has another
-// token than the object had before, or is one of the spec, which a status update leaves
-// alone.
-func (u *updateCall[T]) isForeign(changed T) bool {
-	if u.obj.GetUID() == "" {
-		return false // obj was not read from the server and has nothing to compare with
+// version returns the version that the update replaces.
+func (u *updateCall[T]) version() version {
+	uid := u.obj.GetUID()
+	if !isNilValue(u.base) {
+		uid = u.base.GetUID()
 	}
-	return u.token.key != "" && changed.GetAnnotations()[u.token.key] != u.previousToken ||
-		changed.GetGeneration() != u.obj.GetGeneration()
+	return version{u.obj.GetName(), u.obj.GetResourceVersion(), uid}
 }
 
 // completesDeletion reports whether storing obj removes it: the object is being deleted

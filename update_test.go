@@ -3,6 +3,7 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,7 @@ func TestUpdate(t *testing.T) {
 		options   []k8sretry.Option
 		opts      metav1.UpdateOptions
 		noVersion bool
+		unnamed   bool // the field manager of the call is not known
 		fails     func(*testing.T, error)
 		is        func(error) bool
 		requests  string
@@ -37,7 +39,7 @@ func TestUpdate(t *testing.T) {
 		"the resource version is old":       {prepare: func(c *cluster) { overwrite(c)() }, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update", stored: "another client"},
 		"NotFound":                          {prepare: func(c *cluster) { c.remove("x") }, fails: requireUnchanged, is: apierrors.IsNotFound, requests: "update"},
 		"denied by a webhook with Conflict": {prepare: func(c *cluster) { c.on("update", failed(denied(409, "Conflict"))) }, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update", stored: "initial"},
-		"response lost, then Conflict: the token is on the object": {
+		"response lost, then Conflict: the object has what was sent": {
 			prepare:  func(c *cluster) { c.on("update", lost(lostReply())) },
 			requests: "update update get", stored: "this call",
 		},
@@ -45,27 +47,147 @@ func TestUpdate(t *testing.T) {
 			prepare:  func(c *cluster) { c.on("update", failed(gatewayTimeout())) },
 			requests: "update update", stored: "this call",
 		},
-		"response lost, changed by another client that keeps the token": {
+		"response lost, changed by another client since: the first change has what was sent": {
 			prepare: func(c *cluster) {
 				c.on("update", &fault{after: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["more"] = "1" }) }})
 			},
-			requests: "update update get", stored: "this call",
+			requests: "update update get watch", stored: "this call",
 		},
-		"response lost, overwritten since: the first change has the token": {
+		"response lost, overwritten since: the first change has what was sent": {
 			prepare:  func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
 			requests: "update update get watch", stored: "another client",
 		},
-		"request lost, changed by another client: Conflict is returned": {
+		"response lost, nothing was changed: success, and no new version": {
+			prepare: func(c *cluster) {
+				c.objects["x"].Data["by"] = "this call"
+				c.on("update", lost(lostReply()))
+			},
+			requests: "update update", stored: "this call",
+		},
+		"response lost, nothing was changed, overwritten since: Conflict, nothing was stored": {
+			prepare: func(c *cluster) {
+				c.objects["x"].Data["by"] = "this call"
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)})
+			},
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get", stored: "another client",
+		},
+		"request lost, another client was first, the version is the next: Conflict is returned": {
 			prepare: func(c *cluster) { c.on("update", &fault{before: lostReply(), then: overwrite(c)}) },
+			fails:   requireUnchanged, is: apierrors.IsConflict, requests: "update update get", stored: "another client",
+		},
+		"request lost, another client was first, and a second one: Conflict is returned": {
+			prepare: func(c *cluster) { c.on("update", &fault{before: lostReply(), then: twice(overwrite(c), c)}) },
 			fails:   requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
+		},
+		"request lost, another client changed the same field, the managers are not known: unknown": {
+			prepare: func(c *cluster) { c.on("update", &fault{before: lostReply(), then: overwrite(c)}) },
+			unnamed: true, fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
+		},
+		"request lost, another client changed another field, the managers are not known: Conflict is returned": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Labels = map[string]string{"a": "b"} }) }})
+			},
+			unnamed: true, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "initial",
+		},
+		"request lost, another client has sent the same: success": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" }) }})
+			},
+			requests: "update update get", stored: "this call",
+		},
+		// The assumption was that what is stored is what was sent.
+		"response lost, an admission plugin has added a field: success": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Data["default"] = "1" }
+				c.on("update", lost(lostReply()))
+			},
+			unnamed: true, requests: "update update get watch", stored: "this call",
+		},
+		"response lost, an admission plugin has added a field, overwritten since: success": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Data["default"] = "1" }
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)})
+			},
+			requests: "update update get watch", stored: "another client",
+		},
+		"response lost, an admission plugin has replaced what was sent: unknown": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Data["by"] = "the plugin" }
+				c.on("update", lost(lostReply()))
+			},
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "the plugin",
+		},
+		"response lost, an admission plugin has replaced what was sent, the managers are not known: unknown": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Data["by"] = "the plugin" }
+				c.on("update", lost(lostReply()))
+			},
+			unnamed: true, fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "the plugin",
+		},
+		// The assumption was that the first event of a watch is the first change.
+		"response lost, overwritten since, the watch begins with the current state: unknown": {
+			prepare: func(c *cluster) {
+				c.watches = func(all []watch.Event) []watch.Event {
+					return []watch.Event{{Type: watch.Added, Object: all[len(all)-1].Object}}
+				}
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)})
+			},
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
+		},
+		"response lost, overwritten since, the watch begins with the state before and repeats history": {
+			prepare: func(c *cluster) {
+				old := configMap("x", "by", "long ago")
+				old.ResourceVersion, old.UID = "5", "an earlier object"
+				bookmark := old.DeepCopy()
+				bookmark.ResourceVersion = "99"
+				c.watches = func(all []watch.Event) []watch.Event {
+					return append([]watch.Event{
+						{Type: watch.Added, Object: old}, {Type: watch.Modified, Object: old}, {Type: watch.Deleted, Object: old},
+						{Type: watch.Bookmark, Object: bookmark}, {Type: watch.Added, Object: all[0].Object},
+					}, all...)
+				}
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)})
+			},
+			requests: "update update get watch", stored: "another client",
+		},
+		"request lost, deleted and created again, the watch has only the new object: unknown": {
+			prepare: func(c *cluster) {
+				c.watches = func(all []watch.Event) []watch.Event {
+					return []watch.Event{{Type: watch.Modified, Object: all[len(all)-1].Object}}
+				}
+				c.on("update", &fault{before: lostReply(), then: func() { c.remove("x"); c.put(configMap("x", "by", "another client")) }})
+			},
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
+		},
+		"request lost, deleted, the event has the version before: NotFound is returned": {
+			prepare: func(c *cluster) {
+				c.watches = func(all []watch.Event) []watch.Event {
+					return []watch.Event{all[0], {Type: watch.Deleted, Object: all[0].Object}}
+				}
+				c.on("update", &fault{before: lostReply(), then: func() { c.remove("x") }})
+			},
+			fails: requireUnchanged, is: apierrors.IsNotFound, requests: "update update get watch",
 		},
 		"response lost, overwritten since, the change is compacted: unknown": {
 			prepare: func(c *cluster) { c.on("update", &fault{after: lostReply(), then: expired(c)}) },
-			fails:   requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
+			fails:   requireUnknown, is: apierrors.IsConflict, requests: "update update get watch watch", stored: "another client",
+		},
+		"response lost, overwritten since, the state before is compacted, the change is not": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{after: lostReply(), then: func() { c.compacted = c.version - 1; overwrite(c)() }})
+			},
+			requests: "update update get watch watch", stored: "another client",
 		},
 		"response lost, overwritten since, the watch cannot start: unknown": {
 			prepare: func(c *cluster) {
-				c.on("update", &fault{after: lostReply(), then: overwrite(c)}).on("watch", failed(apierrors.NewResourceExpired("too old")))
+				tooOld := failed(apierrors.NewResourceExpired("too old"))
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)}).on("watch", tooOld, tooOld)
+			},
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch watch", stored: "another client",
+		},
+		"response lost, overwritten since, the watch is forbidden: unknown": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)}).on("watch", failed(forbidden("x")))
 			},
 			fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
@@ -120,7 +242,7 @@ func TestUpdate(t *testing.T) {
 			prepare: func(c *cluster) { c.on("update", failed(etcdTimeout()), failed(forbidden("x"))) },
 			fails:   requireUnknown, is: apierrors.IsForbidden, requests: "update update get", stored: "initial",
 		},
-		"etcd timeout, stored, then forbidden: the token is on the object": {
+		"etcd timeout, stored, then forbidden: the object has what was sent": {
 			prepare:  func(c *cluster) { c.on("update", lost(etcdTimeout()), failed(forbidden("x"))) },
 			requests: "update update get", stored: "this call",
 		},
@@ -148,12 +270,12 @@ func TestUpdate(t *testing.T) {
 				assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
 				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
 			},
-			requests: "update update update update get watch", stored: "another client",
+			requests: "update update update update get", stored: "another client",
 		},
-		"no token, response lost: unknown": {
-			prepare: func(c *cluster) { c.on("update", lost(lostReply())) },
-			options: []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
-			fails:   requireUnknown, is: apierrors.IsConflict, requests: "update update", stored: "this call",
+		"WithTokenAnnotation has no effect": {
+			prepare:  func(c *cluster) { c.on("update", lost(lostReply())) },
+			options:  []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
+			requests: "update update get", stored: "this call",
 		},
 		"no resource version, response lost: checked, not sent again": {
 			prepare:   func(c *cluster) { c.on("update", lost(lostReply())) },
@@ -194,14 +316,18 @@ func TestUpdate(t *testing.T) {
 				if tt.client != nil {
 					client = tt.client(c)
 				}
-				given := obj.DeepCopy()
+				given, opts := obj.DeepCopy(), tt.opts
+				if !tt.unnamed {
+					opts.FieldManager = "me"
+				}
 
-				updated, err := k8sretry.Update(context.Background(), client, obj, tt.opts, tt.options...)
+				updated, err := k8sretry.Update(context.Background(), client, obj, opts, tt.options...)
 
 				assert.Equal(t, given, obj, "the caller's object was changed")
 				if tt.fails == nil {
 					require.NoError(t, err)
 					assert.Equal(t, "x", updated.Name)
+					assert.Empty(t, updated.Annotations)
 					assert.Equal(t, given.UID, updated.UID)
 				} else {
 					tt.fails(t, err)
@@ -221,6 +347,28 @@ func TestUpdate(t *testing.T) {
 			})
 		})
 	}
+}
+
+// twice lets another client change the object once more.
+func twice(first func(), c *cluster) func() {
+	return func() {
+		first()
+		c.change("x", func(o *corev1.ConfigMap) { o.Labels = map[string]string{"a": "b"} })
+	}
+}
+
+// The assumption was that a token costs nothing. With one, each of these updates would be a
+// new version, and a controller that watches what it writes would never rest.
+func TestUpdatesWithoutAChangeStoreNoVersion(t *testing.T) {
+	c := newCluster()
+	obj := c.put(configMap("x", "by", "this call"))
+	before := c.version
+	for range 5 {
+		updated, err := k8sretry.Update(t.Context(), c, obj, metav1.UpdateOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, obj, updated)
+	}
+	assert.Equal(t, before, c.version)
 }
 
 // noWatch hides the Watch of a client.
@@ -292,4 +440,58 @@ func TestUpdateWithAContextWhoseErrStaysNil(t *testing.T) {
 		require.NoError(t, err, "the final check has a context of its own")
 		c.expectRequests(t, "update", "update", "get", "get", "watch") // no watch began with the ended context
 	})
+}
+
+// The field manager is what the server sees: a client may set another one than the
+// options, and the User-Agent is known to the client only.
+func TestUpdateKnowsItsFieldManager(t *testing.T) {
+	stranger := func(c *cluster) {
+		c.on("update", &fault{before: unavailable(), then: overwrite(c)})
+	}
+	plugin := func(c *cluster) {
+		c.admit = func(o *corev1.ConfigMap) { o.Data["by"] = "the plugin" }
+		c.on("update", lost(unavailable()))
+	}
+	for name, tt := range map[string]struct {
+		proto   string
+		option  string
+		inURL   string // what the client adds
+		prepare func(*cluster)
+		known   bool
+	}{
+		"HTTP/2, the User-Agent":                                              {protoHTTP2, "", "", stranger, true},
+		"HTTP/2, the User-Agent, changed by an admission plugin":              {protoHTTP2, "", "", plugin, false},
+		"HTTP/2, the options":                                                 {protoHTTP2, "me", "", stranger, true},
+		"HTTP/2, the options, changed by an admission plugin":                 {protoHTTP2, "me", "", plugin, false},
+		"HTTP/2, the client adds another one":                                 {protoHTTP2, "", "added", stranger, true},
+		"HTTP/2, the client adds another one, changed by an admission plugin": {protoHTTP2, "", "added", plugin, false},
+		"HTTP/1.1, the User-Agent is not enough":                              {protoHTTP1, "", "", stranger, false},
+		"HTTP/1.1, the client adds one, changed by an admission plugin":       {protoHTTP1, "", "added", plugin, false},
+		"HTTP/1.1, the options":                                               {protoHTTP1, "me", "", stranger, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				server := serveInMemory(t, tt.proto, func(w http.ResponseWriter, r *http.Request, _ int) { c.handler(nil)(w, r) })
+				add := func(next http.RoundTripper) http.RoundTripper {
+					return roundTripper(func(r *http.Request) (*http.Response, error) {
+						if tt.inURL != "" && r.Method == http.MethodPut {
+							r = r.Clone(r.Context())
+							r.URL.RawQuery = "fieldManager=" + tt.inURL
+						}
+						return next.RoundTrip(r)
+					})
+				}
+				cfg := server.config()
+				cfg.ContentType = "application/json"
+				client := clientset(t, cfg, add).CoreV1().ConfigMaps("default")
+				obj := c.put(configMap("x", "by", "initial"))
+				obj.Data["by"] = "this call"
+				tt.prepare(c)
+				_, err := k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{FieldManager: tt.option})
+				assert.True(t, apierrors.IsConflict(err), "%v", err)
+				assert.Equal(t, tt.known, !errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			})
+		})
+	}
 }

@@ -354,16 +354,19 @@ func TestWritesWithRandomFaults(t *testing.T) {
 						}
 					}
 				}
+				testkit.Sleep(time.Hour) // so that the objects of others are older than the calls
 				injectFaults(c, rng, 0.3)
 
 				ctx, end := context.WithCancel(context.Background())
 				var others, calls sync.WaitGroup
 				var byOthers [counters]int
-				others.Go(func() { // increments as well, and removes the tokens
+				others.Go(func() { // counts as well, in a field of its own, and removes the tokens
 					for i := 0; ctx.Err() == nil; i++ {
 						testkit.Sleep(170 * time.Millisecond)
 						byOthers[i%counters]++
-						c.change(fmt.Sprintf("counter-%d", i%counters), func(o *corev1.ConfigMap) { o.Annotations = nil; _ = plusOne(o) })
+						c.change(fmt.Sprintf("counter-%d", i%counters), func(o *corev1.ConfigMap) {
+							o.Annotations, o.Data["others"] = nil, strconv.Itoa(byOthers[i%counters])
+						})
 					}
 				})
 				others.Go(func() { // creates every fourth deleted object again at once
@@ -438,11 +441,13 @@ func TestWritesWithRandomFaults(t *testing.T) {
 					}
 				}
 				for i := range counters {
-					want := byOthers[i]
+					want := 0
 					for w := range workers {
 						want += done[w][i]
 					}
-					assert.Equal(t, strconv.Itoa(want), c.objects[fmt.Sprintf("counter-%d", i)].Data["n"])
+					data := c.objects[fmt.Sprintf("counter-%d", i)].Data
+					assert.Equal(t, strconv.Itoa(want), data["n"])
+					assert.Equal(t, strconv.Itoa(byOthers[i]), data["others"])
 				}
 			})
 		})

@@ -152,10 +152,16 @@ func (t writeToken) addTo(obj metav1.Object) {
 	obj.SetAnnotations(annotations)
 }
 
-// isOn reports whether an object carries the token.
-func (t writeToken) isOn(obj metav1.Object) bool {
-	return t.key != "" && obj.GetAnnotations()[t.key] == t.value
+// on returns the token that an object carries under the same key, "" if there is none.
+func (t writeToken) on(obj metav1.Object) string {
+	if t.key == "" {
+		return ""
+	}
+	return obj.GetAnnotations()[t.key]
 }
+
+// isOn reports whether an object carries the token.
+func (t writeToken) isOn(obj metav1.Object) bool { return t.value != "" && t.on(obj) == t.value }
 
 // isAbsent reports whether err says that the object of this name does not exist. A 404
 // for something else, such as a namespace or a path that is not served, does not count.
