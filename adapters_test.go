@@ -43,7 +43,7 @@ func TestDynamic(t *testing.T) {
 		made, err := k8sretry.Create(ctx, widgets, widget, metav1.CreateOptions{})
 		require.NoError(t, err)
 		assert.Equal(t, given, widget)
-		assert.NotEmpty(t, made.GetAnnotations()[k8sretry.TokenAnnotation])
+		assert.NotEmpty(t, made.GetAnnotations()[k8sretry.TokenAnnotation+"-create"])
 
 		made, err = k8sretry.Modify(ctx, widgets, "w", func(w *unstructured.Unstructured) error {
 			return unstructured.SetNestedField(w.Object, int64(3), "spec", "size")

@@ -2,12 +2,19 @@ package k8sretry
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"strings"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
+
+	"github.com/k8sretry/k8sretry/internal/objectdiff"
 )
 
 // Create creates an object exactly once. client is a typed client of client-go or has the
@@ -15,24 +22,36 @@ import (
 //
 //	cm, err := k8sretry.Create(ctx, clientset.CoreV1().ConfigMaps("default"), cm, metav1.CreateOptions{})
 //
-// Create stores a random token in an annotation of the object (see [WithTokenAnnotation])
-// and retries even if an earlier request may have been carried out. If the server rejects
-// a retry, because the name exists, a quota is exceeded, or for any other reason, Create
-// reads the object. If the object carries the token, Create returns it with a nil error.
-// If another client owns the name, Create returns the server's error unchanged. Otherwise
-// the error matches [ErrOutcomeUnknown]: an object that does not exist shortly after a
-// timeout may still be created.
+// Create retries even if an earlier request may have been carried out. If the server
+// rejects a retry, because the name exists, a quota is exceeded, or for any other reason,
+// Create reads the object and returns it with a nil error if the call has created it:
 //
-// Create cannot prove that an object was created which another client has removed before
-// the retry, such as a Job with ttlSecondsAfterFinished 0. The retry creates it again.
+//   - An object with a GenerateName gets its name from Create, which draws 10 random letters
+//     (the server draws 5), so that a retry cannot create a second object. An object of that
+//     name is that of the call. While no request is ambiguous, Create draws another name if
+//     the name is taken.
+//   - An object with a controller in its ownerReferences is that of the call if it has the
+//     same controller and everything that was sent. Another replica of that controller may
+//     have created the same.
+//   - Any other object gets a random mark in an annotation (see [WithTokenAnnotation]). It is
+//     that of the call if it has the mark. Update and Modify leave marks alone.
+//
+// An object without that proof may be that of the call nevertheless: an admission plugin or
+// another client may have changed it. If it was created more than 15 minutes before the
+// call, by the clocks of server and client, which are assumed to differ by no more, or if it
+// has the mark of another Create of the same name, it is that of another client, and Create
+// returns the server's error unchanged. Otherwise the error matches [ErrOutcomeUnknown]. It
+// also does if there is no object: one that does not exist shortly after a timeout may still
+// be created.
+//
+// Create cannot prove that an object was created which others have removed before the retry,
+// such as a Job with ttlSecondsAfterFinished 0. The retry creates it again.
 //
 // If the outcome is still ambiguous when the retries or the context end, Create checks it
 // once more. The check takes at most 5 s.
 //
-// For an object with a GenerateName, Create generates the name as the server does, so that
-// a retry cannot create a second object. It generates another name if an object of another
-// client has the name. An object without Name and GenerateName, such as a
-// SubjectAccessReview, cannot be read; use [Do] for it.
+// An object without Name and GenerateName, such as a SubjectAccessReview, cannot be read;
+// use [Do] for it.
 //
 // If it fails, Create returns the zero value of T. It does not change obj.
 func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1.CreateOptions, options ...Option) (T, error) {
@@ -49,26 +68,36 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 	}
 	c := &createCall[T]{
 		safeWrite: safeWrite{verb: VerbCreate, dryRun: len(opts.DryRun) > 0},
-		client:    client, obj: toSend, opts: opts, token: newToken(tokenKey(options)),
+		client:    client, obj: toSend, opts: opts, began: time.Now(),
 	}
-	if !c.dryRun {
-		c.token.addTo(c.obj)
-		if obj.GetName() == "" && obj.GetGenerateName() != "" {
-			c.generated = true
-			c.generateName()
-		}
+	switch owner := metav1.GetControllerOf(obj); {
+	case c.dryRun:
+	case obj.GetName() == "" && obj.GetGenerateName() != "":
+		c.generated = true
+		c.generateName()
+	case obj.GetName() == "":
+	case owner != nil && owner.UID != "":
+		c.owner = owner.UID
+		c.mark.key = createKey(options)
+	default:
+		c.mark = newToken(createKey(options))
+		c.mark.value += markOf(obj.GetName())
+		c.mark.addTo(c.obj)
 	}
 	return runWrite(ctx, &c.safeWrite, c.step, c.check, options)
 }
 
-// createCall is the state of one Create.
+// createCall is the state of one Create. An object that is found proves that the call has
+// created it by its generated name, by its owner and content, or by its mark.
 type createCall[T Object] struct {
 	safeWrite
 	client    Creator[T]
 	obj       T // to send
 	opts      metav1.CreateOptions
-	token     writeToken
-	generated bool // obj has a generated name
+	generated bool       // obj has a generated name
+	owner     types.UID  // of the controller of obj, if that is what proves
+	mark      writeToken // the value is empty if it is not what proves
+	began     time.Time  // of the call
 }
 
 // maxGeneratedNames limits how many names a step tries, as the server does
@@ -78,14 +107,16 @@ const maxGeneratedNames = 8
 // generateName names the object.
 func (c *createCall[T]) generateName() { c.obj.SetName(generatedName(c.obj.GetGenerateName())) }
 
-// generatedName draws a name as k8s.io/apiserver/pkg/storage/names does.
+// generatedName draws a name as k8s.io/apiserver/pkg/storage/names does, but with 10
+// random letters instead of 5: with 1e14 names, an object that has the name after an
+// ambiguous failure is that of the call.
 func generatedName(base string) string {
-	const maxLength, randomLength = 63, 5
-	return base[:min(len(base), maxLength-randomLength)] + utilrand.String(randomLength)
+	const maxLength, randomLength = 63, 10
+	return base[:min(len(base), maxLength-randomLength)] + utilrand.SafeEncodeString(rand.Text()[:randomLength])
 }
 
 // step tries to create the object, under further names if another client has the
-// generated one.
+// generated one. After an ambiguous failure it keeps the name.
 func (c *createCall[T]) step(ctx context.Context) (T, error) {
 	for names := 1; ; names++ {
 		created, err := c.create(ctx)
@@ -152,18 +183,69 @@ func (c *createCall[T]) request(ctx context.Context) (created T, v Verdict, err 
 	return created, v, err
 }
 
-// check reads the object and compares the token. A GET without a resource version is a
-// consistent read.
+// check reads the object and finds out who has created it. A GET without a resource
+// version is a consistent read.
 func (c *createCall[T]) check(ctx context.Context) (T, checkResult, error) {
-	if c.token.key == "" || c.obj.GetName() == "" {
+	if c.obj.GetName() == "" {
 		var none T
 		return none, undetermined, nil
 	}
 	found, result, err := readObject(ctx, Getter[T](c.client), c.obj.GetName())
-	if result == applied && !c.token.isOn(found) {
-		result = notApplied
+	if result == applied {
+		result = c.judge(found)
 	}
 	return found, result, err
+}
+
+// judge finds out whether the call has created an object. Others may have changed the
+// object since and replaced its annotations. So a missing mark proves nothing.
+func (c *createCall[T]) judge(found T) checkResult {
+	switch {
+	case c.generated, c.mark.isOn(found), c.owner != "" && c.isOwnedCopy(found):
+		return applied
+	case c.isOtherMark(c.mark.on(found)), c.isOlder(found.GetCreationTimestamp()):
+		return notApplied
+	}
+	return undetermined
+}
+
+// isOwnedCopy reports whether an object has the controller and the content of the one that
+// was sent. It may have more.
+func (c *createCall[T]) isOwnedCopy(found T) bool {
+	owner := metav1.GetControllerOf(found)
+	return owner != nil && owner.UID == c.owner && objectdiff.Contains(
+		objectdiff.Of(found, objectdiff.NoStatus, ""), objectdiff.Of(c.obj, objectdiff.NoStatus, ""))
+}
+
+// createKey returns the key of the annotation for the mark of a Create, "" for none.
+func createKey(options []Option) string {
+	key := tokenKey(options)
+	if key != "" {
+		key += "-create"
+	}
+	return key
+}
+
+// markOf returns what the marks of all creates of a name end with. So a mark that was
+// copied together with the other annotations of another object is noticed.
+func markOf(name string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return fmt.Sprintf("-%08x", h.Sum32())
+}
+
+// isOtherMark reports whether a mark is that of another Create of the same name. Modify
+// and Update do not replace marks.
+func (c *createCall[T]) isOtherMark(mark string) bool {
+	return mark != "" && mark != c.mark.on(c.obj) && strings.HasSuffix(mark, markOf(c.obj.GetName()))
+}
+
+// maxClockSkew is how much the clocks of client and server are assumed to differ at most.
+const maxClockSkew = 15 * time.Minute
+
+// isOlder reports whether an object was created before the call. Fake clients set no time.
+func (c *createCall[T]) isOlder(created metav1.Time) bool {
+	return !created.IsZero() && created.Add(maxClockSkew).Before(c.began)
 }
 
 // isNameTaken reports whether the server says that the name exists. A webhook may use the

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
+
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -24,8 +26,17 @@ func TestCreate(t *testing.T) {
 		field.Invalid(field.NewPath("spec", "clusterIP"), "10.0.0.10", "failed to allocate IP 10.0.0.10: provided IP is already allocated"),
 	})
 	other := configMap("x", "by", "another client")
+	// controlled makes the object of the call, or a stored one, that of a controller.
+	controlled := func(o *corev1.ConfigMap) {
+		o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Owner", Name: "o", UID: "owner", Controller: new(true)}}
+	}
+	then := func(c *cluster, change func(*corev1.ConfigMap)) *fault {
+		return &fault{after: lostReply(), then: func() { c.change("x", change) }}
+	}
 	for name, tt := range map[string]struct {
 		prepare  func(*cluster)
+		obj      func(*corev1.ConfigMap) // changes what is sent
+		later    time.Duration           // how long after prepare the call begins
 		options  []k8sretry.Option
 		fails    func(*testing.T, error)
 		is       func(error) bool // of the error
@@ -38,7 +49,7 @@ func TestCreate(t *testing.T) {
 			prepare: func(c *cluster) { c.put(other) }, fails: requireUnchanged, is: apierrors.IsAlreadyExists,
 			requests: "create", created: 1,
 		},
-		"response lost, then AlreadyExists: the token is on the object": {
+		"response lost, then AlreadyExists: the mark is on the object": {
 			prepare:  func(c *cluster) { c.on("create", lost(lostReply())) },
 			requests: "create create get", created: 1, ours: true,
 		},
@@ -46,13 +57,93 @@ func TestCreate(t *testing.T) {
 			prepare:  func(c *cluster) { c.on("create", failed(network("read", syscall.ECONNRESET))) },
 			requests: "create create", created: 1, ours: true,
 		},
-		"504, not stored, another client creates the name: AlreadyExists is returned": {
-			prepare: func(c *cluster) {
-				c.on("create", &fault{before: gatewayTimeout(), then: func() { c.put(other) }})
-			},
+		// The assumption was that an object without the mark is that of another client.
+		"504, not stored, another client creates the name during the call: unknown": {
+			prepare: func(c *cluster) { c.on("create", &fault{before: gatewayTimeout(), then: func() { c.put(other) }}) },
+			fails:   requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"504, the name was taken shortly before the call: unknown": {
+			prepare: func(c *cluster) { c.put(other); c.on("create", failed(gatewayTimeout())) }, later: 15 * time.Minute,
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"504, the name was taken longer before the call than clocks may differ: AlreadyExists is returned": {
+			prepare: func(c *cluster) { c.put(other); c.on("create", failed(gatewayTimeout())) }, later: 16 * time.Minute,
 			fails: requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
 		},
-		"AlreadyExists in plain text at the first attempt is ambiguous: the token is on the object": {
+		"504, not stored, another Create of the name during the call: AlreadyExists is returned": {
+			prepare: func(c *cluster) {
+				c.on("create", &fault{before: gatewayTimeout(), then: func() {
+					_, _ = k8sretry.Create(context.Background(), c, other, metav1.CreateOptions{})
+				}})
+			},
+			fails: requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create create create get", created: 1,
+		},
+		"response lost, a controller adds a finalizer with Modify": {
+			prepare: func(c *cluster) {
+				c.on("create", &fault{after: lostReply(), then: func() {
+					_, _ = k8sretry.Modify(context.Background(), c, "x", func(o *corev1.ConfigMap) error {
+						o.Finalizers = []string{"example.com/wait"}
+						return nil
+					})
+				}})
+			},
+			requests: "create get update create get", created: 1, ours: true,
+		},
+		"response lost, others set the annotations that they want: unknown": {
+			prepare: func(c *cluster) {
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = map[string]string{"a": "b"} }))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"response lost, others copy the annotations of another object: unknown": {
+			prepare: func(c *cluster) {
+				source, _ := k8sretry.Create(context.Background(), c, configMap("source"), metav1.CreateOptions{})
+				c.requests = nil
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = source.Annotations }))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"response lost, an admission plugin removes the annotations: unknown": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Annotations = nil }
+				c.on("create", lost(lostReply()))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"response lost, an object of a controller: the owner and the content are there": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Data["default"] = "1" }
+				c.on("create", then(c, func(o *corev1.ConfigMap) {
+					o.Annotations, o.Finalizers = map[string]string{"a": "b"}, []string{"example.com/wait"}
+				}))
+			},
+			obj: controlled, requests: "create create get", created: 1, ours: true,
+		},
+		"response lost, an object of a controller, others change the content: unknown": {
+			prepare: func(c *cluster) {
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Data["by"] = "another client" }))
+			},
+			obj: controlled, fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"response lost, the same content without the owner: unknown": {
+			prepare: func(c *cluster) {
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.OwnerReferences = nil }))
+			},
+			obj: controlled, fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"an object of a controller, copied together with the mark of an earlier object": {
+			prepare: func(c *cluster) {
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Data["by"] = "another client" }))
+			},
+			obj: func(o *corev1.ConfigMap) {
+				controlled(o)
+				earlier := newCluster()
+				made, _ := k8sretry.Create(context.Background(), earlier, configMap("x"), metav1.CreateOptions{})
+				o.Annotations = made.Annotations
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"AlreadyExists in plain text at the first attempt is ambiguous: the mark is on the object": {
 			prepare: func(c *cluster) {
 				c.on("create", lost(apierrors.NewGenericServerResponse(409, "POST", configMaps, "", "conflict", 0, true)))
 			},
@@ -80,7 +171,7 @@ func TestCreate(t *testing.T) {
 			},
 			requests: "create create get create get", created: 1, ours: true,
 		},
-		"response lost, then denied by a webhook: the token is on the object": {
+		"response lost, then denied by a webhook: the mark is on the object": {
 			prepare:  func(c *cluster) { c.on("create", lost(unavailable()), failed(denied(400, "BadRequest"))) },
 			requests: "create create get", created: 1, ours: true,
 		},
@@ -113,8 +204,8 @@ func TestCreate(t *testing.T) {
 			requests: "create get create", created: 1, ours: true,
 		},
 		"success without an object, the name is taken": {
-			prepare: func(c *cluster) { c.put(other); c.on("create", &fault{empty: true}) },
-			fails:   requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create get create", created: 1,
+			prepare: func(c *cluster) { c.put(other); c.on("create", &fault{empty: true}) }, later: time.Hour,
+			fails: requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create get create", created: 1,
 		},
 		"stored, but the response cannot be decoded: checked, not sent again": {
 			prepare: func(c *cluster) {
@@ -136,10 +227,15 @@ func TestCreate(t *testing.T) {
 			prepare: func(c *cluster) { c.on("create", lost(lostReply())).on("get", failed(forbidden("x"))) },
 			fails:   requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
 		},
-		"no token, response lost: unknown": {
+		"no mark, response lost: unknown": {
 			prepare: func(c *cluster) { c.on("create", lost(lostReply())) },
 			options: []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
-			fails:   requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create", created: 1,
+			fails:   requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"no mark, the name is taken by an older object: AlreadyExists is returned": {
+			prepare: func(c *cluster) { c.put(other); c.on("create", failed(lostReply())) }, later: time.Hour,
+			options: []k8sretry.Option{k8sretry.WithTokenAnnotation("")},
+			fails:   requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
 		},
 		"all responses lost: the final check finds the object": {
 			prepare: func(c *cluster) {
@@ -180,7 +276,11 @@ func TestCreate(t *testing.T) {
 				if tt.prepare != nil {
 					tt.prepare(c)
 				}
+				testkit.Sleep(tt.later)
 				obj := configMap("x", "by", "this call")
+				if tt.obj != nil {
+					tt.obj(obj)
+				}
 				given := obj.DeepCopy()
 
 				made, err := k8sretry.Create(context.Background(), c, obj, metav1.CreateOptions{}, tt.options...)
@@ -235,7 +335,8 @@ func TestCreateGenerateName(t *testing.T) {
 			obj := generated("job-")
 			made, err := k8sretry.Create(context.Background(), c, obj, metav1.CreateOptions{})
 			require.NoError(t, err)
-			assert.Regexp(t, `^job-[a-z0-9]{5}$`, made.Name)
+			assert.Regexp(t, `^job-[a-z0-9]{10}$`, made.Name)
+			assert.Empty(t, made.Annotations, "the name proves enough")
 			assert.Len(t, c.objects, 1)
 			assert.Empty(t, obj.Name)
 		})
@@ -270,16 +371,31 @@ func TestCreateGenerateName(t *testing.T) {
 		assert.True(t, apierrors.IsAlreadyExists(err))
 		assert.Equal(t, 8, c.count("create"))
 	})
-	t.Run("ambiguous, another client has the name: another name", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			c := newCluster()
-			c.on("create", &fault{before: gatewayTimeout(), then: func() { c.put(configMap(c.tried[0])) }})
-			made, err := k8sretry.Create(context.Background(), c, generated("job-"), metav1.CreateOptions{})
-			require.NoError(t, err)
-			assert.NotEqual(t, c.tried[0], made.Name)
-			c.expectRequests(t, "create", "create", "get", "create")
+	// The assumption was that an object without the mark is that of another client, and that
+	// another name may be drawn then: that made a second object.
+	for name, change := range map[string]func(*corev1.ConfigMap){
+		"with Modify":     nil,
+		"as it wants":     func(o *corev1.ConfigMap) { o.Annotations = map[string]string{"a": "b"} },
+		"and the content": func(o *corev1.ConfigMap) { o.Data = map[string]string{"by": "another client"} },
+	} {
+		t.Run("response lost, another client changes the object "+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.on("create", &fault{after: gatewayTimeout(), then: func() {
+					if change != nil {
+						c.change(c.tried[0], change)
+						return
+					}
+					_, err := k8sretry.Modify(context.Background(), c, c.tried[0], plusOne)
+					assert.NoError(t, err)
+				}})
+				made, err := k8sretry.Create(context.Background(), c, generated("job-"), metav1.CreateOptions{})
+				require.NoError(t, err)
+				assert.Equal(t, c.tried[0], made.Name)
+				assert.Len(t, c.objects, 1)
+			})
 		})
-	})
+	}
 	t.Run("ambiguous, the name is taken by an object that cannot be read: no other name", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster()

@@ -140,11 +140,12 @@ func WithBreaker(b *Breaker) Option { return breakerOption{b} }
 // successes pay for, wait a tenth of that.
 func WithLimiter(l *Limiter) Option { return limiterOption{l} }
 
-// WithTokenAnnotation sets the key of the annotation in which [Create], [Update] and
-// [Modify] store a random token of the call. The default is [TokenAnnotation]. With an
-// empty key, no token is stored: the call still retries after an ambiguous failure, but
-// returns [ErrOutcomeUnknown] where only the token could show which client wrote the
-// object. All other calls ignore the option.
+// WithTokenAnnotation sets the key of the annotation in which [Modify] stores a random token
+// of the call, and with "-create" appended that of the mark that [Create] stores in an
+// object with a name and without a controller. The default is [TokenAnnotation]. With an
+// empty key, neither is stored: the call still retries after an ambiguous failure, but
+// returns [ErrOutcomeUnknown] where only the annotation could show which client wrote the
+// object. All other calls, [Update] among them, ignore the option.
 func WithTokenAnnotation(key string) Option { return tokenOption{key} }
 
 // The option types. Those that hold behaviour hold it as a func; see config.go.

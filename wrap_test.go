@@ -753,7 +753,7 @@ func TestANameIsDrawnForEachCall(t *testing.T) {
 	}
 	assert.Len(t, s.pods, 20)
 	for name := range s.pods {
-		assert.Regexp(t, `^web-[a-z0-9]{5}$`, name)
+		assert.Regexp(t, `^web-[a-z0-9]{10}$`, name)
 	}
 }
 

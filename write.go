@@ -17,12 +17,12 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// TokenAnnotation is the default key of the annotation in which [Create], [Update] and
-// [Modify] store the token of the call. [WithTokenAnnotation] changes or disables it.
+// TokenAnnotation is the default key of the annotation in which [Modify] stores the token of
+// the call. A [Create] that needs a mark stores it under the key with "-create" appended.
+// [WithTokenAnnotation] changes or disables both.
 //
-// If an admission plugin removes the annotation, Create, Update and Modify treat the
-// stored object as written by another client. For most kinds, the server stores a status
-// without the annotations of the request; see [StatusSubresource].
+// If an admission plugin or another client removes the annotation, it proves nothing: where
+// only the token could tell, the error matches [ErrOutcomeUnknown].
 const TokenAnnotation = "k8sretry.dev/call"
 
 // tokenKey returns the annotation key that the options select.

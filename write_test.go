@@ -94,27 +94,47 @@ func (c *copiedAsBaseClient) Update(_ context.Context, obj *copiedAsBase, _ meta
 	return obj, nil
 }
 
+// A mark is stored only where nothing else proves: not by Update, and by Create only for an
+// object with a name and without a controller. The two keys keep a Modify from replacing the
+// mark of a Create.
 func TestTokenAnnotation(t *testing.T) {
+	const created = k8sretry.TokenAnnotation + "-create"
+	ctx := t.Context()
 	c := newCluster()
-	made, err := k8sretry.Create(context.Background(), c, configMap("x"), metav1.CreateOptions{})
-	require.NoError(t, err)
-	other, err := k8sretry.Create(context.Background(), c, configMap("y"), metav1.CreateOptions{})
-	require.NoError(t, err)
-	assert.NotEmpty(t, made.Annotations[k8sretry.TokenAnnotation])
+	create := func(obj *corev1.ConfigMap, opts ...k8sretry.Option) *corev1.ConfigMap {
+		made, err := k8sretry.Create(ctx, c, obj, metav1.CreateOptions{}, opts...)
+		require.NoError(t, err)
+		return made
+	}
+	made, other := create(configMap("x")), create(configMap("y"))
+	assert.Len(t, made.Annotations, 1)
+	assert.NotEmpty(t, made.Annotations[created])
 	assert.NotEqual(t, made.Annotations, other.Annotations)
 
-	policy := k8sretry.NewPolicy(k8sretry.WithTokenAnnotation("example.com/token"))
-	made, err = k8sretry.Create(context.Background(), c, configMap("z"), metav1.CreateOptions{}, policy)
+	modified, err := k8sretry.Modify(ctx, c, "x", plusOne)
 	require.NoError(t, err)
-	assert.Contains(t, made.Annotations, "example.com/token")
-	assert.Len(t, made.Annotations, 1)
-	made, err = k8sretry.Create(context.Background(), c, configMap("v"), metav1.CreateOptions{}, policy, k8sretry.ForWrite())
-	require.NoError(t, err)
-	assert.Contains(t, made.Annotations, "example.com/token", "a Policy that does not set it leaves it")
+	assert.Equal(t, made.Annotations[created], modified.Annotations[created])
+	assert.NotEmpty(t, modified.Annotations[k8sretry.TokenAnnotation])
+	assert.Len(t, modified.Annotations, 2)
 
-	made, err = k8sretry.Create(context.Background(), c, configMap("w"), metav1.CreateOptions{}, policy, k8sretry.WithTokenAnnotation(""))
+	modified.Data["n"] = "9"
+	updated, err := k8sretry.Update(ctx, c, modified, metav1.UpdateOptions{})
 	require.NoError(t, err)
-	assert.Empty(t, made.Annotations)
+	assert.Equal(t, modified.Annotations, updated.Annotations)
+
+	child := configMap("child")
+	child.OwnerReferences = []metav1.OwnerReference{{Name: "o", UID: "owner", Controller: new(true)}}
+	assert.Empty(t, create(child).Annotations)
+	child.Name, child.OwnerReferences[0].Controller = "no-controller", nil
+	assert.NotEmpty(t, create(child).Annotations)
+
+	policy := k8sretry.NewPolicy(k8sretry.WithTokenAnnotation("example.com/token"))
+	assert.Contains(t, create(configMap("z"), policy).Annotations, "example.com/token-create")
+	assert.Contains(t, create(configMap("v"), policy, k8sretry.ForWrite()).Annotations, "example.com/token-create", "a Policy that does not set it leaves it")
+	assert.Empty(t, create(configMap("w"), policy, k8sretry.WithTokenAnnotation("")).Annotations)
+	modified, err = k8sretry.Modify(ctx, c, "w", plusOne, policy)
+	require.NoError(t, err)
+	assert.Contains(t, modified.Annotations, "example.com/token")
 }
 
 func TestWritesSendOneRequest(t *testing.T) {
@@ -152,7 +172,7 @@ func TestWritesOnAFakeClientset(t *testing.T) {
 		obj.GenerateName = "job-"
 		made, err := k8sretry.Create(ctx, client, obj, metav1.CreateOptions{})
 		require.NoError(t, err)
-		assert.Regexp(t, "^job-.....$", made.Name)
+		assert.Regexp(t, "^job-..........$", made.Name)
 	})
 	for verb, write := range map[string]func(*testing.T, *fake.Clientset) error{
 		"create": func(t *testing.T, c *fake.Clientset) error {
