@@ -92,10 +92,11 @@
 // [Create], [Update], [Modify], [Delete], [Evict], [Apply] and [Patch] repeat a write whose
 // outcome is unknown and then determine whether an earlier attempt was carried out:
 //
-//   - Create, Update and Modify store a random token of the call in an annotation of the
-//     object (see [TokenAnnotation]). If a repetition is answered by AlreadyExists,
-//     Conflict or another permanent error, they read the object. If it carries the token,
-//     the write was carried out and the call succeeds.
+//   - If a repetition is answered by AlreadyExists, Conflict or another permanent error,
+//     they read the object. If it shows that the write was carried out, the call succeeds.
+//   - Update is proven by the content. Modify stores a random token in an annotation
+//     together with its change, and Create a mark, if neither a generated name nor a
+//     controller proves it (see [TokenAnnotation]).
 //   - Apply and Patch need no check, because what they repeat has the same result twice, or
 //     is rejected the second time. Patch does not repeat other patches.
 //   - If the write was not carried out, the error is returned unchanged. If the outcome

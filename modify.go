@@ -29,10 +29,14 @@ import (
 // none. If the object has been replaced by another one of the same name, Modify returns
 // the Conflict.
 //
-// After an ambiguous failure, Modify determines the outcome of the update as [Update] does
-// before it calls mutate again. If the outcome cannot be determined, the error matches
-// [ErrOutcomeUnknown]. The final check, after the retries or the context have ended, takes
-// at most 5 s.
+// Modify stores a random token of the call in an annotation of the object, together with the
+// change (see [WithTokenAnnotation]). After an ambiguous failure and a rejected retry it
+// reads the object and, like [Update], the first change since. If the object or the change
+// has the token, Modify returns a nil error. If the change has the token of another Modify,
+// nothing of what mutate has changed, or another field manager, the update was not carried
+// out, and Modify starts over. Otherwise the error matches [ErrOutcomeUnknown]: equal content
+// does not prove a Modify, because another client may have incremented the same counter. The
+// final check, after the retries or the context have ended, takes at most 5 s.
 //
 // To modify the status subresource, see [StatusSubresource]. If it fails, Modify returns
 // the zero value of T.

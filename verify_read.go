@@ -4,6 +4,8 @@ import (
 	"context"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
 // isPermanent reports whether the server has answered and another request would get the
