@@ -2,14 +2,18 @@ package e2e_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -111,6 +115,82 @@ func TestWritesInCompany(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Updates store no mark: without a change they store no version, and a lost answer is
+// determined by the content that kube-apiserver has completed.
+func TestUpdatesAreProvenByTheContent(t *testing.T) {
+	c := start(t)
+	policy := k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithLogger(nil))
+	both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
+		ns := namespace(t, c)
+		config := p.Config(c.Config(app))
+		config.UserAgent = "the-caller/v1"
+		mine := client(t, config)
+		config = c.Config(app)
+		config.UserAgent = "another-client/v1"
+		others := client(t, config)
+		deployments, maps := mine.AppsV1().Deployments(ns), mine.CoreV1().ConfigMaps(ns)
+		put := func(fault faultproxy.Fault) {
+			p.SetRule(faultproxy.When(func(r *http.Request) bool { return r.Method == http.MethodPut }, faultproxy.Next(1, fault)))
+		}
+		isHTTP2 := strings.HasSuffix(t.Name(), "http2")
+
+		labels := map[string]string{"app": "web"}
+		pods := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "a"}}}}
+		deployment, err := k8sretry.Create(t.Context(), deployments, &appsv1.Deployment{
+			ObjectMeta: metav1.ObjectMeta{Name: "web"},
+			Spec:       appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: labels}, Template: pods},
+		}, metav1.CreateOptions{}, policy)
+		require.NoError(t, err)
+		for range 5 {
+			updated, err := k8sretry.Update(t.Context(), deployments, deployment, metav1.UpdateOptions{}, policy)
+			require.NoError(t, err)
+			assert.Equal(t, deployment.ResourceVersion, updated.ResourceVersion, "an update without a change")
+		}
+
+		put(faultproxy.Close().AfterCommit())
+		deployment.Spec.Template.Spec.Containers = append(deployment.Spec.Template.Spec.Containers, corev1.Container{Name: "b", Image: "b"})
+		deployment, err = k8sretry.Update(t.Context(), deployments, deployment, metav1.UpdateOptions{}, policy)
+		require.NoError(t, err, "defaults were added")
+		assert.Len(t, deployment.Spec.Template.Spec.Containers, 2)
+		assert.Len(t, deployment.Annotations, 1, "of the Create")
+
+		put(faultproxy.Close().AfterCommit())
+		status := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", UID: deployment.UID, ResourceVersion: deployment.ResourceVersion}}
+		status.Spec = deployment.Spec // which kube-apiserver validates
+		status.Status.Replicas = 3
+		deployment, err = k8sretry.Update(t.Context(), k8sretry.StatusSubresource(deployments), status, metav1.UpdateOptions{}, policy)
+		require.NoError(t, err)
+		assert.EqualValues(t, 3, deployment.Status.Replicas)
+
+		// Another client is first, with the same field or with another one.
+		for _, key := range []string{"key0", "key1"} {
+			created, err := maps.Create(t.Context(), configMap(key, "initial", "initial"), metav1.CreateOptions{})
+			require.NoError(t, err)
+			lost := faultproxy.Next(1, faultproxy.Close())
+			var once sync.Once
+			p.SetRule(func(r *http.Request) faultproxy.Fault {
+				if r.Method != http.MethodPut {
+					return faultproxy.Fault{}
+				}
+				once.Do(func() {
+					other := created.DeepCopy()
+					other.Data[key] = "another client"
+					_, err := others.CoreV1().ConfigMaps(ns).Update(r.Context(), other, metav1.UpdateOptions{})
+					assert.NoError(t, err)
+				})
+				return lost(r)
+			})
+			sent := created.DeepCopy()
+			sent.Data["key0"] = "mine"
+			_, err = k8sretry.Update(t.Context(), maps, sent, metav1.UpdateOptions{}, policy)
+			assert.True(t, apierrors.IsConflict(err), "%v", err)
+			if isHTTP2 || key != "key0" {
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown, key)
+			}
+		}
+	})
 }
 
 // The apiserver is killed and started again during 1,000 creates.

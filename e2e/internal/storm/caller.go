@@ -93,7 +93,7 @@ func (o ours) Create(ctx context.Context, maps Maps, m *corev1.ConfigMap) error 
 }
 
 func (o ours) Update(ctx context.Context, maps Maps, m *corev1.ConfigMap) error {
-	_, err := k8sretry.Update(ctx, maps, m, metav1.UpdateOptions{}, o.policy)
+	_, err := k8sretry.Update(ctx, maps, m, metav1.UpdateOptions{FieldManager: "caller"}, o.policy)
 	return err
 }
 
