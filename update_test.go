@@ -23,8 +23,10 @@ import (
 
 func TestUpdate(t *testing.T) {
 	expired := func(c *cluster) func() { return func() { overwrite(c)(); c.compacted = c.version } }
+	unchanged := func(o *corev1.ConfigMap) { o.Data["by"] = "initial" }
 	for name, tt := range map[string]struct {
 		prepare   func(*cluster)
+		send      func(*corev1.ConfigMap) // changes what is sent
 		client    func(*cluster) k8sretry.Updater[*corev1.ConfigMap]
 		options   []k8sretry.Option
 		opts      metav1.UpdateOptions
@@ -58,18 +60,19 @@ func TestUpdate(t *testing.T) {
 			requests: "update update get watch", stored: "another client",
 		},
 		"response lost, nothing was changed: success, and no new version": {
-			prepare: func(c *cluster) {
-				c.objects["x"].Data["by"] = "this call"
-				c.on("update", lost(lostReply()))
-			},
-			requests: "update update", stored: "this call",
+			send:     unchanged,
+			prepare:  func(c *cluster) { c.on("update", lost(lostReply())) },
+			requests: "update update", stored: "initial",
 		},
 		"response lost, nothing was changed, overwritten since: Conflict, nothing was stored": {
-			prepare: func(c *cluster) {
-				c.objects["x"].Data["by"] = "this call"
-				c.on("update", &fault{after: lostReply(), then: overwrite(c)})
-			},
-			fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get", stored: "another client",
+			send:    unchanged,
+			prepare: func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
+			unnamed: true, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
+		},
+		"response lost, nothing but the managed fields was changed, overwritten since: unknown": {
+			send:    func(o *corev1.ConfigMap) { unchanged(o); o.ManagedFields[0].Manager = "renamed" },
+			prepare: func(c *cluster) { c.on("update", &fault{after: lostReply(), then: overwrite(c)}) },
+			unnamed: true, fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
 		"request lost, another client was first, the version is the next: Conflict is returned": {
 			prepare: func(c *cluster) { c.on("update", &fault{before: lostReply(), then: overwrite(c)}) },
@@ -308,6 +311,9 @@ func TestUpdate(t *testing.T) {
 				obj.Data["by"] = "this call"
 				if tt.noVersion {
 					obj.ResourceVersion = ""
+				}
+				if tt.send != nil {
+					tt.send(obj)
 				}
 				if tt.prepare != nil {
 					tt.prepare(c)

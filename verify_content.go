@@ -47,12 +47,15 @@ func (u *updateCall[T]) judge(first change[T]) checkResult {
 		base = u.obj // which has the metadata of the version, if it was read
 	default:
 		part := u.part(base, first.obj)
-		effect := objectdiff.EffectOf(u.content(base, part), u.content(u.obj, part), u.content(first.obj, part))
+		before, sent := u.content(base, part), u.content(u.obj, part)
+		effect := objectdiff.EffectOf(before, sent, u.content(first.obj, part))
 		switch {
 		case effect == objectdiff.None:
 			return notApplied
 		case effect == objectdiff.Complete && !u.modify:
 			return applied
+		case objectdiff.Equal(before, sent) && !u.changesManagedFields(base):
+			return notApplied // the server stores nothing then
 		}
 	}
 	switch {
@@ -78,13 +81,17 @@ func (u *updateCall[T]) isOtherToken(base, changed T) bool {
 }
 
 // isOtherManager reports whether the server has recorded another field manager for a
-// change. An object whose managed fields the caller has changed proves nothing.
+// change.
 func (u *updateCall[T]) isOtherManager(base, changed T) bool {
-	if sent := u.obj.GetManagedFields(); len(sent) > 0 && !apiequality.Semantic.DeepEqual(sent, base.GetManagedFields()) {
-		return false
-	}
 	w := objectdiff.Writer{Manager: u.manager.name(u.opts.FieldManager), Subresource: subresourceOf(u.client)}
-	return objectdiff.ByAnother(base, changed, w)
+	return !u.changesManagedFields(base) && objectdiff.ByAnother(base, changed, w)
+}
+
+// changesManagedFields reports whether the caller has changed the managed fields. The
+// server accepts that, so that they prove nothing.
+func (u *updateCall[T]) changesManagedFields(base T) bool {
+	sent := u.obj.GetManagedFields()
+	return len(sent) > 0 && !apiequality.Semantic.DeepEqual(sent, base.GetManagedFields())
 }
 
 func (u *updateCall[T]) content(obj T, part objectdiff.Part) objectdiff.Content {

@@ -110,7 +110,7 @@ func (r *run) judgeCreates(ctx context.Context, errs []error, result *Result) er
 	for i, err := range errs {
 		var expected func(error) bool
 		if foreign(i) {
-			expected = certain(apierrors.IsAlreadyExists)
+			expected = apierrors.IsAlreadyExists // the objects are too young to be certainly of another client
 		}
 		n := created[strconv.Itoa(i)]
 		result.add(fmt.Sprint("create ", i), err, expected, n > 0, n, false)
