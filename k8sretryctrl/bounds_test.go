@@ -23,13 +23,19 @@ func hang(ctx context.Context) error {
 
 func TestACallEndsAfterTenSeconds(t *testing.T) {
 	for situation, fail := range map[string]func(ctx context.Context, attempt int) error{
-		"the server does not respond":                    func(ctx context.Context, _ int) error { return hang(ctx) },
-		"the server fails at once":                       func(context.Context, int) error { return unknownOutcome() },
-		"the server responds with long Retry-Afters":     func(context.Context, int) error { return k8sretrytest.TooManyRequests(4 * time.Second) },
-		"the server does not respond after 3 failures":   func(ctx context.Context, n int) error { return failThenHang(ctx, n, 3) },
-		"the server does not respond after 4 failures":   func(ctx context.Context, n int) error { return failThenHang(ctx, n, 4) },
-		"the server does not respond after 6 failures":   func(ctx context.Context, n int) error { return failThenHang(ctx, n, 6) },
-		"the server fails slowly":                        func(ctx context.Context, _ int) error { return slowly(ctx, 1900*time.Millisecond) },
+		"the server does not respond":                  func(ctx context.Context, _ int) error { return hang(ctx) },
+		"the server fails at once":                     func(context.Context, int) error { return unknownOutcome() },
+		"the server responds with long Retry-Afters":   func(context.Context, int) error { return k8sretrytest.TooManyRequests(4 * time.Second) },
+		"the server does not respond after 3 failures": func(ctx context.Context, n int) error { return failThenHang(ctx, n, 3) },
+		"the server does not respond after 4 failures": func(ctx context.Context, n int) error { return failThenHang(ctx, n, 4) },
+		"the server does not respond after 6 failures": func(ctx context.Context, n int) error { return failThenHang(ctx, n, 6) },
+		"the server fails slowly":                      func(ctx context.Context, _ int) error { return slowly(ctx, 1900*time.Millisecond) },
+		"the server fails slowly, then does not respond": func(ctx context.Context, n int) error {
+			if n > 2 {
+				return hang(ctx)
+			}
+			return slowly(ctx, 1900*time.Millisecond)
+		},
 		"the server fails slowly, almost at the timeout": func(ctx context.Context, _ int) error { return slowly(ctx, 2900*time.Millisecond) },
 	} {
 		for _, m := range methods() {

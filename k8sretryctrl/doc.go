@@ -22,7 +22,8 @@
 //	Create with Name              retried; see below
 //	Update, Status().Update       retried by k8sretry.Update, verified by the content of the object
 //	Delete                        retried by k8sretry.Delete, with the object's UID as a precondition
-//	Patch                         retried, except for a JSON patch, which may append to a list
+//	Patch                         retried as by k8sretry.Patch: a JSON patch, which may append to a list,
+//	                                only if it tests what it changes or the resource version
 //	Apply                         retried: a second apply has no further effect
 //	Patch, Apply with a           retried; a Conflict is verified by the content of the object
 //	  resource version              (not for a JSON patch or a strategic merge patch)

@@ -70,7 +70,7 @@ func methods() []method {
 			false, "patch ConfigMap", k8sretry.VerbPatch},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error {
 			return c.Patch(ctx, configMap("x"), jsonPatch(), &client.PatchOptions{Raw: &metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}})
-		}, true, "patch ConfigMap", k8sretry.VerbUnspecified},
+		}, true, "patch ConfigMap", k8sretry.VerbPatch},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error {
 			cm := configMap("x", "a", "b")
 			cm.APIVersion, cm.Kind = "v1", "ConfigMap"

@@ -3,9 +3,7 @@ package k8sretryctrl
 import (
 	"context"
 	"encoding/json"
-	"net/http/httptrace"
 	"reflect"
-	"sync/atomic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -21,62 +19,68 @@ func (c *retryClient) Patch(ctx context.Context, obj client.Object, patch client
 		return err
 	}
 	o := (&client.PatchOptions{}).ApplyOptions(opts)
-	return c.patch(ctx, "patch "+kindOf(obj), obj, patch, o, "", func(ctx context.Context, copied copier) error {
+	return c.patch(ctx, "patch "+kindOf(obj), obj, obj, patch, o, "", func(ctx context.Context, copied copier) error {
 		return c.inner.Patch(ctx, copied(obj), patch, opts...)
 	})
 }
 
-// patch sends a patch with the verb of its type. obj is the object that the server patches, or
-// nil for the body of a subresource.
+// patch sends a patch of obj as k8sretry.Patch does. stored is the
+// object that the server patches, or nil if it is another one.
 func (c *retryClient) patch(
-	ctx context.Context, name string, obj client.Object, patch client.Patch, o *client.PatchOptions, subresource string,
+	ctx context.Context, name string, obj, stored client.Object, patch client.Patch, o *client.PatchOptions, subresource string,
 	send func(context.Context, copier) error,
 ) error {
 	if isNil(patch) {
 		return errNilPatch
 	}
-	if len(o.DryRun) > 0 || o.Raw != nil && len(o.Raw.DryRun) > 0 {
-		return c.write(ctx, k8sretry.VerbUnspecified, name, send)
+	dryRun := len(o.DryRun) > 0 || o.Raw != nil && len(o.Raw.DryRun) > 0
+	data, err := patch.Data(obj)
+	if err != nil {
+		return err
 	}
-	verb := k8sretry.VerbPatch
-	switch patch.Type() {
-	case types.ApplyYAMLPatchType, types.ApplyCBORPatchType:
-		verb = k8sretry.VerbApply
-	case types.JSONPatchType:
-		return c.write(ctx, verb, name, stopOnUnknownOutcome(name, send))
-	}
-	sent := guarded(obj, patch)
-	if sent == nil {
-		return c.write(ctx, verb, name, send)
+	sent := guarded(patch.Type(), data)
+	if dryRun || sent == nil || stored == nil {
+		opts := metav1.PatchOptions{}
+		if dryRun {
+			opts.DryRun = []string{metav1.DryRunAll}
+		}
+		_, err := k8sretry.Patch(ctx, patcher(send), obj.GetName(), patch.Type(), data, opts, k8sretry.WithName(name), c.writes)
+		return err
 	}
 	// The resource version prevents a second patch, as that of an update does. After a Conflict
 	// the object shows whether the first one was carried out.
 	return c.writeProven(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (fate, error) {
-		found, err := c.look(ctx, obj)
+		found, err := c.look(ctx, stored)
 		if err != nil {
 			return unproven, err
 		}
 		isDone := isSameUID(sent, found) && merges(contentOf(found), contentOf(sent))
-		if verb == k8sretry.VerbApply {
+		if patch.Type() != types.MergePatchType {
 			isDone = isApplied(found, sent, o.FieldManager, subresource)
 		}
 		if isDone {
-			assign(obj, found)
+			assign(stored, found)
 		}
 		return doneIf(isDone), nil
 	})
 }
 
+// patcher implements k8sretry.Patcher.
+type patcher func(context.Context, copier) error
+
+func (p patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, _ ...string) (struct{}, error) {
+	return struct{}{}, attempt(ctx, p)
+}
+
 // guarded returns the content of a merge patch or an apply patch that has a resource version, or
 // nil for any other patch. The effect of a strategic merge patch on lists depends on their type.
-func guarded(obj client.Object, patch client.Patch) *unstructured.Unstructured {
-	if isNil(obj) || patch.Type() == types.StrategicMergePatchType {
+func guarded(kind types.PatchType, data []byte) *unstructured.Unstructured {
+	if kind == types.StrategicMergePatchType {
 		return nil
 	}
 	sent := &unstructured.Unstructured{}
-	data, err := patch.Data(obj)
-	if err != nil || json.Unmarshal(data, &sent.Object) != nil || sent.GetResourceVersion() == "" {
-		return nil // the inner client returns the error
+	if json.Unmarshal(data, &sent.Object) != nil || sent.GetResourceVersion() == "" {
+		return nil
 	}
 	return sent
 }
@@ -94,26 +98,6 @@ func merges(found, patch any) bool {
 		}
 	}
 	return true
-}
-
-// stopOnUnknownOutcome stops the retries of a JSON patch, which may append to a list, after
-// an attempt with an unknown outcome. k8sretry does so itself if it observes the HTTP
-// request of the patch. A fake client makes no HTTP request.
-func stopOnUnknownOutcome(name string, send func(context.Context, copier) error) func(context.Context, copier) error {
-	attempts := 0
-	return func(ctx context.Context, copied copier) error {
-		attempts++
-		var sent atomic.Bool
-		err := send(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { sent.Store(true) }}), copied)
-		v := k8sretry.Classify(err)
-		if err == nil || sent.Load() || v.Outcome == k8sretry.OutcomeNotExecuted || !v.Retryable(k8sretry.VerbPatch) {
-			return err
-		}
-		return &k8sretry.Error{
-			Function: name, Verb: k8sretry.VerbPatch, Attempts: attempts, StopReason: k8sretry.StopOutcomeUnknown,
-			RetryAfter: v.RetryAfter, Outcome: v.Outcome, Err: err,
-		}
-	}
 }
 
 // Apply is retried whatever its outcome, because a second apply by the same field owner has

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -102,6 +103,51 @@ func TestAJSONPatchIsNotAppliedTwice(t *testing.T) {
 		assert.True(t, apierrors.IsTimeout(err))
 	})
 }
+
+// The rules are those of k8sretry.Patch.
+func TestAPatchIsRepeatedIfItsBodyAllowsThat(t *testing.T) {
+	appending := `{"op":"add","path":"/metadata/finalizers","value":["example.com/a"]}`
+	for situation, c := range map[string]struct {
+		patch   client.Patch
+		err     func() error
+		repeats bool
+	}{
+		"a JSON patch that tests the version": {
+			client.RawPatch(types.JSONPatchType, []byte(`[{"op":"test","path":"/metadata/resourceVersion","value":"999"},`+appending+`]`)), unknownOutcome, true,
+		},
+		"a JSON patch that tests nothing": {client.RawPatch(types.JSONPatchType, []byte(`[`+appending+`]`)), unknownOutcome, false},
+		"a merge patch without a version, a conflict": {
+			labelPatch(), func() error { return apierrors.NewConflict(corev1.Resource("configmaps"), "x", errors.New("modified")) }, true,
+		},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			f := &faults{only: "Patch", err: c.err, fail: 1}
+			retrying, _ := newClient(f)
+			err := retrying.Patch(t.Context(), configMap("x"), c.patch)
+			if c.repeats {
+				require.NoError(t, err)
+				assert.Equal(t, 2, f.count("Patch"))
+				return
+			}
+			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			assert.Equal(t, 1, f.count("Patch"))
+		})
+	}
+	t.Run("the error of a patch without data", func(t *testing.T) {
+		cause := errors.New("cause")
+		f := &faults{}
+		retrying, _ := newClient(f)
+		assert.Same(t, cause, retrying.Patch(t.Context(), configMap("x"), badPatch{labelPatch(), cause}))
+		assert.Empty(t, f.all())
+	})
+}
+
+type badPatch struct {
+	client.Patch
+	err error
+}
+
+func (p badPatch) Data(client.Object) ([]byte, error) { return nil, p.err }
 
 // With a resource version, a second patch is a Conflict, which shows nothing by itself.
 func TestAPatchWithAResourceVersionIsVerifiedByTheContent(t *testing.T) {

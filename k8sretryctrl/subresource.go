@@ -142,11 +142,14 @@ func (s *subresource) Patch(ctx context.Context, obj client.Object, patch client
 		return err
 	}
 	o := (&client.SubResourcePatchOptions{}).ApplyOptions(opts)
-	var patched client.Object
-	if s.name == "status" && isNil(o.SubResourceBody) {
-		patched = obj
+	patched := obj
+	var stored client.Object
+	if !isNil(o.SubResourceBody) {
+		patched = o.SubResourceBody
+	} else if s.name == "status" {
+		stored = obj
 	}
-	return s.client.patch(ctx, s.callName("patch", obj), patched, patch, &o.PatchOptions, s.name, func(ctx context.Context, copied copier) error {
+	return s.client.patch(ctx, s.callName("patch", obj), patched, stored, patch, &o.PatchOptions, s.name, func(ctx context.Context, copied copier) error {
 		opts := opts
 		if !isNil(o.SubResourceBody) {
 			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
