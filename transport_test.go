@@ -1654,7 +1654,7 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 				"Do without a verb":   k8sretry.Run,
 				"Do around two of it": k8sretry.Run,
 			} {
-				if media != "application/json" && where != "Transport" {
+				if where != "Transport" && (media != "application/json" || where != "Do with a verb" && !strings.Contains(c.situation, "done")) {
 					continue
 				}
 				t.Run(c.situation+", "+media+", "+where, func(t *testing.T) {
