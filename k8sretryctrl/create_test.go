@@ -56,7 +56,9 @@ func TestACreateIsVerifiedByControllerAndContent(t *testing.T) {
 		})
 	}
 
-	container := func(name string) corev1.Container { return corev1.Container{Name: name, Image: name} }
+	container := func(name string) corev1.Container {
+		return corev1.Container{Name: name, Image: name, Args: []string{"a"}}
+	}
 	newPod := func() client.Object {
 		p := &corev1.Pod{ObjectMeta: meta("new"), Spec: corev1.PodSpec{Containers: []corev1.Container{container("app")}}}
 		p.Annotations = map[string]string{"a": "b"}
@@ -68,6 +70,17 @@ func TestACreateIsVerifiedByControllerAndContent(t *testing.T) {
 			require.NoError(t, server.Get(t.Context(), key("new"), p))
 			mutate(p)
 			require.NoError(t, server.Update(t.Context(), p))
+		}
+	}
+	newSecret := func() client.Object {
+		return owned(&corev1.Secret{ObjectMeta: meta("new"), StringData: map[string]string{"a": "b"}})
+	}
+	storeSecret := func(text string) func(*testing.T, client.Client) {
+		return func(t *testing.T, server client.Client) {
+			s := &corev1.Secret{}
+			require.NoError(t, server.Get(t.Context(), key("new"), s))
+			s.Data, s.StringData = map[string][]byte{"a": []byte(text)}, nil // as the server does
+			require.NoError(t, server.Update(t.Context(), s))
 		}
 	}
 	for situation, c := range map[string]struct {
@@ -85,16 +98,12 @@ func TestACreateIsVerifiedByControllerAndContent(t *testing.T) {
 		"the pod gets a node and a status": {newPod(), change(func(p *corev1.Pod) {
 			p.Spec.NodeName, p.Status.Phase = "node", corev1.PodRunning
 		}), false},
-		"a secret with text": {owned(&corev1.Secret{ObjectMeta: meta("new"), StringData: map[string]string{"a": "b"}}),
-			func(t *testing.T, server client.Client) {
-				s := &corev1.Secret{}
-				require.NoError(t, server.Get(t.Context(), key("new"), s))
-				s.Data, s.StringData = map[string][]byte{"a": []byte("b")}, nil // as the server does
-				require.NoError(t, server.Update(t.Context(), s))
-			}, false},
-		"another image":      {newPod(), change(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "other" }), true},
-		"another controller": {newPod(), change(func(p *corev1.Pod) { p.OwnerReferences[0].UID = "other" }), true},
-		"no controller":      {newPod(), change(func(p *corev1.Pod) { p.OwnerReferences = nil }), true},
+		"a secret with text":       {newSecret(), storeSecret("b"), false},
+		"a secret with other text": {newSecret(), storeSecret("c"), true},
+		"one more argument":        {newPod(), change(func(p *corev1.Pod) { p.Spec.Containers[0].Args = []string{"a", "b"} }), true},
+		"another image":            {newPod(), change(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "other" }), true},
+		"another controller":       {newPod(), change(func(p *corev1.Pod) { p.OwnerReferences[0].UID = "other" }), true},
+		"no controller":            {newPod(), change(func(p *corev1.Pod) { p.OwnerReferences = nil }), true},
 		"a replaced annotation": {newPod(), change(func(p *corev1.Pod) {
 			p.Annotations = nil
 		}), true},

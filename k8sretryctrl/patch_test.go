@@ -191,8 +191,9 @@ func TestAPatchWithAResourceVersionIsVerifiedByTheContent(t *testing.T) {
 			"a lost response": {lose: 1},
 			"lost responses":  {lose: 1000},
 			"not executed":    {fail: 1},
-			"a lost response, then another client has set it": {lose: 1, other: "8", unknown: true, conflict: true},
-			"not executed, and another client has set it":     {fail: 1, other: "8", unknown: true, conflict: true},
+			"a lost response, then another client has set it":       {lose: 1, other: "8", unknown: true, conflict: true},
+			"not executed, and another client has set it":           {fail: 1, other: "8", unknown: true, conflict: true},
+			"not executed, and another client has set a part of it": {fail: 1, other: "1", unknown: true, conflict: true},
 		} {
 			inVirtualTime(t, kind+": "+situation, func(t *testing.T) {
 				server := builder().WithReturnManagedFields().WithObjects(configMap("x", "n", "0", "old", "yes")).Build()
