@@ -80,7 +80,6 @@ func modify[T client.Object](ctx context.Context, c client.Client, obj T, mutate
 	if err != nil {
 		return err
 	}
-	keepKind(stored, obj)
 	assign(obj, stored)
 	return nil
 }
