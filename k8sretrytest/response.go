@@ -2,7 +2,6 @@ package k8sretrytest
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -57,7 +56,7 @@ func RetryNow() Response {
 // of returns the response to a request.
 func (r *Response) of(req *http.Request) *http.Response {
 	resp := response(req, r.Code, "", strings.NewReader(r.Body))
-	resp.Header = maps.Clone(r.Header)
+	resp.Header = r.Header.Clone()
 	if resp.Header == nil {
 		resp.Header = http.Header{}
 	}

@@ -1,6 +1,8 @@
 package k8sretrytest_test
 
 import (
+	"io"
+	"net/http"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -96,13 +98,40 @@ func TestTheRepetitionNeedsAnotherConnection(t *testing.T) {
 	})
 }
 
+// A RoundTripper above sees the response as net/http returns it.
+func TestAResponseIsComplete(t *testing.T) {
+	var faults k8sretrytest.Faults
+	sent := k8sretrytest.Response{Code: 503, Header: http.Header{"Connection": {"close"}, "X-Proxy": {"a"}}, Body: "busy"}
+	faults.RespondNext(1, "get", "pods", sent)
+	faults.RespondNext(1, "get", "pods", k8sretrytest.Response{Code: 502})
+	transport := faults.Transport(nil)
+	get := func() *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://in.memory/api/v1/namespaces/default/pods/web-0", nil)
+		require.NoError(t, err)
+		resp, err := transport.RoundTrip(req)
+		require.NoError(t, err)
+		return resp
+	}
+	resp := get()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.Equal(t, "busy", string(body))
+	assert.Equal(t, []any{503, "503 Service Unavailable", int64(4), true, sent.Header},
+		[]any{resp.StatusCode, resp.Status, resp.ContentLength, resp.Close, resp.Header})
+	resp.Header.Set("X-Proxy", "b")
+	assert.Equal(t, "a", sent.Header.Get("X-Proxy"), "the header is a copy")
+	resp = get()
+	assert.NotNil(t, resp.Header)
+	assert.False(t, resp.Close)
+}
+
 // A fake clientset has no responses.
 func TestFakesPassOverResponses(t *testing.T) {
 	cs := fake.NewClientset(configMap("a"))
 	var faults k8sretrytest.Faults
 	faults.Install(&cs.Fake)
 	faults.RespondNext(1, "get", "configmaps", k8sretrytest.LoginPage())
-	require.NoError(t, get(cs))
 	faults.FailNext(1, "get", "configmaps", errFault)
-	assert.ErrorIs(t, get(cs), errFault)
+	assert.ErrorIs(t, get(cs), errFault, "the next rule decides")
+	require.NoError(t, get(cs))
 }

@@ -81,6 +81,7 @@ func (s *Server) Config() *rest.Config {
 	return &rest.Config{
 		Host:            "https://example.com", // a name in the certificate
 		Dial:            s.network.dial,
+		Proxy:           http.ProxyURL(nil), // whatever the environment says
 		QPS:             -1,
 		TLSClientConfig: rest.TLSClientConfig{CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})},
 	}
