@@ -31,7 +31,10 @@ func TestALoginPageIsASuccessWithoutAnObject(t *testing.T) {
 	overWire(t, func(t *testing.T, s served) {
 		_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		require.NoError(t, err)
-		s.faults.RespondNext(3, "*", "*", k8sretrytest.LoginPage())
+		page := k8sretrytest.LoginPage()
+		assert.Equal(t, 200, page.Code)
+		assert.Equal(t, "text/html; charset=utf-8", page.Header.Get("Content-Type"))
+		s.faults.RespondNext(3, "*", "*", page)
 		require.NoError(t, s.maps().Delete(t.Context(), "a", metav1.DeleteOptions{}))
 		require.NoError(t, s.client.CoreV1().Pods("default").EvictV1(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "web-0"}}))
 		_, err = s.maps().Create(t.Context(), configMap("b"), metav1.CreateOptions{})
