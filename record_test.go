@@ -171,7 +171,7 @@ var failingReplays = map[string]func(context.Context) (net.Conn, error){
 	"a DNS server that fails":   dialFails("dial", &net.DNSError{Err: "server misbehaving", Name: "server", IsTemporary: true}),
 	"a DNS server that is late": dialFails("dial", &net.DNSError{Err: "i/o timeout", Name: "server", IsTimeout: true}),
 	"a proxy that is down":      dialFails("proxyconnect", syscall.ECONNREFUSED),
-	"a proxy that rejects":      dialFails("proxyconnect", errors.New("Service Unavailable")),
+	"a proxy that rejects":      dialFails("proxyconnect", errors.New(http.StatusText(http.StatusServiceUnavailable))),
 	"a SOCKS proxy that fails":  dialFails("socks connect", errors.New("general SOCKS server failure")),
 	"a TLS alert":               dialFails("remote error", errors.New("tls: handshake failure")),
 	"an unknown certificate": func(context.Context) (net.Conn, error) {

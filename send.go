@@ -21,7 +21,8 @@ type send struct {
 	url     url.URL // the send's own
 	opaque  string
 	t       *transport
-	use     redial.Use   // of the connection
+	use     redial.Use // of the connection
+	trace   httptrace.ClientTrace
 	tries   atomic.Int32 // connections that net/http has chosen for it
 	stopped atomic.Bool
 }
@@ -37,11 +38,11 @@ func (s *send) Value(key any) any {
 }
 
 func (s *send) hooks() *httptrace.ClientTrace {
-	trace := &httptrace.ClientTrace{GotConn: s.gotConn}
+	s.trace.GotConn = s.gotConn
 	if s.counts {
-		trace.GetConn = s.record.GetConn
+		s.trace.GetConn = s.record.GetConn
 	}
-	return trace
+	return &s.trace
 }
 
 // gotConn is called for each try of net/http. Over HTTP/2 net/http repeats a request up to

@@ -156,6 +156,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp, err = x.repeat()
 	}
 	clientgo.HideRetryAfter(resp)
+	clientgo.HideReadErrors(resp, &x.request, req.Method)
 	return resp, clientgo.HideError(err, &x.request, req.Method)
 }
 

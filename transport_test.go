@@ -232,6 +232,46 @@ func TestTransportIsTheOnlyRetryLoopBelowALogger(t *testing.T) {
 	}
 }
 
+// A RoundTripper outside the Transport may return the error of a body that it has read: a
+// connection that broke in the middle of an answer, after which client-go would repeat a GET.
+func TestTransportIsTheOnlyRetryLoopBelowALoggerOfTruncatedBodies(t *testing.T) {
+	for _, inDo := range []bool{false, true} {
+		for _, broken := range []func(http.ResponseWriter){reset, func(http.ResponseWriter) { panic(http.ErrAbortHandler) }} {
+			synctest.Test(t, func(t *testing.T) {
+				server := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) {
+					w.Header().Set("Content-Length", "1000")
+					w.WriteHeader(http.StatusOK)
+					flush(w)
+					broken(w)
+				})
+				client := clientset(t, server.config(), wrapper(t, quickly), func(next http.RoundTripper) http.RoundTripper {
+					return roundTripper(func(req *http.Request) (*http.Response, error) {
+						resp, err := next.RoundTrip(req)
+						if err != nil {
+							return nil, err
+						}
+						body, err := io.ReadAll(resp.Body)
+						if err != nil {
+							return nil, err
+						}
+						resp.Body = io.NopCloser(bytes.NewReader(body))
+						return resp, nil
+					})
+				})
+				want := 1 // the Transport has succeeded
+				err := get(t.Context(), client)
+				if inDo {
+					want = 1 + 4
+					err = k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, quickly, k8sretry.WithVerb(k8sretry.VerbGet))
+					assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+				}
+				assert.True(t, k8sretry.IsRetryableConnectionError(err), "%v", err)
+				assert.EqualValues(t, want, server.sends.Load())
+			})
+		}
+	}
+}
+
 type readCloser struct {
 	io.Reader
 	io.Closer
@@ -621,18 +661,17 @@ func TestTransportDoesNotChangeTheRequest(t *testing.T) {
 
 // A successful response is passed on with its own body: nothing is spent for its bytes.
 func TestTransportDoesNotTouchSuccesses(t *testing.T) {
-	body := io.NopCloser(strings.NewReader("x"))
 	for _, code := range []int{200, 201, 204, 206, 304} {
 		transport := wrapper(t)(roundTripper(func(req *http.Request) (*http.Response, error) {
-			resp := answer(req, code, "application/json", "", "Retry-After", "1")
-			resp.Body = body
-			return resp, nil
+			return answer(req, code, "application/json", "x", "Retry-After", "1"), nil
 		}))
 		req, err := http.NewRequestWithContext(t.Context(), "GET", "https://server/api/v1/pods", nil)
 		assert.NoError(t, err)
 		resp, err := transport.RoundTrip(req)
 		assert.NoError(t, err)
-		assert.Equal(t, body, resp.Body)
+		content, err := io.ReadAll(resp.Body)
+		assert.NoError(t, err)
+		assert.Equal(t, "x", string(content))
 		assert.Equal(t, "1", resp.Header.Get("Retry-After"))
 	}
 }

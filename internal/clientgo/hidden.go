@@ -181,6 +181,30 @@ func (b *hidingBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
+// HideReadErrors does for errors of the body of a successful answer what HideError does for
+// those of a request, if a RoundTripper above reads the body: it returns them as its own, and
+// client-go would repeat a GET after them. The response may be nil.
+func HideReadErrors(resp *http.Response, r *apirequest.Request, method string) {
+	if resp == nil || method != http.MethodGet || r.Once || resp.Body == nil || resp.Body == http.NoBody ||
+		resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices {
+		return
+	}
+	resp.Body = &readBody{resp.Body, r}
+}
+
+type readBody struct {
+	io.ReadCloser
+	request *apirequest.Request
+}
+
+func (b *readBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && inRoundTrip() {
+		err = HideError(err, b.request, http.MethodGet)
+	}
+	return n, err
+}
+
 // inRoundTrip reports whether the caller is part of a call of an http.Client, and so a
 // RoundTripper. Nothing in a request or a response shows whether that call has returned, but
 // the stack does. If client-go itself runs in the RoundTripper of another client, to get a

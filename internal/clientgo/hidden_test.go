@@ -11,6 +11,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -147,4 +148,49 @@ func TestRetryAfterIsHiddenUntilTheBodyIsRead(t *testing.T) {
 	before := resp.Body
 	HideRetryAfter(resp)
 	assert.Equal(t, before, resp.Body, "there is nothing to hide")
+}
+
+// The client sees the errors of a body as they are, a RoundTripper above sees them hidden.
+func TestReadErrorsAreHiddenFromRoundTrippers(t *testing.T) {
+	broken := func() *http.Response {
+		resp := response(200, "", "")
+		resp.Body = io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))
+		return resp
+	}
+	resp := broken()
+	HideReadErrors(resp, new(apirequest.Request), http.MethodGet)
+	_, err := io.ReadAll(resp.Body)
+	assert.Equal(t, io.ErrUnexpectedEOF, err)
+
+	client := http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		resp := broken()
+		HideReadErrors(resp, new(apirequest.Request), http.MethodGet)
+		_, err := io.ReadAll(resp.Body)
+		return nil, err
+	})}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://server", nil)
+	require.NoError(t, err)
+	_, err = client.Do(req)
+	assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	assert.False(t, utilnet.IsProbableEOF(err))
+}
+
+// The body of a stream may be more than a reader, and client-go repeats only GETs.
+func TestBodiesThatAreLeftAlone(t *testing.T) {
+	for _, c := range []struct {
+		code    int
+		method  string
+		request apirequest.Request
+	}{
+		{101, http.MethodGet, apirequest.Request{}},
+		{404, http.MethodGet, apirequest.Request{}},
+		{200, http.MethodPost, apirequest.Request{}},
+		{200, http.MethodGet, apirequest.Request{Watch: true, Once: true}},
+	} {
+		resp := response(c.code, "", "body")
+		before := resp.Body
+		HideReadErrors(resp, &c.request, c.method)
+		assert.Equal(t, before, resp.Body, c)
+	}
+	HideReadErrors(nil, new(apirequest.Request), http.MethodGet)
 }
