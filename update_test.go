@@ -133,7 +133,11 @@ func TestUpdate(t *testing.T) {
 				c.watches = func(all []watch.Event) []watch.Event {
 					return []watch.Event{{Type: watch.Added, Object: all[len(all)-1].Object}}
 				}
-				c.on("update", &fault{after: lostReply(), then: overwrite(c)})
+				c.on("update", &fault{after: lostReply(), then: func() {
+					overwrite(c)()
+					// Nothing of what the call has written is left, and so no entry of its manager.
+					c.change("x", func(o *corev1.ConfigMap) { o.ManagedFields = o.ManagedFields[:1] })
+				}})
 			},
 			fails: requireUnknown, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
