@@ -273,6 +273,8 @@ var errorsPage = []struct {
 		{"409 in plain text to another request", generic(409, "PUT", "x", 0)},
 		{"503 of the aggregation layer", generic(503, "POST", "service unavailable", 0)},
 		{"aggregation, pod and service proxies, kubelet", generic(503, "POST", "error trying to reach service: dial tcp 10.0.0.7:443: connect: connection refused", 0)},
+		{"GOAWAY of its shutdown, refused stream, TLS handshake timeout", generic(503, "POST", "error trying to reach service: http2: Transport received Server's graceful shutdown GOAWAY", 0)},
+		{"the connection to a backend ends in the middle", generic(503, "POST", "error trying to reach service: remote error: tls: bad record MAC", 0)},
 		{"x509, an alert, no TLS", generic(503, "POST", "error trying to reach service: x509: certificate signed by unknown authority", 0)},
 		{"service proxy", apierrors.NewServiceUnavailable(`no endpoints available for service "web"`)},
 		{"", apierrors.NewServiceUnavailable("Error getting ip and port info of the remote server while proxying")},
@@ -399,24 +401,29 @@ func TestREADMEQuickStart(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "web-0", pod.Name)
 
-	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithMaxElapsed(2*time.Minute), k8sretry.WithLogger(logger))
-	err = k8sretry.Delete(ctx, clientset.CoreV1().Pods("default"), pod, metav1.DeleteOptions{}, policy) // this pod, and no other of its name
+	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithMaxElapsed(2*time.Minute), k8sretry.WithLogger(logger))
+	nodes, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.NodeList, error) {
+		return clientset.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+	}, policy)
 
 	require.NoError(t, err)
-	_, err = get(ctx, "web-0", metav1.GetOptions{})
-	assert.True(t, apierrors.IsNotFound(err))
+	assert.Empty(t, nodes.Items)
 }
 
 func TestREADMESafeWrites(t *testing.T) {
 	ctx, clientset := t.Context(), readmeClientset()
-	var err error
+	pod, err := clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+	require.NoError(t, err)
 
+	err = k8sretry.Delete(ctx, clientset.CoreV1().Pods("default"), pod, metav1.DeleteOptions{}, k8sretry.ForWrite())
 	_, err = k8sretry.Modify(ctx, clientset.AppsV1().Deployments("default"), "web", func(d *appsv1.Deployment) error {
 		*d.Spec.Replicas++
 		return nil
 	}, k8sretry.ForWrite())
 
 	require.NoError(t, err)
+	_, err = clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+	assert.True(t, apierrors.IsNotFound(err))
 	web, err := clientset.AppsV1().Deployments("default").Get(ctx, "web", metav1.GetOptions{})
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, *web.Spec.Replicas)
