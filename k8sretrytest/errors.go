@@ -2,7 +2,9 @@ package k8sretrytest
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	policyv1 "k8s.io/api/policy/v1"
@@ -15,7 +17,10 @@ import (
 // apierrors has a constructor (NewNotFound, NewAlreadyExists, NewConflict) are not
 // repeated here: the API server uses those constructors itself.
 
+// The object of errors that name one; see [Named].
 var pods = schema.GroupResource{Resource: "pods"}
+
+const podName = "web-0"
 
 // Status returns the error for a response with the given code and a plain text body,
 // as proxies, load balancers and the outer filters of kube-apiserver send it. A 409 is
@@ -43,7 +48,7 @@ func TooManyRequests(retryAfter time.Duration) error {
 // generic returns the error that client-go makes of a response without a Status in
 // its body.
 func generic(code int, body string, retryAfter int) error {
-	return apierrors.NewGenericServerResponse(code, http.MethodPut, pods, "web-0", body, retryAfter, true)
+	return apierrors.NewGenericServerResponse(code, http.MethodPut, pods, podName, body, retryAfter, true)
 }
 
 func wholeSeconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
@@ -91,7 +96,7 @@ func WebhookFailed() error {
 // Classify returns ClassBlocked, not executed: a retry succeeds only after other
 // objects have been deleted or the quota has been raised.
 func QuotaExceeded() error {
-	return apierrors.NewForbidden(pods, "web-0",
+	return apierrors.NewForbidden(pods, podName,
 		errors.New("exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10"))
 }
 
@@ -119,3 +124,30 @@ func DisruptionBudget() error {
 // errModified has the text of every conflict about a resource version
 // (k8s.io/apiserver/pkg/registry/generic/registry/store.go).
 var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")
+
+// Named returns a copy of err that is about another object: the group, the resource and the
+// name are in its details and in its message, as the server and client-go write them. An empty
+// name stands for an object that is not named yet, as in a create.
+//
+//	err := k8sretrytest.Named(k8sretrytest.QuotaExceeded(), corev1.Resource("configmaps"), "settings")
+//
+// The errors of [Status], [TooManyRequests] and [QuotaExceeded] are about the pod web-0. Named
+// returns all others as they are: they name nothing, as those of a webhook, or an object of the
+// server, as [QuotaConflict].
+func Named(err error, resource schema.GroupResource, name string) error {
+	s, ok := err.(*apierrors.StatusError) //nolint:errorlint // what the functions of this package return
+	if !ok || s.ErrStatus.Details == nil || s.ErrStatus.Details.Kind != pods.Resource || s.ErrStatus.Details.Name != podName {
+		return err
+	}
+	status := *s.ErrStatus.DeepCopy()
+	status.Details.Group, status.Details.Kind, status.Details.Name = resource.Group, resource.Resource, name
+	quoted, plain := resource.String(), resource.String()
+	if name != "" {
+		quoted, plain = fmt.Sprintf("%s %q", resource, name), resource.String()+" "+name
+	}
+	status.Message = strings.NewReplacer(
+		fmt.Sprintf("%s %q is", pods, podName), quoted+" is",
+		pods.String()+" "+podName+")", plain+")",
+	).Replace(status.Message)
+	return &apierrors.StatusError{ErrStatus: status}
+}

@@ -1,6 +1,7 @@
 package k8sretrytest_test
 
 import (
+	"errors"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
@@ -100,4 +102,38 @@ func TestARealClientReturnsTheSameErrors(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The assumption was that every error is about the pod web-0.
+func TestNamed(t *testing.T) {
+	deployments := schema.GroupResource{Group: "apps", Resource: "deployments"}
+	configMaps := schema.GroupResource{Resource: "configmaps"}
+	quota := errors.New("exceeded quota: compute, requested: pods=1, used: pods=10, limited: pods=10")
+	for _, c := range []struct {
+		situation string
+		err       error
+		resource  schema.GroupResource
+		name      string
+		want      error
+	}{
+		{"a 503 in plain text", k8sretrytest.Status(503), deployments, "web", apierrors.NewGenericServerResponse(503, "PUT", deployments, "web", "Service Unavailable", 0, true)},
+		{"a 503 of a create", k8sretrytest.Status(503), configMaps, "", apierrors.NewGenericServerResponse(503, "PUT", configMaps, "", "Service Unavailable", 0, true)},
+		{"a 429", k8sretrytest.TooManyRequests(time.Second), configMaps, "x", apierrors.NewGenericServerResponse(429, "PUT", configMaps, "x", "Too many requests, please try again later.", 1, true)},
+		{"a quota", k8sretrytest.QuotaExceeded(), deployments, "web", apierrors.NewForbidden(deployments, "web", quota)},
+		{"a quota of an object without a name", k8sretrytest.QuotaExceeded(), configMaps, "", apierrors.NewForbidden(configMaps, "", quota)},
+		{"the status of a quota, which is the object", k8sretrytest.QuotaConflict(), configMaps, "x", k8sretrytest.QuotaConflict()},
+		{"a webhook, which names none", k8sretrytest.WebhookDenied("no"), configMaps, "x", k8sretrytest.WebhookDenied("no")},
+		{"the network", k8sretrytest.ConnectionClosed(), configMaps, "x", k8sretrytest.ConnectionClosed()},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			before := k8sretry.Classify(c.err)
+			got := k8sretrytest.Named(c.err, c.resource, c.name)
+			assert.Equal(t, c.want, got)
+			assert.Equal(t, before, k8sretry.Classify(got))
+		})
+	}
+	original := k8sretrytest.QuotaExceeded()
+	_ = k8sretrytest.Named(original, configMaps, "x")
+	assert.Equal(t, k8sretrytest.QuotaExceeded(), original, "it is copied")
+	assert.NoError(t, k8sretrytest.Named(nil, configMaps, "x"))
 }
