@@ -238,10 +238,11 @@ func TestTransportIsTheOnlyRetryLoopBelowALoggerOfTruncatedBodies(t *testing.T) 
 	for _, inDo := range []bool{false, true} {
 		for _, broken := range []func(http.ResponseWriter){reset, func(http.ResponseWriter) { panic(http.ErrAbortHandler) }} {
 			synctest.Test(t, func(t *testing.T) {
-				server := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, _ *http.Request, _ int) {
+				server := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, r *http.Request, _ int) {
 					w.Header().Set("Content-Length", "1000")
 					w.WriteHeader(http.StatusOK)
 					flush(w)
+					pause(r, time.Second) // until the client has read the header
 					broken(w)
 				})
 				client := clientset(t, server.config(), wrapper(t, quickly), func(next http.RoundTripper) http.RoundTripper {
