@@ -76,6 +76,14 @@ func TestAWatchBeginsWithEachChange(t *testing.T) {
 	assert.Equal(t, []seen{{watch.Added, "a", "4"}, {watch.Added, "b", "3"}}, sorted(events(t, cs, 2, metav1.ListOptions{})), "without a version: what exists")
 }
 
+// A deletion comes after the last version of its object.
+func TestAWatchFromTheLastVersionBeginsWithTheDeletion(t *testing.T) {
+	cs := withOptions()
+	a := write(t, cs, "a")
+	require.NoError(t, maps(cs).Delete(t.Context(), "a", metav1.DeleteOptions{}))
+	assert.Equal(t, []seen{{watch.Deleted, "a", ""}}, events(t, cs, 1, metav1.ListOptions{ResourceVersion: a.ResourceVersion}))
+}
+
 func sorted(events []seen) []seen {
 	if len(events) == 2 && events[0].name > events[1].name {
 		events[0], events[1] = events[1], events[0]
