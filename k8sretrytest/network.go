@@ -108,14 +108,11 @@ func (c *conn) die() {
 	}
 }
 
-// Read returns nothing more once the connection is dead.
+// Read returns only an error once the connection is dead.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	for c.dead.Load() && err == nil {
 		n, err = c.Conn.Read(p)
-	}
-	if c.dead.Load() {
-		n = 0
 	}
 	return n, err
 }

@@ -175,6 +175,31 @@ func TestAKilledConnectionSwallowsEverything(t *testing.T) {
 	})
 }
 
+// A request in flight is carried out, and its client hears nothing of it, not even that the
+// server has closed the connection.
+func TestAKilledConnectionSwallowsTheAnswer(t *testing.T) {
+	for name, prepare := range map[string]func(*k8sretrytest.Faults){
+		"an answer": func(*k8sretrytest.Faults) {},
+		"the end of a connection": func(f *k8sretrytest.Faults) {
+			f.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overWire(t, func(t *testing.T, s served) {
+				var faults k8sretrytest.Faults
+				faults.Install(&s.fake.Fake)
+				faults.AfterNext(1, "create", "configmaps", s.KillConnections)
+				prepare(&faults)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				_, err := s.maps().Create(ctx, configMap("a"), metav1.CreateOptions{})
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				assert.Equal(t, []string{"a"}, s.objects(t))
+			})
+		})
+	}
+}
+
 func TestAConnectionSwallowsEverythingFromTheBeginning(t *testing.T) {
 	overWire(t, func(t *testing.T, s served) {
 		s.SwallowConnections(1)
