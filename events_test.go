@@ -65,6 +65,7 @@ func TestObserver(t *testing.T) {
 			opts := []k8sretry.Option{k8sretry.WithObserver(&seen), k8sretry.WithBreaker(breaker), k8sretry.WithMaxRetries(0)}
 			for breaker.State() != k8sretry.BreakerOpen {
 				_, _ = k8sretry.Do(t.Context(), fails(unavailable()).get, opts...)
+				testkit.Sleep(500 * time.Millisecond)
 			}
 			_, _ = k8sretry.Do(t.Context(), fails().get, opts...)
 			testkit.Sleep(time.Hour)

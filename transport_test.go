@@ -1641,7 +1641,7 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 	const success, gone, unknown, redirected = "success", "not found", "unknown", "redirected"
 	zero := int64(0)
 	uid := types.UID("uid-1")
-	version := "1"
+	version := "11"
 	foreground := metav1.DeletePropagationForeground
 	for _, c := range []struct {
 		situation     string

@@ -288,7 +288,9 @@ func TestWritesNoticeRedirects(t *testing.T) {
 			}))
 			defer redirect.Close()
 			client := clientset(t, &rest.Config{Host: redirect.URL}, wrapper(t, quickly)).CoreV1().ConfigMaps("default")
-			_, updated := k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{}, quickly)
+			changed := settings("x")
+			changed.Labels = map[string]string{"changed": "yes"}
+			_, updated := k8sretry.Update(t.Context(), client, changed, metav1.UpdateOptions{}, quickly)
 			_, modified := k8sretry.Modify(t.Context(), client, "x", plusOne, quickly)
 			deleted := k8sretry.Delete(t.Context(), client, obj, metav1.DeleteOptions{}, quickly)
 			mu.Lock()

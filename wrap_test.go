@@ -315,7 +315,9 @@ func TestWrappedWritesSurviveGateways(t *testing.T) {
 			return err
 		}},
 		"safe update": {"update", func(ctx context.Context, cs *fake.Clientset) error {
-			_, err := k8sretry.Update(ctx, cs.CoreV1().Pods("default"), pod("web-0"), metav1.UpdateOptions{}, k8sretry.ForWrite())
+			changed := pod("web-0")
+			changed.Labels = map[string]string{"changed": "yes"}
+			_, err := k8sretry.Update(ctx, cs.CoreV1().Pods("default"), changed, metav1.UpdateOptions{}, k8sretry.ForWrite())
 			return err
 		}},
 		"safe delete": {"delete", func(ctx context.Context, cs *fake.Clientset) error {
