@@ -15,13 +15,12 @@ type network struct {
 	closed chan struct{}
 	once   sync.Once
 
-	mu       sync.Mutex
-	open     map[*conn]bool
-	dialed   int
-	swallow  int // how many of the next connections swallow everything
-	failing  int // how many of the next dials fail with dialErr
-	dialErr  error
-	shutdown bool
+	mu      sync.Mutex
+	open    map[*conn]bool
+	dialed  int
+	swallow int // how many of the next connections swallow everything
+	failing int // how many of the next dials fail with dialErr
+	dialErr error
 }
 
 func newNetwork() *network {
@@ -34,11 +33,7 @@ func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	c := &conn{Conn: server, network: n}
 	n.mu.Lock()
 	n.dialed++
-	switch {
-	case n.shutdown:
-		n.mu.Unlock()
-		return nil, refused()
-	case n.failing > 0:
+	if n.failing > 0 {
 		n.failing--
 		err := n.dialErr
 		n.mu.Unlock()
@@ -56,10 +51,10 @@ func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case n.conns <- c:
 		return client, nil
 	case <-n.closed:
-		_ = c.Close()
+		_ = c.end()
 		return nil, refused()
 	case <-ctx.Done():
-		_ = c.Close()
+		_ = c.end()
 		return nil, ctx.Err()
 	}
 }
@@ -76,6 +71,9 @@ func (n *network) Accept() (net.Conn, error) {
 
 func (n *network) Close() error {
 	n.once.Do(func() { close(n.closed) })
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.swallow = 0 // all connections are refused
 	return nil
 }
 

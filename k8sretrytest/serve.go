@@ -66,9 +66,6 @@ func NewServer(fake *clienttesting.Fake, scheme *runtime.Scheme) *Server {
 
 // Close closes all connections and ends all requests.
 func (s *Server) Close() {
-	s.network.mu.Lock()
-	s.network.shutdown = true
-	s.network.mu.Unlock()
 	s.cancel()
 	_ = s.network.Close()
 	s.network.each(func(c *conn) { _ = c.end() })

@@ -227,6 +227,7 @@ func TestConnectionsFail(t *testing.T) {
 
 func TestAClosedServerRefusesConnections(t *testing.T) {
 	overWire(t, func(t *testing.T, s served) {
+		s.SwallowConnections(1)
 		s.Close()
 		_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		assert.True(t, utilnet.IsConnectionRefused(err), "%v", err)
