@@ -272,15 +272,16 @@ func (r *run) waitForWrites(ctx context.Context) (map[string]int, error) {
 	return nil, errors.New("the server has not answered all writes")
 }
 
-// firstFaulty reports for each call whether its first write had a fault.
-func (r *run) firstFaulty() map[string]bool {
-	faulty, none := map[string]bool{}, faultproxy.Fault{}.String()
+// firstLost reports for each call whether its client has not seen the answer to its first
+// write: the write had a fault, or was repeated, as after an answer that came too late.
+func (r *run) firstLost() map[string]bool {
+	lost, none := map[string]bool{}, faultproxy.Fault{}.String()
 	for _, s := range r.proxy.Sends() {
-		if s.Method != http.MethodGet && s.Nth == 0 {
-			faulty[s.Call] = s.Fault != none
+		if s.Method != http.MethodGet && (s.Nth > 0 || s.Fault != none) {
+			lost[s.Call] = true
 		}
 	}
-	return faulty
+	return lost
 }
 
 // count adds the requests that the proxy has recorded.

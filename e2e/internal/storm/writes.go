@@ -97,7 +97,7 @@ func Writes(ctx context.Context, s Setup, caller Caller, kind Kind) (result Resu
 			return result, err
 		}
 	}
-	faulty := r.firstFaulty()
+	lost := r.firstLost()
 	for i, err := range errs {
 		var expected func(error) bool
 		if p.expected != nil {
@@ -106,7 +106,7 @@ func Writes(ctx context.Context, s Setup, caller Caller, kind Kind) (result Resu
 		call := r.id(i)
 		had, times := p.effect(i, h, done[call])
 		wrong := result.Wrong()
-		result.add(name(kind.Name, i), err, expected, had, times, p.noEffect || p.ambiguous && faulty[call])
+		result.add(name(kind.Name, i), err, expected, had, times, p.noEffect || p.ambiguous && lost[call])
 		if result.Wrong() > wrong {
 			r.noteSends(&result, call)
 		}
