@@ -75,7 +75,7 @@ func TestWritesWithLostAnswers(t *testing.T) {
 // way to use k8sretry: see package storm.
 func TestWritesInCompany(t *testing.T) {
 	const parallel = 6
-	s := storm.Setup{Cluster: start(t), User: app, Seed: seed(t), Ops: 20, Companions: true}
+	s := storm.Setup{Cluster: start(t), User: app, Seed: seed(t), Ops: 20, Limit: 30 * time.Second, Companions: true}
 	type cell struct {
 		name     string
 		provable bool

@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,13 +34,15 @@ type Setup struct {
 	Ops     int
 	// Offset is the number of the first call, on which its faults depend.
 	Offset int
+	// Limit is the timeout of a call with all its attempts. Default: a minute.
+	Limit time.Duration
 	// Companions are other controllers that write the objects of the run. See companions.go.
 	Companions bool
 }
 
 const (
 	workers   = 16
-	callLimit = time.Minute // timeout of a call with all its attempts
+	callLimit = time.Minute
 )
 
 // run is the state of one run.
@@ -239,7 +242,7 @@ func (r *run) id(i int) string { return name("call", r.Offset+i) }
 
 // call makes call i.
 func (r *run) call(ctx context.Context, i int, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(faultproxy.WithCall(ctx, r.id(i)), callLimit)
+	ctx, cancel := context.WithTimeout(faultproxy.WithCall(ctx, r.id(i)), cmp.Or(r.Limit, callLimit))
 	defer cancel()
 	return f(ctx)
 }
