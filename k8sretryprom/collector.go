@@ -67,8 +67,8 @@ func New(options ...Option) *Collector {
 			"State changes of breakers, by new state.",
 			"state"),
 		limiter: counter("k8sretry_limiter_changes_total",
-			"State changes of limiters: to limited when they start to limit attempts, to open when they stop.",
-			"state"),
+			"State changes of limiters, by scope: to limited when they start to limit the attempts of a kind, a priority level or the server, to open when they stop.",
+			"state", "scope"),
 		perCall: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "k8sretry_call_attempts",
 			Help:    "Attempts per call, counted when the call ends.",
@@ -89,7 +89,9 @@ func New(options ...Option) *Collector {
 		c.breaker.WithLabelValues(s.String())
 	}
 	for _, limited := range []bool{false, true} {
-		c.limiter.WithLabelValues(limiterState(limited))
+		for _, scope := range scopes {
+			c.limiter.WithLabelValues(limiterState(limited), scope.String())
+		}
 	}
 	for _, o := range options {
 		if o != nil {

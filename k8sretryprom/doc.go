@@ -19,10 +19,11 @@
 //	k8sretry_budget_retry_time_seconds         gauge      budget
 //	k8sretry_call_attempts                     histogram  function, verb
 //	k8sretry_calls_total                       counter    function, verb, result, stop_reason
-//	k8sretry_limiter_changes_total             counter    state
+//	k8sretry_limiter_changes_total             counter    state, scope
 //	k8sretry_limiter_in_flight_attempts        gauge      limiter
 //	k8sretry_limiter_limit_attempts            gauge      limiter
 //	k8sretry_limiter_limited                   gauge      limiter
+//	k8sretry_limiter_limited_scopes            gauge      limiter, scope
 //	k8sretry_limiter_pause_seconds             gauge      limiter
 //	k8sretry_limiter_queued_calls              gauge      limiter
 //	k8sretry_limiter_rate_attempts_per_second  gauge      limiter
@@ -50,6 +51,7 @@
 //   - class is the [k8sretry.Class] of the failed attempt.
 //   - code is the HTTP status code, "none" without a response, or "other" for an unknown code.
 //   - cause is the reason for a wait: the class of the failed attempt, or "limiter".
+//   - scope is to what the limits of a limiter apply: "kind", "level" or "server".
 //   - budget, breaker and limiter are the names passed to [WithBudget], [WithBreaker] and
 //     [WithLimiter].
 //

@@ -28,7 +28,7 @@ func (c *Collector) Observe(_ context.Context, e k8sretry.Event) {
 	case k8sretry.EventBreaker:
 		c.breaker.WithLabelValues(e.Breaker.String()).Inc()
 	case k8sretry.EventLimiter:
-		c.limiter.WithLabelValues(limiterState(e.Limited)).Inc()
+		c.limiter.WithLabelValues(limiterState(e.Limited), e.Scope.String()).Inc()
 	}
 }
 

@@ -18,6 +18,7 @@ var (
 	breakerState = stateDesc("k8sretry_breaker_state", "1 for the current state of the breaker, 0 for the others.", "breaker", "state")
 
 	limiterLimited  = stateDesc("k8sretry_limiter_limited", "1 while the limiter limits attempts.", "limiter")
+	limiterScopes   = stateDesc("k8sretry_limiter_limited_scopes", "Kinds of requests, priority levels and servers that are limited.", "limiter", "scope")
 	limiterLimit    = stateDesc("k8sretry_limiter_limit_attempts", "Maximum number of attempts in flight, +Inf without a limit.", "limiter")
 	limiterInFlight = stateDesc("k8sretry_limiter_in_flight_attempts", "Attempts in flight.", "limiter")
 	limiterQueued   = stateDesc("k8sretry_limiter_queued_calls", "Calls in the queue.", "limiter")
@@ -26,7 +27,7 @@ var (
 
 	stateDescs = []*prometheus.Desc{
 		budgetRemaining, budgetTime, budgetRetries, breakerState,
-		limiterLimited, limiterLimit, limiterInFlight, limiterQueued, limiterPause, limiterRate,
+		limiterLimited, limiterScopes, limiterLimit, limiterInFlight, limiterQueued, limiterPause, limiterRate,
 	}
 )
 
@@ -53,10 +54,20 @@ func (c *Collector) collectBreakers(out chan<- prometheus.Metric) {
 	}
 }
 
+// scopes are the values of the label scope.
+var scopes = []k8sretry.LimiterScope{k8sretry.ScopeKind, k8sretry.ScopeLevel, k8sretry.ScopeServer}
+
 func (c *Collector) collectLimiters(out chan<- prometheus.Metric) {
 	for name, l := range c.limiters {
 		s := l.State()
 		out <- gauge(limiterLimited, boolValue(s.Limited), name)
+		n := map[k8sretry.LimiterScope]int{}
+		for _, limited := range l.Limited() {
+			n[limited.Scope]++
+		}
+		for _, scope := range scopes {
+			out <- gauge(limiterScopes, float64(n[scope]), name, scope.String())
+		}
 		out <- gauge(limiterLimit, limitValue(float64(s.Limit)), name)
 		out <- gauge(limiterInFlight, float64(s.InFlight), name)
 		out <- gauge(limiterQueued, float64(s.Queued), name)

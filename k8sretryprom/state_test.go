@@ -67,9 +67,12 @@ func TestStateOfALimiter(t *testing.T) {
 
 		options := k8sretry.NewPolicy(k8sretry.WithName("f"), k8sretry.WithLimiter(l), k8sretry.WithLogger(nil), k8sretry.WithObserver(c))
 		refused := func(context.Context) error { return k8sretrytest.ConnectionRefused() }
-		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(0))
-		assert.Subset(t, values(t, c, "limiter_limited", "limiter_changes_total"),
-			[]string{"limiter_changes_total{state=limited} 1", "limiter_limited{limiter=cluster} 1"})
+		for range 9 {
+			testkit.Sleep(time.Second)
+			_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(0))
+		}
+		assert.Subset(t, values(t, c, "limiter_limited", "limiter_limited_scopes", "limiter_changes_total"),
+			[]string{"limiter_changes_total{scope=server,state=limited} 1", "limiter_limited{limiter=cluster} 1", "limiter_limited_scopes{limiter=cluster,scope=server} 1"})
 
 		_ = k8sretry.Run(t.Context(), refused, options, k8sretry.WithMaxRetries(3))
 		assert.NotEmpty(t, withCause(values(t, c, "wait_seconds_total"), "limiter"), "the wait in the queue")
@@ -78,6 +81,6 @@ func TestStateOfALimiter(t *testing.T) {
 			_ = k8sretry.Run(t.Context(), func(context.Context) error { return nil }, options)
 		}
 		testkit.Sleep(time.Minute) // the timers of the Limiter end
-		assert.Contains(t, values(t, c, "limiter_changes_total"), "limiter_changes_total{state=open} 1")
+		assert.Contains(t, values(t, c, "limiter_changes_total"), "limiter_changes_total{scope=server,state=open} 1")
 	})
 }
