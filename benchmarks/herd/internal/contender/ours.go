@@ -29,6 +29,7 @@ func Ours() []Variant {
 		{"k8sretry limiter and budget", shared(limiter, budget)},
 		{"k8sretry limiter and breaker", shared(limiter, breaker)},
 		{"k8sretry limiter with 5 s queue time", shared(limiter, maxQueueTime)},
+		{"k8sretry limiter without names", shared(limiter, noName)},
 	}
 }
 
@@ -40,6 +41,10 @@ func breaker() k8sretry.Option {
 	return k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))
 }
 func maxQueueTime() k8sretry.Option { return k8sretry.WithMaxQueueTime(5 * time.Second) }
+
+
+// noName leaves the name out, so that the function tells the kinds of calls apart.
+func noName() k8sretry.Option { return k8sretry.WithName("") }
 
 func shared(makers ...func() k8sretry.Option) func() []k8sretry.Option {
 	return func() []k8sretry.Option {
