@@ -2,13 +2,12 @@ package k8sretry
 
 import (
 	"context"
-	"math"
+	"errors"
 	"time"
 
 	"github.com/k8sretry/k8sretry/internal/attemptctx"
 	"github.com/k8sretry/k8sretry/internal/breaker"
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
-	"github.com/k8sretry/k8sretry/internal/delay"
 	"github.com/k8sretry/k8sretry/internal/health"
 	"github.com/k8sretry/k8sretry/internal/limiter"
 )
@@ -17,32 +16,16 @@ import (
 // and the report of how it ended. The methods of Budget, Breaker and Limiter are used as bound
 // funcs only (budget.Calls, breaker.Calls, limiter.Calls): see the escape rule in config.go.
 
-// usualAttempt is how long an attempt may take without a timeout of its own, for the default of
-// WithMaxQueueTime.
-const usualAttempt = 10 * time.Second
-
-// queueTimeout is how long the call may be queued, all its attempts together.
-func (c *config) queueTimeout() time.Duration {
-	if c.given&(1<<numMaxQueueTime) != 0 {
-		return c.duration(numMaxQueueTime)
-	}
-	attempt := c.duration(numAttemptTimeout)
-	if attempt == 0 {
-		attempt = usualAttempt
-	}
-	attempts := (float64(c.maxRetries()) + 1) * float64(attempt)
-	return delay.Clamp(attempts+c.schedule().schedule().Sum(c.maxRetries()), math.MaxInt64)
-}
-
 // turn is what an attempt holds of breaker and limiter and must give back; and how it ended, if fn
 // did not decide that.
 type turn struct {
 	ticket    limiter.Ticket
 	admitted  bool // by the breaker
 	probe     bool
-	leftQueue bool   // the call ends in the queue of the limiter
-	timedOut  bool   // by the attempt timeout
-	epoch     uint32 // of the breaker
+	leftQueue bool         // the call ends in the queue of the limiter
+	scope     LimiterScope // of the limits for which it waited
+	timedOut  bool         // by the attempt timeout
+	epoch     uint32       // of the breaker
 }
 
 func (t *turn) admission() breaker.Admission {
@@ -54,8 +37,10 @@ func (t *turn) taken() bool { return t.admitted || t.ticket.Valid() }
 // guarded reports whether attempts have to be admitted.
 func (c *config) guarded() bool { return c.breaker != nil || c.limited() }
 
-// limited reports whether attempts pass the limiter: watches do not.
-func (c *config) limited() bool { return c.limiter != nil && c.verb() != VerbWatch }
+// limited reports whether attempts pass the limiter: watches and calls with priority do not.
+func (c *config) limited() bool {
+	return c.limiter != nil && c.verb() != VerbWatch && c.numbers[numPriority] == 0
+}
 
 // admit prepares the next attempt. It returns the error that ends the call if the attempt may not
 // start.
@@ -66,7 +51,7 @@ func (p *progress) admit(c *config, ctx context.Context) error {
 	p.last = nil // a stop reports last, not p.last
 	if p.attempts > 0 {
 		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
-			c.safeWrite.waitTurn(ctx)
+			p.waitTurn(c, ctx)
 		}
 		if ctxerr.Of(ctx) != nil { // it may have ended during the wait
 			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)
@@ -97,31 +82,10 @@ func (p *progress) passGuards(c *config, ctx context.Context, last error) error 
 			p.reportHalfOpen(c, ctx)
 		}
 	}
-	if !c.limited() {
-		return nil
+	if c.limited() {
+		return p.passLimiter(c, ctx, last)
 	}
-	timeout, why := c.queueTimeout()-p.queued, StopQueueTimeout
-	if limit := c.duration(numMaxElapsed); limit > 0 {
-		if left := limit - (now() - p.began); left < timeout {
-			timeout = left
-			if deadline, ok := ctx.Deadline(); !ok || left < time.Until(deadline) {
-				why = StopMaxElapsed
-			}
-		}
-	}
-	t, queued, ok := c.limiter.calls.Enter(ctx, timeout)
-	p.turn.ticket = t
-	p.queued += queued
-	if ok {
-		return nil
-	}
-	p.abandon(c)
-	if ended := ctxerr.Of(ctx); ended != nil && endOf(ctx) == StopCanceled {
-		why = StopCanceled
-	} else if ended != nil {
-		why = StopQueueTimeout
-	}
-	return p.refuse(c, ctx, why, 0, last)
+	return nil
 }
 
 // reportHalfOpen emits the event for the first attempt of a half-open breaker. If an observer
@@ -144,7 +108,7 @@ func (p *progress) refuse(c *config, ctx context.Context, why StopReason, wait t
 		v = Classify(last) // of another call
 		v.Outcome = OutcomeNotExecuted
 	}
-	if why == StopBreakerOpen {
+	if why == StopBreakerOpen || p.attempts == 0 {
 		v.RetryAfter = wait // it includes the Retry-After of the server
 	}
 	p.turn.leftQueue = why != StopBreakerOpen
@@ -170,6 +134,9 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 			p.turn.timedOut = bounded.End(ok)
 		}
 	}()
+	if place := p.turn.ticket.Place(); place != nil {
+		ctx = limiter.WithPlace(ctx, place)
+	}
 	if p.record != nil {
 		p.record.attempt(int(p.attempts))
 		ctx = p.record.context(ctx)
@@ -186,7 +153,8 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 
 // report gives back what the attempt holds, with what its end says about the server.
 func (p *progress) report(c *config, ctx context.Context, h health.Health, retryAfter time.Duration, err error) {
-	var switched, turned, limiting bool
+	var switched bool
+	var change limiter.Change
 	var state BreakerState
 	if p.turn.admitted {
 		p.turn.admitted = false
@@ -194,17 +162,15 @@ func (p *progress) report(c *config, ctx context.Context, h health.Health, retry
 	}
 	if ticket := p.turn.ticket; ticket.Valid() {
 		p.turn.ticket = limiter.Ticket{}
-		timeout := c.duration(numAttemptTimeout)
-		if timeout == 0 && h == health.Unknown && endOf(ctx) == StopDeadline {
-			timeout = limiter.NeverLate // the deadline of the caller has passed
-		}
-		turned, limiting = c.limiter.calls.Leave(ticket, h, c.limiterKey, timeout, retryAfter)
+		change = c.limiter.calls.Leave(ticket, limiter.End{
+			Health: h, RetryAfter: retryAfter, Err: err, TimedOut: h == health.Unknown && errors.Is(ctx.Err(), context.DeadlineExceeded),
+		})
 	}
 	if switched {
 		p.changed(c, ctx, Event{Kind: EventBreaker, Breaker: state, Err: err})
 	}
-	if turned {
-		p.changed(c, ctx, Event{Kind: EventLimiter, Limited: limiting, Err: err})
+	if change != (limiter.Change{}) {
+		p.limitsChanged(c, ctx, change, err)
 	}
 }
 
@@ -216,7 +182,7 @@ func (p *progress) abandon(c *config) {
 	}
 	if ticket := p.turn.ticket; ticket.Valid() {
 		p.turn.ticket = limiter.Ticket{}
-		c.limiter.calls.Leave(ticket, health.Unknown, c.limiterKey, 0, 0)
+		c.limiter.calls.Leave(ticket, limiter.End{})
 	}
 }
 
@@ -269,11 +235,16 @@ func (v *Verdict) health() health.Health {
 			return health.Failing
 		}
 		return health.Unreachable
-	case ClassRefused, ClassConnection:
+	case ClassRefused:
+		return health.Down
+	case ClassConnection:
 		return health.Unreachable
 	case ClassThrottled:
-		if v.flags&besideServer != 0 { // a 429 about an object
+		switch {
+		case v.flags&besideServer != 0: // a 429 about an object
 			return health.Healthy
+		case v.flags&ofPriorityLevel != 0:
+			return health.Exhausted
 		}
 		return health.Throttled
 	case ClassBadResponse:

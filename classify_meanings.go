@@ -23,6 +23,7 @@ var (
 	meansFieldOwned            = meaning{ClassPermanent, OutcomeNotExecuted, 0, "field owned by another manager"}
 	meansVersionTooLarge       = meaning{ClassTimeout, OutcomeNotExecuted, besideServer | beforeObjects, "resource version too large"}
 	meansTooManyRequests       = meaning{ClassThrottled, OutcomeNotExecuted, beforeObjects, "too many requests"}
+	meansLevelExhausted        = meaning{ClassThrottled, OutcomeNotExecuted, beforeObjects | ofPriorityLevel, "too many requests"}
 	meansTooLarge              = meaning{ClassPermanent, OutcomeNotExecuted, 0, "request too large"}
 	meansDisruptionInvalid     = meaning{ClassBlocked, OutcomeNotExecuted, 0, "disruption budget has an invalid status"}
 	meansDisruptionPending     = meaning{ClassThrottled, OutcomeNotExecuted, besideServer, "disruption budget still being processed"}

@@ -56,7 +56,7 @@ func statusMeaning(s *metav1.Status) *meaning {
 	// any reason.
 	switch s.Code {
 	case http.StatusTooManyRequests:
-		return &meansTooManyRequests
+		return throttledMeaning(generic)
 	case http.StatusRequestEntityTooLarge:
 		return &meansTooLarge
 	}
@@ -67,6 +67,16 @@ func statusMeaning(s *metav1.Status) *meaning {
 		return m
 	}
 	return codeMeaning(s.Code)
+}
+
+// throttledMeaning recognises the text with which kube-apiserver refuses requests before it
+// looks at them (tooManyRequests in k8s.io/apiserver/pkg/server/filters/maxinflight.go). Other
+// 429 are about a resource, such as that of a watch cache that is not ready.
+func throttledMeaning(generic *metav1.StatusCause) *meaning {
+	if generic != nil && strings.HasPrefix(generic.Message, "Too many requests, please try again later.") {
+		return &meansLevelExhausted
+	}
+	return &meansTooManyRequests
 }
 
 // deniedByWebhook recognises the text with which kube-apiserver begins the message of

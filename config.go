@@ -44,6 +44,7 @@ const (
 	hasBudget
 	hasBreaker
 	hasLimiter
+	hasLeases
 
 	// hasSchedule are the numbers of an Exponential.
 	hasSchedule given = 1<<numInitialDelay | 1<<numMaxDelay | 1<<numMultiplier | 1<<numJitter
@@ -66,7 +67,7 @@ type config struct {
 	budget      *Budget
 	breaker     *Breaker
 	limiter     *Limiter
-	limiterKey  uint32
+	limiterKey  uint64     // of the kind of the call; 0: that of fn
 	token       string     // the annotation of the safe writes
 	namedCreate bool       // the call creates an object whose name is known
 	safeWrite   *safeWrite // nil if the call is not a safe write
@@ -140,6 +141,8 @@ func resolve(opts []Option) config {
 			if c.limiter = o.Limiter; c.limiter != nil && c.limiter.inner == nil {
 				c.reject("WithLimiter: the Limiter was not made by NewLimiter")
 			}
+		case leasesOption:
+			c.given |= hasLeases
 		case tokenOption:
 			c.given |= hasToken
 			c.token = o.key
@@ -268,26 +271,4 @@ func orNegative(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
-}
-
-// keyOfLimiter identifies calls that usually take equally long, 0 if that is not known.
-// The name of a call identifies them, and so does a wrapped function. A verb alone does not: a
-// LIST of everything takes longer than one of a few objects.
-func (c *config) keyOfLimiter() uint32 {
-	switch {
-	case c.name != "":
-		return keyOf(c.name)
-	case c.pc != 0:
-		return max(1, uint32(c.pc)*2654435769)
-	}
-	return 0
-}
-
-// keyOf returns a number for a name, never 0.
-func keyOf(name string) uint32 {
-	h := uint32(2166136261) // FNV-1a
-	for i := range len(name) {
-		h = (h ^ uint32(name[i])) * 16777619
-	}
-	return max(h, 1)
 }

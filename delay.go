@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 	"github.com/k8sretry/k8sretry/internal/delay"
 )
 
@@ -13,7 +14,7 @@ import (
 // one that fits.
 func (p *progress) nextDelay(c *config, ctx context.Context, retry int, v *Verdict) (time.Duration, StopReason) {
 	left, why := p.timeLeft(c, ctx)
-	d, least := c.delay(p, retry, v, why != StopNone)
+	d, least := c.delay(retry, v, why != StopNone)
 	if least > left {
 		return 0, why
 	}
@@ -38,14 +39,14 @@ func (p *progress) timeLeft(c *config, ctx context.Context) (left time.Duration,
 // delay is how long to wait before the next attempt, as drawn, and the least that could have
 // been drawn, if the wait is bounded. This is where a 429 becomes a wait: the Retry-After of
 // the server is a floor under every schedule.
-func (c *config) delay(p *progress, retry int, v *Verdict, bounded bool) (d, least time.Duration) {
+func (c *config) delay(retry int, v *Verdict, bounded bool) (d, least time.Duration) {
 	if own := c.ownBackoff(v.Class); own != nil {
 		d = max(0, own(retry))
 		least = d // what is spread in it is not known
 	} else if conflict := c.safeWrite.conflict(); conflict > 0 {
 		d = conflictDelay.Delay(conflict) // its least is 0
 	} else if c.limiter != nil && c.given&(1<<numJitter) == 0 && v.Class != ClassDisruptionBudget {
-		d, least = c.delayByCause(p, retry, v)
+		d, least = c.delayByCause(retry, v)
 	} else {
 		e, factor := c.scheduleFor(v)
 		d = e.Scaled(retry, factor)
@@ -78,20 +79,15 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 }
 
 // delayByCause returns the delay before a retry of a call with a limiter. If the cause is load,
-// the retry must not come before the delay of the schedule. If the failure is random, an early
-// retry is better, as long as most attempts succeed.
-func (c *config) delayByCause(p *progress, retry int, v *Verdict) (drawn, least time.Duration) {
+// the retry must not come before the delay of the schedule. A 5xx may be random, and then an
+// early retry is better.
+func (c *config) delayByCause(retry int, v *Verdict) (drawn, least time.Duration) {
 	schedule := c.schedule()
 	schedule.Jitter = JitterNone
 	d := float64(schedule.Delay(retry))
 	limit := max(0, schedule.withDefaults().Max)
 	if v.Class == ClassServer {
-		if p.failing = min(p.failing+1, randomFailures+1); p.failing <= randomFailures {
-			if v.RetryAfter == 0 && c.limiter.calls.Quick() {
-				d /= quickPart
-			}
-			return delay.Clamp(delay.Between(0, d), limit), 0
-		}
+		return delay.Clamp(delay.Between(0, d), limit), 0
 	}
 	high := min(2*d, float64(limit))
 	if d >= high { // the cap applies before the jitter, which does not end at the cap
@@ -100,7 +96,94 @@ func (c *config) delayByCause(p *progress, retry int, v *Verdict) (drawn, least 
 	return delay.Clamp(delay.Between(d, high), limit), delay.Clamp(d, limit)
 }
 
-const (
-	randomFailures = 3  // 5xx of one call; the fourth is not random
-	quickPart      = 10 // of the delay, see limiter.Calls.Quick
-)
+// usualAttempt is how long an attempt may take without a timeout of its own, for the default of
+// WithMaxQueueTime.
+const usualAttempt = 10 * time.Second
+
+// queueTimeout is how long the call may be queued, all its attempts together.
+func (c *config) queueTimeout() time.Duration {
+	if c.given&(1<<numMaxQueueTime) != 0 {
+		return c.duration(numMaxQueueTime)
+	}
+	attempt := c.duration(numAttemptTimeout)
+	if attempt == 0 {
+		attempt = usualAttempt
+	}
+	attempts := (float64(c.maxRetries()) + 1) * float64(attempt)
+	return delay.Clamp(attempts+c.schedule().schedule().Sum(c.maxRetries()), math.MaxInt64)
+}
+
+// passLimiter waits in the queue of the limiter if necessary.
+func (p *progress) passLimiter(c *config, ctx context.Context, last error) error {
+	var ok bool
+	if p.turn.ticket, ok = c.limiter.calls.EnterFast(p.kind); ok {
+		return nil
+	}
+	timeout, why := c.queueTimeout()-p.queued, StopQueueTimeout
+	if limit := c.duration(numMaxElapsed); limit > 0 {
+		if left := limit - (now() - p.began); left < timeout {
+			timeout = left
+			if deadline, ok := ctx.Deadline(); !ok || left < time.Until(deadline) {
+				why = StopMaxElapsed
+			}
+		}
+	}
+	t, queued, ok := c.limiter.calls.Enter(ctx, p.kind, timeout)
+	p.turn.ticket = t
+	p.queued += queued
+	if ok {
+		return nil
+	}
+	p.abandon(c)
+	if ended := ctxerr.Of(ctx); ended != nil && endOf(ctx) == StopCanceled {
+		why = StopCanceled
+	} else if ended != nil {
+		why = StopQueueTimeout
+	}
+	scope, wait, cause := c.limiter.calls.Why(p.kind)
+	if last == nil {
+		last = cause
+	}
+	p.turn.scope = LimiterScope(scope)
+	return p.refuse(c, ctx, why, wait, last)
+}
+
+// waitBelow decides what follows an attempt that a Transport below has not started, because its
+// queue was too long for the time that it had: that was no attempt. The call waits for the rest
+// of the pause, for no longer than it may be queued.
+func (p *progress) waitBelow(c *config, ctx context.Context, inner *Error) error {
+	if p.attempts--; p.waiting == 0 {
+		p.waiting = now()
+	}
+	v := &p.verdict
+	v.Class, v.Outcome, v.RetryAfter = ClassThrottled, OutcomeNotExecuted, inner.RetryAfter
+	p.outcome = max(p.outcome, c.safeWrite.known())
+	d, why := p.nextDelay(c, ctx, 1, v)
+	if why == StopNone && now()-p.waiting+d > c.queueTimeout() {
+		why = StopQueueTimeout
+	}
+	if why == StopNone {
+		p.delay = d
+		return nil
+	}
+	last := p.last
+	if last == nil {
+		last = inner.Err
+	}
+	p.turn.scope, p.turn.leftQueue = inner.Scope, true
+	return p.stop(c, ctx, why, v, last)
+}
+
+// neverStarted reports whether the error is that of a call that ended in a queue before its
+// first attempt.
+func (e *Error) neverStarted() bool { return e != nil && e.Attempts == 0 && e.endedInQueue() }
+
+// waitTurn makes a safe write wait for its turn, for as long as the call may take.
+func (p *progress) waitTurn(c *config, ctx context.Context) {
+	if left, why := p.timeLeft(c, ctx); why == StopMaxElapsed {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctxerr.Parent(ctx), left)
+		defer cancel()
+	}
+	c.safeWrite.waitTurn(ctx)
+}

@@ -3,6 +3,8 @@ package k8sretry
 import (
 	"context"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/limiter"
 )
 
 // hears reports whether an event of this kind reaches a logger or an observer. It is asked
@@ -71,4 +73,19 @@ func (c *config) write(ctx context.Context, e Event) {
 		return
 	}
 	c.logger.write(ctx, &e)
+}
+
+// limitsChanged publishes which scopes the limiter has begun and ended to limit.
+func (p *progress) limitsChanged(c *config, ctx context.Context, change limiter.Change, err error) {
+	if change.Began.Has(limiter.OfKind) {
+		c.limiter.calls.Name(p.kind, c.function())
+	}
+	for s := ScopeKind; s <= ScopeServer; s++ {
+		if change.Began.Has(limiter.Scope(s)) {
+			p.changed(c, ctx, Event{Kind: EventLimiter, Limited: true, Scope: s, Err: err})
+		}
+		if change.Ended.Has(limiter.Scope(s)) {
+			p.changed(c, ctx, Event{Kind: EventLimiter, Scope: s, Err: err})
+		}
+	}
 }

@@ -142,16 +142,20 @@ type Error struct {
 	Elapsed time.Duration
 	// StopReason says why the call ended.
 	StopReason StopReason
+	// Scope is to what the limits applied for which the call waited, if it ended in the queue
+	// of its Limiter.
+	Scope LimiterScope
 	// RetryAfter is how long the server asked to wait in the last error, 0 if it did not
 	// ask. See WithMaxRetryAfter. With ErrBreakerOpen it is how long the Breaker will let
-	// no attempt through.
+	// no attempt through, with ErrQueueTimeout and no attempt the rest of the pause.
 	RetryAfter time.Duration
 	// Outcome is what the server did with the call, over all attempts. It is
 	// OutcomeNotExecuted for a call that is known to be a read.
 	Outcome Outcome
 	// Err is the last error of the API or the network that fn returned. With
 	// ErrBreakerOpen and no attempt it is the error of the call that kept the Breaker open;
-	// with ErrQueueTimeout and no attempt it is nil.
+	// with ErrQueueTimeout and no attempt it is that of the last call that was a sign of
+	// overload in the scope, nil if there is none.
 	Err error
 
 	// ended holds the error and the cause of the context if it ended the call, and the
@@ -220,6 +224,9 @@ func (e *Error) reason() string {
 		text += fmt.Sprintf(" for another %v", readable(e.RetryAfter))
 	case e.StopReason != StopQueueTimeout && e.endedInQueue():
 		text += " while queued"
+	}
+	if e.Scope != ScopeNone {
+		text += " (" + e.Scope.String() + " limited)"
 	}
 	return text
 }

@@ -60,7 +60,8 @@ func TestErrorChain(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			defer testkit.Sleep(time.Hour) // until the other attempt has ended
 			_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithLimiter(busy(t, time.Minute)), k8sretry.WithMaxQueueTime(0))
-			assert.Equal(t, []error{k8sretry.ErrQueueTimeout}, asError(t, err).Unwrap())
+			e := asError(t, err)
+			assert.Equal(t, []error{e.Err, k8sretry.ErrQueueTimeout}, e.Unwrap())
 		})
 	})
 	t.Run("within another error", func(t *testing.T) {

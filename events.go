@@ -58,13 +58,16 @@ type Event struct {
 	Breaker BreakerState
 	// Limited reports whether the Limiter has started to limit attempts; EventLimiter only.
 	Limited bool
+	// Scope is what the limits apply to that the Limiter has started or stopped to impose, and
+	// in the failure of a call that ended in the queue those for which it waited.
+	Scope LimiterScope
 	// Expected reports whether the error is one that the caller expects, see WithExpected;
 	// EventFailure with StopNonRetryable only.
 	Expected bool
 	// Err is the error of the attempt that has just ended; nil on success. In an
 	// EventFailure it is Error.Err, and the verdict is the one on that error: the error of
 	// the last attempt that the API or the network answered, of another call if a Breaker
-	// refused this one, and ErrQueueTimeout if the queue timed out before the first attempt.
+	// or a Limiter refused this one, and ErrQueueTimeout if nothing is known of that.
 	Err error
 }
 
@@ -205,6 +208,9 @@ func (e *Event) fields() []field {
 	}
 	if e.Verb != VerbUnspecified {
 		fields = append(fields, field{"verb", e.Verb.String()})
+	}
+	if e.Scope != ScopeNone {
+		fields = append(fields, field{"scope", e.Scope.String()})
 	}
 	if e.Queued > 0 {
 		fields = append(fields, field{"queued_seconds", e.Queued.Seconds()})

@@ -393,23 +393,22 @@ func ExampleClassify() {
 	// 500 permanent, not_executed, 0s: object too large for etcd (repeat a create: false)
 }
 
-// While the server is down, a call that must not wait fails without sending a request.
+// The server refuses all connections. After some of them the Limiter believes it: further calls
+// would wait, and here they do not want to. Their error says why.
 func ExampleWithLimiter() {
 	limiter := k8sretry.NewLimiter() // shared by all calls to the server
 	policy := k8sretry.NewPolicy(k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0), k8sretry.WithMaxQueueTime(0))
 
-	sent := 0
-	down := func(context.Context) error { sent++; return syscall.ECONNREFUSED }
-	for range 3 {
-		err := k8sretry.Run(context.Background(), down, policy)
-		fmt.Println("refused:", errors.Is(err, syscall.ECONNREFUSED), "not sent:", errors.Is(err, k8sretry.ErrQueueTimeout))
+	down := func(context.Context) error { return syscall.ECONNREFUSED }
+	var err error
+	for !errors.Is(err, k8sretry.ErrQueueTimeout) {
+		err = k8sretry.Run(context.Background(), down, policy, k8sretry.WithName("get pods"))
 	}
-	fmt.Println("sent:", sent, "limited:", limiter.State().Limited)
+	fmt.Println(err)
+	fmt.Println("limited:", limiter.Limited()[0].Scope)
 	// Output:
-	// refused: true not sent: false
-	// refused: true not sent: false
-	// refused: false not sent: true
-	// sent: 2 limited: true
+	// get pods: queue timeout (server limited), request not sent: connection refused
+	// limited: server
 }
 
 // All calls together have one retry in ten seconds. A call without a retry returns the

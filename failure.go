@@ -79,6 +79,9 @@ func firstJudged(ctx context.Context, c *config, err error, v *Verdict, inner *E
 func (p *progress) failed(c *config, ctx context.Context, err error, inner *Error) error {
 	p.count(p.record.repetitions())
 	repeat := p.judge(c, ctx, err, inner)
+	if inner.neverStarted() && p.verdict.Outcome == OutcomeNotExecuted && ctxerr.Of(ctx) == nil && !c.safeWrite.stopped() {
+		return p.waitBelow(c, ctx, inner)
+	}
 	err = withoutMark(err)
 	v := &p.verdict
 	before := p.outcome
@@ -177,6 +180,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 	}
 	if inner != nil {
 		v.Outcome, v.Detail = inner.Outcome, "an inner call gave up"
+		if p.record != nil && inner.neverStarted() {
+			p.record.correct(v) // another request of the attempt may have been sent
+		}
 		return false
 	}
 	if v.flags&markedPermanent != 0 {

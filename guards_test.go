@@ -200,7 +200,7 @@ func TestGuardsProbeThatTimesOutInTheQueue(t *testing.T) {
 		}
 		_ = one(t.Context(), l, 0, tooMany(299)) // a pause
 		testkit.Sleep(10 * time.Second)
-		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), k8sretry.WithMaxQueueTime(0))
+		_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b), k8sretry.WithLimiter(l), k8sretry.WithMaxQueueTime(0), k8sretry.WithName("get"))
 		assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		assert.Equal(t, k8sretry.BreakerHalfOpen, b.State())
 		_, err = k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b))
@@ -304,7 +304,8 @@ func TestErrQueueTimeoutIsReportedOnce(t *testing.T) {
 	t.Run("the caller cancels in the queue", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			limiter := k8sretry.NewLimiter()
-			for range 3 {
+			for range 9 {
+				testkit.Sleep(100 * time.Millisecond)
 				_ = k8sretry.Run(t.Context(), down, k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(0))
 			}
 			ctx, cancel := context.WithCancel(t.Context())
@@ -353,6 +354,7 @@ func TestStateChangesOfATransportHaveTheirCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen recorder
 		client := over(t, func(req *http.Request) (*http.Response, error) {
+			testkit.Sleep(5 * time.Second)
 			return answer(req, 504, "application/json", statusJSON(504, metav1.StatusReasonTimeout, "too late")), nil
 		}, wrapper(t, k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen)))
 		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithMaxRetries(0))
@@ -369,8 +371,10 @@ func TestStateChangesOfATransportHaveTheirCause(t *testing.T) {
 func TestStateChangesOfReadsAreNotAmbiguous(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen recorder
-		_, err := k8sretry.Do(t.Context(), fails(gatewayTimeout()).get, k8sretry.ForRead(), k8sretry.WithMaxRetries(0),
-			k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen))
+		_, err := k8sretry.Do(t.Context(), func(context.Context) (int, error) {
+			testkit.Sleep(5 * time.Second)
+			return 0, gatewayTimeout()
+		}, k8sretry.ForRead(), k8sretry.WithMaxRetries(0), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen))
 		require.Error(t, err)
 		require.Len(t, seen.events, 2)
 		assert.Equal(t, k8sretry.EventLimiter, seen.events[0].Kind)

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/delay"
@@ -79,9 +80,12 @@ func TestVerdictHealth(t *testing.T) {
 		{Verdict{Class: ClassServer, StatusCode: 503, flags: besideServer | answered}, health.Unknown},
 		{Verdict{Class: ClassTimeout}, health.Unreachable},
 		{Verdict{Class: ClassTimeout, StatusCode: 504}, health.Unreachable},
-		{Verdict{Class: ClassRefused}, health.Unreachable},
+		{Verdict{Class: ClassRefused}, health.Down},
 		{Verdict{Class: ClassConnection}, health.Unreachable},
 		{Verdict{Class: ClassThrottled, StatusCode: 429}, health.Throttled},
+		{Classify(apierrors.NewGenericServerResponse(429, "GET", schema.GroupResource{Resource: "pods"}, "", "Too many requests, please try again later.\n", 1, true)), health.Exhausted},
+		{Classify(apierrors.NewGenericServerResponse(429, "GET", schema.GroupResource{Resource: "pods"}, "", "the apiserver is shutting down", 1, true)), health.Throttled},
+		{Classify(apierrors.NewTooManyRequests("storage is (re)initializing", 1)), health.Throttled},
 		{Verdict{Class: ClassThrottled, StatusCode: 429, flags: besideServer | answered}, health.Healthy},
 		{Classify(&apierrors.StatusError{ErrStatus: metav1.Status{Code: 429, Details: &metav1.StatusDetails{
 			RetryAfterSeconds: 10, Causes: []metav1.StatusCause{{Type: causeDisruptionBudget}},

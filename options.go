@@ -121,12 +121,15 @@ func WithObserver(o Observer) Option {
 	return observerOption{observe: o.Observe}
 }
 
-// WithBudget limits the retries of all calls that share the Budget. Default, and nil:
-// no limit.
+// WithBudget limits the retries of all calls that share the Budget. A resource that always
+// fails spends what others share with it: share a Budget by resource where that matters.
+// Default, and nil: no limit.
 func WithBudget(b *Budget) Option { return budgetOption{b} }
 
-// WithBreaker makes calls fail at once while the Breaker is open. All calls to the same
-// server should share one. Default, and nil: none.
+// WithBreaker makes calls fail at once while the Breaker is open. It opens for all calls
+// that share it: calls whose failures have one cause, such as those for one resource or one
+// webhook, should share one. For all calls to a server use a [Limiter], which tells kinds of
+// requests apart. Default, and nil: none.
 func WithBreaker(b *Breaker) Option { return breakerOption{b} }
 
 // WithLimiter makes calls queue while the server is overloaded. All calls of a process
@@ -134,10 +137,9 @@ func WithBreaker(b *Breaker) Option { return breakerOption{b} }
 // itself. Default, and nil: none.
 //
 // A call with a Limiter chooses its delays by the cause of the failure, unless WithJitter
-// or WithBackoff is given. After timeouts, lost connections, 429 and the fourth 5xx the
-// delay is between one and two times that of the schedule, up to WithMaxDelay. After
-// another 5xx it is between 0 and the delay of the schedule; a few retries, which
-// successes pay for, wait a tenth of that.
+// or WithBackoff is given. After timeouts, lost connections and 429 the delay is between one
+// and two times that of the schedule, up to WithMaxDelay. After a 5xx it is between 0 and the
+// delay of the schedule.
 func WithLimiter(l *Limiter) Option { return limiterOption{l} }
 
 // WithTokenAnnotation sets the key of the annotation in which [Modify] stores a random token
@@ -172,6 +174,7 @@ type (
 	budgetOption    struct{ *Budget }
 	breakerOption   struct{ *Breaker }
 	limiterOption   struct{ *Limiter }
+	leasesOption    struct{}
 	tokenOption     struct{ key string }
 	safeWriteOption struct{ *safeWrite } // makes a call a safe write
 )
@@ -187,5 +190,6 @@ func (loggerOption) option()      {}
 func (budgetOption) option()      {}
 func (breakerOption) option()     {}
 func (limiterOption) option()     {}
+func (leasesOption) option()      {}
 func (tokenOption) option()       {}
 func (safeWriteOption) option()   {}

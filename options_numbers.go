@@ -45,6 +45,7 @@ const (
 	numMaxRetryAfter
 	numMaxQueueTime
 	numConnectionOnly
+	numPriority
 )
 
 // numbers describes each number. A new numeric option is a constant above, a line here
@@ -66,6 +67,7 @@ var numbers = [...]struct {
 	numMaxRetryAfter:  {"WithMaxRetryAfter", int64(60 * time.Second), anyDuration},
 	numMaxQueueTime:   {"WithMaxQueueTime", 0, anyDuration},
 	numConnectionOnly: {"ForConnection", 0, anyCount},
+	numPriority:       {"WithPriority", 0, anyCount},
 }
 
 // validity returns what is wrong with a value as it stands in an error, "" for nothing.
@@ -210,3 +212,15 @@ func WithMaxRetryAfter(d time.Duration) Option { return set(numMaxRetryAfter, in
 // 10 s; two minutes for [ForWrite]. The schedule is that of WithInitialDelay and the
 // options beside it, also where a [WithBackoff] replaces it. Negative: an error.
 func WithMaxQueueTime(d time.Duration) Option { return set(numMaxQueueTime, int64(d), d < 0) }
+
+// WithPriority lets the attempts of a call start at once whatever its Limiter limits. They do
+// not count against a limit, and their ends are no signs for the Limiter. On a [Do] it also
+// covers the Limiter of a [Transport] below. It is for few and important calls, such as
+// health checks. Default: calls wait.
+func WithPriority() Option { return setting{numPriority, 1} }
+
+// IncludeLeases makes a [Transport] limit and retry requests for leases.coordination.k8s.io
+// as all others. By default it sends each of them once and at once: leader election is a loop
+// of its own with a deadline, which a wait could make it miss. Calls other than those of a
+// Transport ignore the option.
+func IncludeLeases() Option { return leasesOption{} }

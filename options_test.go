@@ -214,6 +214,14 @@ var numericSettings = []setting{
 		},
 		effect: func(_ *testing.T, do doFunc) any { return do(fails(unavailable()).get) == nil },
 	},
+	{
+		option: "WithPriority",
+		values: []value{{k8sretry.WithPriority(), false}},
+		effect: func(t *testing.T, do doFunc) any {
+			defer testkit.Sleep(2 * time.Minute) // until the attempt at the Limiter has ended
+			return errors.Is(do(fails().get, k8sretry.WithLimiter(busy(t, time.Minute)), k8sretry.WithMaxQueueTime(0)), k8sretry.ErrQueueTimeout)
+		},
+	},
 }
 
 // who is a logger and an Observer that records its name.

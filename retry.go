@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/k8sretry/k8sretry/internal/window"
 )
@@ -41,7 +42,7 @@ func Run(ctx context.Context, fn func(context.Context) error, opts ...Option) er
 		_, err := call[struct{}](ctx, nil, opts)
 		return err
 	}
-	_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts)
+	_, err := callOf(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts, codeOf(fn))
 	return err
 }
 
@@ -53,11 +54,17 @@ var (
 	errNilContext = errors.New("k8sretry: the context is nil")
 )
 
-// call chooses the way of a call. A call whose options need nothing before and after a
-// successful fn goes straight to fn; all others go through run.
+// call makes a call of fn.
 func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+	return callOf(ctx, fn, opts, 0)
+}
+
+// callOf chooses the way of a call. A call whose options need nothing before and after a
+// successful fn goes straight to fn; all others go through run. code is the address of the code
+// of the caller's function, 0 if that is fn.
+func callOf[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, code uintptr) (T, error) {
 	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() || !direct(opts) {
-		return indirect(ctx, fn, opts)
+		return indirect(ctx, fn, opts, code)
 	}
 	v, err := fn(ctx)
 	if err == nil {
@@ -94,22 +101,23 @@ func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error
 
 // indirect is a call with other options. A call with one Policy uses its config as it is;
 // for all others the options are added up.
-func indirect[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+func indirect[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, code uintptr) (T, error) {
 	if p := onePolicy(opts); p != nil {
 		if p.guardsOnly && fn != nil && ctx != nil && ctx.Err() == nil && !transportBuilt.Load() {
-			return guarded(ctx, fn, &p.config)
+			return guarded(ctx, fn, &p.config, code)
 		}
-		return run(ctx, fn, &p.config, nil)
+		return run(ctx, fn, &p.config, nil, code)
 	}
-	return resolved(ctx, fn, opts)
+	return resolved(ctx, fn, opts, code)
 }
 
 // guarded is a call with a Policy that needs nothing but its Budget, Breaker and Limiter: it has
 // neither a record nor a clock to begin with.
 //
 //go:noinline // its frame must not be part of a call that went straight to fn and waits
-func guarded[T any](ctx context.Context, fn func(context.Context) (T, error), c *config) (v T, err error) {
+func guarded[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, code uintptr) (v T, err error) {
 	var p progress
+	p.kind = kindOf(c, fn, code)
 	if c.guarded() {
 		if stopped := p.passGuards(c, ctx, nil); stopped != nil {
 			return v, stopped
@@ -125,6 +133,22 @@ func guarded[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 	return loop(ctx, fn, c, &p, v)
 }
 
+// kindOf is the kind of a call for a Limiter. Without a name it is the code of the caller's
+// function.
+func kindOf[T any](c *config, fn func(context.Context) (T, error), code uintptr) uint64 {
+	if c.limiter == nil || fn == nil {
+		return 0
+	}
+	if code == 0 {
+		code = codeOf(fn)
+	}
+	return c.kind(code)
+}
+
+// codeOf returns the address of the code of a function that is not nil. Closures of the same
+// code have the same address.
+func codeOf[F any](fn F) uintptr { return **(**uintptr)(unsafe.Pointer(&fn)) }
+
 // onePolicy returns the Policy of a call that has no other option, nil for other calls.
 func onePolicy(opts []Option) *Policy {
 	if len(opts) == 1 {
@@ -136,18 +160,18 @@ func onePolicy(opts []Option) *Policy {
 }
 
 // resolved is a call whose options have to be added up.
-func resolved[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+func resolved[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, code uintptr) (T, error) {
 	c := resolve(opts)
 	c.setDefaults()
-	return run(ctx, fn, &c, nil)
+	return run(ctx, fn, &c, nil, code)
 }
 
 // run makes all attempts of a call. A Transport gives the record of its own calls, others
 // give nil.
 //
 //go:noinline // its frame must not be part of a call that went straight to fn and waits
-func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *callRecord) (v T, err error) {
-	p := progress{record: record}
+func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *callRecord, code uintptr) (v T, err error) {
+	p := progress{record: record, kind: kindOf(c, fn, code)}
 	if err := p.begin(c, ctx, fn != nil); err != nil {
 		return v, err
 	}
@@ -200,9 +224,11 @@ type progress struct {
 	began    time.Duration // when the call began, if WithMaxElapsed asks for it
 	failedAt time.Duration // when the first attempt ended, if it was repeated
 	queued   time.Duration // time in the queue of the limiter
+	waiting  time.Duration // when a Transport below first did not start an attempt
 	charged  time.Duration // time that the budget has been charged for
 	last     error         // error of the last attempt
 	verdict  Verdict       // on the last attempt
+	kind     uint64        // of the call, for a Limiter
 	record   *callRecord   // what net/http and a Transport saw; nil for a read without a Transport
 	delay    time.Duration // before the next attempt
 	timer    *time.Timer
@@ -210,7 +236,6 @@ type progress struct {
 	attempts int32
 	quiet    bool       // a call above reports the end
 	inner    StopReason // of an inner call that gave up in the last attempt, or StopNone
-	failing  uint8      // 5xx so far, up to one more than may be by chance
 	answer   answer     // of the caller's classifier or condition to the first failure, if it was asked already
 	outcome  Outcome    // of all failed attempts together
 }
@@ -243,6 +268,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	if p.record != nil {
 		p.record.retries = c.maxRetries()
 		p.record.guarded = c.guarded()
+		p.record.priority = c.numbers[numPriority] != 0
 	}
 	return nil
 }

@@ -36,13 +36,24 @@ func (x *exchange) config() config {
 	// A create names its object in the body, or cannot be repeated: see riskConfirmed.
 	c.namedCreate = x.request.Risk == apirequest.RiskNoName
 	if c.limiter != nil {
-		c.limiter = c.limiter.server(x.req.URL.Host)
+		c.limiter, c.limiterKey = c.limiter.server(x.req.URL.Host), x.kind()
 	}
 	if c.name == "" {
 		c.name, c.copyName = x.request.Name(), x.request.Name
 	}
-	c.limiterKey = c.keyOfLimiter()
 	return c
+}
+
+// kind is the kind of the request for a Limiter: all but the name of the object.
+func (x *exchange) kind() uint64 {
+	h := hashOf(firstHash, x.request.Resource)
+	for _, text := range [...]string{x.request.Group, x.request.Subresource, x.request.Namespace} {
+		h = hashOf((h^'/')*31, text)
+	}
+	if x.request.Resource == "" {
+		h = hashOf(h, x.req.URL.Path)
+	}
+	return kindKey(h, Verb(x.request.Verb))
 }
 
 // repeat sends in the loop of all calls.
@@ -57,7 +68,7 @@ func (x *exchange) repeat() (*http.Response, error) {
 			x.discard()
 		}
 	}()
-	resp, err := run(x.req.Context(), x.attempt, &c, &x.record)
+	resp, err := run(x.req.Context(), x.attempt, &c, &x.record, 0)
 	returned = true
 	if x.sends == 0 {
 		closeBody(x.req) // the context had ended
@@ -160,8 +171,11 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 		return x.send(ctx, r, nil)
 	}
 	c := x.config()
+	if r.priority || x.isLease() {
+		c.limiter = nil
+	}
 	c.numbers[numMaxElapsed] = 0 // it bounds the Transport's own loop
-	p := &progress{quiet: true}
+	p := &progress{quiet: true, kind: c.limiterKey}
 	if stopped := p.admit(&c, ctx); stopped != nil {
 		closeBody(x.req)
 		return nil, stopped
@@ -264,4 +278,18 @@ func (x *exchange) note(r *callRecord, request *apirequest.Request, resp *http.R
 		s.RetryAfter = clientgo.RetryAfter(resp.Header)
 	}
 	r.Sent(s)
+	if l := x.t.policy.limiter; l != nil && resp != nil {
+		if level := resp.Header.Get(levelHeader); level != "" {
+			l.server(x.req.URL.Host).calls.Learn(x.kind(), level)
+		}
+	}
+}
+
+// levelHeader is in every answer that has passed API Priority and Fairness
+// (k8s.io/apiserver/pkg/util/flowcontrol).
+const levelHeader = "X-Kubernetes-Pf-Prioritylevel-Uid"
+
+// isLease reports whether the request is for a lease that is neither limited nor retried.
+func (x *exchange) isLease() bool {
+	return x.request.Resource == "leases" && x.request.Group == "coordination.k8s.io" && x.t.policy.given&hasLeases == 0
 }

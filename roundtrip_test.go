@@ -761,7 +761,7 @@ func TestTransportClosesTheBodyOfAQueuedRequest(t *testing.T) {
 		var alone, inDo atomic.Int32
 		require.ErrorIs(t, send(t.Context(), countedBody{closed: &alone}), k8sretry.ErrQueueTimeout)
 		assert.EqualValues(t, 1, alone.Load())
-		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return send(ctx, countedBody{closed: &inDo}) }, k8sretry.WithMaxRetries(0))
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return send(ctx, countedBody{closed: &inDo}) }, k8sretry.WithMaxQueueTime(0))
 		require.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 		assert.EqualValues(t, 1, inDo.Load())
 	})

@@ -103,6 +103,14 @@ func (s *safeWrite) conflict() int {
 	return s.conflicts
 }
 
+// known is the outcome of the requests of the write so far.
+func (s *safeWrite) known() Outcome {
+	if s == nil {
+		return OutcomeNotExecuted
+	}
+	return s.outcome
+}
+
 // correct adds what the step knows to the verdict on its error.
 func (s *safeWrite) correct(v *Verdict) {
 	if s == nil {

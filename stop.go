@@ -51,6 +51,9 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 	verdict.Outcome = max(p.outcome, v.Outcome)
 	if !p.quiet && c.hears(ctx, EventFailure, why) {
 		e := Event{Kind: EventFailure, StopReason: why, Err: cause}
+		if p.turn.leftQueue {
+			e.Scope = p.turn.scope
+		}
 		e.Expected = why == StopNonRetryable && c.expected != nil && c.expected(err)
 		if e.Err == nil && p.turn.leftQueue {
 			e.Err = ErrQueueTimeout
@@ -68,6 +71,7 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 		Attempts:   int(p.attempts),
 		Elapsed:    p.elapsed(),
 		StopReason: why,
+		Scope:      p.turn.scope,
 		RetryAfter: verdict.RetryAfter,
 		Outcome:    p.outcome,
 		Err:        cause,

@@ -69,7 +69,8 @@ import (
 // 400 and above is an event, as in Do.
 //
 // Budget, Breaker and Limiter are asked as in Do, the Limiter separately for each host. A Do
-// above that has none of its own uses those of the Transport.
+// above that has none of its own uses those of the Transport. Requests for
+// leases.coordination.k8s.io are sent once and pass the Limiter; see [IncludeLeases].
 //
 // WithAttemptTimeout covers a send up to the headers of its answer. What is read afterwards,
 // a watch as well as an object, is bounded by the caller's context. The timeout is what
@@ -150,7 +151,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var err error
 	if record := recordIn(req.Context()); record != nil {
 		resp, err = x.guarded(req.Context(), record)
-	} else if x.request.Once {
+	} else if x.request.Once || x.isLease() {
 		resp, err = t.once(req)
 	} else {
 		resp, err = x.repeat()

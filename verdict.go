@@ -127,7 +127,7 @@ type Verdict struct {
 // verdictFlags are what decisions need to know beyond the exported fields. Classify
 // copies them from the meaning of the error. A Verdict made by a caller has none: it
 // applies to the whole call and counts towards the server's health.
-type verdictFlags uint8
+type verdictFlags uint16
 
 const (
 	// answered: the failure is an API status.
@@ -144,6 +144,9 @@ const (
 	besideServer
 	// noRoom: the client's rate limiter saw no room before the deadline. Nothing was sent.
 	noRoom
+	// ofPriorityLevel: the failure is about all requests of a priority level of API Priority
+	// and Fairness.
+	ofPriorityLevel
 	// versionNamed: the conflict is one of an apply that names a version of the object.
 	versionNamed
 	// markedPermanent: the caller's function has marked the error with Permanent.

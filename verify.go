@@ -26,7 +26,7 @@ const finalCheckTimeout = 5 * time.Second
 // finalCheckPolicy has a short attempt timeout, so that there is time for more than one
 // attempt if the first one hangs.
 var finalCheckPolicy = NewPolicy(WithVerb(VerbGet), WithMaxRetries(8), WithInitialDelay(50*time.Millisecond),
-	WithMaxDelay(time.Second), WithAttemptTimeout(finalCheckTimeout/3), WithLogger(nil), WithName("k8sretry: final check"))
+	WithMaxDelay(time.Second), WithAttemptTimeout(finalCheckTimeout/3), WithLogger(nil), WithName("k8sretry: final check"), WithPriority())
 
 // runWrite runs the steps of a safe write in the retry loop. check finds out whether the
 // write was applied and returns the object; its error means that the check has failed.
@@ -54,7 +54,7 @@ func runWrite[T any](
 		s.next, s.detail, s.report = nextByVerdict, detailNone, nil
 		s.class, s.retryAfter = ClassNone, 0
 		return step(ctx)
-	}, append(slices.Clip(opts), safeWriteOption{s}))
+	}, append(slices.Clip(opts), safeWriteOption{s}), 0)
 	switch {
 	case err == nil:
 		return v, nil

@@ -83,7 +83,7 @@ func TestAFailedAssertionListsTheLatestEvents(t *testing.T) {
 // A limiter's change of state does not end the call that caused it.
 func TestALimiterEventDoesNotEndACall(t *testing.T) {
 	var seen k8sretrytest.Recorder
-	err := k8sretry.Run(t.Context(), func(context.Context) error { return k8sretrytest.TooManyRequests(0) },
+	err := k8sretry.Run(t.Context(), func(context.Context) error { return k8sretrytest.TooManyRequests(1) },
 		k8sretry.WithName("get"), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithObserver(&seen), k8sretry.WithMaxRetries(0))
 	assert.Error(t, err)
 	var fake fakeT

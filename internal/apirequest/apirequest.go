@@ -27,6 +27,7 @@ type Request struct {
 	Group       string
 	Resource    string
 	Subresource string
+	Namespace   string
 	// Object is the name in the path, "" for a collection.
 	Object string
 
@@ -223,10 +224,10 @@ func (r *Request) readResource(rest string) (oldWatch bool) {
 		first, after, _ = strings.Cut(rest, "/")
 	}
 	if first == "namespaces" {
-		_, inside, _ := strings.Cut(after, "/")
+		namespace, inside, _ := strings.Cut(after, "/")
 		third, _, _ := strings.Cut(inside, "/")
 		if inside != "" && third != "status" && third != "finalize" {
-			rest = inside
+			r.Namespace, rest = namespace, inside
 		}
 	}
 	r.Resource, rest, _ = strings.Cut(rest, "/")

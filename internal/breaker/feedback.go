@@ -49,7 +49,7 @@ func (b *Breaker) count(now time.Duration, a Admission, h health.Health, retryAf
 		if failed, _ := b.attempts(window.Parts); failed == 0 && !b.recovering(now) {
 			b.word.Store(b.epoch() << epochShift) // nothing to count
 		}
-	case health.Failing, health.Unreachable:
+	case health.Failing, health.Unreachable, health.Down:
 		if a.Epoch != b.epoch() {
 			return // it began before the Breaker opened
 		}
@@ -145,11 +145,11 @@ func (b *Breaker) countProbe(now time.Duration, h health.Health, retryAfter time
 		b.streak, b.notBefore, b.err = 0, 0, nil
 		b.closedAt = now
 		b.probes, b.probesEpoch = 0, b.epoch()
-	case health.Failing, health.Unreachable:
+	case health.Failing, health.Unreachable, health.Down:
 		b.noteRetryAfter(now, retryAfter)
 		b.openings++
 		b.trip(now, err)
-	case health.Throttled: // the server is back, but not for all: the open duration does not grow
+	case health.Throttled, health.Exhausted: // the server is back, but not for all: the open duration does not grow
 		b.noteRetryAfter(now, retryAfter)
 		b.trip(now, err)
 	default: // says nothing

@@ -13,8 +13,12 @@ const (
 	Healthy
 	// Failing is a 408, 500, 502 or 503: a random failure, or a server that is down.
 	Failing
-	// Unreachable is a timeout, a refused connection or a lost connection.
+	// Unreachable is a timeout or a lost connection.
 	Unreachable
 	// Throttled is a 429.
 	Throttled
+	// Down is a refused connection, which cannot be about one kind of requests.
+	Down
+	// Exhausted is a 429 of API Priority and Fairness, which is about a priority level.
+	Exhausted
 )

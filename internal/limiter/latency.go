@@ -6,12 +6,8 @@ import (
 	"time"
 )
 
-// latencies holds how long attempts usually take, by key: a LIST of everything takes longer
-// than a GET. Keys that share a slot share their mean, and so do attempts without a key. The
-// zero value knows nothing. It is safe for concurrent use without a lock; a sample that is
-// lost in a race does not matter.
-type latencies [257]latency
-
+// latency is how long the attempts of a kind usually take. The zero value knows nothing. It is
+// safe for concurrent use without a lock; a sample that is lost in a race does not matter.
 type latency struct {
 	n      atomic.Uint32 // samples, up to newSamples
 	mean   atomic.Uint64 // the bits of a float64 of nanoseconds
@@ -19,52 +15,35 @@ type latency struct {
 }
 
 const (
+	neverLate  = time.Second // an answer is never late before,
+	lateFactor = 10          // nor below as many times the mean
+	adaptTime  = 10 * time.Minute
+
 	sampleEvery = 16 // successes; the mean needs no more
-	minSamples  = 3  // fewer prove nothing
 	newSamples  = 16 // until then each success is a sample
-
-	adaptTime     = 10 * time.Minute // in which a latency that is late becomes usual
-	maxLateWeight = time.Minute      // counts for one late answer
-
-	// NeverLate is the latency up to which an answer is never late.
-	NeverLate = time.Second
-
-	lateFactor   = 10 // times the mean is late,
-	timeoutShare = 4  // or a quarter of the timeout, where no mean is known
 )
 
-func (l *latencies) slot(key uint32) *latency {
-	if key == 0 {
-		return &l[len(l)-1]
-	}
-	return &l[key>>24]
-}
+// isNew reports whether each success should be learned.
+func (s *latency) isNew() bool { return s.n.Load() < newSamples }
 
-// fewSamples reports whether each success with the key should be learned.
-func (l *latencies) fewSamples(key uint32) bool { return key != 0 && l.slot(key).n.Load() < newSamples }
+// known reports whether there is a mean.
+func (s *latency) known() bool { return s.n.Load() > 0 }
 
 // learn adds a sample.
-func (l *latencies) learn(key uint32, took time.Duration) {
-	s := l.slot(key)
-	s.add(took, 1/float64(s.count()))
+func (s *latency) learn(took time.Duration) {
+	n := min(s.n.Load()+1, newSamples)
+	s.n.Store(n)
+	s.add(took, 1/float64(n))
 }
 
 // learnLate adds a sample that came late. An overload of minutes must not become what is usual,
-// however many answers it delays; a server that has become slow permanently must, after a while.
-// So the weight of a sample is the time since the previous late one.
-func (l *latencies) learnLate(key uint32, took time.Duration, now time.Time) {
-	s := l.slot(key)
-	s.count()
-	if before := s.lateAt.Swap(now.UnixNano()); before != 0 {
-		since := min(max(0, time.Duration(now.UnixNano()-before)), maxLateWeight)
+// however many answers it delays; a server that has become slow permanently must, within
+// adaptTime or so. So the weight of a sample is the time since the previous late one.
+func (s *latency) learnLate(took, now time.Duration) {
+	if before := s.lateAt.Swap(int64(now)); before != 0 {
+		since := min(max(0, now-time.Duration(before)), adaptTime/10)
 		s.add(took, float64(since)/float64(adaptTime))
 	}
-}
-
-func (s *latency) count() uint32 {
-	n := min(s.n.Load()+1, newSamples)
-	s.n.Store(n)
-	return n
 }
 
 func (s *latency) add(took time.Duration, weight float64) {
@@ -73,17 +52,6 @@ func (s *latency) add(took time.Duration, weight float64) {
 }
 
 // late reports whether an attempt took so long that the server must be overloaded.
-func (l *latencies) late(key uint32, took, timeout time.Duration) bool {
-	if took <= NeverLate {
-		return false
-	}
-	s := l.slot(key)
-	known := s.n.Load() >= minSamples
-	unusual := float64(took) > lateFactor*math.Float64frombits(s.mean.Load())
-	if key != 0 && known {
-		return unusual
-	}
-	// Attempts without a key share one mean. It cannot show that one of them is late, but it
-	// shows that a server is slow permanently.
-	return timeout > 0 && took > timeout/timeoutShare && (unusual || !known)
+func (s *latency) late(took time.Duration) bool {
+	return took > neverLate && s.known() && float64(took) > lateFactor*math.Float64frombits(s.mean.Load())
 }

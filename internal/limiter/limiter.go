@@ -3,249 +3,399 @@ package limiter
 import (
 	"context"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/k8sretry/k8sretry/internal/counter"
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/window"
 )
 
-// Limiter decides when attempts may start. It is safe for concurrent use and must not be
-// copied. It has no goroutine.
+// Limiter decides when attempts to one server may start. It is safe for concurrent use and must
+// not be copied. It has no goroutine.
 type Limiter struct {
-	mode       atomic.Uint32 // idle, open or limiting; written under mu
-	ticks      atomic.Int64  // the clock of the fast path
-	needsReset atomic.Bool   // the next success must take the lock, to reset something
-	attempts   counter.Counter
-	latencies  latencies
+	mode  atomic.Uint32         // idle, open or watching; written under mu
+	clock atomic.Int64          // the time of the last tick
+	table atomic.Pointer[table] // of kinds
 
-	mu       sync.Mutex
-	control  control
-	queue    queue
-	ticker   uint32 // identifies the current series of ticks
-	ticking  bool
-	lastTick time.Time
-	failed   bool // an attempt has failed since lastTick
+	mu        sync.Mutex
+	reading   window.Clock
+	last      time.Duration // the last reading
+	server    group
+	levels    []*level
+	kinds     []*kind
+	riders    int    // attempts that use the place of another
+	settled   bool   // the trouble of a scope was forgotten, which is not reported yet
+	unsettled int    // scopes that have failed or limit something
+	epoch     uint32 // counts the changes of the laws
+	ticker    uint32 // identifies the current series of ticks
+	ticking   bool
+	seen      uint32 // attempts that have ended, at the last tick
+	ended     uint32
+	wakeAt    time.Duration // when the next call in a queue may start; 0: not known
+	wakes     uint32
+	onIdle    func()
 }
 
-// New returns a Limiter that limits nothing yet.
-func New() *Limiter { return new(Limiter) }
+// New returns a Limiter that limits nothing yet. onIdle is called when it has not been used for
+// some minutes, and has forgotten everything; it may be nil.
+func New(onIdle func()) *Limiter {
+	l := &Limiter{reading: window.NewClock(), onIdle: onIdle}
+	l.table.Store(newTable(nil))
+	return l
+}
 
 // Calls are the methods of a Limiter as the call path uses them: bound once, because calling
 // a func does not let its receiver escape.
 type Calls struct {
-	// Enter admits an attempt, after a wait in the queue if necessary. It returns how long
-	// the attempt was queued. ok is false if the context ended first, or the timeout, or if
-	// neither leaves enough time. Each ticket must be passed to Leave, once.
-	Enter func(ctx context.Context, timeout time.Duration) (t Ticket, queued time.Duration, ok bool)
-	// Leave reports the end of an attempt: what it says about the server, and its
-	// Retry-After. key identifies attempts that usually take equally long, 0 if that is
-	// unknown; timeout is that of the attempt, 0 if it had none. Leave reports whether
-	// limiting has begun or ended, and whether the Limiter is limiting now.
-	Leave func(t Ticket, h health.Health, key uint32, timeout, retryAfter time.Duration) (changed, limiting bool)
-	// Quick reports whether a retry after a random failure may wait for a tenth of its
-	// delay.
-	Quick func() bool
+	// EnterFast is Enter while nothing has failed. It does not admit an attempt otherwise.
+	EnterFast func(kind uint64) (t Ticket, ok bool)
+	// Enter admits an attempt of a kind, after a wait in the queue if necessary. It returns
+	// how long the attempt was queued. ok is false if the context ended first, or the timeout,
+	// or if neither leaves enough time. Each ticket must be passed to Leave, once.
+	Enter func(ctx context.Context, kind uint64, timeout time.Duration) (t Ticket, queued time.Duration, ok bool)
+	// Leave reports the end of an attempt. It returns the scopes whose limits have begun and
+	// ended with it.
+	Leave func(t Ticket, e End) Change
+	// Why returns the scope that limits a kind most, the rest of the pause, and the error that
+	// was the last sign of its trouble.
+	Why func(kind uint64) (Scope, time.Duration, error)
+	// Name gives a name to a kind, for State.
+	Name func(kind uint64, name string)
+	// Learn records the priority level of a kind.
+	Learn func(kind uint64, level string)
 }
 
 // Calls returns the methods of l, bound.
-func (l *Limiter) Calls() Calls { return Calls{l.enter, l.leave, l.quick} }
-
-// State is a Limiter at one moment.
-type State struct {
-	Limited  bool
-	Limit    int // of attempts in flight; 0 if there is none, or only a rate
-	InFlight int
-	Queued   int
-	Pause    time.Duration // until the next attempt may start
-	Rate     float64       // attempts per second; 0 if there is no such limit
+func (l *Limiter) Calls() Calls {
+	return Calls{l.enterFast, l.enter, l.leave, l.why, l.setName, l.learn}
 }
+
+// End is how an attempt ended.
+type End struct {
+	Health     health.Health
+	RetryAfter time.Duration
+	Err        error
+	TimedOut   bool // the deadline of the caller has ended it
+}
+
+// Change tells which limits have begun and which have ended.
+type Change struct{ Began, Ended Scopes }
+
+// Scopes is a set of scopes.
+type Scopes uint8
+
+// Has reports whether a scope is in the set.
+func (s Scopes) Has(scope Scope) bool { return s&(1<<scope) != 0 }
 
 // Ticket is what an admitted attempt holds. It has no more than four fields, so that the
 // compiler keeps it in registers.
 type Ticket struct {
-	began int64
-	epoch uint32 // of the control
-	part  uint8  // of Limiter.attempts
-	kind  kind
+	kind  *kind
+	began time.Duration // the time of the last tick, if there is no place
+	place *Place        // nil if nothing had failed when the attempt started
 }
 
 // Valid reports whether Enter has admitted an attempt with t.
-func (t Ticket) Valid() bool { return t.kind != none }
+func (t Ticket) Valid() bool { return t.kind != nil }
 
-// kind tells what is known about the beginning of an attempt.
-type kind uint8
-
-const (
-	none    kind = iota
-	coarse       // began is a number of ticks
-	precise      // began is a time
-	beside       // began is a time, and others were in flight
-)
+// Place is what the context of the attempt should carry, for calls within the attempt; nil if
+// it should carry nothing.
+func (t Ticket) Place() *Place { return t.place }
 
 // The modes of a Limiter.
 const (
 	idle     uint32 = iota // no limit; the ticks have stopped because nothing was in flight
 	open                   // no limit
-	limiting               // each attempt asks the control
+	watching               // something has failed or is limited
 )
 
-// Limiter.attempts counts the attempts in flight in its lower half and the successes so far,
-// modulo 2^32, in its upper half.
-const (
-	oneAttempt = 1
-	oneSuccess = 1 << 32
-)
-
-// origin is what precise tickets count from.
-var origin = time.Now()
-
-// State returns what the Limiter does now.
-func (l *Limiter) State() State {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := State{InFlight: l.inFlight(), Queued: l.queue.len}
-	if l.mode.Load() != limiting {
-		return s
+// now reads the clock. l.mu is held.
+func (l *Limiter) now() time.Duration {
+	now := l.reading.Now()
+	if now < l.last-tick { // it has gone backwards, as it does between two bubbles of testing/synctest
+		l.reset()
 	}
-	now := time.Now()
-	c := &l.control
-	s.Limited, s.Pause, s.Rate = true, max(0, c.pausedUntil.Sub(now)), c.effectiveRate(l, now)
-	limit := c.limit
-	if c.inFlightCap > 0 {
-		limit = min(limit, grown(c.inFlightCap, now.Sub(c.cappedAt)))
-	}
-	if limit < math.MaxInt32 {
-		s.Limit = int(limit)
-	}
-	return s
+	l.last = now
+	return now
 }
 
-func (l *Limiter) enter(ctx context.Context, timeout time.Duration) (t Ticket, queued time.Duration, ok bool) {
-	if t, ok := l.enterFast(); ok {
-		return t, 0, true
+// reset forgets everything but the calls in flight and in the queues.
+func (l *Limiter) reset() {
+	for _, k := range l.kinds {
+		k.law, k.cut, k.marks = law{}, 0, [2]mark{}
 	}
-	return l.enterSlow(ctx, timeout)
+	for _, v := range l.levels {
+		v.law, v.cut, v.whole = law{}, 0, false
+	}
+	l.server.law, l.server.cut, l.server.whole = law{}, 0, false
+	l.updateAll(new(Change))
+	l.ticking, l.wakeAt = false, 0
 }
 
-func (l *Limiter) enterSlow(ctx context.Context, timeout time.Duration) (t Ticket, queued time.Duration, ok bool) {
-	l.mu.Lock()
-	now := time.Now()
-	l.startTicks(now)
-	if l.mode.Load() != limiting || l.queue.len == 0 && l.control.wait(l, now) == 0 {
-		t = l.admit(now)
-		l.mu.Unlock()
+// updateAll records of all scopes whether they have failed or limit something.
+func (l *Limiter) updateAll(change *Change) {
+	l.settled = false
+	for _, k := range l.kinds {
+		l.update(&k.scope, OfKind, change)
+	}
+	for _, v := range l.levels {
+		l.update(&v.scope, OfLevel, change)
+	}
+	l.update(&l.server.scope, OfServer, change)
+}
+
+func (l *Limiter) enter(ctx context.Context, key uint64, timeout time.Duration) (t Ticket, queued time.Duration, ok bool) {
+	if t, ok := l.enterFast(key); ok {
 		return t, 0, true
 	}
-	if timeout <= 0 {
-		l.control.abandoned++
-		l.mu.Unlock()
-		return Ticket{}, 0, false
-	}
-	w := l.queue.push(now)
-	l.mu.Unlock()
-	t, ok = l.await(ctx, w, now.Add(timeout))
-	return t, time.Since(now), ok
+	return l.enterSlow(ctx, key, timeout)
 }
 
 // enterFast admits an attempt without the lock and without a clock while nothing is limited.
-func (l *Limiter) enterFast() (Ticket, bool) {
+func (l *Limiter) enterFast(key uint64) (Ticket, bool) {
 	if l.mode.Load() != open {
-		return Ticket{}, false // do not count: another goroutine may be looking for room
-	}
-	part := counter.Part()
-	l.attempts.Add(part, oneAttempt) // before the mode is read again: see overload
-	if l.mode.Load() != open {
-		l.attempts.Add(part, ^uint64(0))
 		return Ticket{}, false
 	}
-	return Ticket{kind: coarse, part: part, began: l.ticks.Load()}, true
-}
-
-// admit counts an attempt as in flight. l.mu is held.
-func (l *Limiter) admit(now time.Time) Ticket {
-	t := Ticket{kind: coarse, part: counter.Part(), began: l.ticks.Load(), epoch: l.control.epoch}
-	if l.mode.Load() == limiting {
-		t.kind, t.began = precise, int64(now.Sub(origin))
-		if l.inFlight() > 0 {
-			t.kind = beside
-		}
-		l.control.lastStart = now
+	k := l.table.Load().find(key)
+	if k == nil {
+		return Ticket{}, false
 	}
-	l.attempts.Add(t.part, oneAttempt)
-	return t
-}
-
-func (l *Limiter) leave(t Ticket, h health.Health, key uint32, timeout, retryAfter time.Duration) (changed, limited bool) {
-	if h == health.Healthy && l.leaveFast(t, key) {
-		return false, false
+	began := l.clock.Load()
+	k.fast.Add(1)
+	if k.usedAt.Load() != began {
+		k.usedAt.Store(began)
 	}
-	return l.leaveSlow(t, h, key, timeout, retryAfter)
+	return Ticket{kind: k, began: time.Duration(began)}, true
 }
 
-func (l *Limiter) leaveSlow(t Ticket, h health.Health, key uint32, timeout, retryAfter time.Duration) (changed, limited bool) {
+func (l *Limiter) enterSlow(ctx context.Context, key uint64, timeout time.Duration) (t Ticket, queued time.Duration, ok bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
+	now := l.now()
 	l.startTicks(now)
-	before := l.mode.Load()
-	if h == health.Healthy {
-		l.attempts.Add(t.part, oneSuccess-oneAttempt)
-	} else {
-		l.attempts.Add(t.part, ^uint64(0))
-		l.failed = true
+	k := l.kindOf(key, now)
+	k.usedAt.Store(int64(now))
+	if l.mode.Load() != watching {
+		k.fast.Add(1)
+		l.mu.Unlock()
+		return Ticket{kind: k, began: time.Duration(l.clock.Load())}, 0, true
 	}
-	took := l.age(t, now)
-	late := l.latencies.late(key, took, timeout)
-	if h == health.Healthy {
-		l.control.history.answered(now, took, t.uncertainty())
+	w := &waiter{kind: k, outer: l.placeIn(ctx), ctx: ctx, since: now, until: now + min(timeout, maxWait)}
+	if k.queue.len == 0 || w.rides() {
+		if l.wait(w, now) == 0 {
+			t = l.admit(w, now)
+			l.mu.Unlock()
+			return t, 0, true
+		}
 	}
-	switch {
-	case h != health.Healthy || key == 0 && timeout == 0:
-	case late:
-		l.latencies.learnLate(key, took, now)
-	default:
-		l.latencies.learn(key, took)
+	if timeout <= 0 || l.inVain(w, now) {
+		l.mu.Unlock()
+		return Ticket{}, 0, false
 	}
-	l.control.observe(l, now, t, h, took, retryAfter, late)
-	l.queue.wake()
-	after := l.mode.Load()
-	return (before == limiting) != (after == limiting), after == limiting
+	k.queue.push(w)
+	l.dispatch(now)
+	l.mu.Unlock()
+	t, ok = l.await(w)
+	return t, l.reading.Now() - now, ok
 }
+
+// maxWait is the longest wait in a queue.
+const maxWait time.Duration = 100 * 365 * 24 * time.Hour
 
 // leaveFast counts a success without the lock and without a clock, if that is all there is to
 // do.
-func (l *Limiter) leaveFast(t Ticket, key uint32) bool {
-	if t.kind != coarse || l.needsReset.Load() || l.ticks.Load()-t.began > 1 || l.mode.Load() != open {
+func (l *Limiter) leaveFast(t Ticket) bool {
+	now := l.clock.Load()
+	if t.place != nil || time.Duration(now)-t.began > tick || l.mode.Load() != open {
 		return false
 	}
-	n := l.attempts.Add(t.part, oneSuccess-oneAttempt) / oneSuccess
-	if key != 0 && n%sampleEvery == 0 || l.latencies.fewSamples(key) {
-		l.latencies.learn(key, l.age(t, time.Time{}))
+	k := t.kind
+	n := k.fast.Add(oneSuccess - 1)
+	if k.newest.Load() < int64(t.began) {
+		k.newest.Store(int64(t.began))
+	}
+	if uint64(n)>>32&(sampleEvery-1) == 0 || k.usual.isNew() {
+		k.usual.learn(time.Duration(now) - t.began)
 	}
 	return true
 }
 
-// age returns how long an attempt has taken. In ticks it is known to a quarter of a second:
-// sufficient to detect a late answer, for a tenth of the cost of a clock.
-func (l *Limiter) age(t Ticket, now time.Time) time.Duration {
-	if t.kind != coarse {
-		return now.Sub(origin) - time.Duration(t.began)
+func (l *Limiter) leave(t Ticket, e End) Change {
+	if e.Health == health.Healthy && l.leaveFast(t) {
+		return Change{}
 	}
-	return time.Duration(l.ticks.Load()-t.began) * tick
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	l.startTicks(now)
+	l.ended++
+	k := t.kind
+	k.usedAt.Store(int64(now))
+	took := now - t.began
+	if t.place == nil {
+		took = max(0, time.Duration(l.clock.Load())-t.began)
+	}
+	l.release(t, e.Health == health.Healthy)
+	s := sign{
+		took: took, inFlight: k.inFlight + k.fastInFlight(), queued: k.queue.len,
+		retryAfter: e.RetryAfter, around: math.Inf(1), spread: rand.Float64(), //nolint:gosec // jitter
+	}
+	isLate := k.usual.late(took)
+	switch {
+	case e.Health != health.Healthy:
+	case isLate:
+		k.usual.learnLate(took, now)
+	default:
+		k.usual.learn(took)
+	}
+	if e.Health == health.Healthy && took <= neverLate && k.newest.Load() < int64(t.began) {
+		k.newest.Store(int64(t.began))
+	}
+	var ok bool
+	var change Change
+	if s.result, ok = resultOf(e, isLate, took, k.usual.known()); ok && !k.gone {
+		s.lone = s.inFlight == 0 && (t.place == nil || t.place.lone)
+		change = l.observe(t, s, e, now)
+	}
+	if l.settled {
+		l.updateAll(&change)
+	}
+	l.dispatch(now)
+	return change
 }
 
-// uncertainty is the error that the age of an attempt may have.
-func (t Ticket) uncertainty() time.Duration {
-	if t.kind != coarse {
-		return 0
+// resultOf returns what the end of an attempt means, and false if it means nothing.
+func resultOf(e End, isLate bool, took time.Duration, known bool) (result, bool) {
+	switch e.Health {
+	case health.Healthy:
+		if isLate {
+			return late, true
+		}
+		return good, true
+	case health.Failing:
+	case health.Unknown:
+		// A caller has left after a long time without an answer.
+		return late, isLate || e.TimedOut && !known && took > neverLate
+	case health.Throttled, health.Exhausted:
+		if e.RetryAfter > 0 {
+			return refused, true
+		}
+	case health.Unreachable, health.Down:
+		if isLate || !known && took > neverLate {
+			return failed, true
+		}
 	}
-	return tick
+	return broken, true
 }
 
-// inFlight returns the number of attempts in flight.
-func (l *Limiter) inFlight() int { return int(int32(uint32(l.attempts.Sum()))) }
+// observe tells the scopes of an attempt how it ended.
+func (l *Limiter) observe(t Ticket, s sign, e End, now time.Duration) (change Change) {
+	k := t.kind
+	v := k.level
+	if s.result == good {
+		l.apply(&k.scope, OfKind, t, s, e.Err, now, &change)
+		if v != nil && v.counted {
+			l.recovered(&v.group, OfLevel, v, t, s, now, &change)
+		}
+		if l.server.counted {
+			l.recovered(&l.server, OfServer, nil, t, s, now, &change)
+		}
+		return change
+	}
+	if s.took > neverLate && s.result != refused {
+		began := t.began
+		if t.place == nil {
+			began += tick
+		}
+		s.overtaken = time.Duration(k.newest.Load()) > began
+	}
+	certain := NoScope
+	switch {
+	case e.Health == health.Down || l.server.whole && l.server.active() && l.server.failures > 0:
+		certain = OfServer // or nothing has been answered since it was
+	case e.Health == health.Exhausted && v != nil:
+		certain = OfLevel
+	default:
+		s.rate = k.rate(now)
+		if l.server.limit > 0 && l.server.limits(k) {
+			s.around = l.server.limit
+		}
+		l.apply(&k.scope, OfKind, t, s, e.Err, now, &change)
+	}
+	if s.overtaken {
+		return change
+	}
+	if v != nil {
+		v.count(k)
+		l.spread(&v.group, OfLevel, v, certain, t, s, e.Err, now, &change)
+		l.server.count(v)
+	} else {
+		l.server.count(k)
+	}
+	l.spread(&l.server, OfServer, nil, certain, t, s, e.Err, now, &change)
+	return change
+}
 
-// successes returns the number of successes so far, modulo 2^32.
-func (l *Limiter) successes() uint32 { return uint32(l.attempts.Sum() / oneSuccess) }
+// spread tells a group of a failure of one of its parts.
+func (l *Limiter) spread(g *group, scope Scope, v *level, certain Scope, t Ticket, s sign, err error, now time.Duration, change *Change) {
+	s.partial = certain != scope && !g.several()
+	g.whole = g.whole || certain == scope
+	s.inFlight, s.queued, s.rate = l.inFlightIn(v), l.queued(v), l.rateOf(v, now)
+	s.lone = s.lone && s.inFlight == 0
+	l.apply(&g.scope, scope, t, s, err, now, change)
+}
+
+// recovered tells a group of an answer in good time to one of its parts: then the trouble is not
+// that of the group, unless that is certain.
+func (l *Limiter) recovered(g *group, scope Scope, v *level, t Ticket, s sign, now time.Duration, change *Change) {
+	s.queued = l.queued(v)
+	if !g.whole {
+		g.law = law{}
+	}
+	l.apply(&g.scope, scope, t, s, nil, now, change)
+	g.whole = g.whole && g.active()
+}
+
+// apply tells a scope how an attempt ended.
+func (l *Limiter) apply(sc *scope, scope Scope, t Ticket, s sign, err error, now time.Duration, change *Change) {
+	s.old = t.place != nil && t.place.epoch < sc.cut || t.place == nil && sc.cut > 0
+	if sc.end(now, s) {
+		l.epoch++
+		sc.cut = l.epoch
+	}
+	if s.result != good && err != nil {
+		sc.cause = err
+	}
+	l.update(sc, scope, change)
+}
+
+// update records whether a scope has failed or limits something.
+func (l *Limiter) update(sc *scope, scope Scope, change *Change) {
+	active := sc.active()
+	if active != sc.limiting {
+		sc.limiting = active
+		if active {
+			change.Began |= 1 << scope
+		} else {
+			change.Ended |= 1 << scope
+		}
+	}
+	if counted := active || sc.failures > 0; counted != sc.counted {
+		sc.counted = counted
+		if counted {
+			l.unsettled++
+		} else {
+			l.unsettled--
+			sc.cut, sc.cause = 0, nil
+		}
+	}
+	switch {
+	case l.unsettled > 0:
+		l.mode.Store(watching)
+	case l.mode.Load() == watching && l.ticking:
+		l.mode.Store(open)
+	case l.mode.Load() == watching:
+		l.mode.Store(idle)
+	}
+}

@@ -7,24 +7,29 @@ import (
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
-// queue holds the waiting calls, first in, first out. Only the head checks whether it may
-// start; it is woken when something has changed and sets its own timer for the end of a
-// pause. So the queue needs no goroutine, and a call that gives up leaves nothing behind.
-// It is guarded by Limiter.mu.
+// queue holds the waiting calls of a kind, first in, first out. It is guarded by Limiter.mu.
 type queue struct {
 	head, tail *waiter
 	len        int
 }
 
+// waiter is a call that asks for the start of an attempt.
 type waiter struct {
-	woken      chan struct{}
-	since      time.Time
+	kind   *kind
+	outer  *Place // that its context holds, nil if none
+	ctx    context.Context
+	since  time.Duration
+	until  time.Duration
+	ended  chan struct{} // closed when it may start, or when it is in vain to wait
+	ticket Ticket
+
 	prev, next *waiter
 }
 
 // push appends a waiter.
-func (q *queue) push(now time.Time) *waiter {
-	w := &waiter{woken: make(chan struct{}, 1), since: now, prev: q.tail}
+func (q *queue) push(w *waiter) {
+	w.ended = make(chan struct{})
+	w.prev = q.tail
 	if q.tail == nil {
 		q.head = w
 	} else {
@@ -32,10 +37,9 @@ func (q *queue) push(now time.Time) *waiter {
 	}
 	q.tail = w
 	q.len++
-	return w
 }
 
-// remove takes w out of the queue and wakes the new head, if w was the head.
+// remove takes w out of the queue.
 func (q *queue) remove(w *waiter) {
 	if w.prev == nil {
 		q.head = w.next
@@ -47,65 +51,112 @@ func (q *queue) remove(w *waiter) {
 	} else {
 		w.next.prev = w.prev
 	}
+	w.prev, w.next = nil, nil
 	q.len--
-	if w.prev == nil {
-		q.wake()
-	}
 }
 
-// wake wakes the head.
-func (q *queue) wake() {
-	if q.head != nil {
-		select {
-		case q.head.woken <- struct{}{}:
-		default: // it is already awake
-		}
-	}
-}
-
-// await waits in the queue until w may start, or until the given time.
-func (l *Limiter) await(ctx context.Context, w *waiter, until time.Time) (Ticket, bool) {
-	timer := time.NewTimer(time.Until(until))
+// await waits until w may start, or for as long as it may wait.
+func (l *Limiter) await(w *waiter) (Ticket, bool) {
+	timer := time.NewTimer(w.until - l.reading.Now())
 	defer timer.Stop()
+	select {
+	case <-w.ended:
+	case <-timer.C:
+	case <-w.ctx.Done():
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	select {
+	case <-w.ended:
+		if !w.ticket.Valid() || ctxerr.Of(w.ctx) == nil {
+			return w.ticket, w.ticket.Valid()
+		}
+		l.release(w.ticket, false)
+	default:
+		w.kind.queue.remove(w)
+	}
+	l.dispatch(now)
+	return Ticket{}, false
+}
+
+// dispatch starts all calls in the queues that may start, the oldest first, and sets a timer for
+// the next one. l.mu is held.
+func (l *Limiter) dispatch(now time.Duration) {
 	for {
-		l.mu.Lock()
-		now := time.Now()
-		over := ctxerr.Of(ctx) != nil || !now.Before(until)
-		if over || l.cannotStart(ctx, until) {
-			l.queue.remove(w)
-			if over { // a call that leaves early may return at once and must not count each time
-				l.control.abandoned++
+		var first *waiter
+		sleep := maxWait
+		for _, k := range l.kinds {
+			for w := k.queue.head; w != nil; w = w.next {
+				if w != k.queue.head && !w.rides() {
+					continue
+				}
+				wait := l.wait(w, now)
+				if wait == 0 && (first == nil || w.since < first.since) {
+					first = w
+				}
+				if wait > 0 && w == k.queue.head {
+					sleep = min(sleep, wait)
+				}
+				if l.riders == 0 {
+					break
+				}
 			}
-			l.mu.Unlock()
-			return Ticket{}, false
 		}
-		sleep := until.Sub(now)
-		if l.queue.head == w {
-			wait := l.control.wait(l, now)
-			if l.mode.Load() != limiting || wait == 0 {
-				t := l.admit(now)
-				l.queue.remove(w)
-				l.mu.Unlock()
-				return t, true
-			}
-			sleep = min(sleep, wait)
+		if first == nil {
+			l.wakeIn(sleep, now)
+			return
 		}
-		l.mu.Unlock()
-		timer.Reset(sleep)
-		select {
-		case <-w.woken:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+		first.kind.queue.remove(first)
+		first.ticket = l.admit(first, now)
+		close(first.ended)
 	}
 }
 
-// cannotStart reports whether no attempt can start before the given time or the deadline of
-// the context: a pause outlasts both, and nothing is in flight whose success would end it.
-// l.mu is held.
-func (l *Limiter) cannotStart(ctx context.Context, until time.Time) bool {
-	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
-		until = deadline
+// wakeIn calls dispatch after a time, unless it will be called earlier.
+func (l *Limiter) wakeIn(sleep, now time.Duration) {
+	if sleep == maxWait || l.wakeAt > now && l.wakeAt <= now+sleep {
+		return
 	}
-	return !l.control.pausedUntil.Before(until) && l.inFlight() == 0
+	l.wakeAt = now + sleep
+	l.wakes++
+	wake := l.wakes
+	time.AfterFunc(sleep, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if wake == l.wakes {
+			l.wakeAt = 0
+			l.dispatch(l.now())
+		}
+	})
+}
+
+// wait returns how long a call has to wait.
+func (l *Limiter) wait(w *waiter, now time.Duration) time.Duration {
+	k, outer := w.kind, w.outer
+	if !w.rides() {
+		outer = nil
+	}
+	wait := k.start(now, k.inFlight-outer.takes(k))
+	if v := k.level; v != nil && v.limits(k) {
+		wait = max(wait, v.start(now, v.inFlight-outer.takesLevel(v)))
+	}
+	if l.server.limits(k) {
+		wait = max(wait, l.server.start(now, l.server.inFlight-outer.takesServer()))
+	}
+	return wait
+}
+
+// inVain reports whether no attempt can start before a call has to stop waiting: a pause
+// outlasts it, and nothing is in flight whose success would end the pause.
+func (l *Limiter) inVain(w *waiter, now time.Duration) bool {
+	until := w.until
+	if deadline, ok := w.ctx.Deadline(); ok {
+		until = min(until, now+time.Until(deadline))
+	}
+	k := w.kind
+	vain := func(sc *scope, inFlight int) bool { return sc.law.next >= until && inFlight == 0 }
+	return vain(&k.scope, k.inFlight+k.fastInFlight()) ||
+		k.level != nil && k.level.limits(k) && vain(&k.level.scope, l.inFlightIn(k.level)) ||
+		l.server.limits(k) && vain(&l.server.scope, l.inFlightIn(nil))
 }

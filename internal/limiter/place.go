@@ -1,0 +1,133 @@
+package limiter
+
+import (
+	"context"
+	"time"
+)
+
+// Place is what an attempt holds that the laws count. A call within the attempt uses it instead
+// of a place of its own: otherwise it could wait for the end of the attempt that waits for it.
+// It is guarded by Limiter.mu.
+type Place struct {
+	limiter *Limiter
+	kind    *kind
+	level   *level // nil if it was not known
+	outer   *Place // that it uses, nil if it holds a place of its own
+	epoch   uint32 // of the Limiter
+	lone    bool   // no other attempt of the kind was in flight at its beginning
+	ended   bool
+	ridden  bool // a call within the attempt uses it
+}
+
+// placeKey finds the place of the innermost attempt that a context belongs to.
+type placeKey struct{}
+
+// Context is a context that holds a place.
+type Context struct {
+	context.Context
+	place *Place
+}
+
+// WithPlace returns a context that holds a place.
+func WithPlace(ctx context.Context, p *Place) *Context { return &Context{ctx, p} }
+
+// Value returns the place for its key.
+func (c *Context) Value(key any) any {
+	if key == (placeKey{}) {
+		return c.place
+	}
+	return c.Context.Value(key)
+}
+
+// placeIn returns the place that a context holds, nil if none. l.mu is held.
+func (l *Limiter) placeIn(ctx context.Context) *Place {
+	p, _ := ctx.Value(placeKey{}).(*Place)
+	if p == nil || p.limiter != l || p.ended {
+		return nil
+	}
+	return p
+}
+
+// rides reports whether a call can use the place of the attempt around it now.
+func (w *waiter) rides() bool { return w.outer != nil && !w.outer.ended && !w.outer.ridden }
+
+// holder returns the place that counts: that of the outermost attempt.
+func (p *Place) holder() *Place {
+	for p.outer != nil {
+		p = p.outer
+	}
+	return p
+}
+
+// takes is 1 if the place counts for a kind, so that its rider need not.
+func (p *Place) takes(k *kind) int {
+	if p != nil && p.kind == k {
+		return 1
+	}
+	return 0
+}
+
+func (p *Place) takesLevel(v *level) int {
+	if p != nil && p.holder().level == v {
+		return 1
+	}
+	return 0
+}
+
+func (p *Place) takesServer() int {
+	if p != nil {
+		return 1
+	}
+	return 0
+}
+
+// admit counts an attempt as in flight. l.mu is held.
+func (l *Limiter) admit(w *waiter, now time.Duration) Ticket {
+	k := w.kind
+	p := &Place{limiter: l, kind: k, level: k.level, epoch: l.epoch, lone: k.inFlight+k.fastInFlight() == 0}
+	if w.rides() {
+		p.outer = w.outer
+		p.outer.ridden = true
+		l.riders++
+	}
+	p.add(1)
+	k.started(now)
+	if k.level != nil {
+		k.level.started(now)
+	}
+	l.server.started(now)
+	return Ticket{kind: k, began: now, place: p}
+}
+
+// add counts a place in the scopes in which no attempt around it counts.
+func (p *Place) add(n int) {
+	if p.outer.takes(p.kind) == 0 {
+		p.kind.inFlight += n
+	}
+	if p.level != nil && p.outer.takesLevel(p.level) == 0 {
+		p.level.inFlight += n
+	}
+	if p.outer == nil {
+		p.limiter.server.inFlight += n
+	}
+}
+
+// release gives back what an attempt holds. l.mu is held.
+func (l *Limiter) release(t Ticket, healthy bool) {
+	delta := int64(0)
+	if healthy {
+		delta = oneSuccess
+	}
+	p := t.place
+	if p == nil {
+		t.kind.fast.Add(delta - 1)
+		return
+	}
+	t.kind.fast.Add(delta)
+	p.ended = true
+	p.add(-1)
+	if p.outer != nil {
+		p.outer.ridden = false
+		l.riders--
+	}
+}
