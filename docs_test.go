@@ -416,6 +416,9 @@ func TestREADMESafeWrites(t *testing.T) {
 	require.NoError(t, err)
 
 	err = k8sretry.Delete(ctx, clientset.CoreV1().Pods("default"), pod, metav1.DeleteOptions{}, k8sretry.ForWrite())
+
+	require.NoError(t, err)
+
 	_, err = k8sretry.Modify(ctx, clientset.AppsV1().Deployments("default"), "web", func(d *appsv1.Deployment) error {
 		*d.Spec.Replicas++
 		return nil

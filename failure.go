@@ -237,20 +237,20 @@ func (c *config) ask(err error, v *Verdict) answer {
 }
 
 // complete adds to the verdict of the caller's classifier what it has left out, and,
-// where it repeats what Classify makes of the error, what v knows beyond that: how the
+// where it repeats what Classify makes of the error, what is known beyond that: how the
 // attempt ended, and what the record holds.
-func (own *Verdict) complete(v *Verdict, err error) {
+func (v *Verdict) complete(known *Verdict, err error) {
 	plain := Classify(err)
-	if own.Class == ClassCanceled && plain.Class == ClassCanceled {
-		own.Class = v.Class
+	if v.Class == ClassCanceled && plain.Class == ClassCanceled {
+		v.Class = known.Class
 	}
-	if own.Outcome == plain.Outcome {
-		own.Outcome = v.Outcome
+	if v.Outcome == plain.Outcome {
+		v.Outcome = known.Outcome
 	}
-	if own.RetryAfter == 0 {
-		own.RetryAfter = v.RetryAfter
+	if v.RetryAfter == 0 {
+		v.RetryAfter = known.RetryAfter
 	}
-	own.RetryAfter = max(0, own.RetryAfter)
+	v.RetryAfter = max(0, v.RetryAfter)
 }
 
 // repeats reports whether the call may be repeated after a failure.

@@ -667,18 +667,55 @@ func TestTransportDoesNotLimitWatches(t *testing.T) {
 	})
 }
 
-// A Do with a limiter or a breaker of its own asks only that one.
-func TestTransportBelowADoWithALimiter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var server flaky
-		below, above := k8sretry.NewLimiter(), k8sretry.NewLimiter()
-		client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(below)))
-		server.down.Store(true)
-		_ = k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) },
-			k8sretry.ForRead(), k8sretry.WithLimiter(above))
-		assert.True(t, above.State().Limited)
-		assert.False(t, below.State().Limited)
-	})
+// callsOverATransport are the ways to make a call that has a loop of its own.
+var callsOverATransport = map[string]func(context.Context, kubernetes.Interface, ...k8sretry.Option) error{
+	"Do": func(ctx context.Context, client kubernetes.Interface, opts ...k8sretry.Option) error {
+		return k8sretry.Run(ctx, func(ctx context.Context) error { return get(ctx, client) }, opts...)
+	},
+	"Create": func(ctx context.Context, client kubernetes.Interface, opts ...k8sretry.Option) error {
+		_, err := k8sretry.Create(ctx, client.CoreV1().ConfigMaps("default"), configMap("a"), metav1.CreateOptions{}, opts...)
+		return err
+	},
+	"Update": func(ctx context.Context, client kubernetes.Interface, opts ...k8sretry.Option) error {
+		_, err := k8sretry.Update(ctx, client.CoreV1().ConfigMaps("default"), configMap("a"), metav1.UpdateOptions{}, opts...)
+		return err
+	},
+	"Delete": func(ctx context.Context, client kubernetes.Interface, opts ...k8sretry.Option) error {
+		return k8sretry.Delete(ctx, client.CoreV1().ConfigMaps("default"), configMap("a"), metav1.DeleteOptions{}, opts...)
+	},
+}
+
+// A call with a limiter or a breaker of its own asks only that one.
+func TestTransportBelowACallWithALimiter(t *testing.T) {
+	for name, call := range callsOverATransport {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var server flaky
+				below, above := k8sretry.NewLimiter(), k8sretry.NewLimiter()
+				client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(below)))
+				server.down.Store(true)
+				_ = call(t.Context(), client, k8sretry.ForWrite(), k8sretry.WithLimiter(above))
+				assert.True(t, above.State().Limited)
+				assert.False(t, below.State().Limited)
+			})
+		})
+	}
+}
+
+// A call without a budget uses that of the Transport, a safe write too.
+func TestTransportLendsItsBudget(t *testing.T) {
+	for name, call := range callsOverATransport {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var server flaky
+				budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 2})
+				client := over(t, server.serve, wrapper(t, k8sretry.ForRead(), k8sretry.WithBudget(budget)))
+				server.down.Store(true)
+				assert.ErrorIs(t, call(t.Context(), client, k8sretry.ForWrite()), k8sretry.ErrBudgetExhausted)
+				assert.EqualValues(t, 3, server.sends.Load())
+			})
+		})
+	}
 }
 
 // An open breaker ends the call, also below a Do, with the error that keeps it open and

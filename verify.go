@@ -74,8 +74,12 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 	r := newRecord(s.verb)
 	defer r.close()
 	if attempt := recordIn(ctx); attempt != nil {
+		r.guarded = attempt.guarded
 		r.BeginWithin(&attempt.Record)
-		defer r.EndWithin(&attempt.Record)
+		defer func() {
+			r.EndWithin(&attempt.Record)
+			attempt.lend(r.lent())
+		}()
 	}
 	err := r.reveal(request(r.context(ctx)))
 	if err == nil {

@@ -59,7 +59,7 @@ func TestReadDescribesARequest(t *testing.T) {
 		// A write to a subresource that is not known as a part of the state may do anything.
 		{"PUT", "/apis/certificates.k8s.io/v1/certificatesigningrequests/c/approval", "", Update, "update certificatesigningrequests.certificates.k8s.io/approval", ""},
 		{"PUT", pods + "/a/ephemeralcontainers", "", Update, "update pods/ephemeralcontainers", ""},
-		{"PATCH", pods + "/a/resize", "application/strategic-merge-patch+json", Patch, "patch pods/resize", ""},
+		{"PATCH", pods + "/a/resize", "application/strategic-merge-patch+json", Patch, "patch pods/resize", "merges lists"},
 		{"PATCH", deploy + "/d/status", "application/apply-patch+yaml", Apply, "apply deployments.apps/status", ""},
 		{"PATCH", deploy + "/d/status", "application/json-patch+json", Patch, "patch deployments.apps/status", "patches without a test"},
 		{"PUT", kubevirt + "/virtualmachines/x/restart", "", Update, "update virtualmachines.subresources.kubevirt.io/restart", "acts"},

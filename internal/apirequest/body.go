@@ -58,9 +58,10 @@ func (r RepeatRisk) inBody(req *http.Request) bool {
 		return !failsOnRepeat(body)
 	case RiskStrategicPatch:
 		return repeatsMergeKey(body)
+	default: // a create
+		name, ok := objectName(body)
+		return !ok || name == ""
 	}
-	name, ok := objectName(body)
-	return !ok || name == ""
 }
 
 // readBody returns a copy of the beginning of the request's body. One in CBOR is returned

@@ -78,7 +78,7 @@ func TestNewPatchIsJudgedLikeARequest(t *testing.T) {
 	}{
 		{types.MergePatchType, `{}`, nil, Patch, false, false},
 		{types.MergePatchType, `{}`, []string{"status"}, Patch, false, false},
-		{types.MergePatchType, `{}`, []string{"proxy", "orders"}, Create, false, false},
+		{types.MergePatchType, `{}`, []string{"proxy", "orders"}, Create, true, false},
 		{types.MergePatchType, `{"metadata":{"resourceVersion":"7"}}`, nil, Patch, false, true},
 		{types.MergePatchType, `{"metadata":{"resourceVersion":null}}`, nil, Patch, false, false},
 		{types.MergePatchType, `{"metadata":{"uid":"u"}}`, nil, Patch, false, true},

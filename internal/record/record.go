@@ -207,12 +207,8 @@ func (r *Record) Sent(s Send) {
 	}
 	f.LostRace, f.StaleVersion = false, false
 	if s.Code == http.StatusConflict {
-		switch s.Request.Verb {
-		case apirequest.Patch:
-			f.LostRace = !apirequest.NamesVersion(s.HTTP)
-		case apirequest.Apply:
-			f.StaleVersion = apirequest.NamesVersion(s.HTTP)
-		}
+		f.LostRace = s.Request.Verb == apirequest.Patch && !apirequest.NamesVersion(s.HTTP)
+		f.StaleVersion = s.Request.Verb == apirequest.Apply && apirequest.NamesVersion(s.HTTP)
 	}
 	if s.Request.Risk != apirequest.RiskNone {
 		if all.checked < len(all.checks) {
