@@ -127,7 +127,8 @@ func (u *updateCall[T]) check(ctx context.Context) (T, checkResult, error) {
 	switch exists := result == applied; {
 	case err != nil || result == undetermined:
 		return none, undetermined, err
-	case exists && (sent.uid == "" || found.GetUID() == sent.uid) && u.isStoredAs(found):
+	case exists && (sent.uid == "" || found.GetUID() == sent.uid) && u.isStoredAs(found) &&
+		(sent.number == "" || found.GetResourceVersion() == sent.number || u.isMine(u.base, found) == applied):
 		return found, applied, nil
 	case exists && sent.number == "" && !isNilValue(u.base) && !apiequality.Semantic.DeepEqual(found, u.base):
 		return none, undetermined, nil // fake clients have no resource versions

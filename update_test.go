@@ -92,11 +92,11 @@ func TestUpdate(t *testing.T) {
 			},
 			unnamed: true, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "initial",
 		},
-		"request lost, another client has sent the same: success": {
+		"request lost, another client has sent the same: conflict": {
 			prepare: func(c *cluster) {
 				c.on("update", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" }) }})
 			},
-			requests: "update update get", stored: "this call",
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "this call",
 		},
 		// The assumption was that what is stored is what was sent.
 		"response lost, an admission plugin has added a field: success": {
@@ -501,6 +501,41 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 				_, err := k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{FieldManager: tt.option})
 				assert.True(t, apierrors.IsConflict(err), "%v", err)
 				assert.Equal(t, tt.known, !errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			})
+		})
+	}
+}
+
+// The assumption was that equal content is the call's own. Two clients that count up from the
+// same version send the same.
+func TestUpdateIsNotTheSameUpdateOfAnotherManager(t *testing.T) {
+	for situation, c := range map[string]struct {
+		manager string
+		stored  bool // the update of the call comes first
+		want    func(error) bool
+	}{
+		"stored by another manager": {"me", false, func(err error) bool {
+			return apierrors.IsConflict(err) && !errors.Is(err, k8sretry.ErrOutcomeUnknown)
+		}},
+		"stored by the call":                     {"me", true, func(err error) bool { return err == nil }},
+		"stored by the same manager":             {"other", false, func(err error) bool { return err == nil }},
+		"stored, and the manager is not known":   {"", true, func(err error) bool { return err == nil }},
+		"stored by one of two unknown managers ": {"", false, func(err error) bool { return err == nil }},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cl := newCluster()
+				obj := cl.put(configMap("x", "n", "1"))
+				obj.Data["n"] = "2"
+				lose := &fault{before: unavailable(), then: func() {
+					cl.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
+				}}
+				if c.stored {
+					lose = &fault{after: lostReply()}
+				}
+				cl.on("update", lose)
+				_, err := k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: c.manager})
+				assert.True(t, c.want(err), "%v", err)
 			})
 		})
 	}

@@ -42,7 +42,7 @@ func (u *updateCall[T]) judge(first change[T]) checkResult {
 	case first.deleted:
 		return notApplied
 	case u.isStoredAs(first.obj):
-		return applied
+		return u.isMine(base, first.obj)
 	case isNilValue(base):
 		base = u.obj // which has the metadata of the version, if it was read
 	default:
@@ -85,6 +85,22 @@ func (u *updateCall[T]) isOtherToken(base, changed T) bool {
 func (u *updateCall[T]) isOtherManager(base, changed T) bool {
 	w := objectdiff.Writer{Manager: u.manager.name(u.opts.FieldManager), Subresource: subresourceOf(u.client)}
 	return !u.changesManagedFields(base) && objectdiff.ByAnother(base, changed, w)
+}
+
+// isMine finds out whether an object with the content of an Update was stored by it: another
+// field manager may have stored the same, for example because both have counted one up from
+// the same version. base is the object before the change, nil if it is not known.
+func (u *updateCall[T]) isMine(base, changed T) checkResult {
+	w := objectdiff.Writer{Manager: u.manager.name(u.opts.FieldManager), Subresource: subresourceOf(u.client)}
+	switch known := !isNilValue(base); {
+	case u.modify:
+		return applied
+	case known && u.isOtherManager(base, changed), !known && u.isOtherManager(u.obj, changed):
+		return notApplied
+	case !known && !objectdiff.MayBeBy(changed, w):
+		return undetermined
+	}
+	return applied
 }
 
 // changesManagedFields reports whether the caller has changed the managed fields. The

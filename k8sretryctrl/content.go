@@ -1,9 +1,7 @@
 package k8sretryctrl
 
 import (
-	"encoding/base64"
 	"encoding/json"
-	"maps"
 	"reflect"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -57,35 +55,6 @@ func ignoreUnsent(sent, found map[string]any) bool {
 func sameStatus(sent, found client.Object) bool {
 	s, f := contentOf(sent), contentOf(found)
 	return s != nil && f != nil && (sent.GetUID() == "" || sent.GetUID() == found.GetUID()) && reflect.DeepEqual(s["status"], f["status"])
-}
-
-// includesObject reports whether found has all that was sent to create it, apart from the
-// status. The server and its webhooks may have added more.
-func includesObject(sent, found client.Object) bool {
-	s, f := contentOf(sent), contentOf(found)
-	if s == nil || f == nil {
-		return false
-	}
-	delete(s, "status") // ignored by the server
-	if meta, ok := s["metadata"].(map[string]any); ok {
-		delete(meta, "uid")
-		delete(meta, "creationTimestamp")
-	}
-	if text, ok := s["stringData"].(map[string]any); ok { // of a Secret, stored as data
-		delete(s, "stringData")
-		data, _ := s["data"].(map[string]any)
-		data = maps.Clone(data)
-		if data == nil {
-			data = make(map[string]any, len(text))
-		}
-		for key, value := range text {
-			if value, ok := value.(string); ok {
-				data[key] = base64.StdEncoding.EncodeToString([]byte(value))
-			}
-		}
-		s["data"] = data
-	}
-	return includes(f, s)
 }
 
 // includesField reports whether found has all that was sent in one field.

@@ -1,6 +1,8 @@
 package objectdiff
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -39,6 +41,13 @@ func ByAnother(base, next metav1.Object, w Writer) bool {
 	}
 	// An update that set a value would be listed.
 	return others || !listed && !Contains(Of(base, All, ""), Of(next, All, ""))
+}
+
+// MayBeBy reports whether the last writes of an object may include an update of w that has
+// set a value.
+func MayBeBy(obj metav1.Object, w Writer) bool {
+	entries := obj.GetManagedFields()
+	return w.Manager == "" || len(entries) == 0 || slices.ContainsFunc(entries, w.isOf)
 }
 
 // isRenewed reports whether an entry is new, or has another time or more fields than

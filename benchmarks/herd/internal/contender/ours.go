@@ -42,7 +42,6 @@ func breaker() k8sretry.Option {
 }
 func maxQueueTime() k8sretry.Option { return k8sretry.WithMaxQueueTime(5 * time.Second) }
 
-
 // noName leaves the name out, so that the function tells the kinds of calls apart.
 func noName() k8sretry.Option { return k8sretry.WithName("") }
 
