@@ -638,3 +638,83 @@ func ExampleDynamic() {
 	fmt.Println(created.GetName(), "after", faults.Calls("create", "widgets"), "requests")
 	// Output: first after 2 requests
 }
+
+// A function that knows better than the error of the API ends the call.
+func ExamplePermanent() {
+	attempts := 0
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		attempts++
+		return k8sretry.Permanent(apierrors.NewServiceUnavailable("moved to another cluster"))
+	})
+	fmt.Println(attempts, err, apierrors.IsServiceUnavailable(err))
+	// Output: 1 moved to another cluster true
+}
+
+// errNotInstalled is an error of the program, not of the API.
+var errNotInstalled = errors.New("not installed yet")
+
+func ExampleWithRetryOn() {
+	attempts := 0
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		if attempts++; attempts < 3 {
+			return fmt.Errorf("attempt %d: %w", attempts, errNotInstalled)
+		}
+		return nil
+	}, k8sretry.WithRetryOn(errNotInstalled), noDelay)
+	fmt.Println(err, "after", attempts, "attempts")
+	// Output: <nil> after 3 attempts
+}
+
+// The first attempt is never answered. The timeout ends it, but not the call.
+func ExampleWithAttemptTimeout() {
+	attempts := 0
+	err := k8sretry.Run(context.Background(), func(ctx context.Context) error {
+		if attempts++; attempts == 1 {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	}, k8sretry.WithAttemptTimeout(10*time.Millisecond), noDelay)
+	fmt.Println(err, "after", attempts, "attempts")
+	// Output: <nil> after 2 attempts
+}
+
+// A retry that would start later than a minute after the call began is not waited for.
+func ExampleWithMaxElapsed() {
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		return k8sretrytest.TooManyRequests(90 * time.Second)
+	}, k8sretry.WithMaxElapsed(time.Minute), k8sretry.WithMaxRetryAfter(2*time.Minute))
+
+	var stopped *k8sretry.Error
+	fmt.Println(errors.As(err, &stopped), stopped.StopReason, stopped.Attempts, stopped.RetryAfter)
+	// Output: true max_elapsed 1 1m30s
+}
+
+// A read that fails has no unknown outcome.
+func ExampleReadOnly() {
+	lost := func(context.Context) error { return k8sretrytest.ConnectionClosed() }
+
+	err := k8sretry.Run(context.Background(), lost, k8sretry.WithMaxRetries(1), noDelay)
+	fmt.Println("may have been carried out:", errors.Is(err, k8sretry.ErrOutcomeUnknown))
+	err = k8sretry.Run(context.Background(), lost, k8sretry.WithMaxRetries(1), noDelay, k8sretry.ReadOnly())
+	fmt.Println("may have been carried out:", errors.Is(err, k8sretry.ErrOutcomeUnknown))
+	// Output:
+	// may have been carried out: true
+	// may have been carried out: false
+}
+
+// The annotation by which Create recognizes its object has a name of the program's own.
+func ExampleWithTokenAnnotation() {
+	ctx := context.Background()
+	clientset, _ := exampleCluster()
+	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}
+
+	created, err := k8sretry.Create(ctx, clientset.CoreV1().ConfigMaps("default"), settings,
+		metav1.CreateOptions{}, k8sretry.ForWrite(), k8sretry.WithTokenAnnotation("example.com/request"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(len(created.Annotations["example.com/request-create"]) > 0)
+	// Output: true
+}
