@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"text/tabwriter"
@@ -164,4 +165,17 @@ func Generated(t *testing.T, file, begin, want, end string) {
 		return
 	}
 	assert.Equal(t, want, string(got), "%s is out of date: go test -run %s . -update", file, t.Name())
+}
+
+// A Limiter tells calls without a name apart by the code of their functions.
+func TestCodeOfAFunction(t *testing.T) {
+	closures := make([]func() int, 2)
+	for i := range closures {
+		closures[i] = func() int { return i }
+	}
+	other := func() int { return 2 }
+	assert.Equal(t, reflect.ValueOf(closures[0]).Pointer(), codeOf(closures[0]))
+	assert.Equal(t, codeOf(closures[0]), codeOf(closures[1]), "two closures of one function")
+	assert.NotEqual(t, codeOf(closures[0]), codeOf(other))
+	assert.Equal(t, reflect.ValueOf(TestCodeOfAFunction).Pointer(), codeOf(TestCodeOfAFunction))
 }

@@ -33,16 +33,16 @@ import (
 // verb that writes, a timeout), or a [Transport] has been built in this process, which
 // costs a call that may read one allocation.
 func Do[T any](ctx context.Context, fn func(context.Context) (T, error), opts ...Option) (T, error) {
-	return call(ctx, fn, opts)
+	return call(ctx, fn, opts, 0)
 }
 
 // Run is [Do] for a function that returns only an error.
 func Run(ctx context.Context, fn func(context.Context) error, opts ...Option) error {
 	if fn == nil {
-		_, err := call[struct{}](ctx, nil, opts)
+		_, err := call[struct{}](ctx, nil, opts, 0)
 		return err
 	}
-	_, err := callOf(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts, codeOf(fn))
+	_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, opts, codeOf(fn))
 	return err
 }
 
@@ -54,15 +54,10 @@ var (
 	errNilContext = errors.New("k8sretry: the context is nil")
 )
 
-// call makes a call of fn.
-func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
-	return callOf(ctx, fn, opts, 0)
-}
-
-// callOf chooses the way of a call. A call whose options need nothing before and after a
+// call chooses the way of a call. A call whose options need nothing before and after a
 // successful fn goes straight to fn; all others go through run. code is the address of the code
 // of the caller's function, 0 if that is fn.
-func callOf[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, code uintptr) (T, error) {
+func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, code uintptr) (T, error) {
 	if fn == nil || ctx == nil || ctx.Err() != nil || transportBuilt.Load() || !direct(opts) {
 		return indirect(ctx, fn, opts, code)
 	}
@@ -146,7 +141,9 @@ func kindOf[T any](c *config, fn func(context.Context) (T, error), code uintptr)
 }
 
 // codeOf returns the address of the code of a function that is not nil. Closures of the same
-// code have the same address.
+// code have the same address. It is what reflect.Value.Pointer returns, without letting the
+// function escape (a func value points to a closure, whose first word is the address of its
+// code: internal/abi.FuncPCABIInternal).
 func codeOf[F any](fn F) uintptr { return **(**uintptr)(unsafe.Pointer(&fn)) }
 
 // onePolicy returns the Policy of a call that has no other option, nil for other calls.

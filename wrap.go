@@ -10,7 +10,7 @@ import (
 // safe for concurrent use as fn, and keeps nothing from one call to the next.
 func Wrap[T any](fn func(context.Context) (T, error), opts ...Option) func(context.Context) (T, error) {
 	w := wrapped(reflect.ValueOf(fn), opts, method{})
-	return func(ctx context.Context) (T, error) { return call(ctx, fn, w.policy) }
+	return func(ctx context.Context) (T, error) { return call(ctx, fn, w.policy, 0) }
 }
 
 // Wrap1 is [Wrap] for a function of one argument, such as the List and the Watch of a
@@ -23,7 +23,7 @@ func Wrap[T any](fn func(context.Context) (T, error), opts ...Option) func(conte
 func Wrap1[A, T any](fn func(context.Context, A) (T, error), opts ...Option) func(context.Context, A) (T, error) {
 	w := wrapped(reflect.ValueOf(fn), opts, method1(reflect.TypeFor[A](), reflect.TypeFor[T]()))
 	return func(ctx context.Context, a A) (T, error) {
-		return call(ctx, func(ctx context.Context) (T, error) { return fn(ctx, a) }, w.policy)
+		return call(ctx, func(ctx context.Context) (T, error) { return fn(ctx, a) }, w.policy, 0)
 	}
 }
 
@@ -51,7 +51,7 @@ func Wrap2[A, B, T any](fn func(context.Context, A, B) (T, error), opts ...Optio
 		if w.creates {
 			a, policy = naming(a, w)
 		}
-		return call(ctx, func(ctx context.Context) (T, error) { return fn(ctx, a, b) }, policy)
+		return call(ctx, func(ctx context.Context) (T, error) { return fn(ctx, a, b) }, policy, 0)
 	}
 }
 
@@ -59,7 +59,7 @@ func Wrap2[A, B, T any](fn func(context.Context, A, B) (T, error), opts ...Optio
 func WrapRun(fn func(context.Context) error, opts ...Option) func(context.Context) error {
 	w := wrapped(reflect.ValueOf(fn), opts, method{})
 	return func(ctx context.Context) error {
-		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, w.policy)
+		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }, w.policy, 0)
 		return err
 	}
 }
@@ -75,7 +75,7 @@ func WrapRun1[A any](fn func(context.Context, A) error, opts ...Option) func(con
 		if w.creates {
 			a, policy = naming(a, w)
 		}
-		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx, a) }, policy)
+		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx, a) }, policy, 0)
 		return err
 	}
 }
@@ -94,7 +94,7 @@ func WrapRun2[A, B any](fn func(context.Context, A, B) error, opts ...Option) fu
 		if w.creates {
 			a, policy = naming(a, w)
 		}
-		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx, a, b) }, policy)
+		_, err := call(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx, a, b) }, policy, 0)
 		return err
 	}
 }
