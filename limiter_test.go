@@ -24,9 +24,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/internal/testkit"
@@ -1514,4 +1518,30 @@ func TestLimiterOfAPersistent429(t *testing.T) {
 		t.Log(took)
 		assert.Less(t, took[1], 2*took[0])
 	}
+}
+
+// The assumption was that the code of a function tells what it calls. All safe writes share
+// theirs.
+func TestLimiterTellsSafeWritesApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clientset := fake.NewClientset()
+		clientset.PrependReactor("create", "secrets", func(clienttesting.Action) (bool, apiruntime.Object, error) { return true, nil, unavailable() })
+		policy := k8sretry.NewPolicy(k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxElapsed(time.Minute))
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("s", i)}}
+				_, err := k8sretry.Create(t.Context(), clientset.CoreV1().Secrets("default"), secret, metav1.CreateOptions{}, policy)
+				assert.Error(t, err)
+			})
+		}
+		for i := range 30 {
+			testkit.Sleep(time.Second)
+			start := time.Now()
+			_, err := k8sretry.Create(t.Context(), clientset.CoreV1().ConfigMaps("default"), configMap(fmt.Sprint("c", i)), metav1.CreateOptions{}, policy)
+			require.NoError(t, err)
+			assert.Zero(t, time.Since(start), "a write of another kind")
+		}
+		all.Wait()
+	})
 }

@@ -50,7 +50,7 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 	}
 	m := &modifyCall[T]{
 		updateCall: updateCall[T]{
-			safeWrite: safeWrite{verb: VerbUpdate},
+			safeWrite: safeWrite{verb: VerbUpdate, code: codeOfType[T]()},
 			client:    client, modify: true, token: writeToken{key: tokenKey(options)},
 		},
 		name: name, mutate: mutate,

@@ -66,5 +66,5 @@ func callPatch[T any](ctx context.Context, fn func(context.Context) (T, error), 
 	c.setNumber(numVerb, int64(seen.verb))
 	c.patch = seen
 	c.setDefaults()
-	return run(ctx, fn, &c, nil, 0)
+	return run(ctx, fn, &c, nil, codeOfType[T]())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"reflect"
 	"time"
 	"unsafe"
 
@@ -145,6 +146,10 @@ func kindOf[T any](c *config, fn func(context.Context) (T, error), code uintptr)
 // function escape (a func value points to a closure, whose first word is the address of its
 // code: internal/abi.FuncPCABIInternal).
 func codeOf[F any](fn F) uintptr { return **(**uintptr)(unsafe.Pointer(&fn)) }
+
+// codeOfType returns a number for a type, for the kind of a safe write: all of them have the
+// same code.
+func codeOfType[T any]() uintptr { return reflect.ValueOf(reflect.TypeFor[T]()).Pointer() }
 
 // onePolicy returns the Policy of a call that has no other option, nil for other calls.
 func onePolicy(opts []Option) *Policy {

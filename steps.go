@@ -14,6 +14,7 @@ import (
 // the options of a call do not escape; see progress.
 type safeWrite struct {
 	verb      Verb
+	code      uintptr // tells writes of different types apart, for a Limiter
 	dryRun    bool
 	outcome   Outcome // of all requests of the call, as far as is known
 	next      nextStep

@@ -54,7 +54,7 @@ func runWrite[T any](
 		s.next, s.detail, s.report = nextByVerdict, detailNone, nil
 		s.class, s.retryAfter = ClassNone, 0
 		return step(ctx)
-	}, append(slices.Clip(opts), safeWriteOption{s}), 0)
+	}, append(slices.Clip(opts), safeWriteOption{s}), s.code)
 	switch {
 	case err == nil:
 		return v, nil

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 
 	"github.com/k8sretry/k8sretry/internal/objectdiff"
@@ -97,10 +98,16 @@ func (u *updateCall[T]) isMine(base, changed T) checkResult {
 		return applied
 	case known && u.isOtherManager(base, changed), !known && u.isOtherManager(u.obj, changed):
 		return notApplied
-	case !known && !objectdiff.MayBeBy(changed, w):
+	case !known && !objectdiff.MayBeBy(changed, w), !known && w.Manager != "" && isStripped(u.obj, changed):
 		return undetermined
 	}
 	return applied
+}
+
+// isStripped reports whether the managed fields of an object were removed before it was sent,
+// as informers do that save memory. They cannot be compared with those of the changed object.
+func isStripped(sent, changed metav1.Object) bool {
+	return len(sent.GetManagedFields()) == 0 && len(changed.GetManagedFields()) > 0
 }
 
 // changesManagedFields reports whether the caller has changed the managed fields. The

@@ -17,7 +17,7 @@ const lookTimeout = 5 * time.Second
 
 var lookPolicy = k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithMaxRetries(8),
 	k8sretry.WithInitialDelay(50*time.Millisecond), k8sretry.WithMaxDelay(time.Second),
-	k8sretry.WithAttemptTimeout(lookTimeout/3), k8sretry.WithLogger(nil), k8sretry.WithName("k8sretryctrl: look"))
+	k8sretry.WithAttemptTimeout(lookTimeout/3), k8sretry.WithPriority(), k8sretry.WithLogger(nil), k8sretry.WithName("k8sretryctrl: look"))
 
 // fate is what a proof has found out about a write.
 type fate uint8

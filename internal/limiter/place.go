@@ -61,15 +61,19 @@ func (p *Place) holder() *Place {
 
 // takes is 1 if the place counts for a kind, so that its rider need not.
 func (p *Place) takes(k *kind) int {
-	if p != nil && p.kind == k {
-		return 1
+	for ; p != nil; p = p.outer {
+		if p.kind == k {
+			return 1
+		}
 	}
 	return 0
 }
 
 func (p *Place) takesLevel(v *level) int {
-	if p != nil && p.holder().level == v {
-		return 1
+	for ; p != nil; p = p.outer {
+		if p.level == v {
+			return 1
+		}
 	}
 	return 0
 }

@@ -1,6 +1,8 @@
 package limiter
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // A call within an attempt uses its place, one at a time; others wait, and so do calls outside of it.
@@ -40,5 +43,95 @@ func TestCallsWithinAnAttemptUseItsPlace(t *testing.T) {
 		l.leave(outer, End{})
 		_, _, ok = l.enter(ctx, 1, 0)
 		assert.True(t, ok, "the place of an attempt that has ended is no longer used")
+	})
+}
+
+var (
+	succeeded = End{Health: health.Healthy}
+	failure   = End{Health: health.Failing, Err: errors.New("503")}
+	paused    = End{Health: health.Throttled, RetryAfter: 2 * time.Second, Err: errors.New("429")}
+)
+
+// underWay returns an attempt of a kind that is in flight during a pause.
+func underWay(t *testing.T, l *Limiter, kind uint64) Ticket {
+	t.Helper()
+	first, _, _ := l.enter(t.Context(), kind, time.Hour)
+	l.leave(first, failure)
+	attempt, _, ok := l.enter(t.Context(), kind, time.Hour)
+	require.True(t, ok)
+	require.NotNil(t, attempt.Place())
+	other, _, _ := l.enter(t.Context(), kind, time.Hour)
+	l.leave(other, paused)
+	return attempt
+}
+
+// The assumption was that a call that uses the place of its attempt is never queued. During a
+// pause it is, and its attempt must not have to wait for a call that queued before.
+func TestACallWithinAnAttemptDoesNotWaitForTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		attempt := underWay(t, l, 7)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			before, _, ok := l.enter(context.Background(), 7, time.Hour)
+			assert.True(t, ok)
+			l.leave(before, succeeded)
+		}()
+		synctest.Wait()
+		within, queued, ok := l.enter(WithPlace(t.Context(), attempt.Place()), 7, time.Hour)
+		assert.True(t, ok)
+		assert.Less(t, queued, 4*time.Second, "the pause")
+		l.leave(within, succeeded)
+		l.leave(attempt, succeeded)
+		<-ended
+		testkit.Sleep(5 * time.Minute)
+	})
+}
+
+func TestACallOfTheKindOfAnOuterAttemptUsesItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		outer := underWay(t, l, 7)
+		ctx := WithPlace(t.Context(), outer.Place())
+		middle, _, ok := l.enter(ctx, 8, time.Hour)
+		require.True(t, ok)
+		testkit.Sleep(4 * time.Second) // the pause ends
+		inner, queued, ok := l.enter(WithPlace(ctx, middle.Place()), 7, time.Hour)
+		assert.True(t, ok)
+		assert.Zero(t, queued)
+		for _, ticket := range []Ticket{inner, middle, outer} {
+			l.leave(ticket, succeeded)
+		}
+		testkit.Sleep(5 * time.Minute)
+	})
+}
+
+// An outage of the server must not count once it is forgotten.
+func TestAWellKindDoesNotWaitAfterAnOutageLongAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		call := func(kind uint64, end End, takes time.Duration) time.Duration {
+			ticket, queued, ok := l.enter(t.Context(), kind, time.Hour)
+			require.True(t, ok)
+			testkit.Sleep(takes)
+			l.leave(ticket, end)
+			return queued
+		}
+		for range 10 {
+			for kind := range uint64(3) {
+				call(kind+1, succeeded, time.Millisecond)
+			}
+		}
+		for range 4 {
+			call(1, End{Health: health.Down, Err: errors.New("refused")}, 0)
+			testkit.Sleep(time.Second)
+		}
+		testkit.Sleep(90 * time.Second)
+		for i := range uint64(14) {
+			call(1+i%2, failure, time.Second)
+		}
+		assert.Zero(t, call(3, succeeded, time.Millisecond))
+		testkit.Sleep(5 * time.Minute)
 	})
 }

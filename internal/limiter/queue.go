@@ -11,6 +11,7 @@ import (
 type queue struct {
 	head, tail *waiter
 	len        int
+	nested     int // of these, calls within an attempt
 }
 
 // waiter is a call that asks for the start of an attempt.
@@ -37,6 +38,9 @@ func (q *queue) push(w *waiter) {
 	}
 	q.tail = w
 	q.len++
+	if w.outer != nil {
+		q.nested++
+	}
 }
 
 // remove takes w out of the queue.
@@ -53,6 +57,9 @@ func (q *queue) remove(w *waiter) {
 	}
 	w.prev, w.next = nil, nil
 	q.len--
+	if w.outer != nil {
+		q.nested--
+	}
 }
 
 // await waits until w may start, or for as long as it may wait.
@@ -95,10 +102,10 @@ func (l *Limiter) dispatch(now time.Duration) {
 				if wait == 0 && (first == nil || w.since < first.since) {
 					first = w
 				}
-				if wait > 0 && w == k.queue.head {
+				if wait > 0 {
 					sleep = min(sleep, wait)
 				}
-				if l.riders == 0 {
+				if k.queue.nested == 0 {
 					break
 				}
 			}

@@ -68,8 +68,10 @@ func (l *Limiter) onTime(now time.Duration) (quiet bool) {
 	}
 	for _, v := range l.levels {
 		l.settle(&v.scope, l.queued(v), now)
+		v.whole = v.whole && v.active()
 	}
 	l.settle(&l.server.scope, l.queued(nil), now)
+	l.server.whole = l.server.whole && l.server.active()
 	quiet = ended == l.seen
 	l.seen = ended
 	return quiet

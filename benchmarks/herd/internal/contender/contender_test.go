@@ -53,6 +53,9 @@ func TestContendersMakeTheSameAttempts(t *testing.T) {
 				switch {
 				case c.Name == "one attempt":
 					assert.Equal(t, 1, attempts)
+				case c.Name == "k8sretry limiter with 5 s queue time":
+					// After some failures a pause may outlast the queue time.
+					assert.LessOrEqual(t, attempts, situation.attempts, "%s: %s", c.Name, situation.name)
 				case c.Name == "failsafe eager breaker", c.Name == "failsafe queue and eager breaker", c.Name == "failsafe throttler":
 					// Rejections count as attempts of the retry policy.
 					assert.LessOrEqual(t, attempts, situation.attempts, "%s: %s", c.Name, situation.name)
