@@ -18,8 +18,8 @@ import (
 // Update adds nothing to the object, so that an update that changes nothing stays one. It
 // retries even if an earlier request may have been carried out. If the server rejects a
 // retry, with Conflict, NotFound or any other error, Update reads the object. If the object
-// has the content that was sent, Update returns it with a nil error: it does not matter
-// whether another client has sent the same. Otherwise, if client is a [Watcher], Update
+// has the content that was sent, and not from another field manager, Update returns it with
+// a nil error. Otherwise, if client is a [Watcher], Update
 // watches the object from the resource version of obj and compares its first change. If
 // that has the content, or everything that obj changes, Update returns a nil error. If
 // nothing of it has changed, or another field manager has made the change, the update was

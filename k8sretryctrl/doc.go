@@ -25,8 +25,7 @@
 //	Patch                         retried as by k8sretry.Patch: a JSON patch, which may append to a list,
 //	                                only if it tests what it changes or the resource version
 //	Apply                         retried: a second apply has no further effect
-//	Patch, Apply with a           retried; a Conflict is verified by the content of the object
-//	  resource version              (not for a JSON patch or a strategic merge patch)
+//	Apply with a resource version retried; a Conflict is verified by the content of the object
 //	DeleteAllOf                   not retried: it would delete objects created in the meantime
 //	SubResource("scale").Update   retried, verified by the replicas
 //	SubResource("approval").Update  retried, verified by the conditions
@@ -67,7 +66,7 @@
 // (controllerutil.SetControllerReference): an object with the same controller and all that was
 // sent is taken for the one that was created. Without a controller, another process may have
 // created the same object; then AlreadyExists after an unknown outcome wraps
-// ErrOutcomeUnknown, unless the object is more than 5 minutes older than the call.
+// ErrOutcomeUnknown, unless the object is more than 15 minutes older than the call.
 // k8sretry.WithTokenAnnotation with a key, given to [NewClient], stores a token in that annotation
 // of created objects, which proves the outcome without a controller.
 //

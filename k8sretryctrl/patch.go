@@ -3,7 +3,6 @@ package k8sretryctrl
 import (
 	"context"
 	"encoding/json"
-	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,10 +53,7 @@ func (c *retryClient) patch(
 		if err != nil {
 			return unproven, err
 		}
-		isDone := isSameUID(sent, found) && merges(contentOf(found), contentOf(sent))
-		if patch.Type() != types.MergePatchType {
-			isDone = isApplied(found, sent, o.FieldManager, subresource)
-		}
+		isDone := isApplied(found, sent, o.FieldManager, subresource)
 		if isDone {
 			assign(stored, found)
 		}
@@ -72,10 +68,11 @@ func (p patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byt
 	return struct{}{}, attempt(ctx, p)
 }
 
-// guarded returns the content of a merge patch or an apply patch that has a resource version, or
-// nil for any other patch. The effect of a strategic merge patch on lists depends on their type.
+// guarded returns the content of an apply patch that has a resource version, or nil for any
+// other patch. The content of a merge patch proves nothing: another client may have counted up
+// from the same version.
 func guarded(kind types.PatchType, data []byte) *unstructured.Unstructured {
-	if kind == types.StrategicMergePatchType {
+	if kind != types.ApplyPatchType && kind != types.ApplyCBORPatchType {
 		return nil
 	}
 	sent := &unstructured.Unstructured{}
@@ -83,21 +80,6 @@ func guarded(kind types.PatchType, data []byte) *unstructured.Unstructured {
 		return nil
 	}
 	return sent
-}
-
-// merges reports whether a merge patch would leave found as it is.
-func merges(found, patch any) bool {
-	p, ok := patch.(map[string]any)
-	if !ok {
-		return reflect.DeepEqual(found, patch)
-	}
-	f, _ := found.(map[string]any)
-	for key, value := range p {
-		if !merges(f[key], value) {
-			return false
-		}
-	}
-	return true
 }
 
 // Apply is retried whatever its outcome, because a second apply by the same field owner has

@@ -259,9 +259,6 @@ func TestAProofKeepsTheKindOfATypedObject(t *testing.T) {
 		"update":                 {kind, func(c client.Client, cm *corev1.ConfigMap) error { return c.Update(t.Context(), cm) }},
 		"update, without a kind": {metav1.TypeMeta{}, func(c client.Client, cm *corev1.ConfigMap) error { return c.Update(t.Context(), cm) }},
 		"status update":          {kind, func(c client.Client, cm *corev1.ConfigMap) error { return c.Status().Update(t.Context(), cm) }},
-		"merge patch with a resource version": {kind, func(c client.Client, cm *corev1.ConfigMap) error {
-			return c.Patch(t.Context(), cm, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"resourceVersion":"1"},"data":{"a":"b"}}`)))
-		}},
 		"modify": {kind, func(c client.Client, cm *corev1.ConfigMap) error {
 			return k8sretryctrl.Modify(t.Context(), c, cm, func(cm *corev1.ConfigMap) error { cm.Data = map[string]string{"a": "b"}; return nil })
 		}},

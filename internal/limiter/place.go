@@ -51,14 +51,6 @@ func (l *Limiter) placeIn(ctx context.Context) *Place {
 // rides reports whether a call can use the place of the attempt around it now.
 func (w *waiter) rides() bool { return w.outer != nil && !w.outer.ended && !w.outer.ridden }
 
-// holder returns the place that counts: that of the outermost attempt.
-func (p *Place) holder() *Place {
-	for p.outer != nil {
-		p = p.outer
-	}
-	return p
-}
-
 // takes is 1 if the place counts for a kind, so that its rider need not.
 func (p *Place) takes(k *kind) int {
 	for ; p != nil; p = p.outer {
