@@ -27,7 +27,7 @@ var Scenario = []Phase{
 	}},
 	{"overloaded", 0.2, func(ctx context.Context, s *apiServer, faults *k8sretrytest.Faults) error {
 		// Whether the limit below refuses a list depends on chance. The report needs that.
-		faults.FailRandomly(5, 0.9, "list", "*", k8sretrytest.Status(429))
+		faults.FailRandomly(5, 0.9, "list", "*", k8sretrytest.TooManyRequests(time.Second))
 		return s.command(ctx, "limit", url.Values{"in-flight": {"3"}, "each": {"60ms"}})
 	}},
 	{"down", 0.25, func(ctx context.Context, s *apiServer, _ *k8sretrytest.Faults) error {
