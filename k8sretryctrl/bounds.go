@@ -33,8 +33,8 @@ type policies struct {
 }
 
 func newPolicies(opts []k8sretry.Option) policies {
-	// Without a token is what this package does anyway. To k8sretry, the option would mean
-	// that this package cannot prove anything either.
+	// Creates have no mark by default, and Modify has a token by default. So an empty key is
+	// kept for Modify alone.
 	noToken := k8sretry.WithTokenAnnotation("")
 	given := k8sretry.NewPolicy(slices.DeleteFunc(slices.Clone(opts), func(o k8sretry.Option) bool { return o == noToken })...)
 	bounded := func(preset *k8sretry.Policy, attempt, elapsed time.Duration) *k8sretry.Policy {

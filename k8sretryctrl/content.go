@@ -21,40 +21,7 @@ func contentOf(obj any) map[string]any {
 	for _, key := range []string{"resourceVersion", "generation", "managedFields", "selfLink"} {
 		delete(meta, key)
 	}
-	if annotations, ok := meta["annotations"].(map[string]any); ok {
-		if delete(annotations, localAnnotation); len(annotations) == 0 {
-			delete(meta, "annotations")
-		}
-	}
 	return content
-}
-
-// sameObject reports whether found has the content of sent. It reports false if a webhook
-// or a default has changed the object.
-func sameObject(sent, found client.Object) bool {
-	s, f := contentOf(sent), contentOf(found)
-	return s != nil && f != nil && ignoreUnsent(s, f) && reflect.DeepEqual(s, f)
-}
-
-// ignoreUnsent removes the UID and creation time from found if sent does not have them. It
-// reports whether both have metadata.
-func ignoreUnsent(sent, found map[string]any) bool {
-	s, _ := sent["metadata"].(map[string]any)
-	f, _ := found["metadata"].(map[string]any)
-	for _, key := range []string{"uid", "creationTimestamp"} {
-		if s[key] == nil {
-			delete(s, key)
-			delete(f, key)
-		}
-	}
-	return s != nil && f != nil
-}
-
-// sameStatus reports whether found has the status of sent. An update of the status stores
-// nothing else, so sent may be an object with a name and a status only.
-func sameStatus(sent, found client.Object) bool {
-	s, f := contentOf(sent), contentOf(found)
-	return s != nil && f != nil && (sent.GetUID() == "" || sent.GetUID() == found.GetUID()) && reflect.DeepEqual(s["status"], f["status"])
 }
 
 // includesField reports whether found has all that was sent in one field.

@@ -130,7 +130,7 @@ func TestACreateIsVerifiedByControllerAndContent(t *testing.T) {
 
 func TestACreateWithAGeneratedNameIsVerifiedByTheName(t *testing.T) {
 	for situation, then := range map[string]func(*testing.T, client.Client, *corev1.ConfigMap){
-		"nobody changes it": func(*testing.T, client.Client, *corev1.ConfigMap) {},
+		"no other writer": func(*testing.T, client.Client, *corev1.ConfigMap) {},
 		"another writer replaces everything": func(t *testing.T, server client.Client, cm *corev1.ConfigMap) {
 			cm.Data, cm.Annotations, cm.OwnerReferences = map[string]string{"other": "x"}, map[string]string{k8sretry.TokenAnnotation: "other"}, nil
 			require.NoError(t, server.Update(t.Context(), cm))

@@ -82,7 +82,7 @@ func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...cli
 	name := s.callName("update", obj)
 	if s.name == "status" && isNil(o.SubResourceBody) {
 		return s.client.replace(ctx, name, obj, o.DryRun, &updater{
-			reader: reader{s.client, obj}, same: sameStatus, manager: o.FieldManager, subresource: "status",
+			reader: reader{s.client, obj}, manager: o.FieldManager, subresource: "status",
 			send: func(ctx context.Context, obj client.Object) error { return s.inner().Update(ctx, obj, opts...) },
 		})
 	}

@@ -10,14 +10,14 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// Update calls k8sretry.Update with a different verification, see updater.
+// Update calls k8sretry.Update.
 func (c *retryClient) Update(ctx context.Context, obj client.Object, opts ...client.UpdateOption) error {
 	if err := c.check(obj); err != nil {
 		return err
 	}
 	o := (&client.UpdateOptions{}).ApplyOptions(opts)
 	return c.replace(ctx, "update "+kindOf(obj), obj, o.DryRun, &updater{
-		reader: reader{c, obj}, same: sameObject, manager: o.FieldManager,
+		reader: reader{c, obj}, manager: o.FieldManager,
 		send: func(ctx context.Context, obj client.Object) error { return c.inner.Update(ctx, obj, opts...) },
 	})
 }
@@ -28,9 +28,9 @@ func (c *retryClient) replace(ctx context.Context, name string, obj client.Objec
 		to = k8sretry.StatusSubresource[client.Object](statusUpdater{u})
 	}
 	stored, err := k8sretry.Update(ctx, to, obj, metav1.UpdateOptions{DryRun: dryRun, FieldManager: u.manager},
-		k8sretry.WithName(name), c.policyOf(dryRun), k8sretry.WithTokenAnnotation(localAnnotation))
+		k8sretry.WithName(name), c.policyOf(dryRun))
 	if err == nil {
-		takeToken(stored)
+		keepKind(stored, obj)
 		assign(obj, stored)
 	}
 	return err
