@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/k8sretry/k8sretry/internal/errchain"
+	"github.com/k8sretry/k8sretry/internal/errno"
 )
 
 // operation notes the operation of a *net.OpError.
@@ -139,7 +140,7 @@ func (p *errorPath) errnoMeaning(e syscall.Errno) *meaning {
 	case syscall.ECONNREFUSED:
 		return &meansConnectionRefused
 	case syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
-		syscall.ENETDOWN, syscall.ENETUNREACH, hostDown, syscall.EHOSTUNREACH:
+		syscall.ENETDOWN, syscall.ENETUNREACH, errno.HostDown, syscall.EHOSTUNREACH:
 		return p.connectionLost()
 	}
 	return p.unknown()

@@ -31,6 +31,7 @@ import (
 	"k8s.io/client-go/util/exec"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/errno"
 )
 
 // from is err as an http.Client returns it.
@@ -157,11 +158,11 @@ func TestConnectionNotEstablished(t *testing.T) {
 }
 
 func TestBareSocketErrors(t *testing.T) {
-	for _, errno := range []syscall.Errno{
-		syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
+	for _, number := range []syscall.Errno{
+		errno.HostDown, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.EPIPE, syscall.ENETRESET, syscall.ENOTCONN,
 		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH,
 	} {
-		is(errno.Error(), errno, connection, maybe).holds(t)
+		is(number.Error(), number, connection, maybe).holds(t)
 	}
 	is("timed out", syscall.ETIMEDOUT, timeout, maybe).holds(t)
 	isnt("of a file", syscall.ENOENT, permanent, never).holds(t)

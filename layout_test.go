@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	".": {
 		"internal/limiter", "internal/breaker", "internal/budget", "internal/health", "internal/window", "internal/counter", "internal/delay",
 		"internal/attemptctx", "internal/ctxerr", "internal/turns", "internal/errchain", "internal/apirequest", "internal/clientgo", "internal/record", "internal/redial",
-		"internal/funcname", "internal/objectdiff",
+		"internal/funcname", "internal/objectdiff", "internal/errno",
 		apimachinery, policy, "golang.org/x/net/http2", "go.uber.org/zap/...",
 	},
 
@@ -55,6 +55,7 @@ var mayImport = map[string][]string{
 	"internal/clientgo":   {"internal/apirequest", "internal/errchain", apimachinery},
 	"internal/record":     {"internal/apirequest"},
 	"internal/redial":     {apimachinery},
+	"internal/errno":      {},
 	"internal/funcname":   {},
 	"internal/objectdiff": {"k8s.io/apimachinery/pkg/apis/meta/v1"},
 
