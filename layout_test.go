@@ -62,6 +62,7 @@ var mayImport = map[string][]string{
 	// Not part of the library: helpers of tests, and a program for the repository.
 	"internal/testkit":   {"github.com/stretchr/testify/...", apimachinery},
 	"internal/filegraph": {},
+	"internal/mutate":    {},
 
 	"k8sretrytest": {".", apimachinery, policy, "golang.org/x/net/http2", "k8s.io/client-go/rest", "k8s.io/client-go/testing"},
 
