@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 		apimachinery, policy, "golang.org/x/net/http2", "go.uber.org/zap/...",
 	},
 
-	"internal/limiter": {"internal/health", "internal/window", "internal/delay", "internal/ctxerr"},
+	"internal/limiter": {"internal/health", "internal/window", "internal/counter", "internal/delay", "internal/ctxerr"},
 	"internal/breaker": {"internal/health", "internal/window", "internal/counter", "internal/delay"},
 	"internal/budget":  {"internal/health", "internal/window", "internal/counter", "internal/delay"},
 	"internal/health":  {},

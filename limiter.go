@@ -1,6 +1,7 @@
 package k8sretry
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -167,8 +168,16 @@ func (l *Limiter) server(host string) *Limiter {
 	if s, ok := l.servers.Load(host); ok {
 		return s.(*Limiter)
 	}
+	host = strings.Clone(host) // not all of the URL
 	var s *Limiter
 	s = newLimiter(func() { l.servers.CompareAndDelete(host, s) })
 	known, _ := l.servers.LoadOrStore(host, s)
 	return known.(*Limiter)
+}
+
+// learn records the priority level of a kind of requests, if the server is known.
+func (l *Limiter) learn(host string, kind uint64, level string) {
+	if s, ok := l.servers.Load(host); ok {
+		s.(*Limiter).calls.Learn(kind, level)
+	}
 }

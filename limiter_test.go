@@ -1545,3 +1545,59 @@ func TestLimiterTellsSafeWritesApart(t *testing.T) {
 		all.Wait()
 	})
 }
+
+// A server that is not called for some minutes costs nothing, and until then little. Kinds are bounded.
+func TestLimiterOfManyServersAndKinds(t *testing.T) {
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	requests := func(n int, limiter *k8sretry.Limiter, urls func(int) []string) {
+		client := http.Client{Transport: wrapper(t, k8sretry.WithLimiter(limiter))(roundTripper(func(req *http.Request) (*http.Response, error) {
+			return served(req, "workload"), nil
+		}))}
+		for i := range n {
+			testkit.Sleep(time.Millisecond) // so that their timers do not fire all at once
+			for _, url := range urls(i) {
+				resp, err := client.Get(url)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+			}
+		}
+	}
+	const n = 10_000
+	t.Run("10,000 servers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			limiter := k8sretry.NewLimiter()
+			before := heap()
+			requests(n, limiter, func(i int) []string {
+				server := fmt.Sprintf("https://server%d/api/v1/namespaces/default/", i)
+				return []string{server + "configmaps/a", server + "pods"}
+			})
+			testkit.Sleep(time.Minute)
+			each := (heap() - before) / n
+			t.Logf("%d bytes for a server", each)
+			assert.LessOrEqual(t, each, 2<<10)
+			testkit.Sleep(2 * time.Minute)
+			each = (heap() - before) / n
+			t.Logf("%d bytes for a server that was not called for some minutes", each)
+			assert.LessOrEqual(t, each, 64)
+			runtime.KeepAlive(limiter)
+		})
+	})
+	t.Run("10,000 names", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			limiter := k8sretry.NewLimiter()
+			before := heap()
+			for i := range n {
+				_ = one(t.Context(), limiter, 0, nil, k8sretry.WithName(fmt.Sprint("get", i)))
+			}
+			all := heap() - before
+			t.Logf("%d bytes", all)
+			assert.LessOrEqual(t, all, 64<<10)
+			runtime.KeepAlive(limiter)
+		})
+	})
+}

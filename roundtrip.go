@@ -280,7 +280,7 @@ func (x *exchange) note(r *callRecord, request *apirequest.Request, resp *http.R
 	r.Sent(s)
 	if l := x.t.policy.limiter; l != nil && resp != nil {
 		if level := resp.Header.Get(levelHeader); level != "" {
-			l.server(x.req.URL.Host).calls.Learn(x.kind(), level)
+			l.learn(x.req.URL.Host, x.kind(), level)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type Limiter struct {
 	ended     uint32
 	wakeAt    time.Duration // when the next call in a queue may start; 0: not known
 	wakes     uint32
+	idleSince time.Duration // the last tick, or when the Limiter was made
+	forgetAt  time.Duration // when the timer fires that forgets all; 0: there is none
 	onIdle    func()
 }
 
@@ -43,6 +45,10 @@ type Limiter struct {
 func New(onIdle func()) *Limiter {
 	l := &Limiter{reading: window.NewClock(), onIdle: onIdle}
 	l.table.Store(newTable(nil))
+	if onIdle != nil { // it may never be used
+		l.idleSince = l.reading.Now()
+		l.forgetLater(l.idleSince, idleAfter)
+	}
 	return l
 }
 
@@ -131,7 +137,7 @@ func (l *Limiter) reset() {
 	}
 	l.server.law, l.server.cut, l.server.whole = law{}, 0, false
 	l.updateAll(new(Change))
-	l.ticking, l.wakeAt = false, 0
+	l.ticking, l.wakeAt, l.forgetAt = false, 0, 0
 }
 
 // updateAll records of all scopes whether they have failed or limit something.
@@ -163,7 +169,7 @@ func (l *Limiter) enterFast(key uint64) (Ticket, bool) {
 		return Ticket{}, false
 	}
 	began := l.clock.Load()
-	k.fast.Add(1)
+	k.fast.add(1)
 	if k.usedAt.Load() != began {
 		k.usedAt.Store(began)
 	}
@@ -177,7 +183,7 @@ func (l *Limiter) enterSlow(ctx context.Context, key uint64, timeout time.Durati
 	k := l.kindOf(key, now)
 	k.usedAt.Store(int64(now))
 	if l.mode.Load() != watching {
-		k.fast.Add(1)
+		k.fast.add(1)
 		l.mu.Unlock()
 		return Ticket{kind: k, began: time.Duration(l.clock.Load())}, 0, true
 	}
@@ -211,7 +217,7 @@ func (l *Limiter) leaveFast(t Ticket) bool {
 		return false
 	}
 	k := t.kind
-	n := k.fast.Add(oneSuccess - 1)
+	n := k.fast.add(oneSuccess - 1)
 	if k.newest.Load() < int64(t.began) {
 		k.newest.Store(int64(t.began))
 	}

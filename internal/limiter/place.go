@@ -116,10 +116,10 @@ func (l *Limiter) release(t Ticket, healthy bool) {
 	}
 	p := t.place
 	if p == nil {
-		t.kind.fast.Add(delta - 1)
+		t.kind.fast.add(delta - 1)
 		return
 	}
-	t.kind.fast.Add(delta)
+	t.kind.fast.add(delta)
 	p.ended = true
 	p.add(-1)
 	if p.outer != nil {

@@ -85,9 +85,7 @@ type kind struct {
 
 	levelUID atomic.Pointer[string] // of level, to be read without the lock
 
-	// While nothing is limited, attempts are counted here: those in flight in the lower half,
-	// and the successes so far in the upper half. The limits do not count those in flight.
-	fast   atomic.Int64
+	fast   tally        // of attempts that began while nothing was limited: the limits do not count them
 	newest atomic.Int64 // when the last of the attempts began that were answered in good time
 	usedAt atomic.Int64
 
@@ -95,10 +93,8 @@ type kind struct {
 	marks [2]mark // for the rate of the successes
 }
 
-const oneSuccess = 1 << 32
-
-func (k *kind) fastInFlight() int { return int(int32(k.fast.Load())) }
-func (k *kind) successes() uint32 { return uint32(k.fast.Load() >> 32) }
+func (k *kind) fastInFlight() int { return max(0, int(int32(k.fast.sum()))) }
+func (k *kind) successes() uint32 { return uint32(k.fast.sum() >> 32) }
 
 // mark is the number of successes so far at a time.
 type mark struct {

@@ -54,7 +54,18 @@ func (l *Limiter) onTick(ticker uint32) {
 		l.startTicks(l.now()) // an attempt entered before the mode changed
 		return
 	}
-	time.AfterFunc(idleAfter, func() { l.forgetAll(ticker) })
+	l.idleSince = now
+	l.forgetLater(now, idleAfter)
+}
+
+// forgetLater drops what is known once the Limiter has not been used for idleAfter. One timer is
+// enough, however often the Limiter becomes idle until then. l.mu is held.
+func (l *Limiter) forgetLater(now, in time.Duration) {
+	if l.forgetAt > now-tick {
+		return // a timer runs, unless it was lost like ticks
+	}
+	l.forgetAt = now + in
+	time.AfterFunc(in, l.forgetAll)
 }
 
 // onTime does what is due. It reports whether nothing has ended since the previous time.
@@ -86,14 +97,20 @@ func (l *Limiter) settle(sc *scope, queued int, now time.Duration) {
 	}
 }
 
-// forgetAll drops what is known, if nothing has happened since the ticks ended.
-func (l *Limiter) forgetAll(ticker uint32) {
+// forgetAll drops what is known, if nothing has happened for idleAfter.
+func (l *Limiter) forgetAll() {
 	l.mu.Lock()
-	if ticker != l.ticker || l.ticking || l.inFlightIn(nil) > 0 || l.queued(nil) > 0 {
+	now := l.now()
+	l.forgetAt = 0
+	if l.ticking || l.inFlightIn(nil) > 0 || l.queued(nil) > 0 {
+		l.mu.Unlock()
+		return // the last tick sets another timer
+	}
+	if since := now - l.idleSince; since < idleAfter {
+		l.forgetLater(now, idleAfter-since)
 		l.mu.Unlock()
 		return
 	}
-	l.now()
 	l.reset()
 	for len(l.kinds) > 0 {
 		l.forget(len(l.kinds) - 1)
