@@ -28,7 +28,7 @@ func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C,
 	}
 	return callPatch(ctx, func(ctx context.Context) (T, error) {
 		return client.Apply(ctx, configuration, opts)
-	}, options, &seenPatch{
+	}, options, codeOfObject(configuration), &seenPatch{
 		verb: VerbApply, dryRun: len(opts.DryRun) > 0,
 		riskConfirmed: func() bool { return false },
 		namesVersion: func() bool {

@@ -67,7 +67,7 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 		return none, err
 	}
 	c := &createCall[T]{
-		safeWrite: safeWrite{verb: VerbCreate, code: codeOfType[T](), dryRun: len(opts.DryRun) > 0},
+		safeWrite: safeWrite{verb: VerbCreate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
 		client:    client, obj: toSend, opts: opts, began: time.Now(),
 	}
 	switch owner := metav1.GetControllerOf(obj); {

@@ -131,6 +131,9 @@ func (p *progress) passLimiter(c *config, ctx context.Context, last error) error
 	t, queued, ok := c.limiter.calls.Enter(ctx, p.kind, timeout)
 	p.turn.ticket = t
 	p.queued += queued
+	if p.waiting != 0 {
+		p.waiting += queued // it is counted
+	}
 	if ok {
 		return nil
 	}
@@ -150,20 +153,26 @@ func (p *progress) passLimiter(c *config, ctx context.Context, last error) error
 
 // waitBelow decides what follows an attempt that a Transport below has not started, because its
 // queue was too long for the time that it had: that was no attempt. The call waits for the rest
-// of the pause, for no longer than it may be queued.
+// of the pause, for no longer than it may be queued. That includes the time of another such attempt
+// that follows.
 func (p *progress) waitBelow(c *config, ctx context.Context, inner *Error) error {
-	if p.attempts--; p.waiting == 0 {
-		p.waiting = now()
+	p.attempts--
+	at := now()
+	if p.waiting != 0 {
+		p.queued += at - p.waiting
 	}
+	p.waiting = at
 	v := &p.verdict
 	v.Class, v.Outcome, v.RetryAfter = ClassThrottled, OutcomeNotExecuted, inner.RetryAfter
 	p.outcome = max(p.outcome, c.safeWrite.known())
 	d, why := p.nextDelay(c, ctx, 1, v)
-	if why == StopNone && now()-p.waiting+d > c.queueTimeout() {
+	if why == StopNone && d > c.queueTimeout()-p.queued {
 		why = StopQueueTimeout
 	}
 	if why == StopNone {
 		p.delay = d
+		p.queued += d
+		p.waiting += d
 		return nil
 	}
 	last := p.last

@@ -59,7 +59,7 @@ type deleteCall[T Object] struct {
 // newDeleteCall prepares the deletion of an object, with its UID as a precondition.
 func newDeleteCall[T Object](verb Verb, client Getter[T], obj T, opts metav1.DeleteOptions) *deleteCall[T] {
 	d := &deleteCall[T]{
-		safeWrite: safeWrite{verb: verb, code: codeOfType[T](), dryRun: len(opts.DryRun) > 0},
+		safeWrite: safeWrite{verb: verb, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
 		client:    client, name: obj.GetName(), uid: obj.GetUID(), opts: opts,
 		wasGoing: obj.GetDeletionTimestamp() != nil,
 	}

@@ -82,6 +82,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 	if inner.neverStarted() && p.verdict.Outcome == OutcomeNotExecuted && ctxerr.Of(ctx) == nil && !c.safeWrite.stopped() {
 		return p.waitBelow(c, ctx, inner)
 	}
+	p.waiting = 0
 	err = withoutMark(err)
 	v := &p.verdict
 	before := p.outcome

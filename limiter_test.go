@@ -27,7 +27,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
@@ -1521,29 +1524,73 @@ func TestLimiterOfAPersistent429(t *testing.T) {
 }
 
 // The assumption was that the code of a function tells what it calls. All safe writes share
-// theirs.
+// theirs, and all writes of the dynamic client their type.
 func TestLimiterTellsSafeWritesApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		clientset := fake.NewClientset()
-		clientset.PrependReactor("create", "secrets", func(clienttesting.Action) (bool, apiruntime.Object, error) { return true, nil, unavailable() })
-		policy := k8sretry.NewPolicy(k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxElapsed(time.Minute))
-		var all sync.WaitGroup
-		for i := range 20 {
-			all.Go(func() {
-				secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("s", i)}}
-				_, err := k8sretry.Create(t.Context(), clientset.CoreV1().Secrets("default"), secret, metav1.CreateOptions{}, policy)
-				assert.Error(t, err)
+	widget := func(kind, name string) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.com/v1", "kind": kind, "metadata": map[string]any{"name": name, "namespace": "default"}}}
+	}
+	resource := func(client *dynamicfake.FakeDynamicClient, name string) *k8sretry.DynamicClient {
+		return k8sretry.Dynamic(client.Resource(schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: name}).Namespace("default"))
+	}
+	typed := fake.NewClientset()
+	untyped := dynamicfake.NewSimpleDynamicClient(apiruntime.NewScheme())
+	fails := func(clienttesting.Action) (bool, apiruntime.Object, error) { return true, nil, unavailable() }
+	typed.PrependReactor("create", "secrets", fails)
+	untyped.PrependReactor("create", "broken", fails)
+	untyped.PrependReactor("patch", "broken", fails)
+	untyped.PrependReactor("patch", "well", func(clienttesting.Action) (bool, apiruntime.Object, error) { return true, widget("Well", "w"), nil })
+	for situation, c := range map[string]struct {
+		broken, well func(ctx context.Context, name string, policy k8sretry.Option) error
+	}{
+		"of typed clients": {
+			func(ctx context.Context, name string, policy k8sretry.Option) error {
+				secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}}
+				_, err := k8sretry.Create(ctx, typed.CoreV1().Secrets("default"), secret, metav1.CreateOptions{}, policy)
+				return err
+			},
+			func(ctx context.Context, name string, policy k8sretry.Option) error {
+				_, err := k8sretry.Create(ctx, typed.CoreV1().ConfigMaps("default"), configMap(name), metav1.CreateOptions{}, policy)
+				return err
+			},
+		},
+		"of the dynamic client": {
+			func(ctx context.Context, name string, policy k8sretry.Option) error {
+				_, err := k8sretry.Create(ctx, resource(untyped, "broken"), widget("Broken", name), metav1.CreateOptions{}, policy)
+				return err
+			},
+			func(ctx context.Context, name string, policy k8sretry.Option) error {
+				_, err := k8sretry.Create(ctx, resource(untyped, "well"), widget("Well", name), metav1.CreateOptions{}, policy)
+				return err
+			},
+		},
+		"applied with the dynamic client": {
+			func(ctx context.Context, name string, policy k8sretry.Option) error {
+				_, err := k8sretry.Apply(ctx, resource(untyped, "broken"), widget("Broken", name), metav1.ApplyOptions{FieldManager: "test"}, policy)
+				return err
+			},
+			func(ctx context.Context, name string, policy k8sretry.Option) error {
+				_, err := k8sretry.Apply(ctx, resource(untyped, "well"), widget("Well", name), metav1.ApplyOptions{FieldManager: "test"}, policy)
+				return err
+			},
+		},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				policy := k8sretry.NewPolicy(k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxElapsed(time.Minute))
+				var all sync.WaitGroup
+				for i := range 20 {
+					all.Go(func() { assert.Error(t, c.broken(t.Context(), fmt.Sprint("b", i), policy)) })
+				}
+				for i := range 30 {
+					testkit.Sleep(time.Second)
+					start := time.Now()
+					require.NoError(t, c.well(t.Context(), fmt.Sprint("w", i), policy))
+					assert.Zero(t, time.Since(start), "a write of another kind")
+				}
+				all.Wait()
 			})
-		}
-		for i := range 30 {
-			testkit.Sleep(time.Second)
-			start := time.Now()
-			_, err := k8sretry.Create(t.Context(), clientset.CoreV1().ConfigMaps("default"), configMap(fmt.Sprint("c", i)), metav1.CreateOptions{}, policy)
-			require.NoError(t, err)
-			assert.Zero(t, time.Since(start), "a write of another kind")
-		}
-		all.Wait()
-	})
+		})
+	}
 }
 
 // A server that is not called for some minutes costs nothing, and until then little. Kinds are bounded.
@@ -1599,5 +1646,29 @@ func TestLimiterOfManyServersAndKinds(t *testing.T) {
 			assert.LessOrEqual(t, all, 64<<10)
 			runtime.KeepAlive(limiter)
 		})
+	})
+}
+
+// The time of attempts that have been made is not time in a queue.
+func TestLimiterBelowCountsNoAttemptAsQueueTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := busy(t, time.Hour)
+		notStarted := func(ctx context.Context) error { return one(ctx, l, 0, nil, k8sretry.WithMaxQueueTime(0)) }
+		attempts := 0
+		var seen recorder
+		err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			switch attempts++; attempts {
+			case 1, 2, 4:
+				return notStarted(ctx)
+			case 3, 5:
+				testkit.Sleep(20 * time.Second)
+				return unavailable()
+			}
+			return nil
+		}, k8sretry.WithMaxQueueTime(10*time.Second), k8sretry.WithObserver(&seen), exact, k8sretry.WithMaxRetries(2))
+		assert.NoError(t, err)
+		assert.Equal(t, 3, seen.last(t).Attempt)
+		assert.Equal(t, 6*time.Second, seen.last(t).Queued, "the delays after the attempts that were not started")
+		testkit.Sleep(2 * time.Hour)
 	})
 }

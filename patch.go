@@ -57,14 +57,14 @@ func Patch[T any](ctx context.Context, client Patcher[T], name string, pt types.
 	}
 	return callPatch(ctx, func(ctx context.Context) (T, error) {
 		return client.Patch(ctx, name, pt, data, opts)
-	}, options, see(string(pt), data, len(opts.DryRun) > 0, subresources...))
+	}, options, codeOfType[T](), see(string(pt), data, len(opts.DryRun) > 0, subresources...))
 }
 
 // callPatch calls fn in the retry loop, for a patch that it sees.
-func callPatch[T any](ctx context.Context, fn func(context.Context) (T, error), options []Option, seen *seenPatch) (T, error) {
+func callPatch[T any](ctx context.Context, fn func(context.Context) (T, error), options []Option, code uintptr, seen *seenPatch) (T, error) {
 	c := resolve(options)
 	c.setNumber(numVerb, int64(seen.verb))
 	c.patch = seen
 	c.setDefaults()
-	return run(ctx, fn, &c, nil, codeOfType[T]())
+	return run(ctx, fn, &c, nil, code)
 }

@@ -226,7 +226,7 @@ type progress struct {
 	began    time.Duration // when the call began, if WithMaxElapsed asks for it
 	failedAt time.Duration // when the first attempt ended, if it was repeated
 	queued   time.Duration // time in the queue of the limiter
-	waiting  time.Duration // when a Transport below first did not start an attempt
+	waiting  time.Duration // until when queued counts the time of attempts that a Transport below has not started; 0 after one that it has
 	charged  time.Duration // time that the budget has been charged for
 	last     error         // error of the last attempt
 	verdict  Verdict       // on the last attempt

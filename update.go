@@ -52,7 +52,7 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 		return none, err
 	}
 	u := &updateCall[T]{
-		safeWrite: safeWrite{verb: VerbUpdate, code: codeOfType[T](), dryRun: len(opts.DryRun) > 0},
+		safeWrite: safeWrite{verb: VerbUpdate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
 		client:    client, obj: toSend, opts: opts,
 	}
 	return runWrite(ctx, &u.safeWrite, u.step, u.check, options)
