@@ -51,7 +51,9 @@ func (p *progress) admit(c *config, ctx context.Context) error {
 	p.last = nil // a stop reports last, not p.last
 	if p.attempts > 0 {
 		if c.safeWrite != nil && c.safeWrite.waitTurn != nil {
-			p.waitTurn(c, ctx)
+			if left, why := p.waitTurn(c, ctx); left <= 0 && why == StopMaxElapsed {
+				return p.stop(c, ctx, why, &p.verdict, last)
+			}
 		}
 		if ctxerr.Of(ctx) != nil { // it may have ended during the wait
 			return p.stop(c, ctx, endOf(ctx), &p.verdict, last)

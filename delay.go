@@ -187,12 +187,15 @@ func (p *progress) waitBelow(c *config, ctx context.Context, inner *Error) error
 // first attempt.
 func (e *Error) neverStarted() bool { return e != nil && e.Attempts == 0 && e.endedInQueue() }
 
-// waitTurn makes a safe write wait for its turn, for as long as the call may take.
-func (p *progress) waitTurn(c *config, ctx context.Context) {
+// waitTurn makes a safe write wait for its turn, for as long as the call may take. It returns what
+// timeLeft does after that.
+func (p *progress) waitTurn(c *config, ctx context.Context) (left time.Duration, why StopReason) {
+	bounded := ctx
 	if left, why := p.timeLeft(c, ctx); why == StopMaxElapsed {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctxerr.Parent(ctx), left)
+		bounded, cancel = context.WithTimeout(ctxerr.Parent(ctx), left)
 		defer cancel()
 	}
-	c.safeWrite.waitTurn(ctx)
+	c.safeWrite.waitTurn(bounded)
+	return p.timeLeft(c, ctx)
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -1671,4 +1672,58 @@ func TestLimiterBelowCountsNoAttemptAsQueueTime(t *testing.T) {
 		assert.Equal(t, 6*time.Second, seen.last(t).Queued, "the delays after the attempts that were not started")
 		testkit.Sleep(2 * time.Hour)
 	})
+}
+
+// The final check of a safe write does not wait for a Limiter, neither its own nor that of a Transport below:
+// it has little time to prove what became of the write.
+func TestLimiterLetsAFinalCheckPass(t *testing.T) {
+	for _, below := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			end := make(chan struct{})
+			server := func(req *http.Request) (*http.Response, error) {
+				if req.Method == http.MethodPost {
+					testkit.Sleep(5 * time.Second)
+					return nil, lostReply()
+				}
+				switch path.Base(req.URL.Path) {
+				case "down":
+					return nil, syscall.ECONNREFUSED
+				case "slow":
+					<-end
+				}
+				return served(req, "workload"), nil
+			}
+			limited := k8sretry.WithLimiter(k8sretry.NewLimiter())
+			opts := []k8sretry.Option{k8sretry.WithMaxRetries(0)}
+			client := over(t, server)
+			if below {
+				client = over(t, server, wrapper(t, limited, opts[0], k8sretry.WithLogger(nil)))
+			} else {
+				opts = append(opts, limited)
+			}
+			read := func(name string) error {
+				_, err := k8sretry.Do(t.Context(), func(ctx context.Context) (*corev1.ConfigMap, error) {
+					return client.CoreV1().ConfigMaps("default").Get(ctx, name, metav1.GetOptions{})
+				}, append(opts, k8sretry.WithName("get"))...)
+				return err
+			}
+			done := make(chan error)
+			go func() {
+				_, err := k8sretry.Create(t.Context(), client.CoreV1().ConfigMaps("default"),
+					&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{GenerateName: "a-"}}, metav1.CreateOptions{}, opts...)
+				done <- err
+			}()
+			testkit.Sleep(time.Second)
+			for range 8 {
+				_ = read("down")
+			}
+			go func() { _ = read("slow") }()
+			synctest.Wait()
+			began := time.Now()
+			assert.NoError(t, <-done)
+			assert.Equal(t, 4*time.Second, time.Since(began))
+			close(end)
+			testkit.Sleep(2 * time.Minute)
+		})
+	}
 }

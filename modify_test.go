@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -322,6 +323,49 @@ func TestModifyWaitsAtMostTwoSecondsForATurn(t *testing.T) {
 		all.Wait()
 		assert.Zero(t, turns.Objects())
 	})
+}
+
+// WithMaxElapsed ends a call that waits for its turn, with the conflict, and no request follows.
+func TestModifyTakesNoTurnAfterMaxElapsed(t *testing.T) {
+	for _, limited := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var limiter *k8sretry.Limiter
+			if limited {
+				limiter = k8sretry.NewLimiter()
+			}
+			c := newCluster(settings("x"))
+			began := time.Now()
+			late := 0
+			c.always = func(string) *fault {
+				if time.Since(began) > 10*time.Second {
+					late++
+				}
+				return &fault{then: func() { testkit.Sleep(time.Second) }}
+			}
+			var all sync.WaitGroup
+			var done, ended atomic.Int32
+			for range 40 {
+				all.Go(func() {
+					_, err := k8sretry.Modify(t.Context(), c, "x", plusOne, k8sretry.WithMaxElapsed(10*time.Second), k8sretry.WithLimiter(limiter))
+					if err == nil {
+						done.Add(1)
+						return
+					}
+					ended.Add(1)
+					assert.ErrorIs(t, err, k8sretry.ErrMaxElapsed)
+					assert.True(t, apierrors.IsConflict(err), "%v", err)
+					assert.Equal(t, k8sretry.StopMaxElapsed, asError(t, err).StopReason)
+				})
+			}
+			all.Wait()
+			t.Log(done.Load(), ended.Load(), late, time.Since(began))
+			assert.Equal(t, strconv.Itoa(int(done.Load())), c.get("x").Data["n"])
+			assert.Positive(t, ended.Load())
+			assert.LessOrEqual(t, late, 1, "of the call that had its turn before")
+			assert.LessOrEqual(t, time.Since(began), 13*time.Second)
+			assert.Zero(t, turns.Objects())
+		})
+	}
 }
 
 // Parallel tests, each with the clock of its own bubble, may use objects of the same UID.
