@@ -7,6 +7,7 @@ import (
 
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
 	"github.com/k8sretry/k8sretry/internal/delay"
+	"github.com/k8sretry/k8sretry/internal/limiter"
 )
 
 // nextDelay is how long to wait before the next attempt, or why there is no time for it.
@@ -170,6 +171,7 @@ func (p *progress) waitBelow(c *config, ctx context.Context, inner *Error) error
 		why = StopQueueTimeout
 	}
 	if why == StopNone {
+		limiter.Waits(ctx, d)
 		p.delay = d
 		p.queued += d
 		p.waiting += d

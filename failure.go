@@ -6,6 +6,7 @@ import (
 
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
 	"github.com/k8sretry/k8sretry/internal/errchain"
+	"github.com/k8sretry/k8sretry/internal/limiter"
 )
 
 // configOf returns the config of a call that went straight to fn: that of its Policy, or
@@ -129,6 +130,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 	if c.hears(ctx, EventRetry, StopNone) {
 		p.emitRetry(c, ctx, delay, err)
 	}
+	limiter.Waits(ctx, delay)
 	p.last = err
 	p.delay = delay
 	return nil

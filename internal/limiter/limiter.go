@@ -35,6 +35,7 @@ type Limiter struct {
 	ended     uint32
 	wakeAt    time.Duration // when the next call in a queue may start; 0: not known
 	wakes     uint32
+	waitedAt  time.Duration // when a call last left a queue, or an attempt failed, after which calls wait
 	idleSince time.Duration // the last tick, or when the Limiter was made
 	forgetAt  time.Duration // when the timer fires that forgets all; 0: there is none
 	onIdle    func()
@@ -137,7 +138,7 @@ func (l *Limiter) reset() {
 	}
 	l.server.law, l.server.cut, l.server.whole = law{}, 0, false
 	l.updateAll(new(Change))
-	l.ticking, l.wakeAt, l.forgetAt = false, 0, 0
+	l.ticking, l.wakeAt, l.waitedAt, l.forgetAt = false, 0, 0, 0
 }
 
 // updateAll records of all scopes whether they have failed or limit something.
@@ -187,7 +188,10 @@ func (l *Limiter) enterSlow(ctx context.Context, key uint64, timeout time.Durati
 		l.mu.Unlock()
 		return Ticket{kind: k, began: time.Duration(l.clock.Load())}, 0, true
 	}
-	w := &waiter{kind: k, outer: l.placeIn(ctx), ctx: ctx, since: now, until: now + min(timeout, maxWait)}
+	w := &waiter{kind: k, around: placeIn(ctx), ctx: ctx, since: now, until: now + min(timeout, maxWait)}
+	if p := w.around; p != nil && p.limiter == l && !p.ended {
+		w.outer = p
+	}
 	if k.queue.len == 0 || w.rides() {
 		if l.wait(w, now) == 0 {
 			t = l.admit(w, now)
@@ -241,6 +245,8 @@ func (l *Limiter) leave(t Ticket, e End) Change {
 	took := now - t.began
 	if t.place == nil {
 		took = max(0, time.Duration(l.clock.Load())-t.began)
+	} else {
+		took = max(0, took-time.Duration(t.place.waited.Load()))
 	}
 	l.release(t, e.Health == health.Healthy)
 	s := sign{
@@ -248,8 +254,13 @@ func (l *Limiter) leave(t Ticket, e End) Change {
 		retryAfter: e.RetryAfter, around: math.Inf(1), spread: rand.Float64(), //nolint:gosec // jitter
 	}
 	isLate := k.usual.late(took)
+	// How long calls within an attempt without a place have waited is not known.
+	unclear := isLate && t.place == nil && l.waitedAt >= t.began
+	if e.Health != health.Healthy {
+		l.waitedAt = now
+	}
 	switch {
-	case e.Health != health.Healthy:
+	case e.Health != health.Healthy || unclear:
 	case isLate:
 		k.usual.learnLate(took, now)
 	default:
@@ -260,7 +271,7 @@ func (l *Limiter) leave(t Ticket, e End) Change {
 	}
 	var ok bool
 	var change Change
-	if s.result, ok = resultOf(e, isLate, took, k.usual.known()); ok && !k.gone {
+	if s.result, ok = resultOf(e, isLate && !unclear, took, k.usual.known()); ok && !k.gone && (s.result != good || !unclear) {
 		s.lone = s.inFlight == 0 && (t.place == nil || t.place.lone)
 		change = l.observe(t, s, e, now)
 	}

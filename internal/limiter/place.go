@@ -2,6 +2,7 @@ package limiter
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,9 @@ type Place struct {
 	lone    bool   // no other attempt of the kind was in flight at its beginning
 	ended   bool
 	ridden  bool // a call within the attempt uses it
+
+	around *Place       // of the attempt around it, at whichever Limiter; nil if there is none
+	waited atomic.Int64 // how long calls within the attempt have waited: that says nothing about its server
 }
 
 // placeKey finds the place of the innermost attempt that a context belongs to.
@@ -39,13 +43,20 @@ func (c *Context) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// placeIn returns the place that a context holds, nil if none. l.mu is held.
-func (l *Limiter) placeIn(ctx context.Context) *Place {
+// placeIn returns the place that a context holds, at whichever Limiter, nil if none.
+func placeIn(ctx context.Context) *Place {
 	p, _ := ctx.Value(placeKey{}).(*Place)
-	if p == nil || p.limiter != l || p.ended {
-		return nil
-	}
 	return p
+}
+
+// Waits records that a call with this context waits between two attempts.
+func Waits(ctx context.Context, d time.Duration) { placeIn(ctx).waits(d) }
+
+// waits records that a call within an attempt waits.
+func (p *Place) waits(d time.Duration) {
+	for ; p != nil; p = p.around {
+		p.waited.Add(int64(d))
+	}
 }
 
 // rides reports whether a call can use the place of the attempt around it now.
@@ -80,7 +91,7 @@ func (p *Place) takesServer() int {
 // admit counts an attempt as in flight. l.mu is held.
 func (l *Limiter) admit(w *waiter, now time.Duration) Ticket {
 	k := w.kind
-	p := &Place{limiter: l, kind: k, level: k.level, epoch: l.epoch, lone: k.inFlight+k.fastInFlight() == 0}
+	p := &Place{limiter: l, kind: k, level: k.level, epoch: l.epoch, lone: k.inFlight+k.fastInFlight() == 0, around: w.around}
 	if w.rides() {
 		p.outer = w.outer
 		p.outer.ridden = true

@@ -135,3 +135,69 @@ func TestAWellKindDoesNotWaitAfterAnOutageLongAgo(t *testing.T) {
 		testkit.Sleep(5 * time.Minute)
 	})
 }
+
+// The assumption was that an attempt takes as long as the server does. Calls within it may queue, or wait
+// for a retry.
+func TestTheTimeThatCallsWaitIsNotLatency(t *testing.T) {
+	const outer, inner = 1, 2
+	for situation, c := range map[string]struct {
+		before  bool // the outer attempt begins before anything has failed
+		another bool // the inner call queues at another Limiter
+		retries bool // the inner call waits for a retry instead of a place
+	}{
+		"in a queue": {},
+		"in a queue, the outer call began before the trouble": {before: true},
+		"in the queue of another Limiter":                     {another: true},
+		"between two attempts":                                {retries: true},
+		"between two attempts, the outer call began before":   {before: true, retries: true},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := New(nil)
+				below := l
+				if c.another {
+					below = New(nil)
+				}
+				enter := func(l *Limiter, ctx context.Context, kind uint64) Ticket {
+					ticket, _, ok := l.enter(ctx, kind, time.Hour)
+					require.True(t, ok)
+					return ticket
+				}
+				for range 20 {
+					ticket := enter(l, t.Context(), outer)
+					testkit.Sleep(10 * time.Millisecond)
+					l.leave(ticket, succeeded)
+				}
+				fail := func(l *Limiter) {
+					for range manyFailures {
+						l.leave(enter(l, t.Context(), inner), failure)
+					}
+				}
+				if !c.before {
+					fail(l)
+				}
+				ticket := enter(l, t.Context(), outer)
+				ctx := t.Context()
+				if p := ticket.Place(); p != nil {
+					ctx = WithPlace(ctx, p)
+				}
+				if c.before || c.another {
+					fail(below)
+				}
+				if c.retries {
+					Waits(ctx, 30*time.Second)
+					testkit.Sleep(30 * time.Second)
+				} else {
+					first := enter(below, t.Context(), inner)
+					time.AfterFunc(30*time.Second, func() { below.leave(first, succeeded) })
+					below.leave(enter(below, ctx, inner), succeeded)
+				}
+				l.leave(ticket, succeeded)
+				k := l.table.Load().find(outer)
+				assert.False(t, k.active())
+				assert.Zero(t, k.failures)
+				testkit.Sleep(5 * time.Minute)
+			})
+		})
+	}
+}

@@ -17,7 +17,8 @@ type queue struct {
 // waiter is a call that asks for the start of an attempt.
 type waiter struct {
 	kind   *kind
-	outer  *Place // that its context holds, nil if none
+	outer  *Place // that its context holds and that it may use, nil if none
+	around *Place // that its context holds
 	ctx    context.Context
 	since  time.Duration
 	until  time.Duration
@@ -74,6 +75,8 @@ func (l *Limiter) await(w *waiter) (Ticket, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
+	l.waitedAt = now
+	w.around.waits(now - w.since)
 	select {
 	case <-w.ended:
 		if !w.ticket.Valid() || ctxerr.Of(w.ctx) == nil {
