@@ -148,7 +148,7 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		ctx = bounded
 	}
 	v, err := fn(ctx)
-	err = p.record.reveal(err) // methods of the error may panic
+	err = p.record.redirected(p.record.reveal(err)) // methods of the error may panic
 	returned, ok = true, err == nil || p.record.contextKept()
 	return v, err
 }

@@ -105,8 +105,8 @@
 //     last check of at most 5 s runs, even after the context has ended.
 //   - Without a failure exactly one request is sent (Modify: one read and one write, and no
 //     write if mutate changes nothing). A dry run is not checked.
-//   - A write that a 301, 302 or 303 redirect has turned into a GET is detected by Create,
-//     and by the others if there is a [Transport].
+//   - A write that a 301, 302 or 303 redirect has turned into a GET has failed. Its outcome
+//     is checked like that of a lost answer. See [WithVerb].
 //   - The caller's object is never changed. After a check the returned object is the
 //     stored one, which may have been changed since.
 //

@@ -327,7 +327,7 @@ var errorsPage = []struct {
 		{"", errors.New("unexpected end of JSON input")},
 		{"", errors.New("0-length response with status code: 200 and content type: ")},
 		{"from a captive portal or a proxy", errors.New("serializer for text/html doesn't exist")},
-		{"301, 302, 303, over a Transport", from(k8sretry.ErrRedirected)},
+		{"301, 302, 303", from(k8sretry.ErrRedirected)},
 		{"exec, attach, port-forward", errors.New("unable to upgrade connection: container not found")},
 		{"exec, attach, port-forward", errors.New(`unable to upgrade connection: pods "web-0" not found`)},
 		{"exec, attach, port-forward", errors.New("unable to upgrade connection: Unauthorized")},

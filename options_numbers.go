@@ -141,8 +141,11 @@ func bits(f float64) int64 { return int64(math.Float64bits(f)) }
 //     another manager. If the configuration names a resource version, that is in vain.
 //     [Apply] sees the configuration.
 //
-// For a verb that writes, the context given to fn carries an httptrace, so that a
-// request that never got a connection is known not to have been executed.
+// For a verb that writes, the context given to fn carries an httptrace. So a request that
+// never got a connection is known not to have been executed. And a write that was answered
+// by a 301, 302 or 303, which net/http follows with a GET, fails whatever becomes of the
+// GET; its outcome is unknown. Without a [Transport] this is not seen if the redirect leads
+// from HTTPS to HTTP, or if it answers a DELETE without a body over HTTP/1.1.
 func WithVerb(verb Verb) Option {
 	return set(numVerb, int64(verb), verb > VerbWatch)
 }

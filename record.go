@@ -2,6 +2,8 @@ package k8sretry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
@@ -100,6 +102,18 @@ func (r *callRecord) reveal(err error) error {
 		return err
 	}
 	return clientgo.RevealError(err)
+}
+
+// redirected returns the error of an attempt in which net/http has sent a GET in place of a
+// write. That the GET has succeeded or failed says nothing about the write.
+func (r *callRecord) redirected(err error) error {
+	switch {
+	case r == nil || r.trace == nil || !r.Redirected() || errors.Is(err, errRedirected):
+		return err
+	case err == nil:
+		return errRedirected
+	}
+	return fmt.Errorf("%w: %v", errRedirected, err) //nolint:errorlint // apierrors.IsNotFound must be false for it
 }
 
 // repetitions is how often net/http has repeated a request of the attempt by itself.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"os"
 	"strings"
@@ -427,6 +428,132 @@ func TestRecordWithLateHooks(t *testing.T) {
 		return tooMany(0)
 	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
 	all.Wait()
+}
+
+// net/http follows a 301, 302 or 303 with a GET. The assumption was that what the function
+// returns is about the write, but it is about that GET: whether that succeeds or fails.
+func TestRecordOfAWriteThatBecameAGet(t *testing.T) {
+	const plain = "HTTP/1.1 without TLS"
+	start := func(t *testing.T, proto string, handle http.HandlerFunc) (url string, cfg *rest.Config) {
+		if proto == plain {
+			server := httptest.NewServer(handle)
+			t.Cleanup(server.Close)
+			return server.URL, &rest.Config{Host: server.URL}
+		}
+		server := serve(t, proto, func(w http.ResponseWriter, r *http.Request, _ int) { handle(w, r) })
+		return server.URL, server.config()
+	}
+	for _, proto := range []string{plain, protoHTTP1, protoHTTP2} {
+		for _, code := range []int{301, 302, 303, 307, 308} {
+			for _, found := range []int{200, 404} {
+				t.Run(fmt.Sprintf("%s, %d to a %d", proto, code, found), func(t *testing.T) {
+					var requests atomic.Int32
+					_, cfg := start(t, proto, func(w http.ResponseWriter, r *http.Request) {
+						switch requests.Add(1); {
+						case !strings.HasPrefix(r.URL.Path, "/elsewhere"):
+							http.Redirect(w, r, "/elsewhere"+r.URL.Path, code)
+						case found == 404:
+							write(w, 404, apierrors.NewNotFound(podResource, "a").Status())
+						default:
+							write(w, 200, settings("a"))
+						}
+					})
+					client := clientset(t, cfg).CoreV1()
+					maps := client.ConfigMaps("default")
+					changed := settings("a")
+					changed.Labels = map[string]string{"changed": "yes"}
+					patch := []byte(`{"data":{"a":"b"}}`)
+					for name, call := range map[string]func() error{
+						"Do of a create": func() error {
+							_, err := k8sretry.Do(t.Context(), func(ctx context.Context) (*corev1.ConfigMap, error) {
+								return maps.Create(ctx, settings("a"), metav1.CreateOptions{})
+							}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate))
+							return err
+						},
+						"Wrap2 of an update": func() error {
+							_, err := k8sretry.Wrap2(maps.Update, quickly)(t.Context(), settings("a"), metav1.UpdateOptions{})
+							return err
+						},
+						"WrapRun2 of a delete": func() error {
+							return k8sretry.WrapRun2(maps.Delete, quickly)(t.Context(), "a", metav1.DeleteOptions{})
+						},
+						"WrapRun1 of an eviction": func() error {
+							return k8sretry.WrapRun1(client.Pods("default").EvictV1, quickly)(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "default"}})
+						},
+						"Run of a patch, after a read": func() error {
+							return k8sretry.Run(t.Context(), func(ctx context.Context) error {
+								if _, err := maps.Get(ctx, "a", metav1.GetOptions{}); err != nil && found == 200 {
+									return err
+								}
+								_, err := maps.Patch(ctx, "a", types.MergePatchType, patch, metav1.PatchOptions{})
+								return err
+							}, quickly, k8sretry.WithVerb(k8sretry.VerbPatch))
+						},
+						"Patch": func() error {
+							_, err := k8sretry.Patch(t.Context(), maps, "a", types.MergePatchType, patch, metav1.PatchOptions{}, quickly)
+							return err
+						},
+						"Update": func() error {
+							_, err := k8sretry.Update(t.Context(), maps, changed, metav1.UpdateOptions{}, quickly)
+							return err
+						},
+						"Delete": func() error {
+							return k8sretry.Delete(t.Context(), maps, settings("a"), metav1.DeleteOptions{}, quickly)
+						},
+					} {
+						err := call()
+						switch {
+						case code < 307:
+							require.ErrorIs(t, err, k8sretry.ErrRedirected, name)
+							require.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown, name)
+							assert.False(t, apierrors.IsNotFound(err), "%s: the GET was answered so, not the write", name)
+						case found == 404:
+							assert.True(t, apierrors.IsNotFound(err), "%s: %v", name, err)
+							assert.NotErrorIs(t, err, k8sretry.ErrRedirected, name)
+						default:
+							assert.NoError(t, err, name)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// A read that is redirected is one, also behind a write of the same attempt, and with a Referer
+// of the client's own.
+func TestRecordOfARedirectedReadBesideAWrite(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for _, referer := range []string{"", "own"} {
+			t.Run(proto+referer, func(t *testing.T) {
+				server := serve(t, proto, func(w http.ResponseWriter, r *http.Request, _ int) {
+					if r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/elsewhere") {
+						http.Redirect(w, r, "/elsewhere"+r.URL.Path, http.StatusFound)
+						return
+					}
+					write(w, 200, settings("a"))
+				})
+				cfg := server.config()
+				if referer != "" {
+					cfg.Wrap(func(next http.RoundTripper) http.RoundTripper {
+						return roundTripper(func(req *http.Request) (*http.Response, error) {
+							req = req.Clone(req.Context())
+							req.Header.Set("Referer", server.URL+"/")
+							return next.RoundTrip(req)
+						})
+					})
+				}
+				maps := clientset(t, cfg).CoreV1().ConfigMaps("default")
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					_, first := maps.Get(ctx, "a", metav1.GetOptions{})
+					_, err := maps.Update(ctx, settings("a"), metav1.UpdateOptions{})
+					_, second := maps.Get(ctx, "a", metav1.GetOptions{})
+					return errors.Join(first, err, second)
+				}, quickly, k8sretry.WithVerb(k8sretry.VerbUpdate))
+				assert.NoError(t, err)
+			})
+		}
+	}
 }
 
 func TestRecordAllocations(t *testing.T) {

@@ -15,8 +15,8 @@ func (e *foreignAnswer) Error() string {
 	return "k8sretry: the response is not one of the API, its content type is " + e.contentType
 }
 
-// errRedirected is a write that was answered by a 301, 302 or 303. net/http would send a
-// GET, whose success says nothing about the write.
+// errRedirected is a write that was answered by a 301, 302 or 303. net/http sends a GET, or
+// would send it without a Transport below; its success says nothing about the write.
 var errRedirected = errors.New("k8sretry: the server has redirected the write, which net/http follows with a GET")
 
 // notAnswered returns an error if the response to a write only looks like a success.

@@ -81,7 +81,7 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 			attempt.lend(r.lent())
 		}()
 	}
-	err := r.reveal(request(r.context(ctx)))
+	err := r.redirected(r.reveal(request(r.context(ctx))))
 	if err == nil {
 		return Verdict{}, nil
 	}

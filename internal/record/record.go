@@ -33,8 +33,9 @@ type Record struct {
 	extra atomic.Int32 // how many it has made in this attempt
 
 	mu        sync.Mutex
-	sends     sends // in this attempt
-	keep      bool  // the response of the failed attempt is still needed, and with it its context
+	sends     sends    // in this attempt
+	requests  requests // in this attempt
+	keep      bool     // the response of the failed attempt is still needed, and with it its context
 	deletions deletions
 }
 
@@ -120,6 +121,11 @@ func (r *Record) Carried() { r.carried.Add(1) }
 // wroteHeaderField notices writes, which have a Content-Type where client-go makes them, and
 // JSON patches among them, which may append to a list (RFC 6902).
 func (r *Record) wroteHeaderField(key string, values []string) {
+	if len(values) > 0 {
+		r.mu.Lock()
+		r.requests.wroteHeaderField(key, values[0])
+		r.mu.Unlock()
+	}
 	if !strings.EqualFold(key, "Content-Type") {
 		return
 	}
@@ -149,7 +155,7 @@ func (r *Record) Begin(repetitions int) {
 	r.spare.Store(int32(max(0, min(repetitions, math.MaxInt32/2))))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sends, r.keep = sends{}, false
+	r.sends, r.requests, r.keep = sends{}, requests{}, false
 }
 
 // Repeated records that net/http repeats a request by itself, and reports whether it may.

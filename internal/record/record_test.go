@@ -418,3 +418,67 @@ func TestDeletionsOfACall(t *testing.T) {
 	r.Sent(dry)
 	assert.True(t, known(&r, a))
 }
+
+// The headers come in the order in which net/http and golang.org/x/net/http2 write them. The
+// assumption was that the answer which the caller gets is that of the request it made.
+func TestRedirected(t *testing.T) {
+	h1 := func(length string, referer ...string) (seen [][2]string) {
+		seen = [][2]string{{"Host", "server"}, {"User-Agent", "x"}}
+		if length != "" {
+			seen = append(seen, [2]string{length, "2"})
+		}
+		for _, r := range referer {
+			seen = append(seen, [2]string{"Referer", r})
+		}
+		return append(seen, [2]string{"X-Other", "x"})
+	}
+	h2 := func(method string, referer ...string) (seen [][2]string) {
+		seen = [][2]string{{":authority", "server"}, {":method", method}, {":path", "/x"}}
+		for _, r := range referer {
+			seen = append(seen, [2]string{"referer", r})
+		}
+		if method != "GET" {
+			seen = append(seen, [2]string{"content-length", "2"})
+		}
+		return seen
+	}
+	const write, chunked, read = "Content-Length", "Transfer-Encoding", ""
+	const url, other = "https://server/x", "https://elsewhere/x"
+	type requests = [][][2]string
+	for situation, c := range map[string]struct {
+		seen requests
+		want bool
+	}{
+		"a write that became a GET":                        {requests{h1(write), h1(read, url)}, true},
+		"a write of unknown length":                        {requests{h1(chunked), h1(read, url)}, true},
+		"over HTTP/2":                                      {requests{h2("PUT"), h2("GET", url)}, true},
+		"a DELETE over HTTP/2":                             {requests{h2("DELETE"), h2("GET", url)}, true},
+		"redirected twice":                                 {requests{h1(write), h1(write, url), h1(read, "https://server/y")}, true},
+		"and then net/http repeats the GET":                {requests{h1(write), h1(read, url), h1(read, url)}, true},
+		"and then the function writes something else":      {requests{h1(write), h1(read, url), h1(write)}, true},
+		"and then a client's own Referer follows":          {requests{h1(write), h1(read, url), h1(write), h1(read, other)}, true},
+		"a 307, which keeps the method":                    {requests{h1(write), h1(write, url)}, false},
+		"a 307 over HTTP/2":                                {requests{h2("PUT"), h2("PUT", url)}, false},
+		"a read that is redirected":                        {requests{h1(read), h1(read, url)}, false},
+		"behind a write":                                   {requests{h1(write), h1(read), h1(read, url)}, false},
+		"a write and a read":                               {requests{h1(write), h1(read)}, false},
+		"a client whose requests all have a Referer":       {requests{h1(write, url), h1(read, url)}, false},
+		"a client whose reads have one of another server":  {requests{h1(write), h1(read, other)}, false},
+		"a client whose reads have one that is not a URL":  {requests{h2("PUT"), h2("GET", "\x7f")}, false},
+		"a client whose writes have one before they write": {requests{h2("PUT", url), h2("GET")}, false},
+	} {
+		var r Record
+		var trace httptrace.ClientTrace
+		r.Hook(&trace)
+		r.Begin(0)
+		for _, request := range c.seen {
+			for _, field := range request {
+				trace.WroteHeaderField(field[0], []string{field[1]})
+			}
+		}
+		trace.WroteHeaderField("X-Empty", nil)
+		assert.Equal(t, c.want, r.Redirected(), situation)
+		r.Begin(0)
+		assert.False(t, r.Redirected(), "the attempt before does not count")
+	}
+}
