@@ -6,6 +6,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
 // Delete deletes the given object, and never another object that has taken its name: it
@@ -50,10 +52,16 @@ type deleteCall[T Object] struct {
 	goesAnyway func(error) bool          // reports a refusal that says that the object will be deleted all the same; may be nil
 	goneIsOK   bool                      // the call succeeds if the object is gone, even at its first request
 	wasGoing   bool                      // the object was being deleted when the call began
-	name       string
-	uid        types.UID // of the object to delete; "" for any object of the name
-	version    *string   // the resource version that the caller requires; nil for any
-	opts       metav1.DeleteOptions
+
+	// slowConflict is set if the server takes long to refuse the request because of the UID:
+	// kube-apiserver takes 10 s for an eviction, more than many an attempt timeout. So the
+	// object is read before the request is sent again, but not twice in vain (unreadable).
+	slowConflict, unreadable bool
+
+	name    string
+	uid     types.UID // of the object to delete; "" for any object of the name
+	version *string   // the resource version that the caller requires; nil for any
+	opts    metav1.DeleteOptions
 }
 
 // newDeleteCall prepares the deletion of an object, with its UID as a precondition.
@@ -85,17 +93,21 @@ func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 	if d.unverified != nil {
 		return explain(ctx, &d.safeWrite, d.check)
 	}
-	if d.isAmbiguous() && d.uid == "" && d.version == nil {
-		// Without a precondition, the server would also delete an object created since. So
-		// the object is checked before the request is sent again.
-		switch _, result, err := d.check(ctx); {
-		case err != nil:
-			return nothing{}, d.checkFailed(err)
+	byName := d.uid == "" && d.version == nil
+	if d.isAmbiguous() && (byName || d.slowConflict && !d.unreadable) {
+		// Without a precondition, the server would also delete an object created since.
+		_, result, err := d.check(ctx)
+		d.unreadable = err != nil
+		switch {
 		case result == applied:
 			return nothing{}, nil
-		case result == undetermined:
+		case err != nil && (byName || ctxerr.Of(ctx) != nil):
+			return nothing{}, d.checkFailed(err)
+		case result == undetermined && byName:
 			return nothing{}, d.stop(d.ambiguousErr, detailNoUID)
 		}
+	} else {
+		d.unreadable = false
 	}
 	v, err := d.send(ctx, d.request)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -307,37 +308,53 @@ func TestEvict(t *testing.T) {
 		"success": {requests: "evict"},
 		"response lost, then NotFound": {
 			prepare:  func(c *cluster) { c.on("evict", lost(lostReply())) },
-			requests: "evict evict", took: time.Second,
+			requests: "evict get", took: time.Second,
 		},
 		"response lost, the StatefulSet has created the pod again: the new pod is kept": {
 			prepare: func(c *cluster) {
 				c.on("evict", &fault{after: lostReply(), then: recreate(c)})
 			},
-			requests: "evict evict", stays: true, took: time.Second,
+			requests: "evict get", stays: true, took: time.Second,
 		},
-		"response lost, the pod terminates: the eviction is accepted again": {
+		"response lost, the pod terminates": {
 			prepare:  func(c *cluster) { terminateSlowly(c); c.on("evict", lost(gatewayTimeout())) },
-			requests: "evict evict", stays: true, took: 500 * time.Millisecond,
+			requests: "evict get", stays: true, took: 500 * time.Millisecond,
 		},
 		"request lost": {
 			prepare:  func(c *cluster) { c.on("evict", failed(lostReply())) },
-			requests: "evict evict", took: time.Second,
+			requests: "evict get evict", took: time.Second,
 		},
-		"all responses lost, the pod terminates: the final check sees it": {
-			prepare:  func(c *cluster) { terminateSlowly(c); c.on("evict", repeated(3, lost(gatewayTimeout()))...) },
-			options:  []k8sretry.Option{k8sretry.WithMaxRetries(2)},
-			requests: "evict evict evict get", stays: true, took: 1500 * time.Millisecond,
+		"the response lost, no retries, the pod terminates: the final check sees it": {
+			prepare:  func(c *cluster) { terminateSlowly(c); c.on("evict", lost(gatewayTimeout())) },
+			options:  []k8sretry.Option{k8sretry.WithMaxRetries(0)},
+			requests: "evict get", stays: true,
 		},
-		"all requests with a grace period of 0 lost, deleted by another client with 30 s: the pod terminates": {
+		"request lost, the pod cannot be read: it is evicted": {
+			prepare:  func(c *cluster) { c.on("evict", failed(lostReply())).on("get", failed(forbidden("x"))) },
+			requests: "evict get evict", took: time.Second,
+		},
+		"response lost, the pod cannot be read: the server refuses to evict the new one": {
+			prepare: func(c *cluster) {
+				c.on("evict", &fault{after: lostReply(), then: recreate(c)}).on("get", failed(forbidden("x")))
+			},
+			requests: "evict get evict", stays: true, took: time.Second,
+		},
+		"two requests lost, the reads fail, too": {
+			prepare: func(c *cluster) {
+				c.on("evict", failed(lostReply()), failed(lostReply()), failed(lostReply())).on("get", failed(unavailable()))
+			},
+			requests: "evict get evict evict get evict", took: 7 * time.Second,
+		},
+		"a request with a grace period of 0 lost, deleted by another client with 30 s: the pod terminates": {
 			prepare:  func(c *cluster) { c.change("x", terminating(30)); c.on("evict", repeated(3, failed(unavailable()))...) },
 			opts:     func(*corev1.ConfigMap) metav1.DeleteOptions { return *metav1.NewDeleteOptions(0) },
 			options:  []k8sretry.Option{k8sretry.WithMaxRetries(2)},
-			requests: "evict evict evict get", stays: true, took: 3 * time.Second,
+			requests: "evict get", stays: true, took: time.Second,
 		},
 		"all requests lost: unknown": {
 			prepare: func(c *cluster) { c.on("evict", repeated(3, failed(unavailable()))...) },
 			options: []k8sretry.Option{k8sretry.WithMaxRetries(2)},
-			fails:   requireUnknown, is: apierrors.IsServiceUnavailable, requests: "evict evict evict get", stays: true, took: 3 * time.Second,
+			fails:   requireUnknown, is: apierrors.IsServiceUnavailable, requests: "evict get evict get evict get", stays: true, took: 3 * time.Second,
 		},
 		"the pod has ended before": {
 			prepare:  func(c *cluster) { c.remove("x") },
@@ -380,7 +397,7 @@ func TestEvict(t *testing.T) {
 					return nil
 				}
 			},
-			fails: requireUnknown, is: apierrors.IsTooManyRequests, requests: "evict evict evict evict evict evict get", stays: true, took: 56625 * time.Millisecond,
+			fails: requireUnknown, is: apierrors.IsTooManyRequests, requests: "evict get evict get evict get evict get evict get evict get", stays: true, took: 56625 * time.Millisecond,
 		},
 		"the caller's options override the preset": {
 			prepare: func(c *cluster) { c.on("evict", repeated(9, failed(budgetSpent()))...) },
@@ -398,7 +415,7 @@ func TestEvict(t *testing.T) {
 		},
 		"request lost, then the budget is deleted during the request": {
 			prepare:  func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(budgetGone())) },
-			requests: "evict evict evict", took: 3 * time.Second,
+			requests: "evict get evict get evict", took: 3 * time.Second,
 		},
 		"conflict about the pod's resource version: retried": {
 			prepare:  func(c *cluster) { c.on("evict", failed(podChanged("x"))) },
@@ -409,8 +426,10 @@ func TestEvict(t *testing.T) {
 			fails:   requireUnchanged, is: apierrors.IsInternalError, requests: "evict", stays: true,
 		},
 		"response lost, then two budgets: the pod is gone": {
-			prepare:  func(c *cluster) { c.on("evict", lost(etcdTimeout()), failed(twoBudgets())) },
-			requests: "evict evict get", took: time.Second,
+			prepare: func(c *cluster) {
+				c.on("evict", lost(etcdTimeout()), failed(twoBudgets())).on("get", failed(forbidden("x")))
+			},
+			requests: "evict get evict get", took: time.Second,
 		},
 		"the namespace is terminating, and deletes the pod later": {
 			prepare: func(c *cluster) {
@@ -455,7 +474,7 @@ func TestEvict(t *testing.T) {
 		},
 		"request lost, then the namespace is terminating": {
 			prepare:  func(c *cluster) { c.on("evict", failed(etcdTimeout()), failed(namespaceEnds())) },
-			requests: "evict evict get evict", took: 3 * time.Second,
+			requests: "evict get evict get get evict", took: 3 * time.Second,
 		},
 		"denied by a webhook with Conflict": {
 			prepare: func(c *cluster) { c.on("evict", failed(denied(409, "Conflict"))) },
@@ -475,7 +494,7 @@ func TestEvict(t *testing.T) {
 			opts: func(obj *corev1.ConfigMap) metav1.DeleteOptions {
 				return metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &obj.ResourceVersion}}
 			},
-			fails: requireUnknown, is: apierrors.IsConflict, requests: "evict evict get", stays: true, took: time.Second,
+			fails: requireUnknown, is: apierrors.IsConflict, requests: "evict get evict get", stays: true, took: time.Second,
 		},
 		"the UID in opts overrides that of the object": {
 			opts: func(*corev1.ConfigMap) metav1.DeleteOptions {
@@ -541,6 +560,54 @@ func TestEvict(t *testing.T) {
 			})
 		})
 	}
+}
+
+// kube-apiserver takes 10 s to refuse an eviction with the UID of a pod that was replaced.
+// The assumption was that the refusal ends the call: with a shorter attempt timeout it never
+// came, and the call lasted until its deadline.
+func TestEvictOfAReplacedPodDoesNotWaitForItsRefusal(t *testing.T) {
+	for _, readable := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster()
+			pod := c.put(configMap("x"))
+			c.remove("x")
+			c.put(configMap("x", "by", "the StatefulSet"))
+			client := slowEvictions{c, readable}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			start := time.Now()
+			err := k8sretry.Evict(ctx, client, pod, metav1.DeleteOptions{}, exact, k8sretry.WithAttemptTimeout(5*time.Second))
+			assert.NotNil(t, c.get("x"))
+			if !readable {
+				requireUnknown(t, err)
+				return
+			}
+			require.NoError(t, err)
+			assert.Less(t, time.Since(start), 10*time.Second)
+		})
+	}
+}
+
+// slowEvictions is a server that takes 10 s for each eviction.
+type slowEvictions struct {
+	*cluster
+	readable bool
+}
+
+func (c slowEvictions) EvictV1(ctx context.Context, eviction *policyv1.Eviction) error {
+	select {
+	case <-ctx.Done():
+		return &url.Error{Op: "Post", URL: "https://server", Err: ctx.Err()}
+	case <-time.After(10 * time.Second):
+		return c.cluster.EvictV1(ctx, eviction)
+	}
+}
+
+func (c slowEvictions) Get(ctx context.Context, name string, opts metav1.GetOptions) (*corev1.ConfigMap, error) {
+	if !c.readable {
+		return nil, forbidden(name)
+	}
+	return c.cluster.Get(ctx, name, opts)
 }
 
 // Evict sends an Eviction with the options and the UID of the pod, with a typed client and

@@ -28,6 +28,11 @@ import (
 // A namespace that is being deleted takes no evictions, and deletes its pods by itself. Evict
 // then reads the pod: it returns nil if the pod is terminating or gone, and asks again if not.
 //
+// Before Evict sends the eviction again after a request that may have been carried out, it
+// reads the pod, because kube-apiserver takes 10 s to refuse the eviction of a pod that was
+// replaced. Without the right to get pods it goes on without reading; use an attempt timeout
+// of more than 10 s then, or none.
+//
 // If neither obj nor opts has a UID, an ambiguous failure is handled as by [Delete]. The
 // final check, after the retries or the context have ended, takes at most 5 s. Each request
 // may use up one of the disruptions that the budget allows, until the disruption controller
@@ -44,7 +49,7 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 	// The server changes the pod before it deletes it, so a new resource version does not
 	// mean that the eviction has failed.
 	d.version = nil
-	d.goneIsOK = d.uid != ""
+	d.goneIsOK, d.slowConflict = d.uid != "", true
 	d.lostRace = func(err error, v Verdict) bool {
 		return isBudgetNotFound(err) ||
 			!needsVersion && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && !isUIDConflict(err, v)
