@@ -40,8 +40,16 @@ func (s *subresource) evict(ctx context.Context, pod, eviction client.Object, dr
 		}
 		return doneIf(found.GetDeletionTimestamp() != nil || uid != "" && found.GetUID() != "" && found.GetUID() != uid), nil
 	}
+	isAmbiguous := false
 	err := s.client.writeProven(ctx, verbOf(verb, dryRun), s.callName("create", pod), func(ctx context.Context, copied copier) error {
-		return s.inner().Create(ctx, copied(pod), copied(eviction), opts...)
+		if isAmbiguous && uid != "" {
+			if f, lookErr := isEvicted(ctx, nil); lookErr == nil && f == done {
+				return nil // kube-apiserver takes 10 s to refuse the eviction of a pod that was replaced
+			}
+		}
+		err := s.inner().Create(ctx, copied(pod), copied(eviction), opts...)
+		isAmbiguous = isAmbiguous || err != nil && !dryRun && k8sretry.Classify(err).Outcome != k8sretry.OutcomeNotExecuted
+		return err
 	}, isEvicted)
 	if err != nil && !dryRun && isNamespaceTerminating(err) {
 		// The namespace takes no evictions any more, and deletes its pods by itself.

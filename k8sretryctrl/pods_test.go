@@ -114,8 +114,12 @@ func TestTheOutcomeOfAnEvictionIsThatOfThePod(t *testing.T) {
 			if c.server != nil {
 				b = b.WithObjects(c.server.DeepCopy())
 			}
-			retrying := podClient(b.Build(), func(n int, _, _ client.Object) error { return c.answers[min(n, len(c.answers))-1] })
+			attempts := 0
+			retrying := podClient(b.Build(), func(n int, _, _ client.Object) error { attempts = n; return c.answers[min(n, len(c.answers))-1] })
 			err := retrying.SubResource("eviction").Create(t.Context(), podWithUID("1"), evictionOf(""))
+			if c.want == nil {
+				assert.Equal(t, 1, attempts, "the server takes 10 s to refuse the eviction of a pod that was replaced")
+			}
 			switch c.want {
 			case nil:
 				assert.NoError(t, err)

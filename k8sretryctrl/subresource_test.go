@@ -73,7 +73,7 @@ func TestAStatusUpdateIsVerifiedByTheStatus(t *testing.T) {
 
 func TestAnEvictionWithTheUIDIsRetried(t *testing.T) {
 	inVirtualTime(t, "with a UID", func(t *testing.T) {
-		f := &faults{only: "eviction.Create", err: unknownOutcome, lose: 1}
+		f := &faults{only: "eviction.Create", err: unknownOutcome, fail: 1}
 		retrying, _ := newClient(f)
 		require.NoError(t, retrying.SubResource("eviction").Create(t.Context(), pod(), evictionOf("1")))
 		assert.Equal(t, 2, f.count("eviction.Create"))
