@@ -1476,11 +1476,11 @@ func (c *memoryConn) LocalAddr() net.Addr              { return new(net.TCPAddr)
 func (c *memoryConn) RemoteAddr() net.Addr             { return new(net.TCPAddr) }
 
 // protobufOf returns an object as typed clients send it.
-func protobufOf(t *testing.T, obj runtime.Object) []byte {
+func protobufOf(t *testing.T, obj runtime.Object, version ...schema.GroupVersion) []byte {
 	t.Helper()
 	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), runtime.ContentTypeProtobuf)
 	require.True(t, ok)
-	content, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), obj)
+	content, err := runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, append(version, corev1.SchemeGroupVersion)[0]), obj)
 	require.NoError(t, err)
 	return content
 }

@@ -33,8 +33,9 @@ type exchange struct {
 func (x *exchange) config() config {
 	c := x.t.policy.config
 	c.setNumber(numVerb, int64(x.request.Verb))
-	// A create names its object in the body, or cannot be repeated: see riskConfirmed.
-	c.namedCreate = x.request.Risk == apirequest.RiskNoName
+	// A create names its object in the body, or cannot be repeated: see riskConfirmed. An
+	// eviction is repeated like a deletion.
+	c.namedCreate = x.request.Risk == apirequest.RiskNoName || x.request.Evicts()
 	if c.limiter != nil {
 		c.limiter, c.limiterKey = c.limiter.server(x.req.URL.Host), x.kind()
 	}
@@ -125,8 +126,8 @@ func (x *exchange) result(err error) (*http.Response, error) {
 	e, _ := err.(*Error) //nolint:errorlint // what the loop returns, not what it wraps
 	if x.response != nil {
 		// The response itself, unless an earlier attempt makes the outcome less certain.
-		// A NotFound after a deletion says what the client wants to know.
-		gone := x.request.Verb == apirequest.Delete && isAbsent(x.judged, x.request.Object)
+		// A NotFound after a deletion or an eviction says what the client wants to know.
+		gone := x.request.Removes() && isAbsent(x.judged, x.request.Object) && !isBudgetNotFound(x.judged)
 		if e == nil || gone || len(e.ended) == 0 && e.Outcome <= Classify(x.judged).Outcome {
 			resp := x.response
 			x.response, x.bounded = nil, nil
@@ -219,7 +220,8 @@ func (x *exchange) send(ctx context.Context, r *callRecord, body io.ReadCloser) 
 		req = req.WithContext(ctx)
 		req.Body = body
 	}
-	if d, repeats := x.deletion(r); repeats {
+	d, repeats := x.deletion(r)
+	if repeats {
 		again, resp, err := x.repeatDeletion(ctx, r, d)
 		if again != x.req {
 			closeBody(req)
@@ -229,11 +231,14 @@ func (x *exchange) send(ctx context.Context, r *callRecord, body io.ReadCloser) 
 			return resp, err
 		}
 	}
-	if x.request.Verb == apirequest.Delete {
+	if x.request.Removes() {
 		r.Deletes()
 	}
 	x.sends++
 	resp, err := x.transmit(ctx, r, req, &x.request)
+	if repeats && err == nil && x.isReplaced(resp) {
+		return x.removed(resp), nil // the object is gone
+	}
 	x.noteDeletion(r, resp, err)
 	return resp, err
 }

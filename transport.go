@@ -19,7 +19,7 @@ import (
 // 5xx with Retry-After. With n retries the server sees at most n + 1 requests, including
 // those that net/http repeats by itself. There are two exceptions: if a kept HTTP/1.1
 // connection breaks in the last attempt of a read, net/http sends it once more; and before a
-// Transport repeats a delete by name, it reads the object, see below. The client
+// Transport repeats a delete or an eviction by name, it reads the object, see below. The client
 // receives the last answer as the server sent it, so apierrors.SuggestsClientDelay and the
 // other predicates are right; or the last error of the connection, in an [*Error] if it was
 // transient.
@@ -32,7 +32,7 @@ import (
 // WithVerb and ReadOnly have no effect. Behind a proxy or a gateway the innermost path of the
 // API counts. A request that must not be repeated while its outcome is unknown is not
 // repeated: a create of an object without a name (generateName), a create of a subresource
-// (an eviction), a JSON patch without a test and the strategic merge patches that [Patch]
+// (a binding, but not an eviction), a JSON patch without a test and the strategic merge patches that [Patch]
 // does not repeat, a deletecollection, a write to a subresource other than status, scale,
 // finalize, approval, ephemeralcontainers and resize (it may be an action, such as the
 // restart of a virtual machine), and a write to a path that is not one of the API, such as
@@ -45,15 +45,19 @@ import (
 // last answer does not say so, the client gets an *Error that holds both: errors.Is finds
 // ErrOutcomeUnknown, and the predicates find the answer.
 //
-// A delete with a UID or a resourceVersion as a precondition is repeated. Of one without,
-// another object may have the name by now. So before the repetition the Transport reads the
+// A delete or an eviction with a UID or a resourceVersion as a precondition is repeated. Of
+// one without, another object may have the name by now. So before the repetition the Transport reads the
 // object: a GET of the same path with the headers of the request, which asks for metadata
 // only. If the object is gone, or is being deleted in the way that was asked for, the client
 // gets that answer. If it is older than the call, by its creationTimestamp and the Date of
 // the answer and by more than 10 s, by which the clocks of servers may differ, the delete is
 // repeated with its UID as a precondition. Otherwise, and if the client may not read the
 // object, the error matches ErrOutcomeUnknown. A NotFound after a repeated delete reaches the
-// client as it came.
+// client as it came. If the server refuses the repetition because another object has the name,
+// the client gets a success.
+//
+// Before each repetition of an eviction by name the Transport reads the pod, whose deletion of
+// any kind is a success. The client needs the right to get pods.
 //
 // A PUT without a resourceVersion, and a merge or strategic merge patch that names none, are
 // repeated and may undo what other clients have written in between. With a resourceVersion
@@ -89,7 +93,7 @@ import (
 // rest.Config was given another RoundTripper or wrapper before.
 //
 // The RoundTripper is safe for concurrent use if the wrapped one is. It never changes the
-// request and sets no header, but for the repetition of a delete by name. It hides the
+// request and sets no header, but for the repetition of a delete or an eviction by name. It hides the
 // Retry-After of a 429 or 5xx answer until the client
 // reads the body, which is when client-go has decided not to repeat the request. Readers among
 // the RoundTrippers above it do not see the header; if one replaces the body by a copy, the

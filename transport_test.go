@@ -479,8 +479,8 @@ func TestTransportRetriesByVerb(t *testing.T) {
 			return err
 		}, 1, true},
 		{"eviction", func(c kubernetes.Interface) error {
-			return c.CoreV1().Pods("default").EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "a"}})
-		}, 1, true},
+			return c.CoreV1().Pods("default").EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "a"}, DeleteOptions: metav1.NewPreconditionDeleteOptions("u")})
+		}, 3, true},
 		{"create with a generated name", func(c kubernetes.Interface) error {
 			_, err := c.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
 			return err
@@ -1536,6 +1536,14 @@ type deletionServer struct {
 	accept  string // of the last GET
 }
 
+// remove deletes or evicts the object.
+func (s *deletionServer) remove(options metav1.DeleteOptions, method string) error {
+	if method == http.MethodDelete {
+		return s.cluster.Delete(context.Background(), "a", options)
+	}
+	return s.cluster.EvictV1(context.Background(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "a"}, DeleteOptions: &options})
+}
+
 func serveDeletions(t *testing.T, proto string, s *deletionServer) {
 	codecs := serializer.NewCodecFactory(scheme.Scheme, serializer.WithSerializer(cbor.NewSerializerInfo))
 	s.api = serve(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
@@ -1549,21 +1557,32 @@ func serveDeletions(t *testing.T, proto string, s *deletionServer) {
 			if o, ok := object.(*corev1.ConfigMap); ok && err == nil {
 				object = &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"}, ObjectMeta: o.ObjectMeta}
 			}
-		case http.MethodDelete:
-			var options metav1.DeleteOptions
-			if body := strings.TrimPrefix(s.seen()[n-1], "DELETE "); body == "" {
+		default: // a DELETE, or the POST of an eviction
+			options := new(metav1.DeleteOptions)
+			if body := strings.TrimPrefix(s.seen()[n-1], r.Method+" "); body == "" {
 				query := r.URL.Query()
-				assert.NoError(t, metav1.Convert_url_Values_To_v1_DeleteOptions(&query, &options, nil))
+				assert.NoError(t, metav1.Convert_url_Values_To_v1_DeleteOptions(&query, options, nil))
 			} else {
 				info, ok := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), r.Header.Get("Content-Type"))
 				assert.True(t, ok)
-				_, _, decodeErr := info.Serializer.Decode([]byte(body), nil, &options)
+				eviction := policyv1.Eviction{DeleteOptions: options}
+				into := runtime.Object(&eviction)
+				if r.Method == http.MethodDelete {
+					into = options
+				}
+				_, _, decodeErr := info.Serializer.Decode([]byte(body), nil, into)
 				assert.NoError(t, decodeErr)
+				if r.Method == http.MethodPost {
+					assert.Equal(t, "a", eviction.Name)
+				}
+				if eviction.DeleteOptions != nil {
+					options = eviction.DeleteOptions
+				}
 			}
-			s.options = append(s.options, options)
+			s.options = append(s.options, *options)
 			plan = &s.deletes
 			if len(*plan) == 0 || !strings.HasPrefix((*plan)[0], "dropped") {
-				object, err = metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess}, s.cluster.Delete(context.Background(), "a", options)
+				object, err = metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusSuccess}, s.remove(*options, r.Method)
 			}
 			if s.then != nil {
 				s.then()
@@ -1586,6 +1605,15 @@ func serveDeletions(t *testing.T, proto string, s *deletionServer) {
 			write(w, 200, object)
 		case "reset":
 			reset(w)
+		case "replaced":
+			write(w, 200, object)
+			s.cluster.remove("a")
+			s.cluster.put(young())
+		case "no budget":
+			status := budgetGone().(*apierrors.StatusError).ErrStatus
+			status.Details.Name = "a"
+			status.Kind, status.APIVersion = "Status", "v1"
+			write(w, 404, status)
 		case "no date":
 			w.Header()["Date"] = nil
 			write(w, 200, object)
@@ -1662,7 +1690,8 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 		{"not done, of an object that may be younger than the call", young(), metav1.DeleteOptions{}, []string{"dropped, reset"}, nil, nil, "DELETE GET", unknown, true},
 		{"not done twice: the object is read once", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "dropped, 504"}, nil, nil, "DELETE GET DELETE DELETE", success, false},
 		{"not done, then done and lost", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "reset"}, nil, nil, "DELETE GET DELETE DELETE", gone, false},
-		{"another object between the read and the repetition", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "409"}, nil, nil, "DELETE GET DELETE", unknown, false},
+		{"another object between the read and the repetition", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"replaced"}, nil, "DELETE GET DELETE", success, true},
+		{"another conflict after the read", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "409"}, nil, nil, "DELETE GET DELETE", unknown, false},
 		{"the object may not be read", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"403"}, nil, "DELETE GET", unknown, true},
 		{"the server sends no metadata", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"406"}, nil, "DELETE GET", unknown, true},
 		{"the server does not tell the time", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"no date"}, nil, "DELETE GET", unknown, true},
@@ -1674,7 +1703,7 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 		{"refused before it was carried out", old(), metav1.DeleteOptions{}, []string{"dropped, 429"}, nil, nil, "DELETE DELETE", success, false},
 		{"with a UID", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"dropped, reset"}, nil, nil, "DELETE DELETE", success, false},
 		{"with a UID, done", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"reset"}, nil, nil, "DELETE DELETE", gone, false},
-		{"with a UID, done, and another object has the name", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"reset"}, nil, young(), "DELETE DELETE", unknown, true},
+		{"with a UID, done, and another object has the name", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}, []string{"reset"}, nil, young(), "DELETE DELETE", success, true},
 		{"with a version", old(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{ResourceVersion: &version}}, []string{"dropped, reset"}, nil, nil, "DELETE DELETE", success, false},
 		{"a dry run", old(), metav1.DeleteOptions{DryRun: []string{"All"}}, []string{"reset"}, nil, young(), "DELETE DELETE", success, true},
 		{"forced, while another deletion leaves it time", old(goingFor(30)), metav1.DeleteOptions{GracePeriodSeconds: &zero}, []string{"dropped, reset"}, nil, nil, "DELETE GET DELETE", success, true},
@@ -1740,6 +1769,106 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 					}
 					for i, options := range s.options {
 						want := c.options
+						if i > 0 && strings.Contains(c.requests, "GET") {
+							want.Preconditions = &metav1.Preconditions{UID: &uid}
+						}
+						options.TypeMeta = want.TypeMeta
+						assert.Equal(t, want, options)
+					}
+				})
+			}
+		}
+	}
+}
+
+// An eviction was never repeated by a Transport, and by the name of the pod if a Do above
+// repeated it: the StatefulSet's next pod of that name was evicted, too.
+func TestTransportReadsAPodBeforeItRepeatsAnEviction(t *testing.T) {
+	const success, gone, unknown = "success", "not found", "unknown"
+	uid := types.UID("uid-1")
+	grace := int64(7)
+	withUID := &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
+	for _, c := range []struct {
+		situation       string
+		pod             *corev1.ConfigMap
+		options         *metav1.DeleteOptions
+		evictions, gets []string
+		successor       *corev1.ConfigMap // has the name after the first POST
+		requests        string
+		result          string
+		remains         bool
+	}{
+		{"done, and the answer was lost", old(), nil, []string{"reset"}, nil, nil, "POST GET", gone, false},
+		{"done, and the answer was lost in a gateway", old(), nil, []string{"504"}, nil, nil, "POST GET", gone, false},
+		{"done, and another pod has the name", old(), nil, []string{"reset"}, nil, young(), "POST GET", unknown, true},
+		{"the pod is terminating", old(withFinalizer), nil, []string{"reset"}, nil, nil, "POST GET", success, true},
+		{"the pod is terminating, with more time than was asked for", old(goingFor(30)), &metav1.DeleteOptions{GracePeriodSeconds: &grace}, []string{"dropped, reset"}, nil, nil, "POST GET", success, true},
+		{"not done", old(), nil, []string{"dropped, reset"}, nil, nil, "POST GET POST", success, false},
+		{"not done, with options", old(), &metav1.DeleteOptions{GracePeriodSeconds: &grace}, []string{"dropped, reset"}, nil, nil, "POST GET POST", success, false},
+		{"not done, of a pod that may be younger than the call", young(), nil, []string{"dropped, reset"}, nil, nil, "POST GET", unknown, true},
+		{"not done twice", old(), nil, []string{"dropped, reset", "dropped, 504"}, nil, nil, "POST GET POST GET POST", success, false},
+		{"not done, then done and lost", old(), nil, []string{"dropped, reset", "reset"}, nil, nil, "POST GET POST GET", gone, false},
+		{"another pod between the read and the repetition", old(), nil, []string{"dropped, reset"}, []string{"replaced"}, nil, "POST GET POST", success, true},
+		{"another pod between the reads", old(), nil, []string{"dropped, reset", "dropped, reset"}, []string{"replaced"}, nil, "POST GET POST GET", success, true},
+		{"another conflict", old(), nil, []string{"dropped, reset", "dropped, 409"}, nil, nil, "POST GET POST", unknown, true},
+		{"its budget is gone, which has the name of the pod", old(), nil, []string{"dropped, reset", "dropped, no budget"}, nil, nil, "POST GET POST", unknown, true},
+		{"not done, then refused by the budget", old(), nil, []string{"dropped, reset", "dropped, 429"}, nil, nil, "POST GET POST GET POST", success, false},
+		{"refused by the budget", old(), nil, []string{"dropped, 429"}, nil, nil, "POST POST", success, false},
+		{"the pod may not be read", old(), nil, []string{"dropped, reset"}, []string{"403"}, nil, "POST GET", unknown, true},
+		{"the read fails, too", old(), nil, []string{"dropped, reset"}, []string{"503"}, nil, "POST GET GET POST", success, false},
+		{"a login page in place of the answer", old(), nil, []string{"dropped, login page"}, nil, nil, "POST GET POST", success, false},
+		{"with a UID", old(), withUID, []string{"dropped, reset"}, nil, nil, "POST POST", success, false},
+		{"with a UID, done, and another pod has the name", old(), withUID, []string{"reset"}, nil, young(), "POST POST", success, true},
+		{"a dry run", old(), &metav1.DeleteOptions{DryRun: []string{"All"}}, []string{"reset"}, nil, young(), "POST POST", success, true},
+	} {
+		for media, encode := range map[string]func(*policyv1.Eviction) []byte{
+			"application/json":                    func(e *policyv1.Eviction) []byte { return mustJSON(e) },
+			"application/vnd.kubernetes.protobuf": func(e *policyv1.Eviction) []byte { return protobufOf(t, e, policyv1.SchemeGroupVersion) },
+			"application/cbor":                    func(e *policyv1.Eviction) []byte { return cborOf(t, e) },
+		} {
+			for where, run := range map[string]func(context.Context, func(context.Context) error, ...k8sretry.Option) error{
+				"Transport":         func(ctx context.Context, fn func(context.Context) error, _ ...k8sretry.Option) error { return fn(ctx) },
+				"Do without a verb": k8sretry.Run,
+			} {
+				t.Run(c.situation+", "+media+", "+where, func(t *testing.T) {
+					s := &deletionServer{cluster: newCluster(c.pod), deletes: slices.Clone(c.evictions), gets: slices.Clone(c.gets)}
+					s.then = func() {
+						if c.successor != nil {
+							s.cluster.remove("a")
+							s.cluster.put(c.successor)
+						}
+					}
+					serveDeletions(t, protoHTTP1, s)
+					client := clientset(t, s.config(), wrapper(t, quickly)).CoreV1().RESTClient()
+					eviction := policyv1.Eviction{TypeMeta: metav1.TypeMeta{Kind: "Eviction", APIVersion: "policy/v1"}, ObjectMeta: metav1.ObjectMeta{Name: "a"}, DeleteOptions: c.options}
+					err := run(t.Context(), func(ctx context.Context) error {
+						return client.Post().Namespace("default").Resource("pods").Name("a").SubResource("eviction").
+							SetHeader("Content-Type", media).Body(encode(&eviction)).Do(ctx).Into(new(policyv1.Eviction))
+					}, quickly)
+
+					var methods []string
+					for _, request := range s.seen() {
+						method, _, _ := strings.Cut(request, " ")
+						methods = append(methods, method)
+					}
+					assert.Equal(t, c.requests, strings.Join(methods, " "))
+					assert.Equal(t, c.remains, s.cluster.get("a") != nil)
+					switch c.result {
+					case success:
+						assert.NoError(t, err)
+					case unknown:
+						assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+					case gone:
+						assert.True(t, apierrors.IsNotFound(err), "%v", err)
+						if where == "Transport" {
+							requireUnchanged(t, err)
+						}
+					}
+					for i, options := range s.options {
+						var want metav1.DeleteOptions
+						if c.options != nil {
+							want = *c.options
+						}
 						if i > 0 && strings.Contains(c.requests, "GET") {
 							want.Preconditions = &metav1.Preconditions{UID: &uid}
 						}

@@ -66,8 +66,9 @@ func WrapRun(fn func(context.Context) error, opts ...Option) func(context.Contex
 
 // WrapRun1 is [WrapRun] for a function of one argument. A function of an Eviction, such as the
 // EvictV1 of a typed client, is a create that is repeated like that of [Wrap2]: by the name of
-// the pod, and so it may evict a new pod of that name, unless the Eviction has the UID of the
-// pod as a precondition. [Evict] sets it.
+// the pod. So it may evict a new pod of that name, such as the next one of a StatefulSet, unless
+// a [Transport] is below or the Eviction has the UID of the pod as a precondition. [Evict] sets
+// it.
 func WrapRun1[A any](fn func(context.Context, A) error, opts ...Option) func(context.Context, A) error {
 	w := wrapped(reflect.ValueOf(fn), opts, method1(reflect.TypeFor[A](), nil))
 	return func(ctx context.Context, a A) error {

@@ -139,6 +139,14 @@ func (r *Request) acts() bool {
 	return r.Verb != Create
 }
 
+// Evicts reports whether the request is the eviction of a pod.
+func (r *Request) Evicts() bool {
+	return r.Verb == Create && r.Resource == "pods" && r.Group == "" && r.Subresource == "eviction" && r.Object != ""
+}
+
+// Removes reports whether the request deletes or evicts one object.
+func (r *Request) Removes() bool { return r.Verb == Delete || r.Evicts() }
+
 func (r *Request) deletes() bool { return r.Verb == Delete || r.Verb == DeleteCollection }
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }

@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/cbor"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -27,10 +29,22 @@ func deletion(t *testing.T, query, body string) *http.Request {
 	return req
 }
 
-func inCBOR(t *testing.T, options *metav1.DeleteOptions) string {
+func eviction(t *testing.T, body string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodPost, "https://server/api/v1/namespaces/web/pods/a/eviction", strings.NewReader(body))
+	require.NoError(t, err)
+	return req
+}
+
+func read(req *http.Request) *Request {
+	r := Read(req)
+	return &r
+}
+
+func inCBOR(t *testing.T, object runtime.Object) string {
 	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, cbor.NewSerializer(scheme.Scheme, scheme.Scheme).Encode(options, &b))
+	require.NoError(t, cbor.NewSerializer(scheme.Scheme, scheme.Scheme).Encode(object, &b))
 	return b.String()
 }
 
@@ -53,23 +67,34 @@ func TestDeletesByName(t *testing.T) {
 		{"preconditions that are written wrong", "", `{"Preconditions":{"uid":"u"}}`, true},
 		{"no preconditions in them", "", `{"preconditions":{}}`, true},
 	} {
-		options, ok := DeleteOptions(deletion(t, c.query, c.body))
+		req := deletion(t, c.query, c.body)
+		options, ok := read(req).DeleteOptions(req)
 		require.True(t, ok, c.situation)
 		assert.Equal(t, c.byName, DeletesByName(&options), c.situation)
 	}
 	for _, body := range []string{"k8s\x00?", "kind: DeleteOptions", "\xd9\xd9\xf7\xff", `{"preconditions":[]}`} {
 		req := deletion(t, "", body)
-		_, ok := DeleteOptions(req)
+		_, ok := read(req).DeleteOptions(req)
 		assert.False(t, ok, "%q", body)
-		_, ok = WithUID(req, "u")
+		_, ok = read(req).WithUID(req, "u")
 		assert.False(t, ok, "%q", body)
 	}
-	req := deletion(t, "?gracePeriodSeconds=x", "")
-	_, ok := WithUID(req, "u")
+	for _, body := range []string{"", "k8s\x00?", "[]", `{"deleteOptions":{"preconditions":[]}}`} {
+		req := eviction(t, body)
+		_, ok := read(req).DeleteOptions(req)
+		assert.False(t, ok, "%q", body)
+		_, ok = read(req).WithUID(req, "u")
+		assert.False(t, ok, "%q", body)
+	}
+	req := deletion(t, "", "null")
+	_, ok := read(req).WithUID(req, "u")
+	assert.False(t, ok)
+	req = deletion(t, "?gracePeriodSeconds=x", "")
+	_, ok = read(req).WithUID(req, "u")
 	assert.False(t, ok)
 	req = deletion(t, "", "{}")
 	req.GetBody = nil
-	_, ok = WithUID(req, "u")
+	_, ok = read(req).WithUID(req, "u")
 	assert.False(t, ok)
 }
 
@@ -91,9 +116,9 @@ func TestWithUIDKeepsTheOptions(t *testing.T) {
 		t.Run(situation, func(t *testing.T) {
 			req := deletion(t, c.query, c.body)
 			req.Header.Set("Content-Type", c.media)
-			again, ok := WithUID(req, "u")
+			again, ok := read(req).WithUID(req, "u")
 			require.True(t, ok)
-			got, ok := DeleteOptions(again)
+			got, ok := read(req).DeleteOptions(again)
 			require.True(t, ok)
 			got.TypeMeta = want.TypeMeta
 			assert.Equal(t, want, got)
@@ -106,12 +131,50 @@ func TestWithUIDKeepsTheOptions(t *testing.T) {
 		})
 	}
 	t.Run("a field that this version does not know", func(t *testing.T) {
-		again, ok := WithUID(deletion(t, "", `{"kind":"DeleteOptions","apiVersion":"v1","new":{"a":1}}`), "u")
+		req := deletion(t, "", `{"kind":"DeleteOptions","apiVersion":"v1","new":{"a":1}}`)
+		again, ok := read(req).WithUID(req, "u")
 		require.True(t, ok)
 		body, err := io.ReadAll(again.Body)
 		require.NoError(t, err)
 		assert.JSONEq(t, `{"kind":"DeleteOptions","apiVersion":"v1","new":{"a":1},"preconditions":{"uid":"u"}}`, string(body))
 	})
+}
+
+// An eviction has its options inside.
+func TestWithUIDKeepsAnEviction(t *testing.T) {
+	zero, uid, version := int64(0), types.UID("u"), "7"
+	for situation, given := range map[string]*metav1.DeleteOptions{
+		"no options": nil,
+		"options":    {GracePeriodSeconds: &zero, DryRun: []string{"All"}, Preconditions: &metav1.Preconditions{ResourceVersion: &version}},
+	} {
+		e := &policyv1.Eviction{
+			TypeMeta:   metav1.TypeMeta{Kind: "Eviction", APIVersion: "policy/v1"},
+			ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "web", Labels: map[string]string{"x": "y"}}, DeleteOptions: given,
+		}
+		want := e.DeepCopy()
+		if want.DeleteOptions == nil {
+			want.DeleteOptions = &metav1.DeleteOptions{}
+		}
+		if want.DeleteOptions.Preconditions == nil {
+			want.DeleteOptions.Preconditions = &metav1.Preconditions{}
+		}
+		want.DeleteOptions.Preconditions.UID = &uid
+		for media, body := range map[string]string{"application/json": encoded(t, "application/json", e, policyv1.SchemeGroupVersion), protobuf: encoded(t, protobuf, e, policyv1.SchemeGroupVersion), "application/cbor": inCBOR(t, e)} {
+			req := eviction(t, body)
+			options, ok := read(req).DeleteOptions(req)
+			require.True(t, ok)
+			assert.Equal(t, given == nil, DeletesByName(&options), "%s, %s", situation, media)
+			again, ok := read(req).WithUID(req, "u")
+			require.True(t, ok)
+			sent, err := io.ReadAll(again.Body)
+			require.NoError(t, err)
+			got, _, err := scheme.Codecs.UniversalDeserializer().Decode(sent, nil, nil)
+			require.NoError(t, err)
+			got.GetObjectKind().SetGroupVersionKind(want.GroupVersionKind())
+			got.(*policyv1.Eviction).DeleteOptions.TypeMeta = metav1.TypeMeta{}
+			assert.Equal(t, want, got, "%s, %s", situation, media)
+		}
+	}
 }
 
 func TestSatisfied(t *testing.T) {

@@ -207,7 +207,7 @@ func (r *Record) Sent(s Send) {
 	all.last = writes && s.Ambiguous
 	if s.Code >= http.StatusOK && s.Code < http.StatusMultipleChoices {
 		f.Done = f.Done || writes
-		if s.Request.Verb == apirequest.Delete && all.writes == 1 {
+		if s.Request.Removes() && all.writes == 1 {
 			r.deletions.done = s.HTTP.URL
 		}
 	}
