@@ -107,7 +107,7 @@ func (c *config) queueTimeout() time.Duration {
 		return c.duration(numMaxQueueTime)
 	}
 	attempt := c.duration(numAttemptTimeout)
-	if attempt == 0 {
+	if attempt == 0 || c.given&(1<<numAttemptTimeout) == 0 { // that of a Transport may not be given
 		attempt = usualAttempt
 	}
 	attempts := (float64(c.maxRetries()) + 1) * float64(attempt)

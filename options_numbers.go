@@ -189,7 +189,8 @@ func WithMaxElapsed(d time.Duration) Option { return set(numMaxElapsed, int64(d)
 // WithAttemptTimeout bounds each attempt: its context ends after d. An attempt that
 // the timeout ends without an answer of the API is retried as other timeouts are. The
 // timeout is what detects a server that accepts requests and never answers. Default,
-// and 0: no limit but the caller's context. Negative: an error.
+// and 0: no limit but the caller's context; only for a [Transport] the default is 75 s.
+// Negative: an error.
 //
 // The timeout ends when fn returns successfully: the context of a watch or a stream
 // that fn has opened lives on until the caller's context ends. A goroutine that waits

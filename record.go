@@ -28,6 +28,7 @@ type callRecord struct {
 	collection bool                   // the call deletes a collection
 	priority   bool                   // the call does not wait for a limiter
 	guarded    bool                   // the call has asked a breaker or a limiter of its own
+	bounded    bool                   // the call has an attempt timeout
 	retries    int                    // that the call may make
 	closed     atomic.Bool            // the call has returned: watches and informers keep its context
 

@@ -270,6 +270,7 @@ func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
 	if p.record != nil {
 		p.record.retries = c.maxRetries()
 		p.record.guarded = c.guarded()
+		p.record.bounded = c.duration(numAttemptTimeout) > 0
 		p.record.priority = c.numbers[numPriority] != 0
 	}
 	return nil

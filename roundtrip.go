@@ -33,6 +33,7 @@ type exchange struct {
 func (x *exchange) config() config {
 	c := x.t.policy.config
 	c.setNumber(numVerb, int64(x.request.Verb))
+	c.numbers[numAttemptTimeout] = int64(x.timeout())
 	// A create names its object in the body, or cannot be repeated: see riskConfirmed. An
 	// eviction is repeated like a deletion.
 	c.namedCreate = x.request.Risk == apirequest.RiskNoName || x.request.Evicts()
@@ -169,7 +170,7 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 	shared := &x.t.policy.config
 	r.lend(shared.budget)
 	if x.request.Once || r.guarded || !shared.guarded() {
-		return x.send(ctx, r, nil)
+		return x.sendInTime(ctx, r)
 	}
 	c := x.config()
 	if r.priority || x.isLease() {
@@ -188,7 +189,7 @@ func (x *exchange) guarded(ctx context.Context, r *callRecord) (*http.Response, 
 		}
 	}()
 	p.attempts++
-	resp, err := x.send(ctx, r, nil)
+	resp, err := x.sendInTime(ctx, r)
 	returned = true
 	failure := err
 	if err != nil {

@@ -76,11 +76,15 @@ import (
 // above that has none of its own uses those of the Transport. Requests for
 // leases.coordination.k8s.io are sent once and pass the Limiter; see [IncludeLeases].
 //
-// WithAttemptTimeout covers a send up to the headers of its answer. What is read afterwards,
-// a watch as well as an object, is bounded by the caller's context. The timeout is what
-// detects a server that accepts requests and never answers. rest.Config.Timeout, which
-// net/http applies above the Transport, covers all sends of a call and the waits between
-// them. Retries pass below client-go's rate limiter and its metrics.
+// Each send is bounded by WithAttemptTimeout, without the option by 75 s, which is longer than
+// the 60 s that a server works on a request by default; WithAttemptTimeout(0) removes the bound.
+// It detects a server that accepts requests and never answers. It covers a send up to the headers
+// of its answer: what is read afterwards, a watch as well as an object, is bounded by the
+// caller's context. The 75 s do not apply to requests that may take longer: watches, followed
+// logs, exec, attach, port-forward and what goes through a proxy subresource. A Do above that has
+// no attempt timeout of its own has that of the Transport. rest.Config.Timeout, which net/http
+// applies above the Transport, covers all sends of a call and the waits between them. Retries
+// pass below client-go's rate limiter and its metrics.
 //
 // client-go reads the bearer token above a Transport that rest.Config.Wrap has added, once for
 // all sends of a request. For policies that go on for minutes, docs/recipes.md shows how to put
@@ -103,6 +107,9 @@ import (
 // each request. A nil RoundTripper stands for http.DefaultTransport.
 func Transport(opts ...Option) func(http.RoundTripper) http.RoundTripper {
 	policy := NewPolicy(opts...)
+	if policy.given&(1<<numAttemptTimeout) == 0 {
+		policy.numbers[numAttemptTimeout] = int64(usualTimeout) // not given: see timeout and queueTimeout
+	}
 	transportBuilt.Store(true)
 	return func(next http.RoundTripper) http.RoundTripper {
 		if next == nil {
@@ -156,7 +163,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if record := recordIn(req.Context()); record != nil {
 		resp, err = x.guarded(req.Context(), record)
 	} else if x.request.Once || x.isLease() {
-		resp, err = t.once(req)
+		resp, err = x.once()
 	} else {
 		resp, err = x.repeat()
 	}
@@ -166,17 +173,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // once sends without a loop.
-func (t *transport) once(req *http.Request) (*http.Response, error) {
-	if t.policy.duration(numAttemptTimeout) == 0 {
-		return t.conns.RoundTrip(req)
-	}
-	return attempt(req.Context(), func(ctx context.Context) (*http.Response, error) {
-		resp, err := t.conns.RoundTrip(req.WithContext(ctx))
+func (x *exchange) once() (*http.Response, error) {
+	return x.inTime(x.req.Context(), func(ctx context.Context) (*http.Response, error) {
+		req := x.req
+		if ctx != req.Context() {
+			req = req.WithContext(ctx)
+		}
+		resp, err := x.t.conns.RoundTrip(req)
 		if resp != nil {
-			resp.Request = req
+			resp.Request = x.req
 		}
 		return resp, err
-	}, &t.policy.config, new(progress))
+	})
 }
 
 func closeBody(req *http.Request) {

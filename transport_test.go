@@ -928,6 +928,114 @@ func TestTransportAttemptTimeout(t *testing.T) {
 	}
 }
 
+// The assumption was that everybody sets a timeout: a server that never answers held each call of
+// a Transport made of a preset.
+func TestTransportBoundsASendWithoutTheOption(t *testing.T) {
+	type opts = []k8sretry.Option
+	for _, c := range []struct {
+		situation     string
+		transport, do opts // do: nil for a call without a Do
+		want          time.Duration
+	}{
+		{"no options", nil, nil, 75 * time.Second},
+		{"a preset", opts{k8sretry.ForRead()}, nil, 75 * time.Second},
+		{"a timeout", opts{k8sretry.ForRead(), k8sretry.WithAttemptTimeout(20 * time.Second)}, nil, 20 * time.Second},
+		{"a timeout before a preset", opts{k8sretry.WithAttemptTimeout(20 * time.Second), k8sretry.ForRead()}, nil, 20 * time.Second},
+		{"a timeout of 0", opts{k8sretry.WithAttemptTimeout(0)}, nil, 0},
+		{"a Policy with a timeout of 0", opts{k8sretry.NewPolicy(k8sretry.WithAttemptTimeout(0))}, nil, 0},
+		{"in a Do", nil, opts{nil}, 75 * time.Second},
+		{"in a Do, with a Breaker", opts{k8sretry.WithBreaker(new(k8sretry.Breaker))}, opts{nil}, 75 * time.Second},
+		{"a timeout, in a Do", opts{k8sretry.WithAttemptTimeout(20 * time.Second)}, opts{nil}, 20 * time.Second},
+		{"a timeout of 0, in a Do", opts{k8sretry.WithAttemptTimeout(0)}, opts{nil}, 0},
+		{"in a Do with a timeout", opts{k8sretry.WithAttemptTimeout(20 * time.Second)}, opts{k8sretry.WithAttemptTimeout(90 * time.Second)}, 90 * time.Second},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var ended []time.Duration
+				client := over(t, func(req *http.Request) (*http.Response, error) {
+					<-req.Context().Done()
+					ended = append(ended, time.Since(began))
+					return nil, req.Context().Err()
+				}, wrapper(t, append(c.transport, k8sretry.WithInitialDelay(0), k8sretry.WithLogger(nil))...))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				err := get(ctx, client)
+				if c.do != nil {
+					began, ended = time.Now(), nil
+					ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
+					defer cancel()
+					err = k8sretry.Run(ctx, func(ctx context.Context) error { return get(ctx, client) }, append(c.do, k8sretry.WithInitialDelay(0))...)
+				}
+				require.Error(t, err)
+				if c.want == 0 {
+					assert.Equal(t, []time.Duration{time.Hour}, ended)
+					return
+				}
+				assert.Equal(t, []time.Duration{c.want, 2 * c.want, 3 * c.want, 4 * c.want}, ended)
+				assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+			})
+		})
+	}
+}
+
+// The server may begin to answer these requests after a long time.
+func TestTransportDoesNotBoundStreamsByItself(t *testing.T) {
+	const pod = "https://server/api/v1/namespaces/a/pods/web-0"
+	for name, c := range map[string]struct {
+		method, url string
+		bounded     bool
+	}{
+		"watch":              {http.MethodGet, "https://server/api/v1/pods?watch=true", false},
+		"followed log":       {http.MethodGet, pod + "/log?follow=true", false},
+		"exec":               {http.MethodPost, pod + "/exec?command=ls", false},
+		"attach":             {http.MethodGet, pod + "/attach", false},
+		"port-forward":       {http.MethodPost, pod + "/portforward", false},
+		"proxy":              {http.MethodGet, pod + "/proxy/report", false},
+		"log":                {http.MethodGet, pod + "/log", true},
+		"list":               {http.MethodGet, "https://server/api/v1/pods", true},
+		"deletecollection":   {http.MethodDelete, "https://server/api/v1/namespaces/a/pods", true},
+		"a path of no group": {http.MethodGet, "https://server/version", true},
+	} {
+		for _, inDo := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", in a Do: ", inDo), func(t *testing.T) {
+				for opt, bounded := range map[k8sretry.Option]bool{nil: c.bounded, k8sretry.WithAttemptTimeout(75 * time.Second): true} {
+					synctest.Test(t, func(t *testing.T) {
+						rt := wrapper(t, opt, k8sretry.WithMaxRetries(0), k8sretry.WithLogger(nil))(roundTripper(func(req *http.Request) (*http.Response, error) {
+							select {
+							case <-req.Context().Done():
+								return nil, req.Context().Err()
+							case <-time.After(10 * time.Minute):
+								return answer(req, 200, "text/plain", ""), nil
+							}
+						}))
+						send := func(ctx context.Context) error {
+							req, err := http.NewRequestWithContext(ctx, c.method, c.url, nil)
+							require.NoError(t, err)
+							resp, err := rt.RoundTrip(req)
+							if err == nil {
+								err = resp.Body.Close()
+							}
+							return err
+						}
+						began := time.Now()
+						if inDo {
+							_ = k8sretry.Run(t.Context(), send, k8sretry.WithMaxRetries(0))
+						} else {
+							_ = send(t.Context())
+						}
+						want := 10 * time.Minute
+						if bounded {
+							want = 75 * time.Second
+						}
+						assert.Equal(t, want, time.Since(began))
+					})
+				}
+			})
+		}
+	}
+}
+
 // What asks for a timeout gets the same answer as without a Transport.
 func TestTransportErrorIsATimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

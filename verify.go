@@ -74,7 +74,7 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 	r := newRecord(s.verb)
 	defer r.close()
 	if attempt := recordIn(ctx); attempt != nil {
-		r.guarded = attempt.guarded
+		r.guarded, r.bounded = attempt.guarded, attempt.bounded
 		r.BeginWithin(&attempt.Record)
 		defer func() {
 			r.EndWithin(&attempt.Record)
