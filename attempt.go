@@ -147,7 +147,13 @@ func attempt[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 		bounded = attemptctx.New(ctx, timeout)
 		ctx = bounded
 	}
-	v, err := fn(ctx)
+	var v T
+	var err error
+	if p.record == nil || p.record.transport {
+		v, err = fn(ctx)
+	} else {
+		v, err = recorded(ctx, fn)
+	}
 	err = p.record.redirected(p.record.reveal(err)) // methods of the error may panic
 	returned, ok = true, err == nil || p.record.contextKept()
 	return v, err

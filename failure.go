@@ -84,7 +84,7 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 		return p.waitBelow(c, ctx, inner)
 	}
 	p.waiting = 0
-	err = withoutMark(err)
+	err = p.record.noteStray(withoutMark(err))
 	v := &p.verdict
 	before := p.outcome
 	if c.safeWrite != nil {

@@ -29,6 +29,7 @@ type callRecord struct {
 	priority   bool                   // the call does not wait for a limiter
 	guarded    bool                   // the call has asked a breaker or a limiter of its own
 	bounded    bool                   // the call has an attempt timeout
+	transport  bool                   // the call is one of a Transport
 	retries    int                    // that the call may make
 	closed     atomic.Bool            // the call has returned: watches and informers keep its context
 

@@ -15,7 +15,9 @@ import (
 // and returns what fn returned last.
 //
 // fn should make one API call: a function of several calls is replayed from its
-// beginning. fn must hand the context that it is given to its API call. Do waits between
+// beginning. fn must hand the context that it is given to its API call: with another one the
+// attempt timeout has no effect. If a [Transport] or, for a verb that writes, a lost connection
+// shows that fn has used another one, the text of the error says so. Do waits between
 // attempts in the caller's goroutine and starts no other. Attempts never overlap, and a
 // panic in fn passes through. Without a verb (see [WithVerb]), Do assumes that the call
 // is safe to repeat: a create whose response was lost may then create a second object. A

@@ -26,6 +26,7 @@ type exchange struct {
 	failure  error               // of the last attempt
 	response *http.Response      // of the last attempt, if it was one that failed
 	judged   error               // that response as an error
+	stray    error               // the failure, if it ends the call because of its context
 	bounded  *attemptctx.Context // on which the response is read, nil without an attempt timeout
 }
 
@@ -95,7 +96,7 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	}
 	if err != nil {
 		x.failure = x.urlError(err)
-		return nil, x.failure
+		return nil, x.orStray(x.failure)
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		return resp, nil
@@ -105,7 +106,7 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 	readBody := x.sends > 1 || x.t.policy.given&(hasCondition|hasClassifier) != 0
 	x.response, x.judged = resp, clientgo.ResponseError(resp, &x.request, x.req.Method, readBody)
 	x.failure = x.judged
-	return resp, x.judged
+	return resp, x.orStray(x.judged)
 }
 
 // body returns the body of the next send, nil for that of the request itself.
@@ -124,6 +125,9 @@ func (x *exchange) urlError(err error) error {
 
 // result returns what the client gets when the loop has failed with err.
 func (x *exchange) result(err error) (*http.Response, error) {
+	if x.stray != nil {
+		return nil, x.stray
+	}
 	e, _ := err.(*Error) //nolint:errorlint // what the loop returns, not what it wraps
 	if x.response != nil {
 		// The response itself, unless an earlier attempt makes the outcome less certain.

@@ -165,6 +165,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else if x.request.Once || x.isLease() {
 		resp, err = x.once()
 	} else {
+		x.record.transport = true
 		resp, err = x.repeat()
 	}
 	clientgo.HideRetryAfter(resp)

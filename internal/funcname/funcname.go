@@ -64,6 +64,25 @@ func Site() (site runtime.Frame, depth int) {
 	return site, depth
 }
 
+// IsCalledBy reports whether a function of the root package with this name is on the stack.
+func IsCalledBy(name string) bool {
+	var pcs [64]uintptr
+	for skip := 2; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs[:])
+		if n == 0 {
+			return false
+		}
+		frames := runtime.CallersFrames(pcs[:n])
+		for more := true; more; {
+			var frame runtime.Frame
+			frame, more = frames.Next()
+			if path.Dir(frame.File) == root && short(frame.Function) == name {
+				return true
+			}
+		}
+	}
+}
+
 func isClient(function string) bool {
 	return slices.ContainsFunc(clients, func(prefix string) bool { return strings.HasPrefix(function, prefix) })
 }
