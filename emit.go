@@ -25,7 +25,23 @@ func (c *config) logs(ctx context.Context, l level) bool {
 //
 //go:noinline // its frame must not be part of failed
 func (p *progress) emitRetry(c *config, ctx context.Context, delay time.Duration, err error) {
-	p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, &p.verdict)
+	v := p.verdict
+	v.Detail += c.risk(&v, p.record)
+	p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, &v)
+}
+
+// risk is what a reader of the log should know of a repetition that may do the work twice, as a
+// part of a Detail.
+func (c *config) risk(v *Verdict, r *callRecord) string {
+	switch {
+	case c.safeWrite != nil || c.readOnly() || !v.Class.transient() || v.Outcome == OutcomeNotExecuted:
+		return ""
+	case !c.repeats(v) || c.riskConfirmed(r):
+		return "; repeated by WithRetryIf or WithRetryOn against the verb"
+	case c.verb() == VerbUnspecified:
+		return "; repeated without a verb, as if that were safe"
+	}
+	return ""
 }
 
 // emit publishes a decision of the call. The event holds what is known of it alone; emit

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
@@ -176,6 +177,98 @@ func TestNested(t *testing.T) {
 			assert.Equal(t, k8sretry.StopNonRetryable, e.StopReason)
 		})
 	})
+}
+
+// A repetition that may do the work twice is told in the log: the condition of a caller wins over
+// the verb, and a call without a verb is repeated as if that were safe.
+func TestRiskyRepetitionsAreReported(t *testing.T) {
+	always := k8sretry.WithRetryIf(func(error) bool { return true })
+	const against, without = "repeated by WithRetryIf or WithRetryOn against the verb", "repeated without a verb"
+	for _, c := range []struct {
+		situation string
+		fail      error
+		opts      []k8sretry.Option
+		attempts  int
+		note      string
+	}{
+		{"a create with a condition", gatewayTimeout(), []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate), always}, 2, against},
+		{"a deletecollection with WithRetryOn", errPlain, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbDeleteCollection), k8sretry.WithRetryOn(errPlain)}, 2, ""},
+		{"a create that was not executed", tooMany(1), []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate), always}, 2, ""},
+		{"a delete with a condition", gatewayTimeout(), []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbDelete), always}, 2, ""},
+		{"a create with a classifier", gatewayTimeout(), []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) {
+			return k8sretry.Verdict{Class: k8sretry.ClassServer}, true
+		})}, 2, ""},
+		{"a create without a condition", gatewayTimeout(), []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbCreate)}, 1, ""},
+		{"no verb", gatewayTimeout(), nil, 2, without},
+		{"no verb, ForRead and then ForWrite", gatewayTimeout(), []k8sretry.Option{k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.ForWrite())}, 2, without},
+		{"no verb, ForWrite and then ForRead", gatewayTimeout(), []k8sretry.Option{k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.ForRead())}, 2, ""},
+		{"no verb, not executed", tooMany(1), nil, 2, ""},
+		{"a read", gatewayTimeout(), []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbGet)}, 2, ""},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logger, lines := jsonLogs()
+				s := fails(c.fail)
+				_, err := k8sretry.Do(t.Context(), s.get, append(c.opts, logger)...)
+				assert.Equal(t, c.attempts == 1, err != nil)
+				require.Equal(t, c.attempts, s.attempts())
+				detail, _ := lines(t)[0]["detail"].(string)
+				if c.note != "" {
+					assert.Contains(t, detail, c.note)
+				} else {
+					assert.NotContains(t, detail, "repeated")
+				}
+			})
+		})
+	}
+	t.Run("a safe write is checked", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			logger, lines := jsonLogs()
+			c := newCluster().on("create", lost(gatewayTimeout()))
+			_, err := k8sretry.Create(t.Context(), c, configMap("a"), metav1.CreateOptions{}, always, logger)
+			require.NoError(t, err)
+			assert.NotContains(t, lines(t)[0]["detail"], "repeated")
+			assert.Equal(t, 1, c.created["a"])
+		})
+	})
+}
+
+// NewPolicy(ForRead(), ForWrite()) on a create of a drawn name whose answers are lost made six objects.
+func TestPresetsOnACreate(t *testing.T) {
+	both := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.ForWrite())
+	pod := func() *corev1.Pod { return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{GenerateName: "a-"}} }
+	for name, c := range map[string]struct {
+		create  func(ctx context.Context, s *store) error
+		objects int
+	}{
+		"a wrapped method": {func(ctx context.Context, s *store) error {
+			_, err := k8sretry.Wrap2(s.create, both)(ctx, pod(), metav1.CreateOptions{})
+			return err
+		}, 1},
+		"a Do with a verb": {func(ctx context.Context, s *store) error {
+			_, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) { return s.create(ctx, pod(), metav1.CreateOptions{}) },
+				both, k8sretry.WithVerb(k8sretry.VerbCreate))
+			return err
+		}, 1},
+		"a Do with a verb before": {func(ctx context.Context, s *store) error {
+			_, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) { return s.create(ctx, pod(), metav1.CreateOptions{}) },
+				k8sretry.WithVerb(k8sretry.VerbCreate), both)
+			return err
+		}, 1},
+		"a Do without a verb, as documented": {func(ctx context.Context, s *store) error {
+			_, err := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) { return s.create(ctx, pod(), metav1.CreateOptions{}) }, both)
+			return err
+		}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &store{pods: map[string]*corev1.Pod{}, lose: 99}
+				err := c.create(t.Context(), s)
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.Len(t, s.pods, c.objects)
+			})
+		})
+	}
 }
 
 // The caller's conditions and classifier.

@@ -72,7 +72,8 @@ func isNilBackoff(b any) bool {
 // verb and the classifier of this package say. It does not override an ended context,
 // [Permanent], or an inner call that gave up; a context.DeadlineExceeded in errs means
 // timeouts of attempts and of the network. The slice is kept, not copied. Of WithRetryOn
-// and WithRetryIf the later wins. Default: none.
+// and WithRetryIf the later wins. Default, and without an error: none. See [WithRetryIf]
+// about verbs that forbid a repetition.
 func WithRetryOn(errs ...error) Option {
 	return conditionOption{func(err error) bool {
 		for _, target := range errs {
@@ -89,6 +90,11 @@ func WithRetryOn(errs ...error) Option {
 // override an ended context, [Permanent], or an inner call that gave up. It is called
 // once for each failed attempt, in the goroutine of the call. Of WithRetryOn and
 // WithRetryIf the later wins. Default: none. nil: an error.
+//
+// The condition wins over the verb: with WithRetryIf(apierrors.IsTimeout) a create is repeated
+// although its outcome is unknown, and may make a second object. The Detail of such an
+// [EventRetry] says so. Only the safe writes, such as [Create], do not write twice then: they
+// check what became of an earlier request.
 func WithRetryIf(condition func(error) bool) Option { return conditionOption{condition} }
 
 // WithClassifier asks the given function first what an error means. If it returns

@@ -20,7 +20,9 @@ var (
 
 // ForWrite is for calls that change something: 5 retries, 2 s to 30 s. It sets no verb: add
 // WithVerb(VerbCreate) or another one, so that the call stops rather than be carried out
-// twice. Given after [ForRead] or [ReadOnly], it takes ReadOnly back.
+// twice. A [Do] without a verb repeats a create whose answers are lost five times, which may
+// make six objects; the Detail of each [EventRetry] says so. Wrapped methods, safe writes and a
+// [Transport] know the verb. Given after [ForRead] or [ReadOnly], ForWrite takes ReadOnly back.
 func ForWrite() *Policy { return write }
 
 // ForRead is for reads: 3 retries, 1 s to 10 s, and [ReadOnly]. Do not use it for writes: it
