@@ -160,7 +160,8 @@ type Error struct {
 
 	// ended holds the error and the cause of the context if it ended the call, and the
 	// error of an attempt that only repeats them.
-	ended []error
+	ended   []error
+	history []error // see History
 }
 
 // Error returns the reason and the last error of the API in one line:

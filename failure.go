@@ -95,6 +95,9 @@ func (p *progress) failed(c *config, ctx context.Context, err error, inner *Erro
 		p.outcome = max(p.outcome, v.Outcome)
 	}
 
+	if n := c.numbers[numErrorHistory]; n > 0 {
+		p.past = p.past.remember(err, int(n))
+	}
 	retries := int(p.attempts) - c.safeWrite.uncounted(c.maxRetries())
 	switch {
 	case isOver(ctx, repeat) && v.flags&markedPermanent == 0 && !c.safeWrite.callerFailed() && (repeat || v.StatusCode == 0 || errchain.Is(err, context.Cause(ctx))):

@@ -648,6 +648,8 @@ func TestNoAllocation(t *testing.T) {
 		"WithMaxRetryAfter, variable": func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithMaxRetryAfter(d)) },
 		"WithMaxElapsed":              func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithMaxElapsed(time.Minute)) },
 		"WithMaxElapsed, variable":    func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithMaxElapsed(d)) },
+		"WithErrorHistory":            func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithErrorHistory(5)) },
+		"WithErrorHistory, variable":  func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithErrorHistory(n)) },
 		"WithRetryOn":                 func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithRetryOn(io.EOF, context.DeadlineExceeded)) },
 		"WithRetryOn, variable":       func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithRetryOn(target, io.EOF)) },
 		"WithRetryIf":                 func() { _, _ = k8sretry.Do(ctx, get, k8sretry.WithRetryIf(apierrors.IsConflict)) },
@@ -697,8 +699,9 @@ func TestNoAllocation(t *testing.T) {
 		"NotFound at once, WithMaxQueueTime":                             func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(d)) },
 		"NotFound at once, Budget, Breaker and Limiter, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, guarded) },
 
-		"NotFound at once":                  func() { _, _ = k8sretry.Do(ctx, miss) },
-		"NotFound at once, prepared policy": func() { _, _ = k8sretry.Do(ctx, miss, policy) },
+		"NotFound at once, WithErrorHistory": func() { _, _ = k8sretry.Do(ctx, miss, k8sretry.WithErrorHistory(n)) },
+		"NotFound at once":                   func() { _, _ = k8sretry.Do(ctx, miss) },
+		"NotFound at once, prepared policy":  func() { _, _ = k8sretry.Do(ctx, miss, policy) },
 		"NotFound at once, options": func() {
 			_, _ = k8sretry.Do(ctx, miss, k8sretry.WithMaxRetries(n), k8sretry.WithInitialDelay(d), k8sretry.WithVerb(verb))
 		},

@@ -46,6 +46,7 @@ const (
 	numMaxQueueTime
 	numConnectionOnly
 	numPriority
+	numErrorHistory
 )
 
 // numbers describes each number. A new numeric option is a constant above, a line here
@@ -68,6 +69,7 @@ var numbers = [...]struct {
 	numMaxQueueTime:   {"WithMaxQueueTime", 0, anyDuration},
 	numConnectionOnly: {"ForConnection", 0, anyCount},
 	numPriority:       {"WithPriority", 0, anyCount},
+	numErrorHistory:   {"WithErrorHistory", 0, anyCount},
 }
 
 // validity returns what is wrong with a value as it stands in an error, "" for nothing.
@@ -222,6 +224,11 @@ func WithMaxQueueTime(d time.Duration) Option { return set(numMaxQueueTime, int6
 // covers the Limiter of a [Transport] below. It is for few and important calls, such as
 // health checks. Default: calls wait.
 func WithPriority() Option { return setting{numPriority, 1} }
+
+// WithErrorHistory keeps the errors of the last n failed attempts for [Error.History]. A call
+// that returns an error unchanged, such as a 404, returns no history; an [Observer] sees each
+// error. Default, and 0: none. Negative: an error.
+func WithErrorHistory(n int) Option { return set(numErrorHistory, int64(n), n < 0) }
 
 // IncludeLeases makes a [Transport] limit and retry requests for leases.coordination.k8s.io
 // as all others. By default it sends each of them once and at once: leader election is a loop

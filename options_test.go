@@ -215,6 +215,14 @@ var numericSettings = []setting{
 		effect: func(_ *testing.T, do doFunc) any { return do(fails(unavailable()).get) == nil },
 	},
 	{
+		option: "WithErrorHistory",
+		values: []value{{k8sretry.WithErrorHistory(0), 0}, {k8sretry.WithErrorHistory(2), 2}, {k8sretry.WithErrorHistory(math.MaxInt), 4}},
+		effect: func(t *testing.T, do doFunc) any {
+			return len(asError(t, do(fails(times(9, unavailable())...).get)).History())
+		},
+		invalid: []invalid{{k8sretry.WithErrorHistory(-1), "WithErrorHistory(-1): must not be negative"}},
+	},
+	{
 		option: "WithPriority",
 		values: []value{{k8sretry.WithPriority(), false}},
 		effect: func(t *testing.T, do doFunc) any {
@@ -783,9 +791,10 @@ func TestAPolicyPrintsItsSettings(t *testing.T) {
 		{k8sretry.NewPolicy(), "max_retries=3 initial_delay=1s max_delay=30s multiplier=2 jitter=proportional max_retry_after=1m0s"},
 		{
 			k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("sync"), k8sretry.WithInitialDelay(0), k8sretry.WithJitter(k8sretry.JitterNone),
-				k8sretry.WithAttemptTimeout(5*time.Second), k8sretry.WithMaxElapsed(time.Minute), k8sretry.WithLogger(nil), k8sretry.WithRetryOn()),
+				k8sretry.WithAttemptTimeout(5*time.Second), k8sretry.WithMaxElapsed(time.Minute), k8sretry.WithLogger(nil), k8sretry.WithRetryOn(),
+				k8sretry.WithErrorHistory(5)),
 			"name=sync read_only=true max_retries=3 initial_delay=0s max_delay=10s multiplier=2 jitter=none max_retry_after=1m0s " +
-				"attempt_timeout=5s max_elapsed=1m0s retry_if=true logger=false",
+				"attempt_timeout=5s max_elapsed=1m0s retry_if=true logger=false error_history=5",
 		},
 		{
 			k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithBackoff(constantBackoff{time.Second}),

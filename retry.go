@@ -233,6 +233,7 @@ type progress struct {
 	last     error         // error of the last attempt
 	verdict  Verdict       // on the last attempt
 	kind     uint64        // of the call, for a Limiter
+	past     *past         // errors and reads before the current ones; nil for none
 	record   *callRecord   // what net/http and a Transport saw; nil for a read without a Transport
 	delay    time.Duration // before the next attempt
 	timer    *time.Timer

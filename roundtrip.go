@@ -147,6 +147,9 @@ func (x *exchange) result(err error) (*http.Response, error) {
 	for i := range e.ended {
 		e.ended[i] = withoutURL(e.ended[i])
 	}
+	for i := range e.history {
+		e.history[i] = withoutURL(e.history[i])
+	}
 	return nil, e
 }
 

@@ -62,19 +62,21 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 	}
 
 	refused := p.turn.leftQueue || why == StopBreakerOpen
-	if p.attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.reportedOutcome() {
+	attempts := p.past.attempted() + int(p.attempts)
+	if attempts == 0 && !refused || why == StopNonRetryable && p.outcome <= p.reportedOutcome() {
 		return err
 	}
 	e := &Error{
 		Function:   c.function(),
 		Verb:       c.verb(),
-		Attempts:   int(p.attempts),
+		Attempts:   attempts,
 		Elapsed:    p.elapsed(),
 		StopReason: why,
 		Scope:      p.turn.scope,
 		RetryAfter: verdict.RetryAfter,
 		Outcome:    p.outcome,
 		Err:        cause,
+		history:    p.past.history(),
 	}
 	if ended, endCause = contextEnd(ctx, why); ended != nil && why != StopNonRetryable { // an observer may have canceled it
 		e.ended = append(e.ended, ended, endCause)
@@ -116,12 +118,13 @@ func endOf(ctx context.Context) StopReason {
 	return StopCanceled
 }
 
-// elapsed is the time since the first attempt ended, 0 if it was not repeated.
+// elapsed is the time since the first attempt ended, 0 if no other followed it.
 func (p *progress) elapsed() time.Duration {
-	if p.failedAt == 0 {
+	began := p.past.began(p.failedAt)
+	if began == 0 {
 		return 0
 	}
-	return now() - p.failedAt
+	return now() - began
 }
 
 // function is the name of the call, looked up when it is needed.
