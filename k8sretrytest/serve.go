@@ -41,6 +41,7 @@ type Server struct {
 	scheme  *runtime.Scheme
 	kinds   kinds
 	network *network
+	handler http.Handler
 	http    *httptest.Server
 	ctx     context.Context // ends with the server
 	cancel  context.CancelFunc
@@ -52,10 +53,11 @@ type Server struct {
 func NewServer(fake *clienttesting.Fake, scheme *runtime.Scheme) *Server {
 	s := &Server{fake: fake, scheme: scheme, kinds: kindsOf(scheme), network: newNetwork()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.handler = http.HandlerFunc(s.serve)
 	s.http = &httptest.Server{
 		Listener: s.network, EnableHTTP2: true,
 		Config: &http.Server{
-			Handler:     http.HandlerFunc(s.serve),
+			Handler:     http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }),
 			BaseContext: func(net.Listener) context.Context { return s.ctx },
 			ErrorLog:    log.New(io.Discard, "", 0), // broken connections are expected
 		},
@@ -83,6 +85,12 @@ func (s *Server) Config() *rest.Config {
 		TLSClientConfig: rest.TLSClientConfig{CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.http.Certificate().Raw})},
 	}
 }
+
+// Wrap puts a handler in front of the one that serves the objects: a server that is slow,
+// that has no room for some requests, or that gives answers of its own. The handler may leave
+// a request to next or not, and runs outside of the lock of the fake. The wrapper of a later
+// Wrap sees requests first. Call Wrap before the first request.
+func (s *Server) Wrap(wrapper func(next http.Handler) http.Handler) { s.handler = wrapper(s.handler) }
 
 // Connections returns how many connections clients have made or tried to make so far.
 func (s *Server) Connections() int {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
+	"github.com/k8sretry/k8sretry/internal/testkit"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
@@ -249,5 +251,34 @@ func TestErrorsOfTheFakeReachTheClient(t *testing.T) {
 		assert.False(t, isStatus, "%v", err)
 		_, err = s.maps().Get(t.Context(), "a", metav1.GetOptions{})
 		require.NoError(t, err)
+	})
+}
+
+func TestAWrappedServerIsSlowAndKeepsTheOrderOfItsWrappers(t *testing.T) {
+	overWire(t, func(t *testing.T, s served) {
+		var order []string
+		s.Wrap(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				order = append(order, "slow")
+				testkit.Sleep(3 * time.Second)
+				next.ServeHTTP(w, r)
+			})
+		})
+		s.Wrap(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				order = append(order, r.Method)
+				if r.Method == http.MethodDelete {
+					http.Error(w, "no deletes today", http.StatusForbidden)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		})
+		start := time.Now()
+		_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, 3*time.Second, time.Since(start))
+		assert.True(t, apierrors.IsForbidden(s.maps().Delete(t.Context(), "a", metav1.DeleteOptions{})))
+		assert.Equal(t, []string{"POST", "slow", "DELETE"}, order)
 	})
 }
