@@ -1,0 +1,404 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/k8sretry/k8sretry/worlds/model"
+	"github.com/k8sretry/k8sretry/worlds/trace"
+)
+
+// OpHeader carries the number of the call that sends a request.
+const OpHeader = "X-World-Call"
+
+// replayHeader marks the answer that an inner layer loses.
+const replayHeader = "X-World-Replay"
+
+type opKey struct{}
+
+// WithOp returns a context whose requests are those of a call.
+func WithOp(ctx context.Context, op int) context.Context { return context.WithValue(ctx, opKey{}, op) }
+
+// OpOf returns the call of a context, 0 for none.
+func OpOf(ctx context.Context) int {
+	op, _ := ctx.Value(opKey{}).(int)
+	return op
+}
+
+// Front answers requests with what the server says, or with a fault.
+type Front struct {
+	Plan    Plan
+	Server  *model.Server
+	Network *Network
+	Trace   *trace.Recorder
+	Now     func() time.Time // of the server
+	TLS     bool
+
+	mu       sync.Mutex
+	requests map[int]int   // by call
+	dials    map[int]int   // by call
+	lost     map[int]bool  // by call: noted that a connection has lost something
+	epoch    chan struct{} // closed when the server stops
+	down     bool
+	late     sync.WaitGroup // what is carried out later
+}
+
+// NewFront returns a front of a server.
+func NewFront(p Plan, s *model.Server, n *Network, t *trace.Recorder, now func() time.Time) *Front {
+	return &Front{Plan: p, Server: s, Network: n, Trace: t, Now: now, requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]bool), epoch: make(chan struct{})}
+}
+
+// Wait waits until all that was to be carried out later has been.
+func (f *Front) Wait() { f.late.Wait() }
+
+// Dialer connects the clients of a program, for rest.Config. active returns the calls that the
+// program makes at the moment: what a connection swallows may be theirs.
+func (f *Front) Dialer(active func() []int) func(ctx context.Context, network, address string) (net.Conn, error) {
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		op := OpOf(ctx)
+		f.mu.Lock()
+		f.dials[op]++
+		n := f.dials[op]
+		f.mu.Unlock()
+		kind := f.Plan.Dial(op, n)
+		if kind != None {
+			f.Trace.Add(trace.Entry{Kind: trace.DialFailed, Op: op, N: n, Fault: string(kind)})
+		}
+		if kind == DialRefused {
+			return nil, refused()
+		}
+		conn, err := f.Network.dial(ctx, kind == DialHangs, func() {
+			if kind == DialHangs && f.TLS {
+				return // there was no handshake yet
+			}
+			for _, op := range active() {
+				f.lose(op)
+			}
+		})
+		if err != nil && kind == None {
+			f.Trace.Add(trace.Entry{Kind: trace.DialFailed, Op: op, N: n, Fault: string(DialRefused)})
+		}
+		return conn, err
+	}
+}
+
+// lose notes that a connection may have lost something of a call.
+func (f *Front) lose(op int) {
+	f.mu.Lock()
+	noted := f.lost[op]
+	f.lost[op] = true
+	f.mu.Unlock()
+	if !noted {
+		f.Trace.Add(trace.Entry{Kind: trace.ConnectionLost, Op: op})
+	}
+}
+
+// number returns the number of a request within its call.
+func (f *Front) number(op int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.requests[op]++
+	return f.requests[op]
+}
+
+type connKey struct{}
+
+// ConnContext is for http.Server.
+func (f *Front) ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn()
+	}
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// exchange is one request.
+type exchange struct {
+	*Front
+	w     http.ResponseWriter
+	req   *http.Request
+	op, n int
+	body  []byte
+	fault Fault
+	write bool
+	watch bool
+	conn  *conn
+	epoch chan struct{}
+}
+
+func (f *Front) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	op, _ := strconv.Atoi(req.Header.Get(OpHeader))
+	x := &exchange{Front: f, w: w, req: req, op: op, write: req.Method != http.MethodGet}
+	x.conn, _ = req.Context().Value(connKey{}).(*conn)
+	watching := req.URL.Query().Get("watch")
+	x.watch = watching == "true" || watching == "1"
+	var err error
+	if x.body, err = io.ReadAll(req.Body); err != nil {
+		panic(http.ErrAbortHandler) // the request did not arrive
+	}
+	x.n = f.number(op)
+	x.fault = f.Plan.Request(op, x.n, x.write, x.watch)
+	f.mu.Lock()
+	x.epoch = f.epoch
+	f.mu.Unlock()
+	f.Trace.Add(trace.Entry{
+		Kind: trace.RequestCame, Op: op, N: x.n, Method: req.Method, Path: req.URL.Path, Fault: string(x.fault.Kind),
+		Write: x.write, Watch: x.watch, UID: "", Sends: x.noted(),
+	})
+	x.serve()
+}
+
+// noted is what the trace keeps of the body.
+func (x *exchange) noted() string {
+	if x.op == 0 || len(x.body) > 400 {
+		return ""
+	}
+	return string(x.body)
+}
+
+// execute lets the server carry the request out.
+func (x *exchange) execute() model.Response {
+	by := "others"
+	if x.op > 0 {
+		by = "op:" + strconv.Itoa(x.op)
+	} else if name := x.req.Header.Get(ActorHeader); name != "" {
+		by = name
+	}
+	r := x.Server.Handle(&model.Request{
+		Method: x.req.Method, Path: x.req.URL.Path, Query: x.req.URL.Query(), ContentType: x.req.Header.Get("Content-Type"),
+		Accept: x.req.Header.Get("Accept"), UserAgent: x.req.UserAgent(), Body: x.body, By: by,
+	})
+	x.Trace.Add(trace.Entry{Kind: trace.RequestDone, Op: x.op, N: x.n, Code: r.Code, Version: r.Version, Write: x.write})
+	return r
+}
+
+// ActorHeader names another client of the world.
+const ActorHeader = "X-World-Actor"
+
+// pause waits. It reports false if the server has stopped meanwhile.
+func (x *exchange) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-x.epoch:
+		return false
+	}
+}
+
+// later carries the request out after a time, also if the client is gone by then.
+func (x *exchange) later(d time.Duration) {
+	x.late.Go(func() {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		<-timer.C
+		x.execute()
+	})
+}
+
+func (x *exchange) abort() {
+	x.answered(0, 0, false)
+	panic(http.ErrAbortHandler)
+}
+
+// answered records what the client could see.
+func (x *exchange) answered(code, retryAfter int, clean bool) {
+	if x.conn == nil || x.conn.dead.Load() || x.conn.broken.Load() {
+		clean, retryAfter = false, 0 // it does not arrive
+	}
+	x.Trace.Add(trace.Entry{
+		Kind: trace.Answered, Op: x.op, N: x.n, Code: code, RetryAfter: time.Duration(retryAfter) * time.Second, Clean: clean, Write: x.write,
+		Fault: string(x.fault.Kind),
+	})
+}
+
+func (x *exchange) serve() {
+	if !x.pause(x.fault.Latency) {
+		if x.fault.Executed {
+			x.execute()
+		}
+		x.abort()
+	}
+	f := x.fault
+	switch f.Kind {
+	case LostAnswer:
+		x.execute()
+		x.abort()
+	case LostRequest:
+		x.abort()
+	case Reset, Dead:
+		if f.Executed {
+			x.execute()
+		}
+		x.answered(0, 0, false)
+		if f.Kind == Dead {
+			x.conn.die()
+			<-x.req.Context().Done() // the client gives up
+		} else {
+			x.conn.reset()
+		}
+		panic(http.ErrAbortHandler)
+	case Restart:
+		x.restart(f)
+	case LateRequest:
+		if !x.pause(f.Delay) && !f.Executed {
+			x.abort()
+		}
+		x.reply(x.execute(), true)
+	case LateAnswer:
+		r := x.execute()
+		if !x.pause(f.Delay) {
+			x.abort()
+		}
+		x.reply(r, true)
+	case Truncated:
+		x.truncated(x.execute())
+	case GoAway:
+		x.w.Header().Set("Connection", "close")
+		x.reply(x.execute(), true)
+	case Redirected:
+		x.answered(f.Code, 0, false)
+		x.w.Header().Set("Location", x.req.URL.RequestURI())
+		x.w.WriteHeader(f.Code)
+	case LoginPage:
+		x.text(http.StatusOK, 0, "text/html; charset=utf-8", "<!DOCTYPE html><html><title>Sign in</title></html>")
+	case TooMany, TooManyAfter:
+		x.text(http.StatusTooManyRequests, f.RetryAfter, "text/plain; charset=utf-8", "Too many requests, please try again later.\n")
+	case Gateway, GatewayAfter:
+		if f.Executed {
+			x.execute()
+		}
+		if f.Kind == GatewayAfter {
+			x.w.Header().Set("Retry-After", strconv.Itoa(f.RetryAfter))
+		}
+		x.text(f.Code, f.RetryAfter, "text/html", fmt.Sprintf("<html><h1>%d %s</h1></html>", f.Code, http.StatusText(f.Code)))
+	case InnerReplay:
+		x.execute()
+		x.w.Header().Set(replayHeader, "true")
+		x.text(http.StatusBadGateway, 0, "text/html", "<html><h1>502 Bad Gateway</h1></html>")
+	case EtcdTimeout:
+		if f.Executed && x.n%2 == 0 {
+			x.later(f.Delay)
+		} else if f.Executed {
+			x.execute()
+		}
+		x.failure(http.StatusInternalServerError, `"message":"etcdserver: request timed out"`)
+	case AppliedLater:
+		x.later(f.Delay)
+		x.failure(http.StatusGatewayTimeout, `"reason":"Timeout","message":"request did not complete within the allotted timeout"`)
+	case NoHistory, HistoryGone:
+		if f.Kind == HistoryGone {
+			x.Trace.Add(trace.Entry{Kind: trace.HistoryGone, Version: x.Server.Compact(1)})
+		} else {
+			x.req.URL.RawQuery = strings.ReplaceAll(x.req.URL.RawQuery, "resourceVersion=", "ignored=")
+		}
+		x.reply(x.execute(), true)
+	default:
+		x.reply(x.execute(), true)
+	}
+}
+
+// text answers with something else than the API.
+func (x *exchange) text(code, retryAfter int, media, body string) {
+	x.answered(code, retryAfter, false)
+	h := x.w.Header()
+	h.Set("Content-Type", media)
+	if retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(retryAfter))
+	}
+	x.w.WriteHeader(code)
+	_, _ = io.WriteString(x.w, body)
+}
+
+// failure answers with a Status.
+func (x *exchange) failure(code int, fields string) {
+	x.answered(code, 0, false)
+	x.w.Header().Set("Content-Type", "application/json")
+	x.w.WriteHeader(code)
+	_, _ = fmt.Fprintf(x.w, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,%s}`, code, fields)
+}
+
+func (x *exchange) header(r model.Response) {
+	h := x.w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Date", x.Now().UTC().Format(http.TimeFormat))
+	if r.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(r.RetryAfter))
+	}
+}
+
+// reply sends the server's own answer.
+func (x *exchange) reply(r model.Response, clean bool) {
+	if r.Watch != nil {
+		x.stream(r.Watch)
+		return
+	}
+	x.answered(r.Code, r.RetryAfter, clean)
+	x.header(r)
+	x.w.WriteHeader(r.Code)
+	_, _ = x.w.Write(r.Body)
+}
+
+// truncated sends half of the answer.
+func (x *exchange) truncated(r model.Response) {
+	if r.Watch != nil {
+		x.abort()
+	}
+	x.answered(0, 0, false)
+	x.header(r)
+	x.w.Header().Set("Content-Length", strconv.Itoa(len(r.Body)))
+	x.w.WriteHeader(r.Code)
+	_, _ = x.w.Write(r.Body[:len(r.Body)/2])
+	_ = http.NewResponseController(x.w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// restart stops the server and starts it some time later. Requests in flight are cut.
+func (x *exchange) restart(f Fault) {
+	if f.Executed {
+		x.execute()
+	}
+	x.answered(0, 0, false)
+	x.Stop()
+	x.late.Go(func() {
+		timer := time.NewTimer(f.Delay / 3)
+		defer timer.Stop()
+		<-timer.C
+		x.Start()
+	})
+	panic(http.ErrAbortHandler)
+}
+
+// Stop cuts all connections and refuses new ones.
+func (f *Front) Stop() {
+	f.mu.Lock()
+	if f.down {
+		f.mu.Unlock()
+		return
+	}
+	f.down = true
+	close(f.epoch)
+	f.mu.Unlock()
+	f.Trace.Add(trace.Entry{Kind: trace.ServerDown})
+	f.Network.setDown(true)
+	f.Network.resetAll()
+}
+
+// Start accepts connections again.
+func (f *Front) Start() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.down {
+		return
+	}
+	f.down, f.epoch = false, make(chan struct{})
+	f.Network.setDown(false)
+	f.Trace.Add(trace.Entry{Kind: trace.ServerUp})
+}

@@ -1,0 +1,3 @@
+// Package judge compares what the calls of a world said with what the server did. It reads
+// nothing but the trace, so that the same trace has the same judgement.
+package judge

@@ -1,0 +1,126 @@
+package judge
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/k8sretry/k8sretry/worlds/trace"
+	"github.com/k8sretry/k8sretry/worlds/ways"
+)
+
+// isSafe reports whether the call is a safe write, which looks for the outcome.
+func isSafe(c *call) bool {
+	return strings.HasPrefix(c.Way, "safe writes") || strings.HasPrefix(c.Way, "k8sretryctrl")
+}
+
+// isOnTransportAlone reports whether nothing but a Transport retries.
+func isOnTransportAlone(c *call) bool { return strings.HasPrefix(c.Way, "Transport") }
+
+func isNotFound(text string) bool { return strings.Contains(text, "not found") }
+
+// content is what the judge reads of an object.
+type content struct {
+	Metadata struct {
+		Annotations       map[string]string `json:"annotations"`
+		DeletionTimestamp string            `json:"deletionTimestamp"`
+	} `json:"metadata"`
+	Data, Spec struct {
+		Value string `json:"value"`
+	}
+}
+
+func contentOf(object string) (c content) {
+	_ = json.Unmarshal([]byte(object), &c) // what cannot be read has no value
+	return c
+}
+
+func valueOf(object string) string {
+	c := contentOf(object)
+	return c.Data.Value + c.Spec.Value
+}
+
+// atOnce is how long an answer takes that is not late. For a late one the call may not have waited.
+const atOnce = 30 * time.Millisecond
+
+// longAgo is more than clocks may differ.
+const longAgo = 40 * time.Minute
+
+// unknown: only where nothing that the call may read could have told.
+func (j *Judgement) unknown(w *world, c *call) {
+	switch {
+	case c.kind().Reads():
+		j.violation(c.Op, Provable, "a read says that its outcome is unknown")
+		return
+	case !c.ambiguous():
+		j.violation(c.Op, Provable, "every request had an answer of the server: %s", c.end.Error)
+		return
+	case !isSafe(c):
+		return
+	}
+	if e, state := w.lastLook(c); e != nil {
+		if why := w.couldTell(c, *e, state); why != "" {
+			j.violation(c.Op, Provable, "request %d could have told: %s (%s)", e.N, why, c.end.Error)
+		}
+	}
+}
+
+// lastLook returns the last read of the object whose answer has reached the call when nothing of
+// it was under way any more, and the object that it showed.
+func (w *world) lastLook(c *call) (look, state *trace.Entry) {
+	settled := c.settled()
+	for _, r := range c.requests {
+		name := c.Name
+		if added := c.added(); c.kind() == ways.Generate && len(added) > 0 {
+			name = added[0].Name
+		}
+		if !r.isRead(name) || len(r.done) == 0 || r.done[0].At < settled || r.answered == nil || !r.answered.Clean ||
+			r.answered.At-r.came.At > atOnce || r.answered.At > c.end.At {
+			continue
+		}
+		look = &r.done[0]
+		state = w.last(c.Resource, name, look.Version)
+	}
+	return look, state
+}
+
+// couldTell says why a read of the object has shown the outcome, "" if it has not.
+func (w *world) couldTell(c *call, look trace.Entry, state *trace.Entry) string {
+	exists := state != nil && state.Type != "DELETED"
+	switch call := c.kind(); {
+	case call.Creates():
+		if !exists {
+			return ""
+		}
+		obj := contentOf(state.Object)
+		added := w.addition(state.UID)
+		switch {
+		case added.Op == c.Op && call == ways.Generate:
+			return "the object has the generated name"
+		case added.Op == c.Op && call == ways.CreateOwned && state.Version == added.Version:
+			return "the object has the owner and the content"
+		case added.Op == c.Op && call == ways.Create && obj.Metadata.Annotations["k8sretry.dev/call-create"] != "":
+			return "the object has the mark"
+		case added.Op != c.Op && c.At-added.At > longAgo && len(c.added()) == 0:
+			return "the object is older than the call"
+		}
+	case call.Removes():
+		switch {
+		case !exists:
+			return "the object is gone"
+		case state.UID != c.UID:
+			return "the object is another one"
+		case !c.WasGoing && contentOf(state.Object).Metadata.DeletionTimestamp != "":
+			return "the object is being deleted"
+		}
+	case call == ways.Update, call == ways.UpdateStatus, call == ways.Modify:
+		if !exists || state.Op != c.Op || len(c.changes) == 0 {
+			return ""
+		}
+		if call == ways.Modify && contentOf(state.Object).Metadata.Annotations["k8sretry.dev/call"] == "" {
+			return ""
+		}
+		return "the object is as the call has written it"
+	}
+	return ""
+}

@@ -1,0 +1,140 @@
+package model
+
+import (
+	"fmt"
+	"sync"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/managedfields"
+)
+
+// The field managers are those of apimachinery, which kube-apiserver uses, too. But the model
+// has no schemas: each list is a whole.
+var managers = struct {
+	sync.Mutex
+	of map[schema.GroupVersionKind]map[string]*managedfields.FieldManager
+}{of: make(map[schema.GroupVersionKind]map[string]*managedfields.FieldManager)}
+
+func managerOf(k *kind, subresource string) (*managedfields.FieldManager, error) {
+	managers.Lock()
+	defer managers.Unlock()
+	if m := managers.of[k.GroupVersionKind][subresource]; m != nil {
+		return m, nil
+	}
+	m, err := managedfields.NewDefaultFieldManager(managedfields.NewDeducedTypeConverter(), sameVersion{}, noDefaults{}, emptyObjects{},
+		k.GroupVersionKind, k.GroupVersion(), subresource, nil)
+	if err != nil {
+		return nil, err
+	}
+	if managers.of[k.GroupVersionKind] == nil {
+		managers.of[k.GroupVersionKind] = make(map[string]*managedfields.FieldManager)
+	}
+	managers.of[k.GroupVersionKind][subresource] = m
+	return m, nil
+}
+
+// manage sets the managed fields of a new state of an object. old is nil for a new object.
+func (s *Server) manage(r *request, old, obj *object) (*object, error) {
+	m, err := managerOf(r.kind, r.subresource)
+	if err != nil {
+		return nil, err
+	}
+	if old == nil {
+		old = &unstructured.Unstructured{Object: map[string]any{}}
+		old.SetGroupVersionKind(r.kind.GroupVersionKind)
+	}
+	if obj.GetManagedFields() == nil {
+		obj.SetManagedFields(old.GetManagedFields())
+	}
+	managed, err := m.Update(old, obj, r.manager())
+	if err != nil {
+		return nil, err
+	}
+	return s.stamped(old, managed)
+}
+
+// apply is a server-side apply to old, which is nil if there is no object.
+func (s *Server) apply(r *request, old, sent *object, force bool) (*object, error) {
+	m, err := managerOf(r.kind, r.subresource)
+	if err != nil {
+		return nil, err
+	}
+	if old == nil {
+		old = &unstructured.Unstructured{Object: map[string]any{}}
+		old.SetGroupVersionKind(r.kind.GroupVersionKind)
+	}
+	if v := sent.GetResourceVersion(); v != "" && v != old.GetResourceVersion() {
+		return nil, apierrors.NewConflict(r.kind.groupResource(), r.name, errModified)
+	}
+	managed, err := m.Apply(old.DeepCopy(), sent, r.manager(), force)
+	if err != nil {
+		return nil, err
+	}
+	return s.stamped(old, managed)
+}
+
+// stamped replaces the times of new entries, which are those of this process, by the server's.
+func (s *Server) stamped(old *object, managed runtime.Object) (*object, error) {
+	obj, ok := managed.(*unstructured.Unstructured)
+	if !ok {
+		return nil, fmt.Errorf("%T in place of an unstructured object", managed)
+	}
+	had := map[string]*metav1.Time{}
+	for _, entry := range old.GetManagedFields() {
+		had[entryKey(entry)] = entry.Time
+	}
+	fields, now := obj.GetManagedFields(), s.now()
+	for i, entry := range fields {
+		if fields[i].Time = had[entryKey(entry)]; fields[i].Time == nil {
+			fields[i].Time = &now
+		}
+	}
+	obj.SetManagedFields(fields)
+	return obj, nil
+}
+
+// entryKey is all of an entry but its time.
+func entryKey(e metav1.ManagedFieldsEntry) string {
+	raw := ""
+	if e.FieldsV1 != nil {
+		raw = e.FieldsV1.GetRawString()
+	}
+	return fmt.Sprintf("%s|%s|%s|%s|%s", e.Manager, e.Operation, e.APIVersion, e.Subresource, raw)
+}
+
+// sameVersion converts nothing: each kind has one version.
+type sameVersion struct{}
+
+func (sameVersion) Convert(in, out, _ any) error {
+	from, ok1 := in.(*unstructured.Unstructured)
+	to, ok2 := out.(*unstructured.Unstructured)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("cannot convert %T to %T", in, out)
+	}
+	to.Object = from.Object
+	return nil
+}
+
+func (sameVersion) ConvertToVersion(in runtime.Object, _ runtime.GroupVersioner) (runtime.Object, error) {
+	return in, nil
+}
+
+func (sameVersion) ConvertFieldLabel(_ schema.GroupVersionKind, label, value string) (string, string, error) {
+	return label, value, nil
+}
+
+type noDefaults struct{}
+
+func (noDefaults) Default(runtime.Object) {}
+
+type emptyObjects struct{}
+
+func (emptyObjects) New(kind schema.GroupVersionKind) (runtime.Object, error) {
+	obj := &unstructured.Unstructured{}
+	obj.SetGroupVersionKind(kind)
+	return obj, nil
+}
