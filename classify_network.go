@@ -96,7 +96,7 @@ func networkMeaning(end error, p *errorPath) *meaning {
 		return &meansDeadlineExceeded
 	case ErrQueueTimeout:
 		return &meansQueueTimeout
-	case errRedirected:
+	case errRedirected, errRedirectedLater:
 		return &meansRedirected
 	case errTooLong:
 		return &meansTooLong

@@ -170,7 +170,7 @@ func (r *callRecord) correct(v *Verdict) {
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent before"
 	}
 	v.correctConflict(f.LostRace, f.StaleVersion)
-	if v.Outcome == OutcomeNotExecuted && (f.Done || f.EarlierAmbiguous || f.Unseen) {
+	if v.Outcome == OutcomeNotExecuted && (f.Done || f.EarlierAmbiguous || f.Unseen || f.Repeated && v.mayFollowItself()) {
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent"
 	}
 	if v.Outcome == OutcomeNotExecuted && (f.Collection || r.collection) && !f.StoresNothing && !v.beforeAnyObject() {
@@ -251,14 +251,21 @@ func (v *Verdict) afterAnother(f *record.Facts) bool {
 	case v.StatusCode == 0:
 		return f.Connected > 0 // not for the request that has failed
 	}
-	// An answer that the write before may have caused itself. All others say nothing about
-	// it, but the same request would have got them before, too.
+	return f.Answered > 1 && v.causedByItself()
+}
+
+// causedByItself reports whether a write may have got this answer because it was carried out
+// before. All others say nothing about it, but the same request would have got them before, too.
+func (v *Verdict) causedByItself() bool {
 	switch v.StatusCode {
 	case http.StatusNotFound, http.StatusConflict:
-		return f.Answered > 1
+		return true
 	}
-	return f.Answered > 1 && (v.Class == ClassConflict || v.Class == ClassBlocked && v.StatusCode == http.StatusForbidden)
+	return v.Class == ClassConflict || v.Class == ClassBlocked && v.StatusCode == http.StatusForbidden
 }
+
+// mayFollowItself reports whether the same write may have been carried out before this failure.
+func (v *Verdict) mayFollowItself() bool { return v.Class.transient() || v.causedByItself() }
 
 // repeatedUnseen reports whether client-go may have repeated the request by itself, after
 // answers that were not seen. It counts connections that were obtained, not looked for:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"os"
+	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -689,6 +692,125 @@ func TestRecordOfARedirect(t *testing.T) {
 		assert.NoError(t, err)
 		assert.Equal(t, 4, sends)
 	})
+}
+
+// A redirect that keeps the method is followed by net/http as another request. After an attempt
+// that may have been carried out, its answer could be the effect of that attempt.
+func TestRecordOfARedirectAfterALostAnswer(t *testing.T) {
+	for _, code := range []int{http.StatusTemporaryRedirect, http.StatusPermanentRedirect} {
+		t.Run(strconv.Itoa(code), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sends := 0
+				client := over(t, func(req *http.Request) (*http.Response, error) {
+					switch sends++; sends {
+					case 1:
+						return answer(req, 502, "text/html", "bad gateway"), nil // carried out
+					case 2:
+						return answer(req, code, "text/plain", "", "Location", "https://server2"+req.URL.Path), nil
+					}
+					return answer(req, 409, "application/json", statusJSON(409, "Conflict", "the object has been modified")), nil
+				}, wrapper(t))
+				_, err := client.CoreV1().ConfigMaps("default").Update(t.Context(), settings("a"), metav1.UpdateOptions{})
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.Equal(t, 2, sends)
+			})
+		})
+	}
+}
+
+// A RoundTripper below a Transport repeats a write by itself. Its last answer may be the effect
+// of the first request.
+func TestRecordOfARepetitionBelowATransport(t *testing.T) {
+	type call = func(ctx context.Context, c kubernetes.Interface) error
+	update := func(ctx context.Context, c kubernetes.Interface) error {
+		_, err := c.CoreV1().ConfigMaps("default").Update(ctx, settings("a"), metav1.UpdateOptions{})
+		return err
+	}
+	create := func(ctx context.Context, c kubernetes.Interface) error {
+		o := settings("a")
+		o.UID, o.ResourceVersion = "", ""
+		_, err := c.CoreV1().ConfigMaps("default").Create(ctx, o, metav1.CreateOptions{})
+		return err
+	}
+	for _, tt := range []struct {
+		situation string
+		call      call
+		code      int
+		reason    metav1.StatusReason
+		unknown   bool
+	}{
+		{"an update, then a conflict", update, 409, "Conflict", true},
+		{"a create, then a taken name", create, 409, "AlreadyExists", true},
+		{"an update, then a 429", update, 429, "TooManyRequests", true},
+		{"an update, then an answer that the first request would have got, too", update, 422, "Invalid", false},
+	} {
+		for _, protocol := range []string{protoHTTP1, protoHTTP2} {
+			t.Run(tt.situation+", "+protocol, func(t *testing.T) {
+				server := serve(t, protocol, func(w http.ResponseWriter, _ *http.Request, n int) {
+					if n%2 == 1 {
+						w.WriteHeader(http.StatusBadGateway) // carried out
+						return
+					}
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(tt.code)
+					_, _ = io.WriteString(w, statusJSON(tt.code, tt.reason, "no"))
+				})
+				client := clientset(t, server.config(), repeatsBadGateways, wrapper(t, quickly, k8sretry.WithMaxRetries(0)))
+				assert.Equal(t, tt.unknown, errors.Is(tt.call(t.Context(), client), k8sretry.ErrOutcomeUnknown), "the Transport alone")
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return tt.call(ctx, client) },
+					quickly, k8sretry.WithMaxRetries(0), k8sretry.WithVerb(k8sretry.VerbCreate))
+				assert.Equal(t, tt.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "a Do on it")
+				assert.EqualValues(t, 4, server.sends.Load())
+			})
+		}
+	}
+}
+
+// repeatsBadGateways is a RoundTripper that repeats each request once that is answered by a 502.
+func repeatsBadGateways(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err != nil || resp.StatusCode != http.StatusBadGateway {
+			return resp, err
+		}
+		_ = resp.Body.Close()
+		again := req.Clone(req.Context())
+		if again.Body, err = req.GetBody(); err != nil {
+			return nil, err
+		}
+		return next.RoundTrip(again)
+	})
+}
+
+// A create whose name is taken because something below the Transport has repeated it must not
+// draw another name.
+func TestRecordOfARepetitionBelowASafeWrite(t *testing.T) {
+	names := map[string]bool{}
+	server := serve(t, protoHTTP2, func(w http.ResponseWriter, r *http.Request, n int) {
+		var o corev1.ConfigMap
+		if r.Method == http.MethodGet {
+			o = *settings(path.Base(r.URL.Path))
+			write(w, 200, &o)
+			return
+		}
+		_ = json.NewDecoder(r.Body).Decode(&o)
+		if !names[o.Name] {
+			names[o.Name] = true
+			w.WriteHeader(http.StatusBadGateway) // carried out
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusConflict)
+		_, _ = io.WriteString(w, statusJSON(409, "AlreadyExists", "taken"))
+	})
+	cfg := server.config()
+	cfg.ContentType = "application/json"
+	client := clientset(t, cfg, repeatsBadGateways, wrapper(t, quickly))
+	o := settings("")
+	o.Name, o.UID, o.ResourceVersion, o.GenerateName = "", "", "", "a-"
+	_, err := k8sretry.Create(t.Context(), client.CoreV1().ConfigMaps("default"), o, metav1.CreateOptions{}, quickly)
+	require.NoError(t, err)
+	assert.Len(t, names, 1, "objects")
 }
 
 // A Transport does not see what the function sends with another client, which may have

@@ -24,6 +24,7 @@ type exchange struct {
 	record   callRecord // if the loop is the Transport's own
 	sends    int
 	failure  error               // of the last attempt
+	unknown  bool                // an earlier attempt may have been carried out
 	response *http.Response      // of the last attempt, if it was one that failed
 	judged   error               // that response as an error
 	stray    error               // the failure, if it ends the call because of its context
@@ -84,6 +85,7 @@ func (x *exchange) repeat() (*http.Response, error) {
 
 // attempt is the function that the loop of a Transport calls.
 func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
+	x.remember()
 	body, err := x.body()
 	if err != nil {
 		return nil, Permanent(x.failure) // it cannot be sent again
@@ -99,7 +101,7 @@ func (x *exchange) attempt(ctx context.Context) (*http.Response, error) {
 		return nil, x.orStray(x.failure)
 	}
 	if resp.StatusCode < http.StatusBadRequest {
-		return resp, nil
+		return x.redirected(resp)
 	}
 	x.record.KeepContext()
 	x.bounded, _ = ctx.(*attemptctx.Context)
@@ -274,23 +276,23 @@ func (x *exchange) transmit(ctx context.Context, r *callRecord, req *http.Reques
 			resp = nil
 		}
 	}
-	x.note(r, request, resp, err)
+	x.note(s, request, resp, err)
 	return resp, err
 }
 
 // note records what became of a send.
-func (x *exchange) note(r *callRecord, request *apirequest.Request, resp *http.Response, err error) {
+func (x *exchange) note(sent *send, request *apirequest.Request, resp *http.Response, err error) {
 	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
 		request.StoresNothing = request.StoresNothing || request.DryRunInBody(x.req)
 	}
-	s := record.Send{Request: request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken)}
+	s := record.Send{Request: request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken), Repeated: sent.answers.Load() > 1}
 	if err != nil {
 		s.Ambiguous = !s.NotTaken && Classify(&url.Error{Op: x.req.Method, Err: err}).Outcome != OutcomeNotExecuted
 	} else if s.Code = resp.StatusCode; s.Code >= http.StatusBadRequest {
 		s.Ambiguous = s.Code >= http.StatusInternalServerError || s.Code == http.StatusRequestTimeout
 		s.RetryAfter = clientgo.RetryAfter(resp.Header)
 	}
-	r.Sent(s)
+	sent.record.Sent(s)
 	if l := x.t.policy.limiter; l != nil && resp != nil {
 		if level := resp.Header.Get(levelHeader); level != "" {
 			l.learn(x.req.URL.Host, x.kind(), level)

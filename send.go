@@ -24,6 +24,7 @@ type send struct {
 	use     redial.Use // of the connection
 	trace   httptrace.ClientTrace
 	tries   atomic.Int32 // connections that net/http has chosen for it
+	answers atomic.Int32 // that net/http has got for it, if it writes
 	stopped atomic.Bool
 }
 
@@ -39,11 +40,18 @@ func (s *send) Value(key any) any {
 
 func (s *send) hooks() *httptrace.ClientTrace {
 	s.trace.GotConn = s.gotConn
+	if !s.reads {
+		s.trace.GotFirstResponseByte = s.gotAnswer
+	}
 	if s.counts {
 		s.trace.GetConn = s.record.GetConn
 	}
 	return &s.trace
 }
+
+// gotAnswer counts answers. net/http repeats a write only if it got none, so that a second answer
+// shows that a RoundTripper below the Transport has repeated it.
+func (s *send) gotAnswer() { s.answers.Add(1) }
 
 // gotConn is called for each try of net/http. Over HTTP/2 net/http repeats a request up to
 // seven times within a minute after REFUSED_STREAM, and without limit after a graceful

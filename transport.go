@@ -66,7 +66,10 @@ import (
 //
 // A write that is answered by a page, such as that of a login, or by another content type than
 // those of the API, has failed like one that is answered by a 503. A 301, 302 or 303, which
-// net/http would follow with a GET, ends the call; its outcome is unknown.
+// net/http would follow with a GET, ends the call; its outcome is unknown. So does a 307 or 308
+// after an attempt that may have been carried out. If a RoundTripper below the Transport has
+// repeated a write by itself, a failure that the first request may have caused is an *Error with
+// ErrOutcomeUnknown.
 //
 // Events and errors name the call by verb and resource, such as "get pods", "create
 // deployments.apps" or "create pods/eviction"; WithName overrides the name. Each answer of

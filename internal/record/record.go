@@ -61,6 +61,8 @@ type Send struct {
 	Code int
 	// NotTaken is set if the server has refused to process the request on this connection.
 	NotTaken bool
+	// Repeated is set if something below the Transport has repeated the request after an answer.
+	Repeated bool
 	// Ambiguous is set if the request may have been carried out although it failed.
 	Ambiguous bool
 	// RetryAfter is the wait that the answer asks for.
@@ -80,6 +82,9 @@ type Facts struct {
 	Requests int
 	// Unseen is set if a request got a connection without passing a Transport.
 	Unseen bool
+	// Repeated is set if something below the Transport has repeated a write after an answer
+	// that the Transport has not seen.
+	Repeated bool
 	// StoresNothing is set if none of them can change anything that is stored.
 	StoresNothing bool
 	// Done is set if a write was answered with 2xx.
@@ -203,6 +208,7 @@ func (r *Record) Sent(s Send) {
 		r.deletions.done = nil
 	}
 	f.Collection = s.Request.Verb == apirequest.DeleteCollection
+	f.Repeated = f.Repeated || writes && s.Repeated
 	f.NotTaken, f.RetryAfter = s.NotTaken, s.RetryAfter
 	all.last = writes && s.Ambiguous
 	if s.Code >= http.StatusOK && s.Code < http.StatusMultipleChoices {
