@@ -251,3 +251,19 @@ func pluginMeaning(text string) *meaning {
 	}
 	return &meansPluginFailed
 }
+
+// errRedirected is a write that was answered by a 301, 302 or 303. net/http sends a GET, or
+// would send it without a Transport below; its success says nothing about the write.
+var errRedirected = errors.New("k8sretry: the server has redirected the write, which net/http follows with a GET")
+
+// errRedirectedLater is a write that was answered by a 307 or 308 after an attempt that may have
+// been carried out. net/http would send it again as another request, whose answer could be the
+// effect of that attempt.
+var errRedirectedLater = errors.New("k8sretry: the server has redirected the repetition of a write")
+
+// foreignAnswer is a success that does not come from the API.
+type foreignAnswer struct{ contentType string }
+
+func (e *foreignAnswer) Error() string {
+	return "k8sretry: the response is not one of the API, its content type is " + e.contentType
+}

@@ -101,38 +101,3 @@ func (p *Policy) settings() []slog.Attr {
 	add("include_leases", true, p.given&hasLeases != 0)
 	return attrs
 }
-
-// keyOfLimiter identifies the kind of the call for a Limiter by its name, or by the wrapped
-// function; 0 if it has neither.
-func (c *config) keyOfLimiter() uint64 {
-	switch {
-	case c.name != "":
-		return kindKey(hashOf(firstHash, c.name), c.verb())
-	case c.pc != 0:
-		return kindKey(uint64(c.pc), c.verb())
-	}
-	return 0
-}
-
-// kind returns the kind of a call of fn, whose code has the given address.
-func (c *config) kind(code uintptr) uint64 {
-	if c.limiterKey != 0 {
-		return c.limiterKey
-	}
-	return kindKey(uint64(code), c.verb())
-}
-
-// kindKey is a number for a kind, never 0.
-func kindKey(of uint64, verb Verb) uint64 {
-	h := (of + uint64(verb)) * 0x9E3779B97F4A7C15
-	return max(1, h^h>>32)
-}
-
-const firstHash = 14695981039346656037 // FNV-1a
-
-func hashOf(h uint64, text string) uint64 {
-	for i := range len(text) {
-		h = (h ^ uint64(text[i])) * 1099511628211
-	}
-	return h
-}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
-	"reflect"
 	"time"
-	"unsafe"
 
 	"github.com/k8sretry/k8sretry/internal/window"
 )
@@ -130,28 +128,6 @@ func guarded[T any](ctx context.Context, fn func(context.Context) (T, error), c 
 	}
 	return loop(ctx, fn, c, &p, v)
 }
-
-// kindOf is the kind of a call for a Limiter. Without a name it is the code of the caller's
-// function.
-func kindOf[T any](c *config, fn func(context.Context) (T, error), code uintptr) uint64 {
-	if c.limiter == nil || fn == nil {
-		return 0
-	}
-	if code == 0 {
-		code = codeOf(fn)
-	}
-	return c.kind(code)
-}
-
-// codeOf returns the address of the code of a function that is not nil. Closures of the same
-// code have the same address. It is what reflect.Value.Pointer returns, without letting the
-// function escape (a func value points to a closure, whose first word is the address of its
-// code: internal/abi.FuncPCABIInternal).
-func codeOf[F any](fn F) uintptr { return **(**uintptr)(unsafe.Pointer(&fn)) }
-
-// codeOfType returns a number for a type, for the kind of a safe write: all of them have the
-// same code.
-func codeOfType[T any]() uintptr { return reflect.ValueOf(reflect.TypeFor[T]()).Pointer() }
 
 // onePolicy returns the Policy of a call that has no other option, nil for other calls.
 func onePolicy(opts []Option) *Policy {

@@ -3,11 +3,16 @@ package k8sretry
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"sync/atomic"
 
+	"github.com/k8sretry/k8sretry/internal/apirequest"
+	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/record"
 	"github.com/k8sretry/k8sretry/internal/redial"
 )
 
@@ -93,3 +98,54 @@ func overHTTP2(conn net.Conn) bool {
 	c, ok := conn.(interface{ ConnectionState() tls.ConnectionState })
 	return ok && c.ConnectionState().NegotiatedProtocol == "h2"
 }
+
+// transmit sends a request once and records what became of it.
+func (x *exchange) transmit(ctx context.Context, r *callRecord, req *http.Request, request *apirequest.Request) (*http.Response, error) {
+	s := &send{record: r, url: *req.URL, opaque: req.URL.Opaque, reads: request.Verb.Reads(), t: x.t}
+	s.counts = r.trace == nil && !s.reads
+	s.Context = httptrace.WithClientTrace(ctx, s.hooks())
+	req = req.WithContext(s)
+	req.URL = &s.url
+	resp, err := x.t.conns.Choose(&s.use).RoundTrip(req)
+	x.t.conns.Done(ctx, &s.use, err)
+	switch {
+	case err != nil && s.stopped.Load():
+		err = errNotTaken
+	case resp == nil && err == nil:
+		err = errNoResponse
+	case resp != nil:
+		resp.Request = x.req
+	}
+	if err == nil {
+		if err = notAnswered(request, resp); err != nil {
+			clientgo.Discard(resp)
+			resp = nil
+		}
+	}
+	x.note(s, request, resp, err)
+	return resp, err
+}
+
+// note records what became of a send.
+func (x *exchange) note(sent *send, request *apirequest.Request, resp *http.Response, err error) {
+	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
+		request.StoresNothing = request.StoresNothing || request.DryRunInBody(x.req)
+	}
+	s := record.Send{Request: request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken), Repeated: sent.answers.Load() > 1}
+	if err != nil {
+		s.Ambiguous = !s.NotTaken && Classify(&url.Error{Op: x.req.Method, Err: err}).Outcome != OutcomeNotExecuted
+	} else if s.Code = resp.StatusCode; s.Code >= http.StatusBadRequest {
+		s.Ambiguous = s.Code >= http.StatusInternalServerError || s.Code == http.StatusRequestTimeout
+		s.RetryAfter = clientgo.RetryAfter(resp.Header)
+	}
+	sent.record.Sent(s)
+	if l := x.t.policy.limiter; l != nil && resp != nil {
+		if level := resp.Header.Get(levelHeader); level != "" {
+			l.learn(x.req.URL.Host, x.kind(), level)
+		}
+	}
+}
+
+// levelHeader is in every answer that has passed API Priority and Fairness
+// (k8s.io/apiserver/pkg/util/flowcontrol).
+const levelHeader = "X-Kubernetes-Pf-Prioritylevel-Uid"

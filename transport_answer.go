@@ -1,28 +1,12 @@
 package k8sretry
 
 import (
-	"errors"
 	"net/http"
 
 	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/clientgo"
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
-
-// foreignAnswer is a success that does not come from the API.
-type foreignAnswer struct{ contentType string }
-
-func (e *foreignAnswer) Error() string {
-	return "k8sretry: the response is not one of the API, its content type is " + e.contentType
-}
-
-// errRedirected is a write that was answered by a 301, 302 or 303. net/http sends a GET, or
-// would send it without a Transport below; its success says nothing about the write.
-var errRedirected = errors.New("k8sretry: the server has redirected the write, which net/http follows with a GET")
-
-// errRedirectedLater is a write that was answered by a 307 or 308 after an attempt that may have
-// been carried out. net/http would send it again as another request, whose answer could be the
-// effect of that attempt.
-var errRedirectedLater = errors.New("k8sretry: the server has redirected the repetition of a write")
 
 // remember notes whether the last attempt may have been carried out.
 func (x *exchange) remember() {
@@ -53,4 +37,25 @@ func notAnswered(request *apirequest.Request, resp *http.Response) error {
 		return &foreignAnswer{resp.Header.Get("Content-Type")}
 	}
 	return nil
+}
+
+// strays reports whether a request was made by the function of a call whose record is not in its
+// context. Only one that failed and would be repeated is asked, because it walks the stack.
+// Discovery is not meant: it has a context of its own in client-go.
+func (x *exchange) strays() bool {
+	return x.sends == 1 && x.request.Resource != "" && Classify(x.failure).Class.transient() && funcname.IsCalledBy("recorded")
+}
+
+// orStray returns err, or ends the call if its request strays: the call around it decides about a
+// repetition.
+func (x *exchange) orStray(err error) error {
+	if !x.strays() {
+		return err
+	}
+	if err = withoutURL(err); x.response != nil {
+		err = clientgo.ResponseError(x.response, &x.request, x.req.Method, true)
+		x.discard()
+	}
+	x.stray = &strayError{err}
+	return Permanent(x.stray)
 }

@@ -87,22 +87,6 @@ var (
 	errNoObject = errors.New("k8sretry: the server reported success without an object")
 )
 
-// codeOfObject is codeOfType for a write of an object that is known. Of the types that stand for
-// objects of any resource, it tells these apart.
-func codeOfObject[T any](obj T) uintptr {
-	switch o := any(obj).(type) {
-	case *unstructured.Unstructured:
-		if o != nil {
-			return uintptr(hashOf(hashOf(firstHash, o.GetAPIVersion()), o.GetKind()))
-		}
-	case *metav1.PartialObjectMetadata:
-		if o != nil {
-			return uintptr(hashOf(hashOf(firstHash, o.APIVersion), o.Kind))
-		}
-	}
-	return codeOfType[T]()
-}
-
 // isNilValue reports whether v is nil or holds a nil pointer.
 func isNilValue(v any) bool {
 	if v == nil {
