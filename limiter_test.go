@@ -92,10 +92,10 @@ func TestLimiterSituations(t *testing.T) {
 		{"one success", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 1, 0, nil) }, false, 0, 0, 0},
 		{"7 refused connections", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 7, 0, noConnection()) }, false, 0, 0, 0},
 		{"8 refused connections", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 8, 0, noConnection()) }, true, 1, 0, 0},
-		{"9 refused connections within 8 s", func(ctx context.Context, l *k8sretry.Limiter) {
+		{"5 refused connections within 8 s", func(ctx context.Context, l *k8sretry.Limiter) {
 			many(ctx, l, 2, 4*time.Second, noConnection())
 			testkit.Sleep(4 * time.Second)
-			many(ctx, l, 2, 0, noConnection())
+			many(ctx, l, 3, 0, noConnection())
 		}, true, 1, 8 * time.Second, 0},
 		{"a server that is down, then NotFound", func(ctx context.Context, l *k8sretry.Limiter) {
 			many(ctx, l, 8, 0, noConnection())
@@ -116,9 +116,9 @@ func TestLimiterSituations(t *testing.T) {
 			many(ctx, l, 1, 0, nil)
 			many(ctx, l, 7, 0, unavailable())
 		}, false, 0, 0, 0},
-		{"3 x 503 over 3 s", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 3, 1500*time.Millisecond, unavailable()) }, true, 1, 0, 0},
-		{"3 x 503 within 3 s", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 3, 1400*time.Millisecond, unavailable()) }, false, 0, 0, 0},
-		{"2 x 503 over 10 s", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 2, 10*time.Second, unavailable()) }, false, 0, 0, 0},
+		{"4 x 503 over 4 s", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 4, 1340*time.Millisecond, unavailable()) }, true, 1, 0, 0},
+		{"4 x 503 within 4 s", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 4, 1300*time.Millisecond, unavailable()) }, false, 0, 0, 0},
+		{"3 x 503 over 10 s", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 3, 5*time.Second, unavailable()) }, false, 0, 0, 0},
 		{"webhooks that are down", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 20, time.Second, webhook) }, false, 0, 0, 0},
 		{"429 without a Retry-After", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 7, 0, tooMany(0)) }, false, 0, 0, 0},
 		{"many 429 without a Retry-After", func(ctx context.Context, l *k8sretry.Limiter) { many(ctx, l, 8, 0, tooMany(0)) }, true, 1, 0, 0},

@@ -22,7 +22,7 @@
 // The law of a scope controls two quantities: the attempts in flight, and the time between two
 // starts. It is pure: it has no clock, no lock and no owner.
 //
-//   - Failures are a sign if there are eight in a row without a success, or three over three
+//   - Failures are a sign if there are eight in a row without a success, or four over four
 //     seconds. Where many attempts began together, more have to have failed than are in flight.
 //     So random failures with successes beside them are none. A late answer is one at once,
 //     and so is a failure after a long time, unless an attempt that began later was answered
@@ -33,6 +33,8 @@
 //   - Where even one attempt at a time fails, there is a pause, as long as the trouble has
 //     lasted, which doubles it each time. It is a time of the callers: where their delays are
 //     short, it is short, and it never makes a call wait for much longer than what has passed.
+//     Where many calls are queued and the attempt was answered, but late, the pause is as long
+//     as that took: the others of the process have to wait as well.
 //   - A 429 with a Retry-After, while others succeed, says how many requests the server takes:
 //     as many as are in flight beside it; or, if it was alone, fewer per second than have
 //     succeeded. Both limits grow with the square of the time, as in TCP CUBIC. Without
@@ -43,15 +45,17 @@
 // The table says what each decides. The command herd of benchmarks/herd has the scenarios.
 //
 //	manyFailures  8      failures in a row that are no chance: 0.4^8 is less than one in a thousand
-//	fewFailures   3      and as many over as many seconds: S2 and S3 of processes of few calls
+//	fewFailures   4      and as many over as many seconds: S2 and S3 of processes of few calls; fewer are
+//	                     taken for overload in S4
 //	maxPause      18 s   the longest pause, spread by 0.6 to 1.4: longer ones delay the recovery of S3,
 //	                     shorter ones overload it with 2000 processes
 //	rateShare     0.85   of the successes per second, after a 429 to a lone request: S5
 //	growth        0.02   of a limit that a 429 has set, times the square of the seconds: S5, seats
 //	recent        10 s   how long successes are counted, and how long a 429 limits: S5
 //	loneShare     16     successes that outweigh a 429 to a lone request, which may be an accident
-//	manyQueued    10     queued calls for which a success counts twice where the gap between starts is
-//	                     longer than a second: how fast a process of many calls returns after an outage of 429
+//	manyQueued    10     queued calls that show that a process makes many calls: for so many a success counts
+//	                     twice where the gap between starts is longer than a second (an outage of 429), and a
+//	                     late answer makes no longer pause than it took (S3)
 //	neverLate     1 s    answers are never late before: S2 with 2000 processes
 //	lateFactor    10     nor below as many times what is usual for the kind
 //	adaptTime     10 min in which a latency that was late becomes usual

@@ -10,13 +10,13 @@ import (
 // The constants of the law. The table in doc.go says what each is for.
 const (
 	manyFailures = 8                // failures in a row that are no chance,
-	fewFailures  = 3                // and so are as many over as many seconds
+	fewFailures  = 4                // and so are as many over as many seconds
 	maxPause     = 18 * time.Second // between two attempts to a server that answers nothing
 	rateShare    = 0.85             // of the rate that was accepted, after a 429
 	growth       = 0.02             // of a limit that a 429 has set, times the square of the seconds
 	recent       = 10 * time.Second // how long a 429 and a success count
 	loneShare    = 16               // successes for each 429 that may be an accident
-	manyQueued   = 10               // calls for which a success counts twice where the gap is long
+	manyQueued   = 10               // queued calls that show that a process makes many calls
 )
 
 // stuck is how long no attempt has started when one more may start than the limit: those in
@@ -158,7 +158,12 @@ func (l *law) lower(now time.Duration, s sign) {
 	}
 	if limit < 2 {
 		about := min(now-l.since, maxPause)
-		if s.result == refused {
+		switch s.result {
+		case late:
+			if s.queued > manyQueued {
+				about = min(about, s.took) // a process of many calls is slow enough with one at a time
+			}
+		case refused:
 			about = min(about, 2*s.retryAfter) // the server knows better
 		}
 		l.pause(now, about, s.spread)
