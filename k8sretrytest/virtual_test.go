@@ -33,17 +33,12 @@ type Scaler struct {
 }
 
 func (s Scaler) Scale(ctx context.Context, name string, replicas int32) error {
-	opts := append([]k8sretry.Option{k8sretry.ForWrite(), k8sretry.WithVerb(k8sretry.VerbUpdate)}, s.Retry...)
-	return k8sretry.Run(ctx, func(ctx context.Context) error {
-		deployments := s.Clientset.AppsV1().Deployments("default")
-		d, err := deployments.Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
+	opts := append([]k8sretry.Option{k8sretry.ForWrite()}, s.Retry...)
+	_, err := k8sretry.Modify(ctx, s.Clientset.AppsV1().Deployments("default"), name, func(d *appsv1.Deployment) error {
 		d.Spec.Replicas = &replicas
-		_, err = deployments.Update(ctx, d, metav1.UpdateOptions{})
-		return err
+		return nil
 	}, opts...)
+	return err
 }
 
 func web() *appsv1.Deployment {
