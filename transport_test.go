@@ -2028,6 +2028,16 @@ func TestTransportReadsAnObjectAfterACutAnswer(t *testing.T) {
 		assert.Len(t, s.options, 2)
 		assert.Empty(t, s.accept, "nothing was read")
 	})
+	t.Run("to an eviction", func(t *testing.T) {
+		s := &deletionServer{cluster: newCluster(old()), deletes: []string{"cut"}}
+		s.then = func() { s.cluster.put(young()) }
+		serveDeletions(t, protoHTTP1, s)
+		client := clientset(t, s.config(), wrapper(t, quickly))
+		err := k8sretry.WrapRun1(client.CoreV1().Pods("default").EvictV1, quickly)(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "default"}})
+		assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+		assert.NotNil(t, s.cluster.get("a"), "the new pod is kept")
+		assert.Len(t, s.options, 1)
+	})
 	for _, successor := range []*corev1.ConfigMap{nil, young()} {
 		s := &deletionServer{cluster: newCluster(old()), deletes: []string{"cut"}}
 		s.then = func() {

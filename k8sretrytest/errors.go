@@ -131,6 +131,8 @@ var errModified = errors.New("the object has been modified; please apply your ch
 //
 //	err := k8sretrytest.Named(k8sretrytest.QuotaExceeded(), corev1.Resource("configmaps"), "settings")
 //
+// [Faults] do that for the errors that they return.
+//
 // The errors of [Status], [TooManyRequests] and [QuotaExceeded] are about the pod web-0. Named
 // returns all others as they are: they name nothing, as those of a webhook, or an object of the
 // server, as [QuotaConflict].

@@ -8,9 +8,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes"
+	typedappsv1 "k8s.io/client-go/kubernetes/typed/apps/v1"
+	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
@@ -100,6 +106,77 @@ func TestARealClientReturnsTheSameErrors(t *testing.T) {
 				}
 				assert.Equal(t, sent, faults.Calls("update", "configmaps"))
 			})
+		})
+	}
+}
+
+// Faults return the errors of this package for the object of the call. The assumption was that
+// the object is the pod web-0.
+func TestFaultsNameTheObjectOfTheCall(t *testing.T) {
+	deployments := schema.GroupResource{Group: "apps", Resource: "deployments"}
+	pods := schema.GroupResource{Resource: "pods"}
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}}
+	quota := k8sretrytest.QuotaExceeded
+	in := func(c kubernetes.Interface) typedappsv1.DeploymentInterface { return c.AppsV1().Deployments("default") }
+	for _, c := range []struct {
+		verb, resource string
+		err            func() error
+		call           func(kubernetes.Interface) error
+		object         schema.GroupResource
+		name           string
+	}{
+		{"get", "deployments", status(503), func(c kubernetes.Interface) error {
+			_, err := in(c).Get(t.Context(), "web", metav1.GetOptions{})
+			return err
+		}, deployments, "web"},
+		{"list", "deployments", status(503), func(c kubernetes.Interface) error {
+			_, err := in(c).List(t.Context(), metav1.ListOptions{})
+			return err
+		}, deployments, ""},
+		{"watch", "deployments", status(503), func(c kubernetes.Interface) error {
+			_, err := in(c).Watch(t.Context(), metav1.ListOptions{})
+			return err
+		}, deployments, ""},
+		{"update", "deployments", quota, func(c kubernetes.Interface) error {
+			_, err := in(c).Update(t.Context(), deployment, metav1.UpdateOptions{})
+			return err
+		}, deployments, "web"},
+		{"create", "deployments", quota, func(c kubernetes.Interface) error {
+			_, err := in(c).Create(t.Context(), deployment, metav1.CreateOptions{})
+			return err
+		}, deployments, "web"},
+		{"delete", "deployments", quota, func(c kubernetes.Interface) error {
+			return in(c).Delete(t.Context(), "web", metav1.DeleteOptions{})
+		}, deployments, "web"},
+		{"create", "pods/eviction", quota, func(c kubernetes.Interface) error {
+			return c.CoreV1().Pods("default").EvictV1(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}})
+		}, pods, "web-1"},
+		{"create", "deployments", k8sretrytest.EtcdTimeout, func(c kubernetes.Interface) error {
+			_, err := in(c).Create(t.Context(), deployment, metav1.CreateOptions{})
+			return err
+		}, schema.GroupResource{}, ""},
+	} {
+		want := mustStatus(t, k8sretrytest.Named(c.err(), c.object, c.name))
+		t.Run(c.verb+" "+c.resource+", fake", func(t *testing.T) {
+			cs, faults := faulty()
+			faults.FailNext(1, c.verb, c.resource, c.err())
+			assert.Equal(t, want, mustStatus(t, c.call(cs)))
+		})
+		t.Run(c.verb+" "+c.resource+", real client", func(t *testing.T) {
+			var faults k8sretrytest.Faults
+			client, err := kubernetes.NewForConfig(&rest.Config{Host: "https://server", Transport: faults.Transport(nil)})
+			require.NoError(t, err)
+			faults.FailNext(1, c.verb, c.resource, c.err())
+			details := mustStatus(t, c.call(client)).Details
+			if want.Details == nil {
+				assert.Nil(t, details)
+				return
+			}
+			name := c.name
+			if c.verb == "create" && c.object == deployments {
+				name = "" // it is not in the path
+			}
+			assert.Equal(t, [3]string{c.object.Group, c.object.Resource, name}, [3]string{details.Group, details.Kind, details.Name})
 		})
 	}
 }

@@ -3,6 +3,7 @@ package k8sretrytest
 import (
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -11,7 +12,8 @@ import (
 
 // Install adds the faults to a fake clientset, before all of its reactors. Every fake
 // of client-go has a testing.Fake: pass &clientset.Fake of a typed, dynamic or metadata
-// clientset. The fake records calls that fail in its Actions, like all others.
+// clientset. The fake records calls that fail in its Actions, like all others. An error of this
+// package that names the pod web-0 is about the object of the call instead, as by [Named].
 //
 // Call Install before the clientset is used. Several Faults can be installed in one
 // clientset.
@@ -37,6 +39,23 @@ func callOfAction(action clienttesting.Action) call {
 		}
 	}
 	return c
+}
+
+// named is an error about the object of an action.
+func named(err error, action clienttesting.Action) error {
+	name := ""
+	switch a := action.(type) {
+	case clienttesting.CreateActionImpl:
+		name = a.Name // of a subresource
+	case interface{ GetName() string }:
+		name = a.GetName()
+	}
+	if a, ok := action.(interface{ GetObject() runtime.Object }); ok && name == "" {
+		if obj, err := meta.Accessor(a.GetObject()); err == nil {
+			name = obj.GetName()
+		}
+	}
+	return Named(err, action.GetResource().GroupResource(), name)
 }
 
 func isApply(t types.PatchType) bool {
@@ -66,7 +85,7 @@ func (r *reactor) React(action clienttesting.Action) (handled bool, obj runtime.
 	case fault.execute:
 		_, _, _ = reactAfter(r.fake, r, action)
 	}
-	return true, nil, fault.err
+	return true, nil, named(fault.err, action)
 }
 
 // letOthersWrite calls react without the lock of the fake, which is held while a reactor
@@ -99,5 +118,5 @@ func (r *watchReactor) Handles(clienttesting.Action) bool { return true }
 // React does not start a watch whose response is lost: no caller could stop it.
 func (r *watchReactor) React(action clienttesting.Action) (handled bool, w watch.Interface, err error) {
 	fault := r.faults.next(callOfAction(action), false)
-	return fault.err != nil, nil, fault.err
+	return fault.err != nil, nil, named(fault.err, action)
 }

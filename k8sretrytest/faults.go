@@ -61,7 +61,8 @@ func (f fault) replaces() bool { return f.err != nil || f.resp != nil }
 // reach the server. With a nil err, the next n calls reach the server: rules that were
 // added later apply only to the calls after them.
 //
-// A *StatusError is copied for each call; any other error is returned as it is.
+// A *StatusError is copied for each call, and is about the object of the call if it is one of
+// this package that names the pod web-0; see [Named]. Any other error is returned as it is.
 func (f *Faults) FailNext(n int, verb, resource string, err error) {
 	f.add(&rule{call: call{verb, resource}, fault: fault{err: err}, remaining: n})
 }

@@ -33,9 +33,10 @@ func TestARecorderStoresTheEventsOfACall(t *testing.T) {
 		var fake fakeT
 		assert.False(t, recorder.AssertRetried(&fake, 1))
 		assert.False(t, recorder.AssertStopped(&fake, k8sretry.StopMaxRetries))
-		events := ":" +
-			"\n  get attempt 1: server, retry in 1s: " + k8sretrytest.Status(503).Error() +
-			"\n  get attempt 2: server, retry in 2s: " + k8sretrytest.Status(503).Error() +
+		const unavailable = "the server is currently unable to handle the request (put configmaps a)"
+		const events = ":" +
+			"\n  get attempt 1: server, retry in 1s: " + unavailable +
+			"\n  get attempt 2: server, retry in 2s: " + unavailable +
 			"\n  get attempt 3: success"
 		assert.Equal(t, []string{"retries: 2, want 1" + events, "the last call has not stopped with max_retries" + events}, fake.errors)
 	})

@@ -23,7 +23,8 @@ import (
 // An API error becomes a response with its code, its body and its Retry-After.
 // [TruncatedBody] becomes a response whose body ends before it is complete. The
 // transport returns any other error itself, without a *url.Error, which http.Client
-// adds. Requests for paths that are not resources (discovery, health) reach the server.
+// adds. An error of this package that names the pod web-0 is about the object of the request
+// instead, as by [Named]. Requests for paths that are not resources (discovery, health) reach the server.
 //
 // client-go retries some requests itself, so that a caller may not see a single fault
 // (k8s.io/client-go/rest/with_retry.go): any request after a 429 or 5xx with a
@@ -56,6 +57,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.next.RoundTrip(req)
 	}
 	fault := t.faults.next(c, true)
+	resource, name := objectOfRequest(req)
+	fault.err = Named(fault.err, resource, name)
 	if fault.replaces() && !fault.execute {
 		if req.Body != nil {
 			_ = req.Body.Close() // a RoundTripper must close it

@@ -105,7 +105,7 @@ web retry later: Forbidden
 web retry later: Forbidden
 web retry later: Forbidden
 web reconciled
-`, strings.ReplaceAll(out.String(), " (put pods web-0)", ""))
+`, strings.ReplaceAll(out.String(), " (put deployments.apps web)", ""))
 		assert.InDelta(t, 62, time.Since(start).Seconds(), 2)
 
 		d, err := clientset.AppsV1().Deployments("default").Get(t.Context(), "web", metav1.GetOptions{})
