@@ -20,6 +20,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
@@ -255,6 +256,92 @@ func TestTheVerbOfAWrappedMethodComesFromItsTypes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A verb that is given decides, whatever the types of the function tell: also none, and also for
+// functions whose types tell nothing, such as a patch.
+func TestAGivenVerbDecidesForEachShapeOfFunction(t *testing.T) {
+	ctx := t.Context()
+	named, unnamed := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, &corev1.Pod{}
+	type options = []k8sretry.Option
+	for situation, c := range map[string]struct {
+		call       func(send func() error, opts options) error
+		seesObject bool // a create is repeated by name
+	}{
+		"any function": {func(send func() error, opts options) error {
+			return k8sretry.WrapRun(func(context.Context) error { return send() }, opts...)(ctx)
+		}, false},
+		"a patch": {func(send func() error, opts options) error {
+			_, err := k8sretry.Wrap2(func(context.Context, string, []byte) (int, error) { return 0, send() }, opts...)(ctx, "a", nil)
+			return err
+		}, false},
+		"a get": {func(send func() error, opts options) error {
+			_, err := k8sretry.Wrap2(func(context.Context, string, metav1.GetOptions) (int, error) { return 0, send() }, opts...)(ctx, "a", metav1.GetOptions{})
+			return err
+		}, false},
+		"a list": {func(send func() error, opts options) error {
+			_, err := k8sretry.Wrap1(func(context.Context, metav1.ListOptions) (int, error) { return 0, send() }, opts...)(ctx, metav1.ListOptions{})
+			return err
+		}, false},
+		"an update": {func(send func() error, opts options) error {
+			_, err := k8sretry.Wrap2(func(context.Context, *corev1.Pod, metav1.UpdateOptions) (int, error) { return 0, send() }, opts...)(ctx, named, metav1.UpdateOptions{})
+			return err
+		}, false},
+		"a delete": {func(send func() error, opts options) error {
+			return k8sretry.WrapRun2(func(context.Context, string, metav1.DeleteOptions) error { return send() }, opts...)(ctx, "a", metav1.DeleteOptions{})
+		}, false},
+		"a deletecollection": {func(send func() error, opts options) error {
+			return k8sretry.WrapRun2(func(context.Context, metav1.DeleteOptions, metav1.ListOptions) error { return send() }, opts...)(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+		}, false},
+		"a review": {func(send func() error, opts options) error {
+			review := &authenticationv1.TokenReview{ObjectMeta: named.ObjectMeta}
+			_, err := k8sretry.Wrap2(func(context.Context, *authenticationv1.TokenReview, metav1.CreateOptions) (int, error) {
+				return 0, send()
+			}, opts...)(ctx, review, metav1.CreateOptions{})
+			return err
+		}, false},
+		"a create without a name": {func(send func() error, opts options) error {
+			_, err := k8sretry.Wrap2(func(context.Context, *corev1.Pod, metav1.CreateOptions) (int, error) { return 0, send() }, opts...)(ctx, unnamed, metav1.CreateOptions{})
+			return err
+		}, false},
+		"a create": {func(send func() error, opts options) error {
+			_, err := k8sretry.Wrap2(func(context.Context, *corev1.Pod, metav1.CreateOptions) (int, error) { return 0, send() }, opts...)(ctx, named, metav1.CreateOptions{})
+			return err
+		}, true},
+		"a dynamic create": {func(send func() error, opts options) error {
+			u := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": "a"}}}
+			_, err := k8sretry.Wrap2(func(context.Context, *unstructured.Unstructured, metav1.CreateOptions) (int, error) { return 0, send() }, opts...)(ctx, u, metav1.CreateOptions{})
+			return err
+		}, true},
+		"an eviction": {func(send func() error, opts options) error {
+			return k8sretry.WrapRun1(func(context.Context, *policyv1.Eviction) error { return send() }, opts...)(ctx, &policyv1.Eviction{ObjectMeta: named.ObjectMeta})
+		}, true},
+	} {
+		for given := k8sretry.VerbUnspecified; given <= k8sretry.VerbDeleteCollection; given++ {
+			attempts, unknown := 4, true
+			switch given {
+			case k8sretry.VerbCreate:
+				if !c.seesObject {
+					attempts = 1
+				}
+			case k8sretry.VerbDeleteCollection:
+				attempts = 1
+			case k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch:
+				unknown = false
+			}
+			t.Run(fmt.Sprintf("%s, WithVerb(%q)", situation, given), func(t *testing.T) {
+				sent := 0
+				var seen recorder
+				err := c.call(func() error { sent++; return gatewayTimeout() }, options{quickly, k8sretry.WithObserver(&seen), k8sretry.WithVerb(given)})
+				assert.Equal(t, attempts, sent)
+				assert.Equal(t, unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+				assert.NotEmpty(t, seen.events)
+				for _, e := range seen.events {
+					assert.Equal(t, given, e.Verb)
+				}
+			})
+		}
 	}
 }
 
