@@ -10,6 +10,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
@@ -30,6 +31,7 @@ type Caller interface {
 	preparer
 	Create(context.Context, Maps, *corev1.ConfigMap) error
 	Update(context.Context, Maps, *corev1.ConfigMap) error
+	Patch(ctx context.Context, maps Maps, name string, kind types.PatchType, patch string) error
 	Modify(ctx context.Context, maps Maps, name string, mutate func(*corev1.ConfigMap) error) error
 	Delete(context.Context, Maps, *corev1.ConfigMap) error
 	Evict(context.Context, Pods, *corev1.Pod) error
@@ -94,6 +96,11 @@ func (o ours) Create(ctx context.Context, maps Maps, m *corev1.ConfigMap) error 
 
 func (o ours) Update(ctx context.Context, maps Maps, m *corev1.ConfigMap) error {
 	_, err := k8sretry.Update(ctx, maps, m, metav1.UpdateOptions{FieldManager: "caller"}, o.policy)
+	return err
+}
+
+func (o ours) Patch(ctx context.Context, maps Maps, name string, kind types.PatchType, patch string) error {
+	_, err := k8sretry.Patch(ctx, maps, name, kind, []byte(patch), metav1.PatchOptions{}, o.policy)
 	return err
 }
 
@@ -165,6 +172,13 @@ func (c clientgo) Create(ctx context.Context, maps Maps, m *corev1.ConfigMap) er
 func (c clientgo) Update(ctx context.Context, maps Maps, m *corev1.ConfigMap) error {
 	return c.Do(ctx, k8sretry.VerbUpdate, func(ctx context.Context) error {
 		_, err := maps.Update(ctx, m, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+func (c clientgo) Patch(ctx context.Context, maps Maps, name string, kind types.PatchType, patch string) error {
+	return c.Do(ctx, k8sretry.VerbPatch, func(ctx context.Context) error {
+		_, err := maps.Patch(ctx, name, kind, []byte(patch), metav1.PatchOptions{})
 		return err
 	})
 }

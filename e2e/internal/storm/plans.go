@@ -117,33 +117,9 @@ func updates(r *run) *plan {
 			if err := r.create(ctx, read); err != nil {
 				return err
 			}
-			for i := range read {
-				if outdated(i) {
-					m := read[i].DeepCopy()
-					m.Data["by"] = "other"
-					if _, err := r.direct.Update(ctx, m, metav1.UpdateOptions{}); err != nil {
-						return err
-					}
-				}
-			}
-			return r.settle(ctx)
+			return r.outdate(ctx, read, outdated)
 		},
-		react: func(ctx context.Context, c change) {
-			i, err := strconv.Atoi(c.data["i"])
-			if err != nil || c.EventType != watch.Modified || c.deleting() || c.data["by"] != "caller" {
-				return
-			}
-			switch {
-			case oneIn(i, 4, 1):
-				m := c.Object.(*corev1.ConfigMap).DeepCopy()
-				m.Annotations, m.Data["by"] = nil, "other, later"
-				_, _ = r.direct.Update(ctx, m, metav1.UpdateOptions{})
-			case oneIn(i, 8, 2):
-				if r.direct.Delete(ctx, c.GetName(), metav1.DeleteOptions{}) == nil && !r.Companions {
-					_, _ = r.direct.Create(ctx, object(c.GetName(), "by", "other, later"), metav1.CreateOptions{})
-				}
-			}
-		},
+		react: r.writeAfterCaller,
 		call: func(ctx context.Context, i int) error {
 			m := read[i].DeepCopy()
 			m.Data["by"] = "caller"

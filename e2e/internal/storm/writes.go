@@ -48,6 +48,7 @@ func Kinds() []Kind {
 		{Name: "creates, generateName", Provable: true, plan: generatedNames},
 		{Name: "deletes", Provable: true, plan: deletes},
 		{Name: "updates", Provable: true, plan: updates},
+		{Name: "patches", plan: patches},
 		{Name: "read-modify-writes", plan: modifies},
 		{Name: "evictions", Provable: true, Slow: true, plan: evictions},
 	}
