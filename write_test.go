@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -332,6 +333,96 @@ func TestApplyRepeatsAConflictThatTheServerLost(t *testing.T) {
 				_, err := k8sretry.Do(t.Context(), s.get, k8sretry.WithVerb(c.verb))
 				assert.Equal(t, c.attempts, s.attempts())
 				assert.Equal(t, c.attempts == 1, err != nil)
+			})
+		})
+	}
+}
+
+// The table of rights and requests in docs/safe-writes.md: what each function sends if nothing
+// fails, and after the first answer was lost, with and without the right to read.
+func TestWritesSendWhatTheDocumentationSays(t *testing.T) {
+	const success, unknown = "success", "unknown"
+	ctx := t.Context()
+	for situation, c := range map[string]struct {
+		verb  string // of the write
+		write func(c *cluster, x *corev1.ConfigMap) error
+		plain string // the requests without a failure
+		lost  string // if the first answer is lost after the commit
+		blind string // the same without the rights to get and watch
+		end   string // of the last one
+	}{
+		"Create, a name": {"create", func(c *cluster, _ *corev1.ConfigMap) error {
+			_, err := k8sretry.Create(ctx, c, configMap("new"), metav1.CreateOptions{}, exact)
+			return err
+		}, "create", "create create get", "create create get", unknown},
+		"Create, generateName": {"create", func(c *cluster, _ *corev1.ConfigMap) error {
+			o := configMap("")
+			o.GenerateName = "new-"
+			_, err := k8sretry.Create(ctx, c, o, metav1.CreateOptions{}, exact)
+			return err
+		}, "create", "create create get", "create create get", unknown},
+		"Update": {"update", func(c *cluster, x *corev1.ConfigMap) error {
+			x.Data = map[string]string{"a": "b"}
+			_, err := k8sretry.Update(ctx, c, x, metav1.UpdateOptions{}, exact)
+			return err
+		}, "update", "update update get", "update update get", unknown},
+		"Update, no resourceVersion": {"update", func(c *cluster, x *corev1.ConfigMap) error {
+			x.Data, x.ResourceVersion = map[string]string{"a": "b"}, ""
+			_, err := k8sretry.Update(ctx, c, x, metav1.UpdateOptions{}, exact)
+			return err
+		}, "update", "update get", "update get update", success},
+		"Modify": {"update", func(c *cluster, _ *corev1.ConfigMap) error {
+			_, err := k8sretry.Modify(ctx, c, "x", plusOne, exact)
+			return err
+		}, "get update", "get update update get", "get update update get", unknown},
+		"Modify, nothing changed": {"update", func(c *cluster, _ *corev1.ConfigMap) error {
+			_, err := k8sretry.Modify(ctx, c, "x", func(*corev1.ConfigMap) error { return nil }, exact)
+			return err
+		}, "get", "get", "get", success},
+		"Delete": {"delete", func(c *cluster, x *corev1.ConfigMap) error {
+			return k8sretry.Delete(ctx, c, x, metav1.DeleteOptions{}, exact)
+		}, "delete", "delete delete", "delete delete", success},
+		"Delete, no UID": {"delete", func(c *cluster, _ *corev1.ConfigMap) error {
+			return k8sretry.Delete(ctx, c, configMap("x"), metav1.DeleteOptions{}, exact)
+		}, "delete", "delete get", "delete get", unknown},
+		"Evict": {"evict", func(c *cluster, x *corev1.ConfigMap) error {
+			return k8sretry.Evict(ctx, c, x, metav1.DeleteOptions{}, exact)
+		}, "evict", "evict get", "evict get evict", success},
+		"Evict, no UID": {"evict", func(c *cluster, _ *corev1.ConfigMap) error {
+			return k8sretry.Evict(ctx, c, configMap("x"), metav1.DeleteOptions{}, exact)
+		}, "evict", "evict get", "evict get", unknown},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx = t.Context()
+				start := func() (*cluster, *corev1.ConfigMap) { c := newCluster(); return c, c.put(configMap("x", "n", "1")) }
+				server, x := start()
+				require.NoError(t, c.write(server, x))
+				server.expectRequests(t, strings.Fields(c.plain)...)
+
+				server, x = start()
+				server.on(c.verb, lost(lostReply()))
+				require.NoError(t, c.write(server, x))
+				server.expectRequests(t, strings.Fields(c.lost)...)
+
+				server, x = start()
+				reads := 0
+				server.on(c.verb, lost(lostReply())).always = func(verb string) *fault {
+					if verb != "get" && verb != "watch" {
+						return nil
+					}
+					if reads++; reads == 1 && strings.HasPrefix(c.blind, "get") {
+						return nil // Modify needs that right anyway
+					}
+					return failed(forbidden("x"))
+				}
+				err := c.write(server, x)
+				if c.end == success {
+					require.NoError(t, err)
+				} else {
+					requireUnknown(t, err)
+				}
+				server.expectRequests(t, strings.Fields(c.blind)...)
 			})
 		})
 	}
