@@ -157,7 +157,9 @@ func (c statusClient[T]) subresource() string      { return "status" }
 //
 //	pod, err := k8sretry.Patch(ctx, k8sretry.PatchSubresource(clientset.CoreV1().Pods("default"), "status"), "web-0", pt, data, opts)
 //
-// Without a subresource it patches the object itself. It is as safe for concurrent use as
+// Without a subresource it patches the object itself. A patch of another subresource than
+// status, scale, finalize, approval, ephemeralcontainers and resize may be an action, and is not
+// retried while its outcome is unknown. The client is as safe for concurrent use as
 // client. For a nil client, PatchSubresource returns nil; Patch returns an error for it.
 func PatchSubresource[T any](client Patcher[T], subresources ...string) Patcher[T] {
 	if isNilValue(client) {

@@ -29,8 +29,10 @@
 //	DeleteAllOf                   not retried: it would delete objects created in the meantime
 //	SubResource("scale").Update   retried, verified by the replicas
 //	SubResource("approval").Update  retried, verified by the conditions
-//	SubResource(...).Update       retried: the resource version, if there is one, prevents a second update
-//	SubResource(...).Patch, Apply like those of objects
+//	SubResource(...).Update       retried for finalize, ephemeralcontainers and resize: the resource version,
+//	                                if there is one, prevents a second update. Not retried for others,
+//	                                which may be actions, such as the restart of a virtual machine
+//	SubResource(...).Patch, Apply like those of objects for the subresources above; not retried for others
 //	SubResource("eviction")       retried with the UID of the pod or of the eviction; succeeds if that
 //	                                pod is terminating or no longer exists
 //	SubResource("binding")        retried with the UID of the pod; succeeds if the pod has the node

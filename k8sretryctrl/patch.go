@@ -43,7 +43,11 @@ func (c *retryClient) patch(
 		if dryRun {
 			opts.DryRun = []string{metav1.DryRunAll}
 		}
-		_, err := k8sretry.Patch(ctx, patcher(send), obj.GetName(), patch.Type(), data, opts, k8sretry.WithName(name), c.writes)
+		to := k8sretry.Patcher[struct{}](patcher(send))
+		if subresource != "" {
+			to = k8sretry.PatchSubresource(to, subresource)
+		}
+		_, err := k8sretry.Patch(ctx, to, obj.GetName(), patch.Type(), data, opts, k8sretry.WithName(name), c.writes)
 		return err
 	}
 	// The resource version prevents a second patch, as that of an update does. After a Conflict
@@ -104,9 +108,9 @@ func (c *retryClient) apply(
 	dryRun := len(o.DryRun) > 0
 	applied := appliedOf(obj)
 	if dryRun || applied.GetResourceVersion() == "" {
-		return c.run(ctx, c.writes, verbOf(k8sretry.VerbApply, dryRun), name, send)
+		return c.run(ctx, c.writes, verbOf(verbAt(subresource, k8sretry.VerbApply), dryRun), name, send)
 	}
-	return c.prove(ctx, k8sretry.VerbUpdate, name, send, func(ctx context.Context, _ error) (fate, error) {
+	return c.prove(ctx, verbAt(subresource, k8sretry.VerbUpdate), name, send, func(ctx context.Context, _ error) (fate, error) {
 		found, err := c.look(ctx, applied)
 		if err != nil || !isApplied(found, applied, o.FieldManager, subresource) {
 			return unproven, err

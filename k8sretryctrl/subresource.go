@@ -71,8 +71,8 @@ func (s *subresource) Create(ctx context.Context, obj, sub client.Object, opts .
 }
 
 // Update of a status calls k8sretry.Update and is verified by the content of the status.
-// An update of another subresource is retried like any update: the resource version
-// prevents a second update. A conflict after an unknown outcome is checked by what the
+// An update of another subresource that is known to replace state is retried like any update:
+// the resource version prevents a second update. All others may be actions. A conflict after an unknown outcome is checked by what the
 // subresource stores, see isUpdated.
 func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...client.SubResourceUpdateOption) error {
 	if err := s.client.check(obj); err != nil {
@@ -86,7 +86,7 @@ func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...cli
 			send: func(ctx context.Context, obj client.Object) error { return s.inner().Update(ctx, obj, opts...) },
 		})
 	}
-	verb := verbOf(k8sretry.VerbUpdate, len(o.DryRun) > 0)
+	verb := verbOf(verbAt(s.name, k8sretry.VerbUpdate), len(o.DryRun) > 0)
 	return s.client.writeProven(ctx, verb, name, func(ctx context.Context, copied copier) error {
 		opts := opts
 		if !isNil(o.SubResourceBody) {
@@ -94,6 +94,17 @@ func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...cli
 		}
 		return s.inner().Update(ctx, copied(obj), opts...)
 	}, func(ctx context.Context, _ error) (fate, error) { return s.isUpdated(ctx, obj, o.SubResourceBody) })
+}
+
+// verbAt returns the verb of a write to a subresource, "" for the object itself: that of a create
+// if the write may be an action, such as the restart of a virtual machine. It is not retried
+// while its outcome is unknown, as over a k8sretry.Transport.
+func verbAt(subresource string, verb k8sretry.Verb) k8sretry.Verb {
+	switch subresource {
+	case "", "status", "scale", "finalize", "approval", "ephemeralcontainers", "resize":
+		return verb
+	}
+	return k8sretry.VerbCreate
 }
 
 // isUpdated finds out whether the server has stored an update of a subresource, and sets the

@@ -23,6 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -105,6 +106,53 @@ func TestAnEvictionWithTheUIDIsRetried(t *testing.T) {
 				} else {
 					assert.Same(t, response, err, "the first response is returned")
 				}
+			})
+		}
+	}
+}
+
+// A write to a subresource may be an action, such as the restart of a virtual machine. The
+// assumption was that an update and a patch only replace state.
+func TestAnActionIsNotRepeated(t *testing.T) {
+	merge := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"nodeName":"a"}}`))
+	for name, repeated := range map[string]bool{
+		"restart": false, "addvolume": false, "binding": false,
+		"scale": true, "finalize": true, "approval": true, "ephemeralcontainers": true, "resize": true,
+	} {
+		for kind, call := range map[string]func(context.Context, client.SubResourceClient) error{
+			"Update": func(ctx context.Context, c client.SubResourceClient) error { return c.Update(ctx, pod()) },
+			"Patch":  func(ctx context.Context, c client.SubResourceClient) error { return c.Patch(ctx, pod(), merge) },
+			"Apply": func(ctx context.Context, c client.SubResourceClient) error {
+				return c.Apply(ctx, applycorev1.Pod("web-0", "default"), client.FieldOwner("me"))
+			},
+		} {
+			inVirtualTime(t, kind+" of "+name, func(t *testing.T) {
+				sent := 0
+				send := func() error {
+					if sent++; sent > 1 {
+						return nil
+					}
+					return unknownOutcome()
+				}
+				c := k8sretryctrl.NewClient(interceptor.NewClient(cluster(), interceptor.Funcs{
+					SubResourceUpdate: func(context.Context, client.Client, string, client.Object, ...client.SubResourceUpdateOption) error {
+						return send()
+					},
+					SubResourcePatch: func(context.Context, client.Client, string, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+						return send()
+					},
+					SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+						return send()
+					},
+				}))
+				err := call(t.Context(), c.SubResource(name))
+				if repeated {
+					require.NoError(t, err)
+					assert.Equal(t, 2, sent)
+					return
+				}
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.Equal(t, 1, sent)
 			})
 		}
 	}
