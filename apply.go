@@ -3,8 +3,10 @@ package k8sretry
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -30,6 +32,15 @@ func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C,
 		return client.Apply(ctx, configuration, opts)
 	}, options, codeOfObject(configuration), &seenPatch{
 		verb: VerbApply, dryRun: len(opts.DryRun) > 0,
+		target: func() target {
+			t := target{subresource: subresourceOf(client)}
+			if _, ok := any(configuration).(runtime.Object); ok { // of the dynamic client
+				t = t.or(targetOf(configuration, ""))
+			} else if named, ok := any(configuration).(interface{ GetName() *string }); ok && !isNilValue(configuration) && named.GetName() != nil {
+				t.name = *named.GetName()
+			}
+			return t.or(targetOfType(reflect.TypeFor[T]()))
+		},
 		riskConfirmed: func() bool { return false },
 		namesVersion: func() bool {
 			body, err := json.Marshal(configuration)

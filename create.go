@@ -70,6 +70,7 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 		safeWrite: safeWrite{verb: VerbCreate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
 		client:    client, obj: toSend, opts: opts, began: time.Now(),
 	}
+	c.target = func() target { return c.seen.or(targetOf(c.obj, subresourceOf(client))) }
 	switch owner := metav1.GetControllerOf(obj); {
 	case c.dryRun:
 	case obj.GetName() == "" && obj.GetGenerateName() != "":

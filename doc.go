@@ -71,8 +71,13 @@
 // max_elapsed, retry_after_too_long, budget_exhausted, breaker_open, queue_timeout or
 // outcome_unknown (level error) or by canceled (level info). They have function, attempt
 // and error. A line may also have verb, class, outcome, detail, retry_after_seconds,
-// elapsed_seconds and, if the call waited in the queue of a Limiter, queued_seconds. New
-// fields may be added; these names and types do not change.
+// elapsed_seconds, with [WithObjectNames] object ("default/web-0") and, if the call waited in
+// the queue of a Limiter, queued_seconds. New fields may be added; these names and types do
+// not change.
+//
+// function is the name of [WithName], the wrapped function ("PodInterface.Get"), verb and
+// resource of a safe write or of a request to a Transport ("create deployments.apps"), or the
+// function that calls Do.
 //
 // attempt is the attempt that has just ended. delay_seconds is a number with a fraction.
 // status_code is missing if the API did not answer. error_type is the Go type of the API

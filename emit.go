@@ -55,8 +55,13 @@ func (p *progress) emit(c *config, ctx context.Context, e Event, v *Verdict) {
 		e.Outcome = OutcomeNone
 	}
 	logged := e.Name() != ""
-	if logged || c.name != "" { // the name of a success at once is not looked up
-		e.Function = c.function()
+	switch { // the name of a success at once is not looked up
+	case logged:
+		t := p.target(c, e.Err)
+		e.Function, e.ObjectNamespace, e.ObjectName = c.function(t), t.namespace, t.name
+		e.objectNames = c.numbers[numObjectNames] != 0
+	case c.name != "":
+		e.Function = c.copyName()
 	}
 	if logged && (c.observe == nil || c.logs(ctx, e.level())) { // without an observer, hears has asked
 		c.write(ctx, e)
@@ -94,7 +99,7 @@ func (c *config) write(ctx context.Context, e Event) {
 // limitsChanged publishes which scopes the limiter has begun and ended to limit.
 func (p *progress) limitsChanged(c *config, ctx context.Context, change limiter.Change, err error) {
 	if change.Began.Has(limiter.OfKind) {
-		c.limiter.calls.Name(p.kind, c.function())
+		c.limiter.calls.Name(p.kind, c.function(p.target(c, err)))
 	}
 	for s := ScopeKind; s <= ScopeServer; s++ {
 		if change.Began.Has(limiter.Scope(s)) {

@@ -128,8 +128,9 @@ func (s StopReason) String() string {
 //
 // An Error is not changed after the call has returned it.
 type Error struct {
-	// Function is what was called: the name given by WithName, the wrapped function, or
-	// the function that called Do.
+	// Function is what was called: the name given by WithName, the wrapped function, the verb
+	// and the resource of a safe write ("create deployments.apps"), or the function that
+	// called Do.
 	Function string
 	// Verb is the verb given by WithVerb, VerbUnspecified if there was none.
 	Verb Verb

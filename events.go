@@ -34,6 +34,11 @@ type Event struct {
 	Function string
 	// Verb is the verb given by WithVerb, VerbUnspecified if there was none.
 	Verb Verb
+	// ObjectNamespace and ObjectName are the object that the call works on, as far as it is
+	// known: by a safe write from its object, and by a Transport from the request, for a Do
+	// above it from the last request of the attempt. They are "" for a collection, and for a
+	// success at once. They are for logs and traces; as labels of metrics they are too many.
+	ObjectNamespace, ObjectName string
 	// Attempt is the attempt that has just ended, counted from 1; 0 if there was none.
 	Attempt int
 	// MaxRetries is how many retries the call may have. See WithMaxRetries.
@@ -69,6 +74,8 @@ type Event struct {
 	// the last attempt that the API or the network answered, of another call if a Breaker
 	// or a Limiter refused this one, and ErrQueueTimeout if nothing is known of that.
 	Err error
+
+	objectNames bool // a log line names the object
 }
 
 // Observer receives the decisions of calls, for metrics, traces and logs.
@@ -208,6 +215,13 @@ func (e *Event) fields() []field {
 	}
 	if e.Verb != VerbUnspecified {
 		fields = append(fields, field{"verb", e.Verb.String()})
+	}
+	if e.objectNames && e.ObjectName != "" {
+		name := e.ObjectName
+		if e.ObjectNamespace != "" {
+			name = e.ObjectNamespace + "/" + name
+		}
+		fields = append(fields, field{"object", name})
 	}
 	if e.Scope != ScopeNone {
 		fields = append(fields, field{"scope", e.Scope.String()})

@@ -62,6 +62,7 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 			DeleteOptions: d.opts.DeepCopy(),
 		})
 	}
+	d.target = func() target { return d.seen.or(targetOf(obj, "eviction")) }
 	_, err := runWrite(ctx, &d.safeWrite, d.step, d.check, append([]Option{ForEviction()}, options...))
 	return err
 }

@@ -15,8 +15,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/delay"
@@ -67,6 +70,24 @@ func TestVerbsOfRequestsConvert(t *testing.T) {
 	for v := range Verb(len(verbNames) + 1) {
 		assert.Equal(t, v.String(), apirequest.Verb(v).String())
 		assert.Equal(t, v.reads(), apirequest.Verb(v).Reads())
+	}
+}
+
+// Log lines name the resource of a typed object without a RESTMapper.
+func TestTheResourceOfATypeIsThatOfTheAPI(t *testing.T) {
+	found := 0
+	for gvk, typ := range scheme.Scheme.AllKnownTypes() {
+		if _, ok := reflect.New(typ).Interface().(Object); !ok || strings.HasPrefix(typ.PkgPath(), "k8s.io/apimachinery/") {
+			continue // a list, or options
+		}
+		found++
+		got := targetOfType(reflect.PointerTo(typ))
+		plural, _ := meta.UnsafeGuessKindToResource(gvk)
+		assert.Equal(t, schema.GroupResource{Group: gvk.Group, Resource: plural.Resource}, schema.GroupResource{Group: got.group, Resource: got.resource}, "%v", gvk)
+	}
+	assert.Greater(t, found, 60)
+	for _, v := range []any{new(metav1.PartialObjectMetadata), new(unstructured.Unstructured), 1, "text", new(int), []string{}} {
+		assert.Equal(t, target{}, targetOfType(reflect.TypeOf(v)), "%T", v)
 	}
 }
 

@@ -2,6 +2,7 @@ package k8sretry
 
 import (
 	"context"
+	"reflect"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,6 +55,10 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 			client:    client, modify: true, token: writeToken{key: tokenKey(options)},
 		},
 		name: name, mutate: mutate,
+	}
+	m.target = func() target {
+		t := target{name: name, subresource: subresourceOf(client)}
+		return m.seen.or(t).or(targetOf(m.base, "")).or(targetOfType(reflect.TypeFor[T]()))
 	}
 	m.waitTurn = m.waitForTurn
 	defer func() { m.turn.Leave() }()

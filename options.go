@@ -20,7 +20,10 @@ type Option interface {
 
 // WithName sets the name of the call in errors, events and logs. Default, and "": the
 // name is looked up after a failure; for the Wrap family it is the wrapped function
-// ("PodInterface.Get"), for Do and Run the function that calls them.
+// ("PodInterface.Get"), for a safe write its verb and resource ("create deployments.apps",
+// "update pods/status"), for Do and Run the function that calls them. The resource of a safe
+// write is that of the request if a [Transport] is below, else it follows from the type or the
+// kind of the object.
 func WithName(name string) Option { return nameOption{name, func() string { return name }} }
 
 // WithBackoff replaces the schedule. An [Exponential], or a pointer to one, sets what

@@ -47,6 +47,7 @@ const (
 	numConnectionOnly
 	numPriority
 	numErrorHistory
+	numObjectNames
 )
 
 // numbers describes each number. A new numeric option is a constant above, a line here
@@ -70,6 +71,7 @@ var numbers = [...]struct {
 	numConnectionOnly: {"ForConnection", 0, anyCount},
 	numPriority:       {"WithPriority", 0, anyCount},
 	numErrorHistory:   {"WithErrorHistory", 0, anyCount},
+	numObjectNames:    {"WithObjectNames", 0, anyCount},
 }
 
 // validity returns what is wrong with a value as it stands in an error, "" for nothing.
@@ -229,6 +231,12 @@ func WithPriority() Option { return setting{numPriority, 1} }
 // that returns an error unchanged, such as a 404, returns no history; an [Observer] sees each
 // error. Default, and 0: none. Negative: an error.
 func WithErrorHistory(n int) Option { return set(numErrorHistory, int64(n), n < 0) }
+
+// WithObjectNames adds the object of the call to log lines, as the field object: "default/web-0",
+// or "node-1" without a namespace. Objects are known to the safe writes, and to a [Transport]
+// and a [Do] above it, and then every [Event] names them. Default: lines do not name objects,
+// so that they can be grouped and hold no names of users' objects.
+func WithObjectNames() Option { return setting{numObjectNames, 1} }
 
 // IncludeLeases makes a [Transport] limit and retry requests for leases.coordination.k8s.io
 // as all others. By default it sends each of them once and at once: leader election is a loop

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"testing"
@@ -230,6 +231,20 @@ var numericSettings = []setting{
 			return errors.Is(do(fails().get, k8sretry.WithLimiter(busy(t, time.Minute)), k8sretry.WithMaxQueueTime(0)), k8sretry.ErrQueueTimeout)
 		},
 	},
+	{
+		option: "WithObjectNames",
+		values: []value{{k8sretry.WithObjectNames(), true}},
+		effect: objectsLogged,
+	},
+}
+
+// objectsLogged reports whether the line of a call names the object of a request to a Transport.
+func objectsLogged(t *testing.T, do doFunc) any {
+	t.Cleanup(k8sretry.ForgetTransports)
+	client := over(t, func(req *http.Request) (*http.Response, error) { return answer(req, 404, "text/plain", "no"), nil }, wrapper(t))
+	core, written := newObserver()
+	_ = do(func(ctx context.Context) (string, error) { return "", get(ctx, client) }, k8sretry.WithLogger(zap.New(core)))
+	return written.All()[0].ContextMap()["object"] == "default/a"
 }
 
 // who is a logger and an Observer that records its name.

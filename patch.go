@@ -2,6 +2,8 @@ package k8sretry
 
 import (
 	"context"
+	"reflect"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -55,9 +57,13 @@ func Patch[T any](ctx context.Context, client Patcher[T], name string, pt types.
 	if c, ok := any(client).(interface{ patched() []string }); ok {
 		subresources = c.patched()
 	}
+	seen := see(string(pt), data, len(opts.DryRun) > 0, subresources...)
+	seen.target = func() target {
+		return target{name: name, subresource: strings.Join(subresources, "/")}.or(targetOfType(reflect.TypeFor[T]()))
+	}
 	return callPatch(ctx, func(ctx context.Context) (T, error) {
 		return client.Patch(ctx, name, pt, data, opts)
-	}, options, codeOfType[T](), see(string(pt), data, len(opts.DryRun) > 0, subresources...))
+	}, options, codeOfType[T](), seen)
 }
 
 // callPatch calls fn in the retry loop, for a patch that it sees.

@@ -196,6 +196,7 @@ func (v *Verdict) correctConflict(lostRace, staleVersion bool) {
 type seenPatch struct {
 	verb          Verb
 	dryRun        bool
+	target        func() target // what is patched
 	riskConfirmed func() bool
 	namesVersion  func() bool
 }

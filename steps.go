@@ -27,6 +27,8 @@ type safeWrite struct {
 	ambiguousErr error // the error of the last request that may have been carried out
 	report       error // the error to return if the step that failed is a check
 
+	target     func() target              // what is written
+	seen       target                     // the same as a Transport has seen it
 	finalCheck func(context.Context) bool // makes the final check; reports whether the write was applied
 	waitTurn   func(context.Context)      // waits for the turn of the call before its next step; may be nil
 

@@ -67,7 +67,7 @@ func (p *progress) stop(c *config, ctx context.Context, why StopReason, v *Verdi
 		return err
 	}
 	e := &Error{
-		Function:   c.function(),
+		Function:   c.function(p.target(c, cause)),
 		Verb:       c.verb(),
 		Attempts:   attempts,
 		Elapsed:    p.elapsed(),
@@ -127,13 +127,35 @@ func (p *progress) elapsed() time.Duration {
 	return now() - began
 }
 
-// function is the name of the call, looked up when it is needed.
-func (c *config) function() string {
+// function is the name of the call, looked up when it is needed. t is what it works on.
+func (c *config) function(t target) string {
 	switch {
 	case c.name != "":
 		return c.copyName()
 	case c.pc != 0:
 		return funcname.Of(c.pc)
+	case c.safeWrite != nil || c.patch != nil:
+		if name := t.call(c.verb()); name != "" {
+			return name
+		}
 	}
 	return funcname.Caller()
+}
+
+// target is what the call works on.
+func (p *progress) target(c *config, err error) (t target) {
+	switch {
+	case c.safeWrite != nil:
+		t = c.safeWrite.target()
+	case c.patch != nil:
+		t = c.patch.target()
+	}
+	if p.record != nil {
+		f := p.record.Facts()
+		t = t.or(targetOfRequest(&f.Last))
+	}
+	if t.resource == "" && (c.safeWrite != nil || c.patch != nil) {
+		t = t.or(targetOfError(err, t.name))
+	}
+	return t
 }

@@ -55,6 +55,7 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 		safeWrite: safeWrite{verb: VerbUpdate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
 		client:    client, obj: toSend, opts: opts,
 	}
+	u.target = func() target { return u.seen.or(targetOf(u.obj, subresourceOf(client))) }
 	return runWrite(ctx, &u.safeWrite, u.step, u.check, options)
 }
 

@@ -100,6 +100,8 @@ type Facts struct {
 	NotTaken bool
 	// RetryAfter is the wait that the last answer asks for.
 	RetryAfter time.Duration
+	// Last is the last one.
+	Last apirequest.Request
 }
 
 // Hook makes the trace write to the record. Every hook costs an allocation, so there are
@@ -209,7 +211,7 @@ func (r *Record) Sent(s Send) {
 	}
 	f.Collection = s.Request.Verb == apirequest.DeleteCollection
 	f.Repeated = f.Repeated || writes && s.Repeated
-	f.NotTaken, f.RetryAfter = s.NotTaken, s.RetryAfter
+	f.NotTaken, f.RetryAfter, f.Last = s.NotTaken, s.RetryAfter, *s.Request
 	all.last = writes && s.Ambiguous
 	if s.Code >= http.StatusOK && s.Code < http.StatusMultipleChoices {
 		f.Done = f.Done || writes
