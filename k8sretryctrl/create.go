@@ -15,7 +15,7 @@ func (c *retryClient) Create(ctx context.Context, obj client.Object, opts ...cli
 	if err := c.check(obj); err != nil {
 		return err
 	}
-	name := "create " + kindOf(obj)
+	name := "create " + c.resourceOf(obj)
 	o := (&client.CreateOptions{}).ApplyOptions(opts)
 	if obj.GetName() == "" && obj.GetGenerateName() == "" {
 		return c.createUnnamed(ctx, name, obj, len(o.DryRun) > 0, opts)

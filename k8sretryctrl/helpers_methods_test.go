@@ -50,71 +50,71 @@ func evictionOf(uid types.UID) *policyv1.Eviction {
 func methods() []method {
 	return []method{
 		{"Get", func(ctx context.Context, c client.WithWatch) error { return c.Get(ctx, key("x"), &corev1.ConfigMap{}) },
-			true, "get ConfigMap", k8sretry.VerbGet},
+			true, "get configmaps", k8sretry.VerbGet},
 		{"List", func(ctx context.Context, c client.WithWatch) error { return c.List(ctx, &corev1.ConfigMapList{}) },
-			true, "list ConfigMap", k8sretry.VerbList},
+			true, "list configmaps", k8sretry.VerbList},
 		{"Watch", func(ctx context.Context, c client.WithWatch) error {
 			w, err := c.Watch(ctx, &corev1.ConfigMapList{})
 			if err == nil {
 				w.Stop()
 			}
 			return err
-		}, true, "watch ConfigMap", k8sretry.VerbWatch},
+		}, true, "watch configmaps", k8sretry.VerbWatch},
 		{"Create", func(ctx context.Context, c client.WithWatch) error { return c.Create(ctx, configMap("new")) },
-			true, "create ConfigMap", k8sretry.VerbCreate},
+			true, "create configmaps", k8sretry.VerbCreate},
 		{"Update", func(ctx context.Context, c client.WithWatch) error { return c.Update(ctx, configMap("x", "n", "1")) },
-			true, "update ConfigMap", k8sretry.VerbUpdate},
+			true, "update configmaps", k8sretry.VerbUpdate},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error { return c.Patch(ctx, configMap("x"), labelPatch()) },
-			true, "patch ConfigMap", k8sretry.VerbPatch},
+			true, "patch configmaps", k8sretry.VerbPatch},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error { return c.Patch(ctx, configMap("x"), jsonPatch()) },
-			false, "patch ConfigMap", k8sretry.VerbPatch},
+			false, "patch configmaps", k8sretry.VerbPatch},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error {
 			return c.Patch(ctx, configMap("x"), jsonPatch(), &client.PatchOptions{Raw: &metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}}})
-		}, true, "patch ConfigMap", k8sretry.VerbPatch},
+		}, true, "patch configmaps", k8sretry.VerbPatch},
 		{"Patch", func(ctx context.Context, c client.WithWatch) error {
 			cm := configMap("x", "a", "b")
 			cm.APIVersion, cm.Kind = "v1", "ConfigMap"
 			//lint:ignore SA1019 it is still in use
 			return c.Patch(ctx, cm, client.Apply, client.FieldOwner("test"))
-		}, true, "patch ConfigMap", k8sretry.VerbApply},
+		}, true, "patch configmaps", k8sretry.VerbApply},
 		{"Apply", func(ctx context.Context, c client.WithWatch) error {
 			return c.Apply(ctx, corev1apply.ConfigMap("x", "default").WithData(map[string]string{"a": "b"}), client.FieldOwner("test"))
-		}, true, "apply ConfigMap", k8sretry.VerbApply},
+		}, true, "apply configmaps", k8sretry.VerbApply},
 		{"Delete", func(ctx context.Context, c client.WithWatch) error { return c.Delete(ctx, configMap("x")) },
-			true, "delete ConfigMap", k8sretry.VerbDelete},
+			true, "delete configmaps", k8sretry.VerbDelete},
 		{"DeleteAllOf", func(ctx context.Context, c client.WithWatch) error {
 			return c.DeleteAllOf(ctx, &corev1.ConfigMap{}, client.InNamespace("default"))
-		}, false, "deletecollection ConfigMap", k8sretry.VerbDeleteCollection},
+		}, false, "deletecollection configmaps", k8sretry.VerbDeleteCollection},
 		{"DeleteAllOf", func(ctx context.Context, c client.WithWatch) error {
 			return c.DeleteAllOf(ctx, &corev1.ConfigMap{}, client.InNamespace("default"), client.DryRunAll)
-		}, true, "deletecollection ConfigMap", k8sretry.VerbUnspecified},
+		}, true, "deletecollection configmaps", k8sretry.VerbUnspecified},
 		{"status.Update", func(ctx context.Context, c client.WithWatch) error {
 			p := pod()
 			p.Status.Phase = corev1.PodRunning
 			return c.Status().Update(ctx, p)
-		}, true, "update Pod/status", k8sretry.VerbUpdate},
+		}, true, "update pods/status", k8sretry.VerbUpdate},
 		{"status.Patch", func(ctx context.Context, c client.WithWatch) error { return c.Status().Patch(ctx, pod(), labelPatch()) },
-			true, "patch Pod/status", k8sretry.VerbPatch},
+			true, "patch pods/status", k8sretry.VerbPatch},
 		{"status.Apply", func(ctx context.Context, c client.WithWatch) error {
 			return c.Status().Apply(ctx, corev1apply.Pod("web-0", "default").WithStatus(corev1apply.PodStatus().WithPhase(corev1.PodRunning)),
 				client.FieldOwner("test"))
-		}, true, "apply Pod/status", k8sretry.VerbApply},
+		}, true, "apply pods/status", k8sretry.VerbApply},
 		{"scale.Get", func(ctx context.Context, c client.WithWatch) error {
 			return c.SubResource("scale").Get(ctx, &appsv1.Deployment{ObjectMeta: meta("web")}, &autoscalingv1.Scale{})
-		}, true, "get Deployment/scale", k8sretry.VerbGet},
+		}, true, "get deployments.apps/scale", k8sretry.VerbGet},
 		{"scale.Update", func(ctx context.Context, c client.WithWatch) error {
 			return c.SubResource("scale").Update(ctx, &appsv1.Deployment{ObjectMeta: meta("web")},
 				client.WithSubResourceBody(&autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: 3}}))
-		}, true, "update Deployment/scale", k8sretry.VerbUpdate},
+		}, true, "update deployments.apps/scale", k8sretry.VerbUpdate},
 		{"token.Create", func(ctx context.Context, c client.WithWatch) error {
 			return c.SubResource("token").Create(ctx, &corev1.ServiceAccount{ObjectMeta: meta("robot")}, &authenticationv1.TokenRequest{})
-		}, true, "create ServiceAccount/token", k8sretry.VerbUnspecified},
+		}, true, "create serviceaccounts/token", k8sretry.VerbUnspecified},
 		{"eviction.Create", func(ctx context.Context, c client.WithWatch) error {
 			return c.SubResource("eviction").Create(ctx, pod(), evictionOf(""))
-		}, false, "create Pod/eviction", k8sretry.VerbCreate},
+		}, false, "create pods/eviction", k8sretry.VerbCreate},
 		{"eviction.Create", func(ctx context.Context, c client.WithWatch) error {
 			return c.SubResource("eviction").Create(ctx, pod(), evictionOf("1"))
-		}, true, "create Pod/eviction", k8sretry.VerbDelete},
+		}, true, "create pods/eviction", k8sretry.VerbDelete},
 	}
 }
 

@@ -43,7 +43,7 @@ func TestEventsAreLoggedToTheLoggerOfTheContext(t *testing.T) {
 		require.Error(t, giveUp(ctx))
 		require.Len(t, *written, 2)
 		for i, parts := range [][]string{
-			{`reconciler`, `"level"=0`, `"msg"="k8s_api_call_failed_retrying"`, `"namespace"="default"`, `"function"="get ConfigMap"`, `"attempt"=1`, `"error"="the server was unable`},
+			{`reconciler`, `"level"=0`, `"msg"="k8s_api_call_failed_retrying"`, `"namespace"="default"`, `"function"="get configmaps"`, `"attempt"=1`, `"error"="the server was unable`},
 			{`reconciler`, `"msg"="k8s_api_call_failed_max_retries"`, `"namespace"="default"`, `"error"="the server was unable`, `"status_code"=504`},
 		} {
 			for _, part := range parts {
@@ -70,7 +70,7 @@ func TestEventsAreLoggedToTheLoggerOfTheContext(t *testing.T) {
 		var c client.Client = f.in(cluster())
 		require.NoError(t, k8sretryctrl.Modify(log.IntoContext(t.Context(), logger), c, configMap("x"), plusOne))
 		require.Len(t, *written, 2)
-		assert.Contains(t, (*written)[0], `"function"="modify ConfigMap"`)
+		assert.Contains(t, (*written)[0], `"function"="modify configmaps"`)
 	})
 	inVirtualTime(t, "the caller's logger takes precedence", func(t *testing.T) {
 		logger, written := lines(0)

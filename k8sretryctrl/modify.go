@@ -69,7 +69,7 @@ func modify[T client.Object](ctx context.Context, c client.Client, obj T, mutate
 		return errNoMutate
 	}
 	m := &modifier[T]{client: retrying, obj: obj}
-	name := "modify " + kindOf(obj)
+	name := "modify " + retrying.resourceOf(obj)
 	var to k8sretry.Updater[T] = m
 	if subresource != "" {
 		name += "/" + subresource

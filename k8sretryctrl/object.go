@@ -5,23 +5,35 @@ import (
 	"reflect"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// kindOf returns the kind of an object, a list or an apply configuration, such as
-// "ConfigMap". It is a part of call names, which metrics use as labels.
-func kindOf(obj any) string {
-	var kind string
+// resourceOf returns the resource of an object, a list or an apply configuration as RBAC writes
+// it, such as "configmaps" or "deployments.apps". It follows from the kind, because the name of a
+// call is needed before anything is asked of a server, and is a part of call names, which metrics
+// use as labels.
+func (c *retryClient) resourceOf(obj any) string {
+	var gvk schema.GroupVersionKind
 	if o, ok := obj.(runtime.Object); ok {
-		kind = o.GetObjectKind().GroupVersionKind().Kind
+		if gvk = o.GetObjectKind().GroupVersionKind(); gvk.Kind == "" {
+			gvk, _ = c.inner.GroupVersionKindFor(o) // inner returns the error
+		}
+	} else if v := reflect.Indirect(reflect.ValueOf(obj)); v.Kind() == reflect.Struct {
+		if version, ok := reflect.Indirect(v.FieldByName("APIVersion")).Interface().(string); ok {
+			gvk = schema.FromAPIVersionAndKind(version, "")
+		}
 	}
-	if kind == "" {
-		kind = strings.TrimSuffix(reflect.Indirect(reflect.ValueOf(obj)).Type().Name(), "ApplyConfiguration")
+	if gvk.Kind == "" {
+		gvk.Kind = strings.TrimSuffix(reflect.Indirect(reflect.ValueOf(obj)).Type().Name(), "ApplyConfiguration")
 	}
-	return strings.TrimSuffix(kind, "List")
+	gvk.Kind = strings.TrimSuffix(gvk.Kind, "List")
+	plural, _ := meta.UnsafeGuessKindToResource(gvk)
+	return plural.GroupResource().String()
 }
 
 // newOf returns an empty object with the type and kind of obj.
@@ -80,8 +92,8 @@ func copyOf(obj client.Object) client.Object {
 		return obj.DeepCopyObject().(client.Object)
 	}
 	c := &unstructured.Unstructured{Object: maps.Clone(u.Object)}
-	if meta, ok := c.Object["metadata"].(map[string]any); ok {
-		c.Object["metadata"] = maps.Clone(meta)
+	if metadata, ok := c.Object["metadata"].(map[string]any); ok {
+		c.Object["metadata"] = maps.Clone(metadata)
 	}
 	return c
 }

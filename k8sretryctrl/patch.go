@@ -18,7 +18,7 @@ func (c *retryClient) Patch(ctx context.Context, obj client.Object, patch client
 		return err
 	}
 	o := (&client.PatchOptions{}).ApplyOptions(opts)
-	return c.patch(ctx, "patch "+kindOf(obj), obj, obj, patch, o, "", func(ctx context.Context, copied copier) error {
+	return c.patch(ctx, "patch "+c.resourceOf(obj), obj, obj, patch, o, "", func(ctx context.Context, copied copier) error {
 		return c.inner.Patch(ctx, copied(obj), patch, opts...)
 	})
 }
@@ -94,7 +94,7 @@ func (c *retryClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 		return err
 	}
 	o := (&client.ApplyOptions{}).ApplyOptions(opts)
-	return c.apply(ctx, "apply "+kindOf(obj), obj, o, "", func(ctx context.Context) error {
+	return c.apply(ctx, "apply "+c.resourceOf(obj), obj, o, "", func(ctx context.Context) error {
 		return c.inner.Apply(ctx, obj, opts...)
 	})
 }

@@ -14,7 +14,7 @@ func (c *retryClient) Get(ctx context.Context, key client.ObjectKey, obj client.
 	if err := c.check(obj); err != nil {
 		return err
 	}
-	return readInto(ctx, c, k8sretry.VerbGet, "get "+kindOf(obj), obj, func(ctx context.Context, obj client.Object) error {
+	return readInto(ctx, c, k8sretry.VerbGet, "get "+c.resourceOf(obj), obj, func(ctx context.Context, obj client.Object) error {
 		return c.inner.Get(ctx, key, obj, opts...)
 	})
 }
@@ -23,7 +23,7 @@ func (c *retryClient) List(ctx context.Context, list client.ObjectList, opts ...
 	if err := c.check(list); err != nil {
 		return err
 	}
-	return readInto(ctx, c, k8sretry.VerbList, "list "+kindOf(list), list, func(ctx context.Context, list client.ObjectList) error {
+	return readInto(ctx, c, k8sretry.VerbList, "list "+c.resourceOf(list), list, func(ctx context.Context, list client.ObjectList) error {
 		return c.inner.List(ctx, list, opts...)
 	})
 }
@@ -39,7 +39,7 @@ func (c *retryClient) Watch(ctx context.Context, list client.ObjectList, opts ..
 	}
 	return k8sretry.Do(ctx, func(ctx context.Context) (watch.Interface, error) {
 		return inner.Watch(ctx, list, opts...)
-	}, k8sretry.WithName("watch "+kindOf(list)), c.reads, k8sretry.WithVerb(k8sretry.VerbWatch))
+	}, k8sretry.WithName("watch "+c.resourceOf(list)), c.reads, k8sretry.WithVerb(k8sretry.VerbWatch))
 }
 
 // readInto reads into obj. A retry reads into a new object, because a response that was

@@ -24,7 +24,7 @@ type subresource struct {
 func (s *subresource) inner() client.SubResourceClient { return s.client.inner.SubResource(s.name) }
 
 func (s *subresource) callName(verb string, obj any) string {
-	return verb + " " + kindOf(obj) + "/" + s.name
+	return verb + " " + s.client.resourceOf(obj) + "/" + s.name
 }
 
 // checkBody checks an object and the body of a subresource, whose type need not be in the

@@ -16,7 +16,7 @@ func (c *retryClient) Update(ctx context.Context, obj client.Object, opts ...cli
 		return err
 	}
 	o := (&client.UpdateOptions{}).ApplyOptions(opts)
-	return c.replace(ctx, "update "+kindOf(obj), obj, o.DryRun, &updater{
+	return c.replace(ctx, "update "+c.resourceOf(obj), obj, o.DryRun, &updater{
 		reader: reader{c, obj}, manager: o.FieldManager,
 		send: func(ctx context.Context, obj client.Object) error { return c.inner.Update(ctx, obj, opts...) },
 	})
@@ -50,7 +50,7 @@ func (c *retryClient) Delete(ctx context.Context, obj client.Object, opts ...cli
 	}
 	o := (&client.DeleteOptions{}).ApplyOptions(opts)
 	return k8sretry.Delete(ctx, k8sretry.Deleter[client.Object](&deleter{reader{c, obj}, opts}), obj,
-		*o.AsDeleteOptions(), k8sretry.WithName("delete "+kindOf(obj)), c.policyOf(o.DryRun))
+		*o.AsDeleteOptions(), k8sretry.WithName("delete "+c.resourceOf(obj)), c.policyOf(o.DryRun))
 }
 
 // DeleteAllOf is not retried after an unknown outcome: it would delete objects created in
@@ -61,7 +61,7 @@ func (c *retryClient) DeleteAllOf(ctx context.Context, obj client.Object, opts .
 	}
 	o := (&client.DeleteAllOfOptions{}).ApplyOptions(opts)
 	verb := verbOf(k8sretry.VerbDeleteCollection, len(o.DryRun) > 0)
-	return c.run(ctx, c.writes, verb, "deletecollection "+kindOf(obj), func(ctx context.Context) error {
+	return c.run(ctx, c.writes, verb, "deletecollection "+c.resourceOf(obj), func(ctx context.Context) error {
 		return c.inner.DeleteAllOf(ctx, obj, opts...)
 	})
 }
