@@ -1,6 +1,7 @@
 package k8sretry_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,38 +39,102 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// columns are the columns of docs/errors.md. The verbs that read share one, because all
-// errors are handled alike for them; TestErrorsPage checks that.
-var columns = []struct {
-	title string
-	verbs []k8sretry.Verb
-}{
-	{"no verb", []k8sretry.Verb{k8sretry.VerbUnspecified}},
-	{"get, list, watch", []k8sretry.Verb{k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch}},
-	{"create", []k8sretry.Verb{k8sretry.VerbCreate}},
-	{"update", []k8sretry.Verb{k8sretry.VerbUpdate}},
-	{"patch", []k8sretry.Verb{k8sretry.VerbPatch}},
-	{"apply", []k8sretry.Verb{k8sretry.VerbApply}},
-	{"delete", []k8sretry.Verb{k8sretry.VerbDelete}},
-	{"deletecollection", []k8sretry.Verb{k8sretry.VerbDeleteCollection}},
+// verbColumns are the verbs in the order of docs/errors.md. Those whose cells are equal in every
+// row share a column.
+var verbColumns = []k8sretry.Verb{
+	k8sretry.VerbUnspecified, k8sretry.VerbGet, k8sretry.VerbList, k8sretry.VerbWatch, k8sretry.VerbUpdate, k8sretry.VerbPatch,
+	k8sretry.VerbDelete, k8sretry.VerbApply, k8sretry.VerbCreate, k8sretry.VerbDeleteCollection,
 }
 
-// The tables of docs/errors.md show what Do does with each error:
+// errorLine is one row of docs/errors.md.
+type errorLine struct {
+	id, title, code, class, outcome, wait string
+	text                                  string                   // of the error, as a log shows it
+	cells                                 map[k8sretry.Verb]string // what a Do does
+}
+
+// The tables and the index of docs/errors.md show what Do does with each error:
 //
 //	go test -run TestErrorsPage . -update
 func TestErrorsPage(t *testing.T) {
+	var sections [][]errorLine
+	n := 0
 	for _, section := range errorsPage {
+		var lines []errorLine
+		for _, row := range section.rows {
+			n++
+			synctest.Test(t, func(t *testing.T) { lines = append(lines, row.line(t, fmt.Sprintf("e%d", n))) })
+		}
+		sections = append(sections, lines)
+	}
+	all := slices.Concat(sections...)
+	var columns [][]k8sretry.Verb
+	for _, verb := range verbColumns {
+		i := slices.IndexFunc(columns, func(column []k8sretry.Verb) bool {
+			return !slices.ContainsFunc(all, func(l errorLine) bool { return l.cells[column[0]] != l.cells[verb] })
+		})
+		if i < 0 {
+			columns = append(columns, []k8sretry.Verb{verb})
+		} else {
+			columns[i] = append(columns[i], verb)
+		}
+	}
+	assert.LessOrEqual(t, len(columns), 5, "the tables fit a page")
+
+	for i, section := range errorsPage {
 		var page strings.Builder
-		page.WriteString("\n| error | code | class | outcome of a write | wait |")
-		for _, c := range columns {
-			page.WriteString(" " + c.title + " |")
+		page.WriteString("\n| error | code | class | a write was | wait |")
+		for _, column := range columns {
+			page.WriteString(" " + strings.Join(verbNames(column), ", ") + " |")
 		}
 		page.WriteString("\n| --- |" + strings.Repeat(" --- |", 4+len(columns)) + "\n")
-		for _, row := range section.rows {
-			synctest.Test(t, func(t *testing.T) { page.WriteString(row.line(t)) })
+		for _, l := range sections[i] {
+			fmt.Fprintf(&page, "| <a id=%q></a>%s | %s | %s | %s | %s |", l.id, l.title, l.code, l.class, l.outcome, l.wait)
+			for _, column := range columns {
+				page.WriteString(" " + l.cells[column[0]] + " |")
+			}
+			page.WriteString("\n")
 		}
 		page.WriteString("\n")
 		k8sretry.Generated(t, "docs/errors.md", "<!-- "+section.mark+":begin -->\n", page.String(), "<!-- "+section.mark+":end -->\n")
+	}
+
+	slices.SortFunc(all, func(a, b errorLine) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a.text), strings.ToLower(b.text)), strings.Compare(a.id, b.id))
+	})
+	var index strings.Builder
+	index.WriteString("\n| text in the log | row |\n| --- | --- |\n")
+	for _, l := range all {
+		fmt.Fprintf(&index, "| `%s` | [%s](#%s) |\n", l.text, l.title, l.id)
+	}
+	index.WriteString("\n")
+	k8sretry.Generated(t, "docs/errors.md", "<!-- index:begin -->\n", index.String(), "<!-- index:end -->\n")
+}
+
+func verbNames(verbs []k8sretry.Verb) (names []string) {
+	for _, v := range verbs {
+		names = append(names, cmp.Or(v.String(), "no verb"))
+	}
+	return names
+}
+
+// The links of docs/errors.md lead to rows and headings that exist.
+func TestErrorsPageLinks(t *testing.T) {
+	content, err := os.ReadFile("docs/errors.md")
+	require.NoError(t, err)
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`<a id="(\w+)">`).FindAllSubmatch(content, -1) {
+		assert.False(t, anchors[string(m[1])], "%s", m[1])
+		anchors[string(m[1])] = true
+	}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllSubmatch(content, -1) {
+		heading := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(string(m[1])), "")
+		anchors[strings.ReplaceAll(heading, " ", "-")] = true
+	}
+	links := regexp.MustCompile(`\]\(#([\w-]+)\)`).FindAllSubmatch(content, -1)
+	assert.Greater(t, len(links), 100)
+	for _, m := range links {
+		assert.True(t, anchors[string(m[1])], "#%s", m[1])
 	}
 }
 
@@ -107,34 +173,38 @@ type errorRow struct {
 }
 
 // line calls Do with each verb, and checks that Verdict.Retryable agrees.
-func (r errorRow) line(t *testing.T) string {
+func (r errorRow) line(t *testing.T, id string) errorLine {
 	v := k8sretry.Classify(r.err)
-	code := "–"
+	l := errorLine{
+		id: id, title: v.Detail, code: "–", class: v.Class.String(), wait: "–", text: logText(r.err), cells: map[k8sretry.Verb]string{},
+		outcome: strings.ReplaceAll(v.Outcome.String(), "_", " "),
+	}
 	if v.StatusCode != 0 {
-		code = fmt.Sprint(v.StatusCode)
+		l.code = fmt.Sprint(v.StatusCode)
 	}
-	title := v.Detail
 	if r.note != "" {
-		title += ": " + r.note
+		l.title += ": " + r.note
 	}
-	wait, cells := "–", make([]string, 0, len(columns))
-	for _, c := range columns {
-		cell := ""
-		for i, verb := range c.verbs {
-			result, delay := r.call(t, verb)
-			assert.Equal(t, v.Retryable(verb), result == "retried", "Do and Retryable disagree about %s %q", verb, title)
-			if delay != "" {
-				wait = delay
-			}
-			if i > 0 {
-				assert.Equal(t, cell, result, "%q cannot share a column", verb)
-			}
-			cell = result
-		}
-		cells = append(cells, cell)
+	for _, verb := range verbColumns {
+		result, delay := r.call(t, verb)
+		assert.Equal(t, v.Retryable(verb), result == "retried", "Do and Retryable disagree about %s %q", verb, l.title)
+		l.cells[verb], l.wait = result, cmp.Or(delay, l.wait)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
-		title, code, v.Class, strings.ReplaceAll(v.Outcome.String(), "_", " "), wait, strings.Join(cells, " | "))
+	return l
+}
+
+// logText is the text of an error without the method and the URL of a request, in one line of a
+// table.
+func logText(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	text := strings.NewReplacer("`", "'", "|", "/", "\n", " ").Replace(err.Error())
+	if runes := []rune(text); len(runes) > 100 {
+		text = string(runes[:97]) + "..."
+	}
+	return strings.TrimSpace(text)
 }
 
 // call makes a call that fails with the error, once retried at most. It returns the cell for
