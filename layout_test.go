@@ -67,6 +67,7 @@ var mayImport = map[string][]string{
 	"k8sretrytest": {".", apimachinery, policy, "golang.org/x/net/http2", "k8s.io/client-go/rest", "k8s.io/client-go/testing"},
 
 	"examples/apiserver":         {"examples/internal/..."},
+	"examples/create":            {".", "k8s.io/api/...", apimachinery, "k8s.io/client-go/..."},
 	"examples/databases":         {".", "examples/...", "go.uber.org/zap/...", "k8s.io/api/...", apimachinery, "k8s.io/client-go/..."},
 	"examples/databases/service": {".", "go.uber.org/zap/...", apimachinery, "k8s.io/client-go/..."},
 	"examples/internal/tinykube": {apimachinery, "k8s.io/client-go/..."},

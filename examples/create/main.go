@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"log"
+	"os"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+func main() {
+	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	configMaps := kubernetes.NewForConfigOrDie(config).CoreV1().ConfigMaps("default")
+	settings := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}, Data: map[string]string{"mode": "fast"}}
+	created, err := k8sretry.Create(context.Background(), configMaps, settings, metav1.CreateOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Println("created", created.Name, created.UID)
+}
