@@ -6,6 +6,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"net"
 	"net/http"
@@ -545,5 +548,63 @@ func TestREADMEOverload(t *testing.T) {
 	}
 	for _, opts := range [][]k8sretry.Option{{patient}, {atOnce}, append(guards, policy)} {
 		assert.NoError(t, k8sretry.Run(t.Context(), func(context.Context) error { return nil }, opts...))
+	}
+}
+
+// shownElsewhere are the exported functions without an Example of their own, and the one that
+// shows them.
+var shownElsewhere = map[string]string{
+	"ForBackground":    "", // as the other presets: a schedule
+	"ForEviction":      "ExampleWrapRun1",
+	"ForMaintenance":   "", // as the other presets: a schedule
+	"ForRead":          "ExampleDo",
+	"ForWrite":         "ExampleRun",
+	"NewBreaker":       "ExampleWithBreaker",
+	"NewBudget":        "ExampleWithBudget",
+	"NewLimiter":       "ExampleWithLimiter",
+	"WithInitialDelay": "ExampleWithMultiplier",
+	"WithJitter":       "ExampleWithMultiplier",
+	"WithLogger":       "ExampleWithExpected",
+	"WithMaxDelay":     "ExampleWithMultiplier",
+	"WithMaxQueueTime": "ExampleWithLimiter",
+	"WithMaxRetries":   "ExampleWithMultiplier",
+	"WithName":         "ExampleSlogObserver",
+}
+
+// Every exported function has an Example.
+func TestEachFunctionHasAnExample(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	var exported []string
+	examples := map[string]string{} // the body by name
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		source, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, d := range parsed.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			switch {
+			case !ok || f.Recv != nil:
+			case strings.HasSuffix(file, "_test.go"):
+				if name := f.Name.Name; strings.HasPrefix(name, "Example") {
+					examples[name] = string(source[f.Pos()-1 : f.End()-1])
+				}
+			case f.Name.IsExported():
+				exported = append(exported, f.Name.Name)
+			}
+		}
+	}
+	require.Greater(t, len(exported), 60)
+	for _, name := range exported {
+		elsewhere, isElsewhere := shownElsewhere[name]
+		_, hasOne := examples["Example"+name]
+		assert.NotEqual(t, hasOne, isElsewhere, "%s needs an Example, or a line in shownElsewhere", name)
+		if elsewhere != "" {
+			assert.Contains(t, examples[elsewhere], "k8sretry."+name+"(", elsewhere)
+		}
+	}
+	for name := range shownElsewhere {
+		assert.Contains(t, exported, name)
 	}
 }

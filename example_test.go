@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,11 +20,13 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	applyv1 "k8s.io/client-go/applyconfigurations/core/v1"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
@@ -717,4 +721,215 @@ func ExampleWithTokenAnnotation() {
 	}
 	fmt.Println(len(created.Annotations["example.com/request-create"]) > 0)
 	// Output: true
+}
+
+// The schedule of a policy. It is printed with the settings that are in force.
+func ExampleWithMultiplier() {
+	policy := k8sretry.NewPolicy(
+		k8sretry.WithMaxRetries(4),
+		k8sretry.WithInitialDelay(100*time.Millisecond),
+		k8sretry.WithMultiplier(3),
+		k8sretry.WithMaxDelay(2*time.Second),
+		k8sretry.WithJitter(k8sretry.JitterFull),
+	)
+	fmt.Println(policy)
+	// Output: max_retries=4 initial_delay=100ms max_delay=2s multiplier=3 jitter=full max_retry_after=1m0s
+}
+
+// A schedule that is no exponential one.
+func ExampleWithBackoff() {
+	noWait := k8sretry.BackoffFunc(func(retry int) time.Duration { return 0 })
+	attempts := 0
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		if attempts++; attempts < 4 {
+			return k8sretrytest.Status(503)
+		}
+		return nil
+	}, k8sretry.WithBackoff(noWait))
+	fmt.Println(err, "after", attempts, "attempts")
+	// Output: <nil> after 4 attempts
+}
+
+// A server that asks for a long wait is asked again by someone else.
+func ExampleWithMaxRetryAfter() {
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		return k8sretrytest.TooManyRequests(30 * time.Second)
+	}, k8sretry.WithMaxRetryAfter(10*time.Second))
+
+	var stopped *k8sretry.Error
+	fmt.Println(errors.Is(err, k8sretry.ErrRetryAfterTooLong), errors.As(err, &stopped), stopped.RetryAfter)
+	// Output: true true 30s
+}
+
+// A method of a service that makes one call.
+func ExampleWrap() {
+	clientset := exampleClientset()
+	count := func(ctx context.Context) (int, error) {
+		pods, err := clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return 0, err
+		}
+		return len(pods.Items), nil
+	}
+
+	countPods := k8sretry.Wrap(count, k8sretry.ForRead(), noDelay)
+	fmt.Println(countPods(context.Background()))
+	// Output: 1 <nil>
+}
+
+func ExampleWrapRun() {
+	clientset := exampleClientset()
+	ping := func(ctx context.Context) error {
+		_, err := clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+		return err
+	}
+
+	fmt.Println(k8sretry.WrapRun(ping, k8sretry.ForRead(), noDelay)(context.Background()))
+	// Output: <nil>
+}
+
+// The UID of the pod keeps a repetition from evicting the next pod of the name.
+func ExampleWrapRun1() {
+	pods := exampleClientset().CoreV1().Pods("default")
+	uid := types.UID("0a1b")
+
+	evict := k8sretry.WrapRun1(pods.EvictV1, k8sretry.ForEviction(), noDelay)
+	err := evict(context.Background(), &policyv1.Eviction{
+		ObjectMeta:    metav1.ObjectMeta{Name: "web-0", Namespace: "default"},
+		DeleteOptions: &metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}},
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+func ExamplePatch() {
+	ctx := context.Background()
+	clientset, _ := exampleCluster()
+	maps := clientset.CoreV1().ConfigMaps("default")
+	if _, err := maps.Create(ctx, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings"}}, metav1.CreateOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	settings, err := k8sretry.Patch(ctx, maps, "settings", types.MergePatchType,
+		[]byte(`{"data":{"mode":"fast"}}`), metav1.PatchOptions{}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(settings.Data["mode"])
+	// Output: fast
+}
+
+func ExamplePatchSubresource() {
+	pods := exampleClientset().CoreV1().Pods("default")
+
+	pod, err := k8sretry.Patch(context.Background(), k8sretry.PatchSubresource(pods, "status"), "web-0", types.MergePatchType,
+		[]byte(`{"status":{"message":"warm"}}`), metav1.PatchOptions{}, k8sretry.ForWrite(), noDelay)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(pod.Status.Message)
+	// Output: warm
+}
+
+// slogLines is a logger that writes lines without a time to the standard output.
+func slogLines() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		switch a.Key {
+		case slog.LevelKey, slog.MessageKey, "function", "object", "error":
+			return a
+		}
+		return slog.Attr{}
+	}}))
+}
+
+func ExampleSlogObserver() {
+	policy := k8sretry.NewPolicy(k8sretry.WithObserver(k8sretry.SlogObserver(slogLines())), k8sretry.WithLogger(nil), noDelay)
+
+	_, err := k8sretry.Wrap2(exampleClientset().CoreV1().Pods("default").Get, policy, k8sretry.WithName("get pods"))(
+		context.Background(), "web-0", metav1.GetOptions{})
+	fmt.Println(err)
+	// Output:
+	// level=WARN msg=k8s_api_call_failed_retrying function="get pods" error=restarting
+	// level=WARN msg=k8s_api_call_failed_retrying function="get pods" error=restarting
+	// level=INFO msg=k8s_api_call_succeeded_after_retry function="get pods"
+	// <nil>
+}
+
+// The logger of a request is in its context.
+func ExampleContextSlogObserver() {
+	type loggerKey struct{}
+	observer := k8sretry.ContextSlogObserver(func(ctx context.Context) *slog.Logger {
+		l, _ := ctx.Value(loggerKey{}).(*slog.Logger)
+		return l
+	})
+	ctx := context.WithValue(context.Background(), loggerKey{}, slogLines())
+
+	err := k8sretry.Run(ctx, func(context.Context) error { return apierrors.NewNotFound(corev1.Resource("pods"), "web-0") },
+		k8sretry.WithObserver(observer), k8sretry.WithLogger(nil), k8sretry.WithName("get pods"))
+	fmt.Println(err)
+	// Output:
+	// level=INFO msg=k8s_api_call_failed_non_retryable function="get pods" error="pods \"web-0\" not found"
+	// pods "web-0" not found
+}
+
+// A safe write knows its object, and its lines name it.
+func ExampleWithObjectNames() {
+	pods := exampleClientset().CoreV1().Pods("default")
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1", Namespace: "default"}}
+
+	_, err := k8sretry.Create(context.Background(), pods, pod, metav1.CreateOptions{}, k8sretry.WithObjectNames(),
+		k8sretry.WithObserver(k8sretry.SlogObserver(slogLines())), k8sretry.WithLogger(nil), k8sretry.WithMaxRetries(1), noDelay)
+	fmt.Println(err != nil)
+	// Output:
+	// level=WARN msg=k8s_api_call_failed_retrying function="create pods" error=restarting object=default/web-1
+	// level=ERROR msg=k8s_api_call_failed_max_retries function="create pods" error=restarting object=default/web-1
+	// true
+}
+
+// A Get that looks whether an object exists.
+func ExampleWithExpected() {
+	core, lines := observer.New(zapcore.InfoLevel)
+	get := k8sretry.Wrap2(fake.NewClientset().CoreV1().Pods("default").Get,
+		k8sretry.ForRead(), k8sretry.WithExpected(apierrors.IsNotFound), k8sretry.WithLogger(zap.New(core)))
+
+	_, err := get(context.Background(), "web-0", metav1.GetOptions{})
+	fmt.Println(apierrors.IsNotFound(err), "lines:", lines.Len())
+	// Output: true lines: 0
+}
+
+// While the Limiter makes other calls wait, a health check passes.
+func ExampleWithPriority() {
+	limited := k8sretry.NewPolicy(k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxQueueTime(10*time.Minute))
+
+	err := k8sretry.Run(context.Background(), func(context.Context) error { return nil }, limited, k8sretry.WithPriority())
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A first call at the start of a program: connections that are refused are waited for, an answer
+// of the API is not.
+func ExampleForConnection() {
+	attempts := 0
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		if attempts++; attempts < 3 {
+			return k8sretrytest.ConnectionRefused()
+		}
+		return k8sretrytest.Status(503)
+	}, k8sretry.ForConnection(), noDelay)
+	fmt.Println(attempts, apierrors.IsServiceUnavailable(err))
+	// Output: 3 true
+}
+
+// Requests for leases wait and are repeated as all others.
+func ExampleIncludeLeases() {
+	config := &rest.Config{Host: "https://server"}
+
+	config.Wrap(k8sretry.Transport(k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.IncludeLeases()))
+
+	_, err := kubernetes.NewForConfig(config)
+	fmt.Println(err)
+	// Output: <nil>
 }
