@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -705,6 +706,76 @@ func ExampleReadOnly() {
 	// Output:
 	// may have been carried out: true
 	// may have been carried out: false
+}
+
+// The pod runs at the third read. The second one fails and is retried.
+func ExampleUntil() {
+	clientset, reads := fake.NewClientset(), 0
+	clientset.PrependReactor("get", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+		switch reads++; reads {
+		case 1:
+			return true, &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending}}, nil
+		case 2:
+			return true, nil, k8sretrytest.Status(503)
+		}
+		return true, &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning}}, nil
+	})
+
+	pod, err := k8sretry.Until(context.Background(), func(ctx context.Context) (*corev1.Pod, error) {
+		return clientset.CoreV1().Pods("default").Get(ctx, "web-0", metav1.GetOptions{})
+	}, func(pod *corev1.Pod) (bool, error) {
+		if pod.Status.Phase == corev1.PodFailed {
+			return false, errors.New("the pod has failed")
+		}
+		return pod.Status.Phase == corev1.PodRunning, nil
+	}, k8sretry.ForRead(), k8sretry.WithMaxElapsed(5*time.Minute), noDelay)
+	fmt.Println(pod.Status.Phase, err, "after", reads, "reads")
+	// Output: Running <nil> after 3 reads
+}
+
+// Other schedules than Exponential are one line each: constant, linear and Fibonacci.
+func ExampleBackoffFunc() {
+	constant := k8sretry.BackoffFunc(func(int) time.Duration { return 2 * time.Second })
+	linear := k8sretry.BackoffFunc(func(retry int) time.Duration { return time.Duration(min(retry, 30)) * time.Second })
+	fibonacci := k8sretry.BackoffFunc(func(retry int) time.Duration {
+		return time.Duration(math.Round(math.Pow(math.Phi, float64(min(retry, 8)))/math.Sqrt(5))) * time.Second
+	})
+
+	for retry := 1; retry <= 9; retry++ {
+		fmt.Println(constant.Delay(retry), linear.Delay(retry), fibonacci.Delay(retry))
+	}
+	_ = k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithBackoff(fibonacci))
+	// Output:
+	// 2s 1s 1s
+	// 2s 2s 1s
+	// 2s 3s 2s
+	// 2s 4s 3s
+	// 2s 5s 5s
+	// 2s 6s 8s
+	// 2s 7s 13s
+	// 2s 8s 21s
+	// 2s 9s 21s
+}
+
+// The errors of all attempts, where the last one says too little.
+func ExampleWithErrorHistory() {
+	failures := []error{k8sretrytest.ConnectionRefused(), k8sretrytest.Status(502), k8sretrytest.Status(503)}
+	err := k8sretry.Run(context.Background(), func(context.Context) error {
+		failure := failures[0]
+		failures = failures[1:]
+		return failure
+	}, k8sretry.ForRead(), k8sretry.WithMaxRetries(2), k8sretry.WithErrorHistory(10), noDelay, k8sretry.WithName("get a pod"))
+
+	var stopped *k8sretry.Error
+	if errors.As(err, &stopped) {
+		for _, earlier := range stopped.History() {
+			fmt.Println(k8sretry.Classify(earlier).Class)
+		}
+	}
+	// Output:
+	// refused
+	// server
+	// server
 }
 
 // The annotation by which Create recognizes its object has a name of the program's own.

@@ -51,8 +51,9 @@ func WithBackoff[B Backoff](b B) Option {
 // [ClassTimeout] or [ClassRefused] waits half of the schedule; a [ClassThrottled]
 // without a Retry-After waits twice the schedule, up to WithMaxDelay; a
 // [ClassDisruptionBudget] waits 5 s, then longer, up to 20 s or WithMaxDelay if that is
-// less; every other class uses the schedule unchanged. A class that is none of the
-// constants, or a nil Backoff: an error.
+// less; every other class uses the schedule unchanged. [ClassNone] stands for the reads of [Until]
+// for which the condition does not hold. A class that is none of the constants, or a nil
+// Backoff: an error.
 func WithBackoffFor[B Backoff](class Class, b B) Option {
 	return backoffOption{
 		delay: func(retry int) time.Duration { return b.Delay(retry) }, class: class, oneClass: true, isNil: isNilBackoff(any(b)),
