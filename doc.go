@@ -33,7 +33,9 @@
 //	          Retry-After too long? > delay > within the deadline? > budget > event >
 //	          sleep > context done? > breaker ...
 //
-// A call waits in the caller's goroutine and starts no other goroutine. It does not start
+// A call waits in the caller's goroutine. It starts no other goroutine, and its attempts never
+// overlap: within one attempt, a [Transport] with [WithHedge] may send a read twice at the same
+// time, from a second goroutine that ends before the attempt does. A call does not start
 // a wait that would end after the deadline of the context. The server's Retry-After is a
 // lower bound for the delay. If an inner call of this package gave up on an error, an
 // outer call does not retry it.

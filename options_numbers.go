@@ -48,6 +48,7 @@ const (
 	numPriority
 	numErrorHistory
 	numObjectNames
+	numHedge
 )
 
 // numbers describes each number. A new numeric option is a constant above, a line here
@@ -72,6 +73,7 @@ var numbers = [...]struct {
 	numPriority:       {"WithPriority", 0, anyCount},
 	numErrorHistory:   {"WithErrorHistory", 0, anyCount},
 	numObjectNames:    {"WithObjectNames", 0, anyCount},
+	numHedge:          {"WithHedge", 0, anyDuration},
 }
 
 // validity returns what is wrong with a value as it stands in an error, "" for nothing.
@@ -237,6 +239,25 @@ func WithErrorHistory(n int) Option { return set(numErrorHistory, int64(n), n < 
 // and a [Do] above it, and then every [Event] names them. Default: lines do not name objects,
 // so that they can be grouped and hold no names of users' objects.
 func WithObjectNames() Option { return setting{numObjectNames, 1} }
+
+// WithHedge makes a [Transport] send a GET or a LIST once more if it has no answer after d, and
+// use the first answer. The other request is cancelled, and has ended when the call returns. So
+// one slow answer in a hundred delays fewer calls; d is best a little more than nearly all
+// answers take, such as the 95th percentile. An error, a 429 or a 5xx is used only if the other
+// request does not get an answer either. An attempt counts once, and WithAttemptTimeout
+// covers both requests: with n retries the server sees up to 2n + 2 requests.
+//
+// To a server that is slow with all answers, this is twice the load. So the second request is
+// sent only if the [Limiter] of the Transport has a place for it without a wait, its [Breaker]
+// is closed, and its [Budget] pays for it as for a retry at a price of 1. Give the Transport a
+// Limiter or a Budget.
+//
+// Everything else is sent once: writes, watches and other streams, subresources but status
+// and scale, leases (see [IncludeLeases]), what is not a resource, and the requests of a Do
+// with a Breaker or a Limiter of its own. Calls other than those of a Transport ignore the
+// option, because their function need not be safe for two calls at a time. Default, and 0: off.
+// Negative: an error.
+func WithHedge(d time.Duration) Option { return set(numHedge, int64(d), d < 0) }
 
 // IncludeLeases makes a [Transport] limit and retry requests for leases.coordination.k8s.io
 // as all others. By default it sends each of them once and at once: leader election is a loop

@@ -224,6 +224,16 @@ var numericSettings = []setting{
 		invalid: []invalid{{k8sretry.WithErrorHistory(-1), "WithErrorHistory(-1): must not be negative"}},
 	},
 	{
+		option: "WithHedge", // for a Transport only; see TestHedge
+		values: []value{{k8sretry.WithHedge(0), 1}, {k8sretry.WithHedge(time.Second), 1}},
+		effect: func(t *testing.T, do doFunc) any {
+			attempts := fails()
+			require.NoError(t, do(func(ctx context.Context) (string, error) { testkit.Sleep(5 * time.Second); return attempts.get(ctx) }))
+			return attempts.attempts()
+		},
+		invalid: []invalid{{k8sretry.WithHedge(-time.Second), "WithHedge(-1s): must not be negative"}},
+	},
+	{
 		option: "WithPriority",
 		values: []value{{k8sretry.WithPriority(), false}},
 		effect: func(t *testing.T, do doFunc) any {
@@ -807,9 +817,9 @@ func TestAPolicyPrintsItsSettings(t *testing.T) {
 		{
 			k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithName("sync"), k8sretry.WithInitialDelay(0), k8sretry.WithJitter(k8sretry.JitterNone),
 				k8sretry.WithAttemptTimeout(5*time.Second), k8sretry.WithMaxElapsed(time.Minute), k8sretry.WithLogger(nil), k8sretry.WithRetryOn(),
-				k8sretry.WithErrorHistory(5)),
+				k8sretry.WithErrorHistory(5), k8sretry.WithHedge(time.Second)),
 			"name=sync read_only=true max_retries=3 initial_delay=0s max_delay=10s multiplier=2 jitter=none max_retry_after=1m0s " +
-				"attempt_timeout=5s max_elapsed=1m0s retry_if=true logger=false error_history=5",
+				"attempt_timeout=5s max_elapsed=1m0s retry_if=true logger=false hedge=1s error_history=5",
 		},
 		{
 			k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithBackoff(constantBackoff{time.Second}),

@@ -97,6 +97,7 @@ func (p *Policy) settings() []slog.Attr {
 	add("breaker", true, p.breaker != nil)
 	add("limiter", true, p.limiter != nil)
 	add("priority", true, p.numbers[numPriority] != 0)
+	add("hedge", p.duration(numHedge), p.duration(numHedge) > 0)
 	add("error_history", p.numbers[numErrorHistory], p.numbers[numErrorHistory] > 0)
 	add("object_names", true, p.numbers[numObjectNames] != 0)
 	add("include_leases", true, p.given&hasLeases != 0)

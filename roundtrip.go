@@ -243,7 +243,7 @@ func (x *exchange) send(ctx context.Context, r *callRecord, body io.ReadCloser) 
 		r.Deletes()
 	}
 	x.sends++
-	resp, err := x.transmit(ctx, r, req, &x.request)
+	resp, err := x.transmitRead(ctx, r, req)
 	if repeats && err == nil && x.isReplaced(resp) {
 		return x.removed(resp), nil // the object is gone
 	}

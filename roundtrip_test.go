@@ -856,7 +856,9 @@ func TestTransportAllocations(t *testing.T) {
 // An attempt leaves nothing behind at the caller's context, which may last as long as the
 // process.
 func TestTransportAttemptTimeoutLeavesNothingAtTheCallersContext(t *testing.T) {
-	for name, opts := range map[string][]k8sretry.Option{"without a timeout": nil, "with a timeout": {k8sretry.WithAttemptTimeout(time.Hour)}} {
+	for name, opts := range map[string][]k8sretry.Option{
+		"without a timeout": nil, "with a timeout": {k8sretry.WithAttemptTimeout(time.Hour)}, "with a hedge": {k8sretry.WithHedge(time.Hour)},
+	} {
 		t.Run(name, func(t *testing.T) {
 			client := over(t, alwaysOK(), wrapper(t, opts...))
 			ctx, cancel := context.WithCancel(context.Background())

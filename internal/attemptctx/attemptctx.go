@@ -24,8 +24,8 @@ type Context struct {
 	inner    context.Context // values of the parent, and the cause; ignores the parent's cancellation
 	cancel   context.CancelCauseFunc
 	parent   context.Context
-	deadline time.Time
-	timer    *time.Timer
+	deadline time.Time   // zero without a timeout
+	timer    *time.Timer // nil without a timeout
 	ref      *ref
 	unlink   func() bool // stops following the parent
 	done     chan struct{}
@@ -42,11 +42,11 @@ type Context struct {
 type ref struct{ strong *Context }
 
 // New returns a context with the values of parent that ends when parent ends, and after
-// timeout unless End was called before.
+// timeout unless End was called before. A timeout of 0 is none.
 func New(parent context.Context, timeout time.Duration) *Context {
 	inner, cancel := context.WithCancelCause(context.WithoutCancel(parent))
 	c := &Context{
-		inner: inner, cancel: cancel, parent: parent, deadline: time.Now().Add(timeout), ref: new(ref), done: make(chan struct{}),
+		inner: inner, cancel: cancel, parent: parent, ref: new(ref), done: make(chan struct{}),
 	}
 	weakly, ref := weak.Make(c), c.ref
 	c.unlink = context.AfterFunc(follow(parent), func() {
@@ -56,7 +56,10 @@ func New(parent context.Context, timeout time.Duration) *Context {
 		runtime.KeepAlive(ref)
 	})
 	runtime.AddCleanup(c, func(unlink func() bool) { unlink() }, c.unlink)
-	c.timer = time.AfterFunc(timeout, func() { c.finish(context.DeadlineExceeded, context.DeadlineExceeded, true) })
+	if timeout != 0 {
+		c.deadline = time.Now().Add(timeout)
+		c.timer = time.AfterFunc(timeout, func() { c.finish(context.DeadlineExceeded, context.DeadlineExceeded, true) })
+	}
 	return c
 }
 
@@ -101,7 +104,9 @@ func (c *Context) End(success bool) (timedOut bool) {
 	c.mu.Lock()
 	c.ended, timedOut = true, c.timedOut
 	c.mu.Unlock()
-	c.timer.Stop()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 	if !success {
 		c.Cancel()
 	}
@@ -147,7 +152,7 @@ func (c *Context) Deadline() (time.Time, bool) {
 	deadline, ok := c.parent.Deadline()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended || ok && deadline.Before(c.deadline) {
+	if c.ended || c.timer == nil || ok && deadline.Before(c.deadline) {
 		return deadline, ok
 	}
 	return c.deadline, true

@@ -1,0 +1,340 @@
+package k8sretry_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/k8sretry/k8sretry"
+)
+
+// timedReply is how a server answers one request: with a code, after a time. 0 breaks the
+// connection.
+type timedReply struct {
+	after time.Duration
+	code  int
+}
+
+// replies is a server that gives each request the next reply, and 200 at once after the last.
+type replies struct {
+	mu        sync.Mutex
+	next      []timedReply
+	requests  int
+	bodies    []*contextBody
+	cancelled int // requests whose clients have left
+}
+
+func (s *replies) serve(req *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	r := timedReply{0, 200}
+	if s.requests < len(s.next) {
+		r = s.next[s.requests]
+	}
+	s.requests++
+	s.mu.Unlock()
+	select {
+	case <-time.After(r.after):
+	case <-req.Context().Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.cancelled++
+		return nil, req.Context().Err()
+	}
+	switch r.code {
+	case 0:
+		return nil, network("read", 104)
+	case 200:
+		resp := answer(req, 200, "application/json", string(mustJSON(settings("a"))))
+		body := &contextBody{Reader: resp.Body, ctx: req.Context()}
+		resp.Body = body
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.bodies = append(s.bodies, body)
+		return resp, nil
+	}
+	return answer(req, r.code, "application/json", statusJSON(r.code, "", "it failed")), nil
+}
+
+// contextBody is the body of a response that ends with the context of its request, as over a
+// connection.
+type contextBody struct {
+	io.Reader
+	ctx    context.Context
+	closed bool
+}
+
+func (b *contextBody) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.Reader.Read(p)
+}
+
+func (b *contextBody) Close() error { b.closed = true; return nil }
+
+const (
+	second = time.Second
+	hour   = time.Hour
+)
+
+// hedging makes the second request after 2 s.
+var hedging = k8sretry.WithHedge(2 * second)
+
+// A read that is slow is sent once more, and the first answer counts.
+func TestHedge(t *testing.T) {
+	policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithMaxRetries(1), k8sretry.WithAttemptTimeout(10*second), exact)
+	ways := map[string]func(*testing.T, *replies) error{
+		"the loop of the Transport": func(t *testing.T, s *replies) error {
+			return get(t.Context(), over(t, s.serve, wrapper(t, policy, hedging)))
+		},
+		"in a Do": func(t *testing.T, s *replies) error {
+			client := over(t, s.serve, wrapper(t, hedging))
+			return k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, policy)
+		},
+		"in a Do, with a Limiter": func(t *testing.T, s *replies) error {
+			limiter := k8sretry.NewLimiter()
+			client := over(t, s.serve, wrapper(t, hedging, k8sretry.WithLimiter(limiter)))
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, policy)
+			assert.Zero(t, limiter.State().InFlight)
+			return err
+		},
+	}
+	for _, c := range []struct {
+		situation string
+		replies   []timedReply
+		took      time.Duration
+		cancelled int
+		fails     func(error) bool
+	}{
+		{"an answer in time: one request", []timedReply{{second, 200}}, second, 0, nil},
+		{"a slow answer: the second one counts", []timedReply{{20 * second, 200}, {second, 200}}, 3 * second, 1, nil},
+		{"both are slow, and the first is faster", []timedReply{{4 * second, 200}, {20 * second, 200}}, 4 * second, 1, nil},
+		{"a 404 is an answer", []timedReply{{20 * second, 200}, {second, 404}}, 3 * second, 1, apierrors.IsNotFound},
+		{"a 503 in time: a retry, and no request beside it", []timedReply{{second, 503}, {second, 200}}, 3 * second, 0, nil},
+		{"a slow 503: the second request may have an answer", []timedReply{{3 * second, 503}, {3 * second, 200}}, 5 * second, 0, nil},
+		{"the connection of the first is lost: the same", []timedReply{{3 * second, 0}, {3 * second, 200}}, 5 * second, 0, nil},
+		{"the second gets a 503: the first may have an answer", []timedReply{{6 * second, 200}, {second, 503}}, 6 * second, 0, nil},
+		{"the second gets a 429: the same", []timedReply{{6 * second, 200}, {second, 429}}, 6 * second, 0, nil},
+		{"the connection of the second is lost: the same", []timedReply{{6 * second, 200}, {second, 0}}, 6 * second, 0, nil},
+		{
+			"both fail: one attempt, and the retry may have a second request, too",
+			[]timedReply{{4 * second, 503}, {second, 502}, {20 * second, 200}, {second, 200}}, 8 * second, 1, nil,
+		},
+		{
+			"no retries are left: the answer to the first request",
+			[]timedReply{{4 * second, 503}, {second, 502}, {4 * second, 503}, {second, 502}}, 9 * second, 0, apierrors.IsServiceUnavailable,
+		},
+		{
+			"no answer: the attempt timeout covers both requests",
+			[]timedReply{{hour, 200}, {hour, 200}, {second, 200}}, 11500 * time.Millisecond, 2, nil, // a timeout halves the delay
+		},
+	} {
+		for name, call := range ways {
+			t.Run(c.situation+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					server, began := &replies{next: c.replies}, time.Now()
+					err := call(t, server)
+					if c.fails == nil {
+						assert.NoError(t, err)
+					} else {
+						assert.True(t, c.fails(err), "%v", err)
+					}
+					if !strings.Contains(name, "Limiter") || c.took < 5*second { // which has delays of its own
+						assert.Equal(t, c.took, time.Since(began))
+					}
+					assert.Equal(t, len(c.replies), server.requests)
+					assert.Equal(t, c.cancelled, server.cancelled)
+					for _, body := range server.bodies {
+						assert.True(t, body.closed)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Only a GET or a LIST is sent a second time beside the first.
+func TestHedgeIsForReads(t *testing.T) {
+	for _, c := range []struct {
+		situation, method, path string
+		requests                int
+	}{
+		{"a get", "GET", "/api/v1/namespaces/default/configmaps/a", 2},
+		{"a list", "GET", "/api/v1/namespaces/default/configmaps", 2},
+		{"a status", "GET", "/apis/apps/v1/namespaces/default/deployments/a/status", 2},
+		{"a scale", "GET", "/apis/apps/v1/namespaces/default/deployments/a/scale", 2},
+		{"behind a gateway", "GET", "/gateway/api/v1/namespaces/default/configmaps/a", 2},
+		{"a create", "POST", "/api/v1/namespaces/default/configmaps", 1},
+		{"an update", "PUT", "/api/v1/namespaces/default/configmaps/a", 1},
+		{"a patch", "PATCH", "/api/v1/namespaces/default/configmaps/a", 1},
+		{"a delete", "DELETE", "/api/v1/namespaces/default/configmaps/a", 1},
+		{"a deletecollection", "DELETE", "/api/v1/namespaces/default/configmaps", 1},
+		{"a watch", "GET", "/api/v1/namespaces/default/configmaps?watch=true", 1},
+		{"logs", "GET", "/api/v1/namespaces/default/pods/a/log", 1},
+		{"followed logs", "GET", "/api/v1/namespaces/default/pods/a/log?follow=true", 1},
+		{"what a service serves", "GET", "/api/v1/namespaces/default/services/a/proxy/count", 1},
+		{"a lease", "GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/a", 1},
+		{"no resource", "GET", "/healthz", 1},
+		{"a HEAD", "HEAD", "/api/v1/namespaces/default/configmaps/a", 1},
+		{"a read with a body", "GET body", "/api/v1/namespaces/default/configmaps/a", 1},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			assert.Equal(t, c.requests, hedged(t, c.method, c.path))
+		})
+	}
+	assert.Equal(t, 2, hedged(t, "GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/a", k8sretry.IncludeLeases()))
+}
+
+// hedged returns how many requests one call makes whose first answer is slow.
+func hedged(t *testing.T, method, path string, opts ...k8sretry.Option) (requests int) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &replies{next: []timedReply{{20 * second, 200}}}
+		transport := wrapper(t, append(opts, hedging)...)(roundTripper(server.serve))
+		method, content, _ := strings.Cut(method, " ")
+		var body io.Reader
+		if content != "" {
+			body = strings.NewReader(content)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, "https://server"+path, body)
+		require.NoError(t, err)
+		resp, err := transport.RoundTrip(req)
+		require.NoError(t, err)
+		assert.Same(t, req, resp.Request)
+		_, err = io.ReadAll(resp.Body)
+		assert.NoError(t, err, "the body is read after the call")
+		require.NoError(t, resp.Body.Close())
+		requests = server.requests
+	})
+	return requests
+}
+
+// The second request asks what limits the load. Without it the call waits for the first.
+func TestHedgeIsLimited(t *testing.T) {
+	limiter, budget := k8sretry.NewLimiter, func() *k8sretry.Budget { return k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 3}) }
+	breaker := func() *k8sretry.Breaker {
+		return k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 4, OpenDuration: 10 * second})
+	}
+	for _, c := range []struct {
+		situation string
+		failures  int // of a call before
+		opts      func() []k8sretry.Option
+		requests  int // of the call, whose first answer is slow
+	}{
+		{"a Limiter that limits nothing", 0, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithLimiter(limiter())} }, 2},
+		{"a Limiter without another place", 4, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithLimiter(limiter())} }, 1},
+		{"a Budget that pays", 0, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithBudget(budget())} }, 2},
+		{"a Budget that is spent", 4, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithBudget(budget())} }, 1},
+		{"a Breaker that is closed", 0, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithBreaker(breaker())} }, 2},
+		{"a Breaker that is half-open", 4, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithBreaker(breaker())} }, 1},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := new(replies)
+				for range c.failures {
+					server.next = append(server.next, timedReply{0, 503})
+				}
+				server.next = append(server.next, timedReply{20 * second, 200})
+				client := over(t, server.serve, wrapper(t, append(c.opts(), hedging)...))
+				if c.failures > 0 {
+					require.Error(t, get(t.Context(), client))
+					require.Equal(t, c.failures, server.requests)
+					if strings.Contains(c.situation, "Breaker") {
+						<-time.After(30 * second)
+					}
+				}
+				require.NoError(t, get(t.Context(), client))
+				assert.Equal(t, c.requests, server.requests-c.failures)
+			})
+		})
+	}
+	t.Run("a Do with a Limiter of its own", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			server := &replies{next: []timedReply{{20 * second, 200}}}
+			client := over(t, server.serve, wrapper(t, hedging))
+			require.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithLimiter(limiter())))
+			assert.Equal(t, 1, server.requests)
+		})
+	})
+}
+
+// The end of the caller's context ends both requests.
+func TestHedgeEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &replies{next: []timedReply{{hour, 200}, {hour, 200}}}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*second)
+		defer cancel()
+		began := time.Now()
+		err := get(ctx, over(t, server.serve, wrapper(t, hedging)))
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Equal(t, 5*second, time.Since(began))
+		assert.Equal(t, 2, server.cancelled)
+	})
+}
+
+// A RoundTripper that does not look at its context is waited for: no goroutine outlives the
+// call.
+func TestHedgeWaitsForTheOtherRequest(t *testing.T) {
+	for name, after := range map[string][]time.Duration{"the first is late": {20 * second, 0}, "the second is late": {3 * second, 20 * second}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				requests, running := 0, 0
+				client := over(t, func(req *http.Request) (*http.Response, error) {
+					mu.Lock()
+					n := requests
+					requests++
+					running++
+					mu.Unlock()
+					<-time.After(after[n])
+					mu.Lock()
+					defer mu.Unlock()
+					running--
+					return alwaysOK()(req)
+				}, wrapper(t, hedging))
+				require.NoError(t, get(t.Context(), client))
+				assert.Zero(t, running)
+				assert.Equal(t, 2, requests)
+			})
+		})
+	}
+}
+
+// A panic in either request is one of the call, and nothing is left behind.
+func TestHedgePassesPanicsOn(t *testing.T) {
+	for name, panics := range map[string]int{"in the first request": 1, "in the second request": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mu sync.Mutex
+				requests, limiter := 0, k8sretry.NewLimiter()
+				transport := wrapper(t, hedging, k8sretry.WithLimiter(limiter))(roundTripper(func(req *http.Request) (*http.Response, error) {
+					mu.Lock()
+					requests++
+					n := requests
+					mu.Unlock()
+					<-time.After(5 * second)
+					if n == panics {
+						panic("no luck")
+					}
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				}))
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://server/api/v1/namespaces/default/configmaps/a", nil)
+				require.NoError(t, err)
+				assert.PanicsWithValue(t, "no luck", func() { _, _ = transport.RoundTrip(req) }) //nolint:bodyclose // there is none
+				assert.Zero(t, limiter.State().InFlight)
+				assert.Equal(t, 2, requests)
+			})
+		})
+	}
+}
