@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,12 +18,14 @@ import (
 	"github.com/k8sretry/k8sretry"
 )
 
-// timedReply is how a server answers one request: with a code, after a time. 0 breaks the
-// connection.
+// timedReply is how a server answers one request: with a code, after a time. lostConnection
+// and noServer are no answers.
 type timedReply struct {
 	after time.Duration
 	code  int
 }
+
+const lostConnection, noServer = 0, -1
 
 // replies is a server that gives each request the next reply, and 200 at once after the last.
 type replies struct {
@@ -50,8 +53,10 @@ func (s *replies) serve(req *http.Request) (*http.Response, error) {
 		return nil, req.Context().Err()
 	}
 	switch r.code {
-	case 0:
-		return nil, network("read", 104)
+	case lostConnection:
+		return nil, network("read", syscall.ECONNRESET)
+	case noServer:
+		return nil, noConnection()
 	case 200:
 		resp := answer(req, 200, "application/json", string(mustJSON(settings("a"))))
 		body := &contextBody{Reader: resp.Body, ctx: req.Context()}
@@ -121,10 +126,10 @@ func TestHedge(t *testing.T) {
 		{"a 404 is an answer", []timedReply{{20 * second, 200}, {second, 404}}, 3 * second, 1, apierrors.IsNotFound},
 		{"a 503 in time: a retry, and no request beside it", []timedReply{{second, 503}, {second, 200}}, 3 * second, 0, nil},
 		{"a slow 503: the second request may have an answer", []timedReply{{3 * second, 503}, {3 * second, 200}}, 5 * second, 0, nil},
-		{"the connection of the first is lost: the same", []timedReply{{3 * second, 0}, {3 * second, 200}}, 5 * second, 0, nil},
+		{"the connection of the first is lost: the same", []timedReply{{3 * second, lostConnection}, {3 * second, 200}}, 5 * second, 0, nil},
 		{"the second gets a 503: the first may have an answer", []timedReply{{6 * second, 200}, {second, 503}}, 6 * second, 0, nil},
 		{"the second gets a 429: the same", []timedReply{{6 * second, 200}, {second, 429}}, 6 * second, 0, nil},
-		{"the connection of the second is lost: the same", []timedReply{{6 * second, 200}, {second, 0}}, 6 * second, 0, nil},
+		{"the connection of the second is lost: the same", []timedReply{{6 * second, 200}, {second, lostConnection}}, 6 * second, 0, nil},
 		{
 			"both fail: one attempt, and the retry may have a second request, too",
 			[]timedReply{{4 * second, 503}, {second, 502}, {20 * second, 200}, {second, 200}}, 8 * second, 1, nil,
@@ -240,7 +245,7 @@ func TestHedgeIsLimited(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := new(replies)
 				for range c.failures {
-					server.next = append(server.next, timedReply{0, 503})
+					server.next = append(server.next, timedReply{0, noServer})
 				}
 				server.next = append(server.next, timedReply{20 * second, 200})
 				client := over(t, server.serve, wrapper(t, append(c.opts(), hedging)...))
@@ -283,7 +288,7 @@ func TestHedgeEndsWithItsContext(t *testing.T) {
 // A RoundTripper that does not look at its context is waited for: no goroutine outlives the
 // call.
 func TestHedgeWaitsForTheOtherRequest(t *testing.T) {
-	for name, after := range map[string][]time.Duration{"the first is late": {20 * second, 0}, "the second is late": {3 * second, 20 * second}} {
+	for name, after := range map[string][]time.Duration{"the first is late": {20 * second, lostConnection}, "the second is late": {3 * second, 20 * second}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var mu sync.Mutex
