@@ -247,10 +247,10 @@ func WithObjectNames() Option { return setting{numObjectNames, 1} }
 // request does not get an answer either. An attempt counts once, and WithAttemptTimeout
 // covers both requests: with n retries the server sees up to 2n + 2 requests.
 //
-// To a server that is slow with all answers, this is twice the load. So the second request is
-// sent only if the [Limiter] of the Transport has a place for it without a wait, its [Breaker]
-// is closed, and its [Budget] pays for it as for a retry at a price of 1. Give the Transport a
-// Limiter or a Budget.
+// A Transport makes at most one second request for ten answers, and 10 more in 10 s, so that
+// a server that is slow with all answers gets little more load. It sends a second request only
+// if its [Limiter] has a place for it without a wait, its [Breaker] is closed, and its [Budget]
+// pays for it as for a retry at a price of 1.
 //
 // Everything else is sent once: writes, watches and other streams, subresources but status
 // and scale, leases (see [IncludeLeases]), what is not a resource, and the requests of a Do

@@ -117,11 +117,12 @@ func Transport(opts ...Option) func(http.RoundTripper) http.RoundTripper {
 		policy.numbers[numAttemptTimeout] = int64(usualTimeout) // not given: see timeout and queueTimeout
 	}
 	transportBuilt.Store(true)
+	hedges := newHedgeBudget(policy)
 	return func(next http.RoundTripper) http.RoundTripper {
 		if next == nil {
 			next = http.DefaultTransport
 		}
-		return &transport{next: next, conns: redial.New(next), policy: policy}
+		return &transport{next: next, conns: redial.New(next), policy: policy, hedges: hedges}
 	}
 }
 
@@ -129,6 +130,7 @@ type transport struct {
 	next   http.RoundTripper
 	conns  *redial.Connections // of next
 	policy *Policy
+	hedges *Budget // nil without WithHedge
 }
 
 // WrappedRoundTripper returns what the Transport wraps. It implements RoundTripperWrapper of

@@ -32,10 +32,19 @@ type hedge struct {
 	progress progress // with its place at the limiter
 }
 
+// newHedgeBudget returns what the second requests of a Transport are paid from, so that they
+// are a small share of all reads even if the server is slow with all of them.
+func newHedgeBudget(p *Policy) *Budget {
+	if p.duration(numHedge) == 0 {
+		return nil
+	}
+	return NewBudget(BudgetConfig{Ratio: 0.1, MinRetries: 10, Window: 10 * time.Second})
+}
+
 // transmitRead is transmit. A GET or a LIST that has no answer after the time of WithHedge is
 // sent once more, and the first answer is returned.
 func (x *exchange) transmitRead(ctx context.Context, r *callRecord, req *http.Request) (*http.Response, error) {
-	if x.t.policy.numbers[numHedge] == 0 || !x.mayHedge(r) {
+	if x.t.hedges == nil || !x.mayHedge(r) {
 		return x.transmit(ctx, r, req, &x.request)
 	}
 	h := &hedge{
@@ -60,6 +69,9 @@ func (x *exchange) transmitRead(ctx context.Context, r *callRecord, req *http.Re
 	}
 	h.wait()
 	h.report(ctx)
+	if h.decided.Load() {
+		x.t.hedges.earn()
+	}
 	if h.panicked != nil {
 		panic(h.panicked)
 	}
@@ -108,7 +120,7 @@ func (h *hedge) sendSecond() {
 	}
 }
 
-// admitted asks the limiter for a place, which is not that of the first send, and the budget
+// admitted asks the limiter for a place, which is not that of the first send, and the budgets
 // for the price of a retry. The second send does not queue.
 func (h *hedge) admitted() bool {
 	h.config = h.exchange.config()
@@ -120,7 +132,7 @@ func (h *hedge) admitted() bool {
 		}
 		h.progress.turn.ticket = ticket
 	}
-	return h.config.budget == nil || h.config.budget.pay(1, 0)
+	return h.exchange.t.hedges.pay(1, 0) && (h.config.budget == nil || h.config.budget.pay(1, 0))
 }
 
 // wait prevents the second send, or waits for its end.

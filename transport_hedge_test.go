@@ -271,6 +271,26 @@ func TestHedgeIsLimited(t *testing.T) {
 	})
 }
 
+// A server that is slow with all answers gets few second requests.
+func TestHedgeIsRare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &replies{}
+		for range 1000 {
+			server.next = append(server.next, timedReply{5 * second, 200})
+		}
+		client := over(t, server.serve, wrapper(t, hedging))
+		var all sync.WaitGroup
+		for range 500 {
+			all.Add(1)
+			go func() { defer all.Done(); assert.NoError(t, get(t.Context(), client)) }()
+			<-time.After(second / 10)
+		}
+		all.Wait()
+		assert.Greater(t, server.requests, 530)
+		assert.Less(t, server.requests, 620)
+	})
+}
+
 // The end of the caller's context ends both requests.
 func TestHedgeEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
