@@ -77,7 +77,7 @@ func TestErrorHistoryOfATransport(t *testing.T) {
 		client := &http.Client{Transport: k8sretry.Transport(k8sretry.WithErrorHistory(2), k8sretry.WithRetryOn(reset))(roundTripper(
 			func(*http.Request) (*http.Response, error) { sends++; return nil, reset },
 		))}
-		_, err := client.Get("http://in.memory/api/v1/namespaces/default/pods/web-0") //nolint:bodyclose,noctx // there is none
+		_, err := client.Get("http://in.memory/api/v1/namespaces/default/pods/web-0") //nolint:noctx // a test
 		assert.Equal(t, []error{reset, reset}, asError(t, err).History())
 		assert.Equal(t, 4, sends)
 	})

@@ -112,7 +112,7 @@ func (h *hedge) sendSecond() {
 	if !h.admitted() {
 		return
 	}
-	resp, err := h.exchange.transmit(h.second, h.record, h.req, &h.exchange.request)
+	resp, err := h.exchange.transmit(h.second, h.record, h.req, &h.exchange.request) //nolint:bodyclose // by whoever reads it, or drop
 	h.response = resp
 	if isAnswer(resp, err) && h.decided.CompareAndSwap(false, true) {
 		h.won = true

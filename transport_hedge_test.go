@@ -167,6 +167,37 @@ func TestHedge(t *testing.T) {
 	}
 }
 
+// Over real connections the other request is cancelled, and the connection stays in use.
+func TestHedgeOverConnections(t *testing.T) {
+	for proto, conns := range map[string]int32{protoHTTP1: 2, protoHTTP2: 1} {
+		for situation, slow := range map[string]int{"the first is slow": 1, "the second is slow": 2} {
+			t.Run(proto+", "+situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cancelled := make(chan bool, 1)
+					server := serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
+						switch {
+						case n == slow:
+							<-r.Context().Done()
+							cancelled <- true
+							return
+						case n < 3:
+							pause(r, 3*second)
+						}
+						write(w, 200, settings("a"))
+					})
+					client, began := clientset(t, server.config(), wrapper(t, hedging)), time.Now()
+					require.NoError(t, get(t.Context(), client))
+					assert.Equal(t, map[int]time.Duration{1: 5 * second, 2: 3 * second}[slow], time.Since(began))
+					assert.True(t, <-cancelled)
+					assert.EqualValues(t, 2, server.sends.Load())
+					require.NoError(t, get(t.Context(), client))
+					assert.Equal(t, conns, server.conns.Load())
+				})
+			})
+		}
+	}
+}
+
 // Only a GET or a LIST is sent a second time beside the first.
 func TestHedgeIsForReads(t *testing.T) {
 	for _, c := range []struct {
@@ -356,7 +387,7 @@ func TestHedgePassesPanicsOn(t *testing.T) {
 				defer cancel()
 				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://server/api/v1/namespaces/default/configmaps/a", nil)
 				require.NoError(t, err)
-				assert.PanicsWithValue(t, "no luck", func() { _, _ = transport.RoundTrip(req) }) //nolint:bodyclose // there is none
+				assert.PanicsWithValue(t, "no luck", func() { _, _ = transport.RoundTrip(req) })
 				assert.Zero(t, limiter.State().InFlight)
 				assert.Equal(t, 2, requests)
 			})
