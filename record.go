@@ -252,7 +252,8 @@ func (v *Verdict) afterAnother(f *record.Facts) bool {
 	case v.StatusCode == 0:
 		return f.Connected > 0 // not for the request that has failed
 	}
-	return f.Answered > 1 && v.causedByItself()
+	// client-go repeats only what asks for a wait. A 429 that does not is no link of a chain of 429s.
+	return f.Answered > 1 && (v.causedByItself() || v.Class == ClassThrottled && v.RetryAfter == 0)
 }
 
 // causedByItself reports whether a write may have got this answer because it was carried out

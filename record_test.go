@@ -334,6 +334,7 @@ func TestRecordOfAnAnswerToAReplay(t *testing.T) {
 		{"not found", answers(404, metav1.StatusReasonNotFound, `configmaps "a" not found`), apierrors.IsNotFound, true},
 		{"conflict", answers(409, metav1.StatusReasonConflict, "the object has been modified"), apierrors.IsConflict, true},
 		{"a quota", answers(403, metav1.StatusReasonForbidden, `configmaps "a" is forbidden: exceeded quota: q`), apierrors.IsForbidden, true},
+		{"a 429 that asks for no wait, so that what client-go has repeated was another answer", answers(429, metav1.StatusReasonTooManyRequests, "slow down"), apierrors.IsTooManyRequests, true},
 		{"not authorized", answers(403, metav1.StatusReasonForbidden, `configmaps is forbidden: User "a" cannot create`), apierrors.IsForbidden, false},
 		{"not authenticated", answers(401, metav1.StatusReasonUnauthorized, "Unauthorized"), apierrors.IsUnauthorized, false},
 		{"malformed", answers(400, metav1.StatusReasonBadRequest, "malformed"), apierrors.IsBadRequest, false},
