@@ -7,6 +7,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/k8sretry/k8sretry v0.0.0
+	github.com/k8sretry/k8sretry/worlds v0.0.0
 	go.etcd.io/etcd/server/v3 v3.7.0
 	go.uber.org/goleak v1.3.0
 	k8s.io/component-base v0.37.2
@@ -209,3 +210,5 @@ replace (
 replace github.com/k8sretry/k8sretry => ../
 
 replace github.com/k8sretry/k8sretry/k8sretryctrl => ../k8sretryctrl
+
+replace github.com/k8sretry/k8sretry/worlds => ../worlds
