@@ -4,16 +4,19 @@ import (
 	"fmt"
 	"sync"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
+	"k8s.io/client-go/applyconfigurations"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// The field managers are those of apimachinery, which kube-apiserver uses, too. But the model
-// has no schemas: each list is a whole.
+// schemas are those of the kinds that client-go knows. For other kinds a list is a whole.
+var schemas = sync.OnceValue(func() managedfields.TypeConverter { return applyconfigurations.NewTypeConverter(scheme.Scheme) })
+
+// The field managers are those of apimachinery, which kube-apiserver uses, too.
 var managers = struct {
 	sync.Mutex
 	of map[schema.GroupVersionKind]map[string]*managedfields.FieldManager
@@ -25,7 +28,11 @@ func managerOf(k *kind, subresource string) (*managedfields.FieldManager, error)
 	if m := managers.of[k.GroupVersionKind][subresource]; m != nil {
 		return m, nil
 	}
-	m, err := managedfields.NewDefaultFieldManager(managedfields.NewDeducedTypeConverter(), sameVersion{}, noDefaults{}, emptyObjects{},
+	types := managedfields.NewDeducedTypeConverter()
+	if k.typed != nil {
+		types = schemas()
+	}
+	m, err := managedfields.NewDefaultFieldManager(types, sameVersion{}, noDefaults{}, emptyObjects{},
 		k.GroupVersionKind, k.GroupVersion(), subresource, nil)
 	if err != nil {
 		return nil, err
@@ -67,14 +74,15 @@ func (s *Server) apply(r *request, old, sent *object, force bool) (*object, erro
 		old = &unstructured.Unstructured{Object: map[string]any{}}
 		old.SetGroupVersionKind(r.kind.GroupVersionKind)
 	}
-	if v := sent.GetResourceVersion(); v != "" && v != old.GetResourceVersion() {
-		return nil, apierrors.NewConflict(r.kind.groupResource(), r.name, errModified)
-	}
 	managed, err := m.Apply(old.DeepCopy(), sent, r.manager(), force)
 	if err != nil {
 		return nil, err
 	}
-	return s.stamped(old, managed)
+	obj, err := s.stamped(old, managed)
+	if err == nil {
+		obj.SetResourceVersion(sent.GetResourceVersion()) // which is checked later
+	}
+	return obj, err
 }
 
 // stamped replaces the times of new entries, which are those of this process, by the server's.

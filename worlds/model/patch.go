@@ -38,6 +38,7 @@ func (s *Server) patch(r *request) (Response, error) {
 	if err := json.Unmarshal(data, &content); err != nil {
 		return Response{}, apierrors.NewBadRequest(err.Error())
 	}
+	dropNulls(content)
 	obj := &unstructured.Unstructured{Object: content}
 	if obj.GetName() != r.name {
 		return Response{}, otherName(obj, r.name)
@@ -116,7 +117,7 @@ func (s *Server) applyPatch(r *request, old *object) (Response, error) {
 	case old == nil && r.subresource != "":
 		return Response{}, notFound(r.kind, r.name)
 	case old == nil && sent.GetUID() != "":
-		return Response{}, uidConflict(r.kind, r.name, sent.GetUID(), "")
+		return Response{}, uidMismatch(r, sent.GetUID())
 	}
 	if old == nil {
 		applied, err := s.apply(r, nil, sent, force)
@@ -124,14 +125,12 @@ func (s *Server) applyPatch(r *request, old *object) (Response, error) {
 			return Response{}, err
 		}
 		applied.SetName(r.name)
+		applied.SetResourceVersion("") // it is ignored where there is no object
 		stored, err := s.add(r, applied, func(obj *object) (*object, error) { return obj, nil })
 		if err != nil {
 			return Response{}, err
 		}
 		return Response{Code: http.StatusCreated, Body: marshal(stored.Object)}, nil
-	}
-	if uid := sent.GetUID(); uid != "" && uid != old.GetUID() {
-		return Response{}, uidConflict(r.kind, r.name, uid, old.GetUID())
 	}
 	applied, err := s.apply(r, old, sent, force)
 	if err != nil {

@@ -40,13 +40,12 @@ func (s *Server) terminate(r *request, opts metav1.DeleteOptions) (Response, err
 	if old.GetDeletionTimestamp() != nil && grace >= graceOf(old) && (len(old.GetFinalizers()) > 0 || graceOf(old) > 0) {
 		return Response{Code: http.StatusOK, Body: marshal(old.Object)}, nil // it is being deleted already, as soon
 	}
-	if len(old.GetFinalizers()) == 0 && grace == 0 {
-		last := old
+	now := len(old.GetFinalizers()) == 0 && grace == 0
+	if now && r.kind.resource != "pods" {
 		if isDry(opts) {
 			return r.deleted(old), nil
 		}
-		last = s.remove(r.key(), last, r.By)
-		return r.deleted(last), nil
+		return r.deleted(s.remove(r.key(), old, r.By)), nil
 	}
 	obj := old.DeepCopy()
 	began := s.now()
@@ -56,13 +55,16 @@ func (s *Server) terminate(r *request, opts metav1.DeleteOptions) (Response, err
 	at := metav1.NewTime(began.Add(time.Duration(grace) * time.Second))
 	obj.SetDeletionTimestamp(&at)
 	obj.SetDeletionGracePeriodSeconds(&grace)
-	if r.kind.hasGeneration {
+	if r.kind.hasGeneration && old.GetDeletionTimestamp() == nil {
 		obj.SetGeneration(obj.GetGeneration() + 1)
 	}
 	if isDry(opts) {
 		return Response{Code: http.StatusOK, Body: marshal(obj.Object)}, nil
 	}
 	s.put(r.key(), obj, r.By)
+	if now { // a pod is changed before it is removed
+		obj = s.remove(r.key(), obj, r.By)
+	}
 	return Response{Code: http.StatusOK, Body: marshal(obj.Object)}, nil
 }
 

@@ -114,6 +114,7 @@ func (r *request) decode() (*object, error) {
 	if err := json.Unmarshal(r.Body, &content); err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
+	dropNulls(content)
 	obj := &unstructured.Unstructured{Object: content}
 	if obj.GetKind() == "" || r.subresource == "" {
 		obj.SetGroupVersionKind(r.kind.GroupVersionKind)
@@ -121,17 +122,28 @@ func (r *request) decode() (*object, error) {
 	return obj, nil
 }
 
+// dropNulls removes fields that are null, as decoding into a type does.
+func dropNulls(fields map[string]any) {
+	for name, value := range fields {
+		switch v := value.(type) {
+		case nil:
+			delete(fields, name)
+		case map[string]any:
+			dropNulls(v)
+		}
+	}
+}
+
 // deleteOptions reads the options of a deletion.
 func (r *request) deleteOptions() (opts metav1.DeleteOptions, err error) {
-	if len(r.Body) > 0 {
+	if len(r.Body) > 0 { // which takes the place of the query
 		if !strings.HasPrefix(r.ContentType, "application/json") {
 			return opts, unsupported(r.ContentType)
 		}
 		if err := json.Unmarshal(r.Body, &opts); err != nil {
 			return opts, apierrors.NewBadRequest(err.Error())
 		}
-	}
-	if r.dryRun() {
+	} else if r.dryRun() {
 		opts.DryRun = []string{metav1.DryRunAll}
 	}
 	return opts, nil

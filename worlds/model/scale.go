@@ -12,13 +12,17 @@ import (
 func scaleOf(obj *object) *object {
 	replicas, _, _ := unstructured.NestedInt64(obj.Object, "spec", "replicas")
 	current, _, _ := unstructured.NestedInt64(obj.Object, "status", "replicas")
+	spec := map[string]any{}
+	if replicas > 0 {
+		spec["replicas"] = replicas
+	}
 	return &unstructured.Unstructured{Object: map[string]any{
 		"kind": "Scale", "apiVersion": "autoscaling/v1",
 		"metadata": map[string]any{
 			"name": obj.GetName(), "namespace": obj.GetNamespace(), "uid": string(obj.GetUID()),
 			"resourceVersion": obj.GetResourceVersion(), "creationTimestamp": obj.GetCreationTimestamp().UTC().Format(time.RFC3339),
 		},
-		"spec": map[string]any{"replicas": replicas}, "status": map[string]any{"replicas": current},
+		"spec": spec, "status": map[string]any{"replicas": current},
 	}}
 }
 

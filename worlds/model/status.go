@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // The texts are those of k8s.io/apiserver.
@@ -18,9 +19,39 @@ var errModified = errors.New("the object has been modified; please apply your ch
 
 func notFound(k *kind, name string) error { return apierrors.NewNotFound(k.groupResource(), name) }
 
-func uidConflict(k *kind, name string, want, have types.UID) error {
-	return apierrors.NewConflict(k.groupResource(), name,
-		fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", want, have))
+func alreadyExists(k *kind, old *object) error {
+	e := apierrors.NewAlreadyExists(k.groupResource(), old.GetName())
+	if old.GetDeletionTimestamp() != nil {
+		e.ErrStatus.Message = "object is being deleted: " + e.ErrStatus.Message
+	}
+	return e
+}
+
+// uidConflict is the refusal of a PUT of an object with another UID.
+func uidConflict(r *request, want, have types.UID) error {
+	prefix := "/registry"
+	if r.dryRun() {
+		prefix = ""
+	}
+	return apierrors.NewConflict(r.kind.groupResource(), r.name, fmt.Errorf(
+		"StorageError: invalid object, Code: 4, Key: %s/%s/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
+		prefix, r.kind.resource, r.namespace, r.name, want, have))
+}
+
+// uidImmutable is the refusal of a patch that changes the UID.
+func uidImmutable(r *request, want types.UID) error {
+	return apierrors.NewInvalid(r.kind.GroupKind(), r.name, field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), string(want), "field is immutable")})
+}
+
+// noNewFinalizers is the refusal of finalizers that an object gets while it is being deleted.
+func noNewFinalizers(r *request, added []string) error {
+	return apierrors.NewInvalid(r.kind.GroupKind(), r.name, field.ErrorList{field.Forbidden(field.NewPath("metadata", "finalizers"),
+		fmt.Sprintf("no new finalizers can be added if the object is being deleted, found new finalizers %#v", added))})
+}
+
+// uidMismatch is the refusal of an apply that names a UID where there is no object.
+func uidMismatch(r *request, want types.UID) error {
+	return apierrors.NewConflict(r.kind.groupResource(), r.name, fmt.Errorf("uid mismatch: the provided object specified uid %v, and no existing object was found", want))
 }
 
 func otherName(obj *object, name string) error {

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -32,7 +33,7 @@ func (s *Server) add(r *request, obj *object, manage func(*object) (*object, err
 	if namespace := obj.GetNamespace(); namespace != "" && namespace != r.namespace {
 		return nil, apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 	}
-	if obj.GetResourceVersion() != "" {
+	if obj.GetResourceVersion() != "" && !r.dryRun() {
 		return nil, plainServerError("resourceVersion should not be set on objects to be created")
 	}
 	obj.SetNamespace(r.namespace)
@@ -71,11 +72,11 @@ func (s *Server) add(r *request, obj *object, manage func(*object) (*object, err
 		if limit, limited := s.config.Quota[r.kind.resource]; limited && s.count(r.kind, r.namespace) >= limit {
 			return nil, apierrors.NewForbidden(r.kind.groupResource(), obj.GetName(), errQuota(limit))
 		}
-		if s.objects[key] != nil {
-			return nil, apierrors.NewAlreadyExists(r.kind.groupResource(), obj.GetName())
+		if old := s.objects[key]; old != nil {
+			return nil, alreadyExists(r.kind, old)
 		}
+		s.uids++
 		if !r.dryRun() {
-			s.uids++
 			s.put(key, managed, r.By)
 		}
 		return managed, nil
@@ -129,8 +130,12 @@ func (s *Server) update(r *request) (Response, error) {
 // replace stores obj in place of old, if its preconditions hold and it differs. It removes the
 // object if that was all that its deletion waited for.
 func (s *Server) replace(r *request, old, obj *object, manage func(old, obj *object) (*object, error)) (*object, error) {
-	if uid := obj.GetUID(); uid != "" && uid != old.GetUID() {
-		return nil, uidConflict(r.kind, r.name, uid, old.GetUID())
+	otherUID := obj.GetUID()
+	if otherUID == old.GetUID() {
+		otherUID = ""
+	}
+	if otherUID != "" && r.Method == http.MethodPut {
+		return nil, uidConflict(r, otherUID, old.GetUID())
 	}
 	if v := obj.GetResourceVersion(); v != "" && v != old.GetResourceVersion() {
 		return nil, apierrors.NewConflict(r.kind.groupResource(), r.name, errModified)
@@ -141,15 +146,25 @@ func (s *Server) replace(r *request, old, obj *object, manage func(old, obj *obj
 	switch {
 	case err != nil:
 		return nil, err
+	case otherUID != "":
+		return nil, uidImmutable(r, otherUID)
+	case old.GetDeletionTimestamp() != nil && len(added(old, managed)) > 0:
+		return nil, noNewFinalizers(r, added(old, managed))
 	case sameButForTimes(old, managed):
 		return old, nil
 	case r.dryRun():
 		return managed, nil
 	case managed.GetDeletionTimestamp() != nil && len(managed.GetFinalizers()) == 0 && graceOf(managed) == 0:
-		return s.remove(r.key(), managed, r.By), nil
+		s.remove(r.key(), old, r.By) // watches see the last state that was stored
+		return managed, nil          // as it was before its removal
 	}
 	s.put(r.key(), managed, r.By)
 	return managed, nil
+}
+
+// added returns the finalizers that obj has and old has not, in their order.
+func added(old, obj *object) []string {
+	return sets.List(sets.New(obj.GetFinalizers()...).Difference(sets.New(old.GetFinalizers()...)))
 }
 
 // prepare gives obj all that an update does not change.
@@ -190,7 +205,9 @@ func (r *request) prepare(old, obj *object) {
 	obj.SetDeletionGracePeriodSeconds(old.GetDeletionGracePeriodSeconds())
 	obj.SetResourceVersion(old.GetResourceVersion())
 	obj.SetGeneration(old.GetGeneration())
-	if r.kind.hasGeneration && r.subresource != "status" && !equality.Semantic.DeepEqual(old.Object["spec"], obj.Object["spec"]) {
+	changes := !equality.Semantic.DeepEqual(old.Object["spec"], obj.Object["spec"]) ||
+		r.kind.resource == "deployments" && !equality.Semantic.DeepEqual(old.GetAnnotations(), obj.GetAnnotations())
+	if r.kind.hasGeneration && r.subresource != "status" && changes {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
 }

@@ -179,6 +179,7 @@ func (s *sequence) next() (resource, name string, make func(state) request) {
 		return resource, name, send(http.MethodPut, "application/json", whole)
 	case 6:
 		if resource == "deployments" {
+			query.Set("dryRun", "All") // the model does not merge the managed fields of a scale with those of its object
 			return resource, name, send(http.MethodPut, "application/json", func(st state) any {
 				return map[string]any{"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta(st), "spec": map[string]any{"replicas": number}}
 			}, "scale")
