@@ -251,18 +251,18 @@ func (x *exchange) serve() {
 		if !x.pause(f.Delay) && !f.Executed {
 			x.abort()
 		}
-		x.reply(x.execute(), true)
+		x.reply(x.execute())
 	case LateAnswer:
 		r := x.execute()
 		if !x.pause(f.Delay) {
 			x.abort()
 		}
-		x.reply(r, true)
+		x.reply(r)
 	case Truncated:
 		x.truncated(x.execute())
 	case GoAway:
 		x.w.Header().Set("Connection", "close")
-		x.reply(x.execute(), true)
+		x.reply(x.execute())
 	case Redirected:
 		x.answered(f.Code, 0, false)
 		x.w.Header().Set("Location", x.req.URL.RequestURI())
@@ -299,9 +299,9 @@ func (x *exchange) serve() {
 		} else {
 			x.req.URL.RawQuery = strings.ReplaceAll(x.req.URL.RawQuery, "resourceVersion=", "ignored=")
 		}
-		x.reply(x.execute(), true)
+		x.reply(x.execute())
 	default:
-		x.reply(x.execute(), true)
+		x.reply(x.execute())
 	}
 }
 
@@ -335,12 +335,12 @@ func (x *exchange) header(r model.Response) {
 }
 
 // reply sends the server's own answer.
-func (x *exchange) reply(r model.Response, clean bool) {
+func (x *exchange) reply(r model.Response) {
 	if r.Watch != nil {
 		x.stream(r.Watch)
 		return
 	}
-	x.answered(r.Code, r.RetryAfter, clean)
+	x.answered(r.Code, r.RetryAfter, true)
 	x.header(r)
 	x.w.WriteHeader(r.Code)
 	_, _ = x.w.Write(r.Body)

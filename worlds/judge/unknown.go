@@ -59,7 +59,7 @@ func (j *Judgement) unknown(w *world, c *call) {
 		return
 	}
 	if e, state := w.lastLook(c); e != nil {
-		if why := w.couldTell(c, *e, state); why != "" {
+		if why := w.couldTell(c, state); why != "" {
 			j.violation(c.Op, Provable, "request %d could have told: %s (%s)", e.N, why, c.end.Error)
 		}
 	}
@@ -85,7 +85,7 @@ func (w *world) lastLook(c *call) (look, state *trace.Entry) {
 }
 
 // couldTell says why a read of the object has shown the outcome, "" if it has not.
-func (w *world) couldTell(c *call, look trace.Entry, state *trace.Entry) string {
+func (w *world) couldTell(c *call, state *trace.Entry) string {
 	exists := state != nil && state.Type != "DELETED"
 	switch call := c.kind(); {
 	case call.Creates():

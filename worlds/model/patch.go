@@ -125,7 +125,9 @@ func (s *Server) applyPatch(r *request, old *object) (Response, error) {
 			return Response{}, err
 		}
 		applied.SetName(r.name)
-		applied.SetResourceVersion("") // it is ignored where there is no object
+		if !r.dryRun() {
+			applied.SetResourceVersion("") // it is ignored where there is no object
+		}
 		stored, err := s.add(r, applied, func(obj *object) (*object, error) { return obj, nil })
 		if err != nil {
 			return Response{}, err

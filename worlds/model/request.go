@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/json"
 )
 
@@ -43,6 +44,7 @@ type request struct {
 	namespace, name, subresource string
 	label                        labels.Selector
 	field                        fields.Selector
+	otherUID                     types.UID // that a patch names, if it is not that of the object
 }
 
 func (r *request) key() Key { return Key{r.kind.resource, r.namespace, r.name} }
@@ -67,7 +69,7 @@ func (r *request) selects(obj *object) bool {
 func parse(req *Request) (*request, error) {
 	r := &request{Request: req}
 	parts := strings.Split(strings.Trim(req.Path, "/"), "/")
-	group, version := "", ""
+	var group, version string
 	switch {
 	case len(parts) > 2 && parts[0] == "api":
 		version, parts = parts[1], parts[2:]

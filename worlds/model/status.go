@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // The texts are those of k8s.io/apiserver.
@@ -36,17 +35,6 @@ func uidConflict(r *request, want, have types.UID) error {
 	return apierrors.NewConflict(r.kind.groupResource(), r.name, fmt.Errorf(
 		"StorageError: invalid object, Code: 4, Key: %s/%s/%s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v",
 		prefix, r.kind.resource, r.namespace, r.name, want, have))
-}
-
-// uidImmutable is the refusal of a patch that changes the UID.
-func uidImmutable(r *request, want types.UID) error {
-	return apierrors.NewInvalid(r.kind.GroupKind(), r.name, field.ErrorList{field.Invalid(field.NewPath("metadata", "uid"), string(want), "field is immutable")})
-}
-
-// noNewFinalizers is the refusal of finalizers that an object gets while it is being deleted.
-func noNewFinalizers(r *request, added []string) error {
-	return apierrors.NewInvalid(r.kind.GroupKind(), r.name, field.ErrorList{field.Forbidden(field.NewPath("metadata", "finalizers"),
-		fmt.Sprintf("no new finalizers can be added if the object is being deleted, found new finalizers %#v", added))})
 }
 
 // uidMismatch is the refusal of an apply that names a UID where there is no object.

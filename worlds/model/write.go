@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -140,16 +141,15 @@ func (s *Server) replace(r *request, old, obj *object, manage func(old, obj *obj
 	if v := obj.GetResourceVersion(); v != "" && v != old.GetResourceVersion() {
 		return nil, apierrors.NewConflict(r.kind.groupResource(), r.name, errModified)
 	}
+	r.otherUID = otherUID
 	r.prepare(old, obj)
 	s.admit(r.key(), obj)
 	managed, err := manage(old, obj)
 	switch {
 	case err != nil:
 		return nil, err
-	case otherUID != "":
-		return nil, uidImmutable(r, otherUID)
-	case old.GetDeletionTimestamp() != nil && len(added(old, managed)) > 0:
-		return nil, noNewFinalizers(r, added(old, managed))
+	case len(r.validate(old, managed)) > 0:
+		return nil, apierrors.NewInvalid(r.kind.GroupKind(), r.name, r.validate(old, managed))
 	case sameButForTimes(old, managed):
 		return old, nil
 	case r.dryRun():
@@ -160,6 +160,19 @@ func (s *Server) replace(r *request, old, obj *object, manage func(old, obj *obj
 	}
 	s.put(r.key(), managed, r.By)
 	return managed, nil
+}
+
+// validate returns what is wrong with an update.
+func (r *request) validate(old, obj *object) (wrong field.ErrorList) {
+	metadata := field.NewPath("metadata")
+	if fresh := added(old, obj); old.GetDeletionTimestamp() != nil && len(fresh) > 0 {
+		wrong = append(wrong, field.Forbidden(metadata.Child("finalizers"),
+			fmt.Sprintf("no new finalizers can be added if the object is being deleted, found new finalizers %#v", fresh)))
+	}
+	if r.otherUID != "" {
+		wrong = append(wrong, field.Invalid(metadata.Child("uid"), string(r.otherUID), "field is immutable"))
+	}
+	return wrong
 }
 
 // added returns the finalizers that obj has and old has not, in their order.
