@@ -103,6 +103,12 @@ func (w *World) Run() []trace.Entry {
 	if w.old {
 		sleep(context.Background(), time.Hour)
 	}
+	// Without HTTP/2 nothing ends a watch on a dead connection.
+	watching := newProgram(w, front, "informer")
+	var informer *informer
+	if w.http2 {
+		informer = startInformer(watching.clientsFor(&ways.Way{Transport: true}))
+	}
 	// The first two are replicas: they have the same field manager.
 	programs := []*program{newProgram(w, front, "replica"), newProgram(w, front, "replica"), newProgram(w, front, "caller")}
 	var all sync.WaitGroup
@@ -118,11 +124,17 @@ func (w *World) Run() []trace.Entry {
 	sleep(context.Background(), 2*time.Minute) // for what is carried out later
 	company.Wait()
 	front.Wait()
-	for _, p := range append(programs, controller) {
+	if informer != nil {
+		sleep(context.Background(), 30*time.Minute)
+		informer.compare(server, recorder)
+		informer.stop()
+	}
+	programs = append(programs, controller, watching)
+	for _, p := range programs {
 		p.close()
 	}
 	stop()
-	for _, p := range append(programs, controller) {
+	for _, p := range programs {
 		p.close()
 	}
 	return recorder.Entries()

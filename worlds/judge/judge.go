@@ -28,6 +28,7 @@ const (
 	KeepsDelay   Rule = "a Retry-After is kept"
 	Bounded      Rule = "attempts and requests are bounded"
 	WithinLimits Rule = "a call ends within its own limits"
+	Converges    Rule = "an informer ends with the state of the server"
 	NothingLeft  Rule = "nothing is left behind"
 )
 
@@ -77,6 +78,8 @@ func Judge(entries []trace.Entry) *Judgement {
 			}
 		case trace.DialFailed:
 			j.Faults[faults.Kind(e.Fault)]++
+		case trace.InformerDiffers:
+			j.violation(0, Converges, "%s", e.Error)
 		case trace.LeakDetected:
 			j.violation(0, NothingLeft, "%s", e.Error)
 		default:

@@ -103,6 +103,19 @@ func (s *Server) Look(key Key) *unstructured.Unstructured {
 	return nil
 }
 
+// Versions returns the names and versions of all objects of a resource, as name@version, sorted.
+func (s *Server) Versions(resource string) (versions []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, obj := range s.objects {
+		if key.Resource == resource {
+			versions = append(versions, key.Name+"@"+obj.GetResourceVersion())
+		}
+	}
+	slices.Sort(versions)
+	return versions
+}
+
 // put stores a new state of an object, which it takes over.
 func (s *Server) put(key Key, obj *object, by string) {
 	before := s.objects[key]

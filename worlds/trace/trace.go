@@ -15,19 +15,20 @@ type Kind string
 
 // The kinds of entries.
 const (
-	OpBegins       Kind = "op"      // a caller begins a call
-	OpEnds         Kind = "end"     // the call has returned
-	RequestCame    Kind = "request" // a request has reached the server or what stands before it
-	RequestDone    Kind = "done"    // the server has carried the request out, or has refused it
-	Answered       Kind = "answer"  // what the client could see of the answer
-	Changed        Kind = "change"  // a change of an object was stored
-	DialFailed     Kind = "dial"    // a connection was not made
-	ConnectionLost Kind = "lost"    // a connection has swallowed or lost something, which may be of the call
-	AttemptMade    Kind = "attempt" // the caller's function was called by a Do
-	ServerDown     Kind = "down"    // the server stops; requests in flight are cut
-	ServerUp       Kind = "up"      // the server runs again
-	HistoryGone    Kind = "compact" // changes up to Version are no longer served
-	LeakDetected   Kind = "leak"    // something is left after the world has ended
+	OpBegins        Kind = "op"       // a caller begins a call
+	OpEnds          Kind = "end"      // the call has returned
+	RequestCame     Kind = "request"  // a request has reached the server or what stands before it
+	RequestDone     Kind = "done"     // the server has carried the request out, or has refused it
+	Answered        Kind = "answer"   // what the client could see of the answer
+	Changed         Kind = "change"   // a change of an object was stored
+	DialFailed      Kind = "dial"     // a connection was not made
+	ConnectionLost  Kind = "lost"     // a connection has swallowed or lost something, which may be of the call
+	AttemptMade     Kind = "attempt"  // the caller's function was called by a Do
+	ServerDown      Kind = "down"     // the server stops; requests in flight are cut
+	ServerUp        Kind = "up"       // the server runs again
+	HistoryGone     Kind = "compact"  // changes up to Version are no longer served
+	InformerDiffers Kind = "informer" // the cache of the informer is not what the server has
+	LeakDetected    Kind = "leak"     // something is left after the world has ended
 )
 
 // Claim is what a call said about its outcome.
