@@ -1,0 +1,124 @@
+package judge_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/k8sretry/k8sretry/worlds/faults"
+	"github.com/k8sretry/k8sretry/worlds/judge"
+	"github.com/k8sretry/k8sretry/worlds/trace"
+	"github.com/k8sretry/k8sretry/worlds/ways"
+)
+
+// call returns the beginning of a trace: a call about the object "a" of the UID u1.
+func call(way string, kind ways.Call) trace.Entry {
+	return trace.Entry{
+		Kind: trace.OpBegins, Op: 1, Way: way, Call: string(kind), Resource: "configmaps", Name: "a", UID: "u1", Version: 5,
+		Retries: 2, Limit: time.Minute, BelowAll: way != "Wrap, Do", Value: "op-1",
+	}
+}
+
+func end(claim trace.Claim, text string) trace.Entry {
+	return trace.Entry{At: 10 * time.Second, Kind: trace.OpEnds, Op: 1, Claim: claim, Error: text}
+}
+
+// request is a write, n seconds after the call began.
+func request(n int, fault faults.Kind) trace.Entry {
+	return trace.Entry{At: time.Duration(n) * time.Second, Kind: trace.RequestCame, Op: 1, N: n, Write: true, Method: "PUT", Path: "/a", Fault: string(fault)}
+}
+
+func look(n int) trace.Entry {
+	return trace.Entry{At: time.Duration(n) * time.Second, Kind: trace.RequestCame, Op: 1, N: n, Method: "GET", Path: "/configmaps/a"}
+}
+
+func done(n, code int, version int64) trace.Entry {
+	return trace.Entry{At: time.Duration(n) * time.Second, Kind: trace.RequestDone, Op: 1, N: n, Code: code, Version: version, Write: true}
+}
+
+func answered(n, code int, after time.Duration) trace.Entry {
+	return trace.Entry{At: time.Duration(n) * time.Second, Kind: trace.Answered, Op: 1, N: n, Code: code, Clean: code > 0, RetryAfter: after, Write: true}
+}
+
+// change is a change of the object by the call.
+func change(kind, uid string, version int64) trace.Entry {
+	return trace.Entry{At: time.Second, Kind: trace.Changed, Op: 1, By: "op:1", Type: kind, Resource: "configmaps", Name: "a", UID: uid, Version: version, Object: `{"data":{"value":"op-1"}}`}
+}
+
+// byOthers is the same by another client.
+func byOthers(e trace.Entry) trace.Entry {
+	e.Op, e.By = 0, "others"
+	return e
+}
+
+func TestJudge(t *testing.T) {
+	const safe = "safe writes on Transport"
+	for _, tt := range []struct {
+		situation string
+		trace     []trace.Entry
+		violated  judge.Rule // "" for none
+		excepted  judge.Exception
+	}{
+		{"an update that was stored", []trace.Entry{call(safe, ways.Update), request(1, ""), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 200, 0), end(trace.Success, "")}, "", ""},
+		{"a success without a change", []trace.Entry{call(safe, ways.Update), request(1, faults.LostRequest), answered(1, 0, 0), end(trace.Success, "")}, judge.DoneOnce, ""},
+		{"a counter that was incremented twice", []trace.Entry{
+			call(safe, ways.Modify), request(1, faults.LostAnswer), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			request(2, ""), change("MODIFIED", "u1", 7), done(2, 200, 7), answered(2, 200, 0), end(trace.Success, ""),
+		}, judge.DoneOnce, ""},
+		{"two objects of one create", []trace.Entry{
+			call(safe, ways.Create), request(1, faults.LostAnswer), change("ADDED", "u2", 6), done(1, 201, 6), answered(1, 0, 0),
+			request(2, ""), change("ADDED", "u3", 7), done(2, 201, 7), answered(2, 201, 0), end(trace.Success, ""),
+		}, judge.DoneOnce, ""},
+		{"two objects, of which others have removed the first", []trace.Entry{
+			call(safe, ways.Create), request(1, faults.LostAnswer), change("ADDED", "u2", 6), done(1, 201, 6), answered(1, 0, 0), byOthers(change("DELETED", "u2", 7)),
+			request(2, ""), change("ADDED", "u3", 8), done(2, 201, 8), answered(2, 201, 0), end(trace.Success, ""),
+		}, "", judge.CreatedAgain},
+		{"a patch that was stored twice", []trace.Entry{
+			call(safe, ways.Merge), request(1, faults.LostAnswer), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			request(2, ""), change("MODIFIED", "u1", 8), done(2, 200, 8), answered(2, 200, 0), end(trace.Success, ""),
+		}, "", judge.LastWriteWins},
+		{"a certain error, and the write comes later", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.AppliedLater), answered(1, 504, 0), end(trace.Certain, "timeout"), change("MODIFIED", "u1", 6), done(1, 200, 6),
+		}, judge.NeverDone, ""},
+		{"a conflict at once", []trace.Entry{call(safe, ways.Update), request(1, ""), done(1, 409, 6), answered(1, 409, 0), end(trace.Certain, "conflict")}, "", ""},
+		{"unknown after a lost answer", []trace.Entry{call(safe, ways.Update), request(1, faults.LostAnswer), answered(1, 0, 0), end(trace.Unknown, "unknown")}, "", ""},
+		{"unknown although every request was answered", []trace.Entry{call(safe, ways.Update), request(1, ""), done(1, 409, 6), answered(1, 409, 0), end(trace.Unknown, "conflict")}, judge.Provable, ""},
+		{"unknown although nothing but 429s came", []trace.Entry{call(safe, ways.Update), request(1, faults.TooMany), {Kind: trace.Answered, At: time.Second, Op: 1, N: 1, Code: 429}, end(trace.Unknown, "429")}, judge.Provable, ""},
+		{"a read that is unknown", []trace.Entry{call(safe, ways.Get), end(trace.Unknown, "unknown")}, judge.Provable, ""},
+		{"unknown although the object was seen to be gone", []trace.Entry{
+			call(safe, ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			look(2), done(2, 404, 6), answered(2, 404, 0), end(trace.Unknown, "unknown"),
+		}, judge.Provable, ""},
+		{"another object is deleted", []trace.Entry{
+			call(safe, ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			request(2, ""), change("DELETED", "u2", 8), done(2, 200, 8), answered(2, 200, 0), end(trace.Success, ""),
+		}, judge.OtherObject, ""},
+		{"another object is deleted by name", []trace.Entry{
+			call("Wrap, Do", ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			request(2, ""), change("DELETED", "u2", 8), done(2, 200, 8), answered(2, 200, 0), end(trace.Success, ""),
+		}, "", judge.ByNameAlone},
+		{"a Retry-After that is not kept", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.TooManyAfter), answered(1, 429, 5*time.Second), request(2, ""), change("MODIFIED", "u1", 6), done(2, 200, 6), answered(2, 200, 0), end(trace.Success, ""),
+		}, judge.KeepsDelay, ""},
+		{"too many requests", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.LostRequest), answered(1, 0, 0), request(2, faults.LostRequest), answered(2, 0, 0), request(3, faults.LostRequest), answered(3, 0, 0),
+			request(4, faults.LostRequest), answered(4, 0, 0), end(trace.Unknown, "unknown"),
+		}, judge.Bounded, ""},
+		{"a call that does not end", []trace.Entry{call(safe, ways.Update), {At: 2 * time.Minute, Kind: trace.OpEnds, Op: 1, Claim: trace.Certain}}, judge.WithinLimits, ""},
+		{"goroutines that are left", []trace.Entry{{Kind: trace.LeakDetected, Error: "deadlock"}}, judge.NothingLeft, ""},
+		{"an informer that has missed something", []trace.Entry{{Kind: trace.InformerDiffers}}, judge.Converges, ""},
+	} {
+		t.Run(tt.situation, func(t *testing.T) {
+			j := judge.Judge(tt.trace)
+			if tt.violated == "" {
+				assert.Empty(t, j.Violations)
+			} else if assert.NotEmpty(t, j.Violations) {
+				assert.Equal(t, tt.violated, j.Violations[0].Rule)
+			}
+			if tt.excepted != "" {
+				assert.Equal(t, 1, j.Exceptions[tt.excepted])
+			}
+		})
+	}
+}
