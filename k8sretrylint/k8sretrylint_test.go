@@ -29,6 +29,11 @@ func TestChecks(t *testing.T) {
 	analysistest.RunWithSuggestedFixes(t, analysistest.TestData(), all, names...)
 }
 
+// What the rewritten programs do is tested where the libraries are: in docs/migration.
+func TestMigrate(t *testing.T) {
+	analysistest.RunWithSuggestedFixes(t, analysistest.TestData(), k8sretrylint.Migrate(), "migrate")
+}
+
 func TestAnalyzersAreValid(t *testing.T) {
 	if err := analysis.Validate(append(k8sretrylint.Analyzers(), k8sretrylint.Migrate())); err != nil {
 		t.Error(err)

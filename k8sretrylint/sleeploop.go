@@ -48,7 +48,11 @@ func loopBody(p *code.Package, n ast.Node) *ast.BlockStmt {
 	case *ast.ForStmt:
 		return n.Body
 	case *ast.RangeStmt:
-		if t, ok := p.Info.TypeOf(n.X).Underlying().(*types.Basic); ok && t.Info()&types.IsInteger != 0 {
+		ranged := p.Info.TypeOf(n.X)
+		if ranged == nil {
+			return nil
+		}
+		if t, ok := ranged.Underlying().(*types.Basic); ok && t.Info()&types.IsInteger != 0 {
 			return n.Body
 		}
 	}

@@ -122,12 +122,21 @@ func run(dir, module string) ([]finding, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	pkgs = slices.DeleteFunc(pkgs, func(p *packages.Package) bool {
-		if len(p.Errors) > 0 {
-			log.Printf("  without %s: %v", p.PkgPath, p.Errors[0])
+	broken := 0
+	for _, p := range pkgs {
+		if len(p.Errors) > 0 || p.IllTyped {
+			broken++
 		}
-		return len(p.Errors) > 0 || p.IllTyped
-	})
+	}
+	if broken > 0 {
+		log.Printf("  %d packages with errors, such as a dependency that cannot be downloaded: not all of them is seen", broken)
+	}
+	for _, a := range k8sretrylint.Analyzers() {
+		a.RunDespiteErrors = true
+		for _, required := range a.Requires {
+			required.RunDespiteErrors = true
+		}
+	}
 	graph, err := checker.Analyze(k8sretrylint.Analyzers(), pkgs, &checker.Options{})
 	if err != nil {
 		return nil, 0, err

@@ -51,4 +51,10 @@ func WithVerb(v Verb) Option                                             { retur
 func WithMaxRetries(n int) Option                                        { return nil }
 func WithAttemptTimeout(d time.Duration) Option                          { return nil }
 func Transport(opts ...Option) func(http.RoundTripper) http.RoundTripper { return nil }
+func WithInitialDelay(d time.Duration) Option                            { return nil }
+func WithMaxDelay(d time.Duration) Option                                { return nil }
+func WithMaxElapsed(d time.Duration) Option                              { return nil }
+func WithMultiplier(m float64) Option                                    { return nil }
+func WithRetryIf(f func(error) bool) Option                              { return nil }
+func StatusSubresource(client any) any                                   { return client }
 func Permanent(err error) error                                          { return err }

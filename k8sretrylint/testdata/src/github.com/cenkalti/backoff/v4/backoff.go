@@ -8,7 +8,11 @@ import (
 
 type BackOff interface{ NextBackOff() time.Duration }
 
-type ExponentialBackOff struct{ BackOff }
+type ExponentialBackOff struct {
+	BackOff
+	InitialInterval, MaxInterval, MaxElapsedTime time.Duration
+	Multiplier                                   float64
+}
 
 func NewExponentialBackOff() *ExponentialBackOff                                     { return nil }
 func NewConstantBackOff(d time.Duration) BackOff                                     { return nil }
