@@ -114,9 +114,13 @@ func run(dir, module string) ([]finding, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	mod := "-mod=mod"
+	if _, err := os.Stat(filepath.Join(root, "vendor", "modules.txt")); err == nil {
+		mod = "-mod=vendor" // a copy of a repository, not of a module
+	}
 	config := &packages.Config{
 		Mode: packages.LoadAllSyntax | packages.NeedModule, Dir: root, Fset: token.NewFileSet(),
-		Env: append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "CGO_ENABLED=0"),
+		Env: append(os.Environ(), "GOFLAGS="+mod, "GOWORK=off", "CGO_ENABLED=0"),
 	}
 	pkgs, err := packages.Load(config, "./...")
 	if err != nil {

@@ -1,0 +1,2 @@
+// Package after has what k8sretrylint makes of the programs of package before.
+package after

@@ -1,0 +1,3 @@
+// Package before has programs with other libraries, which k8sretrylint rewrites to those of
+// package after.
+package before
