@@ -103,7 +103,7 @@ func useParam(p *code.Package, r *code.Retry, param *ast.Ident, given types.Obje
 		// Another ctx in the function would be hidden by the parameter.
 		other := false
 		ast.Inspect(r.Body, func(n ast.Node) bool {
-			if id, ok := n.(*ast.Ident); ok && id.Name == name && ast.Expr(id) != ast.Unparen(call.Ctx) && !ofCall(p, id, r) {
+			if id, ok := n.(*ast.Ident); ok && id.Name == name && ast.Expr(id) != ast.Unparen(call.Ctx) && !ofCall(p, id) {
 				other = true
 			}
 			return !other
@@ -120,7 +120,7 @@ func useParam(p *code.Package, r *code.Retry, param *ast.Ident, given types.Obje
 }
 
 // ofCall reports whether the identifier is the context of another call of the API.
-func ofCall(p *code.Package, id *ast.Ident, _ *code.Retry) bool {
+func ofCall(p *code.Package, id *ast.Ident) bool {
 	call, ok := p.Parent(id).(*ast.CallExpr)
 	if !ok {
 		return false

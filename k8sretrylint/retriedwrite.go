@@ -22,11 +22,11 @@ var retriedWrite = check("retriedwrite", "report writes that a retry may carry o
 			switch {
 			case call.Verb == code.Create && isStored(p, call.Call) && !readsBefore(p, r, call) && !callsFunc(p, r.Body, code.PathErrors, "IsAlreadyExists"):
 				harm = "if the answer to a create is lost, the retry creates a second object (generateName), or fails with AlreadyExists although the object has been created; use k8sretry.Create"
-			case call.Verb == code.Delete && !hasUID(p, call.Call) && !callsFunc(p, r.Body, code.PathErrors, "IsNotFound") && !ignoresNotFound(p, r, call):
+			case call.Verb == code.Delete && !hasUID(p, call.Call) && !readsBefore(p, r, call) && !callsFunc(p, r.Body, code.PathErrors, "IsNotFound") && !callsFunc(p, r.Body, "sigs.k8s.io/controller-runtime/pkg/client", "IgnoreNotFound"):
 				harm = "if the answer to a delete is lost, the retry fails with NotFound although the object has been deleted, or deletes a new object of that name; use k8sretry.Delete"
 			case call.Verb == code.DeleteCollection:
 				harm = "if the answer is lost, the retry deletes what has been created since; delete the objects one by one with k8sretry.Delete"
-			case call.Verb == code.Patch && isJSONPatch(p, call.Call):
+			case call.Verb == code.Patch && isJSONPatch(call.Call):
 				harm = "if the answer to a JSON patch is lost, the retry may apply it twice; use k8sretry.Patch with a test in the patch"
 			}
 			if harm != "" && retriesAmbiguous(p, r, call.Call) {
@@ -81,13 +81,8 @@ func hasUID(p *code.Package, call *code.Call) bool {
 	return false
 }
 
-// ignoresNotFound reports whether client.IgnoreNotFound is called in the function.
-func ignoresNotFound(p *code.Package, r *code.Retry, _ code.Reached) bool {
-	return callsFunc(p, r.Body, "sigs.k8s.io/controller-runtime/pkg/client", "IgnoreNotFound")
-}
-
 // isJSONPatch reports whether the type of the patch is written in the call and is JSON.
-func isJSONPatch(p *code.Package, call *code.Call) bool {
+func isJSONPatch(call *code.Call) bool {
 	for _, arg := range call.Expr.Args {
 		if sel, ok := ast.Unparen(arg).(*ast.SelectorExpr); ok && sel.Sel.Name == "JSONPatchType" {
 			return true

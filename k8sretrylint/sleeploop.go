@@ -22,7 +22,7 @@ var sleepLoop = check("sleeploop", "report loops that repeat an API call after t
 				return true
 			}
 			sleep := sleepIn(p, loop)
-			if sleep == nil || !exits(n) || watchesEnd(p, loop) {
+			if sleep == nil || !exits(n) || watchesEnd(p, loop) || inBackground(p, n) {
 				return true
 			}
 			for _, call := range p.Calls(loop) {
@@ -122,6 +122,26 @@ func exits(loop ast.Node) bool {
 	}
 	visit(body, true)
 	return found
+}
+
+// inBackground reports whether the loop is that of a goroutine: its work is done again and again, and nobody waits for it.
+func inBackground(p *code.Package, loop ast.Node) bool {
+	lit, ok := enclosingLit(p, loop)
+	if !ok {
+		return false
+	}
+	call, ok := p.Parent(lit).(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	_, ok = p.Parent(call).(*ast.GoStmt)
+	return ok
+}
+
+func enclosingLit(p *code.Package, n ast.Node) (*ast.FuncLit, bool) {
+	f, _ := p.EnclosingFunc(n)
+	lit, ok := f.(*ast.FuncLit)
+	return lit, ok
 }
 
 // watchesEnd reports whether the loop looks at a channel or the error of a context.

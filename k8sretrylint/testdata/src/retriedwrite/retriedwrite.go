@@ -119,6 +119,18 @@ func right(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, unknown
 		}
 		return err
 	})
+	_ = wait.PollImmediate(time.Second, time.Minute, func() (bool, error) {
+		list, err := c.CoreV1().Pods("a").List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, nil
+		}
+		for _, pod := range list.Items {
+			if err := c.CoreV1().Pods("a").Delete(ctx, pod.Name, metav1.DeleteOptions{}); err != nil {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
 	// A delete of one object, a merge patch, a read.
 	_ = clientretry.OnError(clientretry.DefaultBackoff, always, func() error {
 		return c.CoreV1().Pods("a").Delete(ctx, "b", metav1.DeleteOptions{Preconditions: &metav1.Preconditions{}})

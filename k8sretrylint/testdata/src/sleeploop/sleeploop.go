@@ -55,6 +55,14 @@ func right(ctx context.Context, c kubernetes.Interface, pods []*corev1.Pod, name
 			time.Sleep(time.Minute)
 		}
 	}()
+	go func() {
+		for {
+			time.Sleep(time.Minute)
+			if !ready(ctx, c) {
+				return
+			}
+		}
+	}()
 	// It looks at the context.
 	for ctx.Err() == nil {
 		time.Sleep(time.Millisecond)
