@@ -42,7 +42,7 @@ var alreadyExists = check("alreadyexists", "report AlreadyExists and NotFound th
 
 // afterDo looks at what follows a Do of this library.
 func afterDo(pass *analysis.Pass, p *code.Package, r *code.Retry, call code.Reached) {
-	predicate, instead := "", ""
+	var predicate, instead string
 	switch call.Verb {
 	case code.Create:
 		predicate, instead = "IsAlreadyExists", "it may be the object of this call or one of another client with other content; use k8sretry.Create, which can tell them apart"
@@ -51,7 +51,7 @@ func afterDo(pass *analysis.Pass, p *code.Package, r *code.Retry, call code.Reac
 	default:
 		return
 	}
-	if call.Verb == code.Delete && hasUID(p, call.Call) {
+	if call.Verb == code.Delete && hasUID(call.Call) {
 		return
 	}
 	err := errOf(p, r.Expr)

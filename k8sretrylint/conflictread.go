@@ -23,6 +23,7 @@ var conflictRead = check("conflictread", "report RetryOnConflict around an updat
 			}
 			u := updated{p: p, body: r.Body, calls: calls, write: call.Call}
 			switch source, read := u.source(call.Obj, 0); source {
+			case unknown:
 			case notRead:
 				pass.Reportf(call.At.Pos(), "%s does not read %s again: after a Conflict every retry sends the same resourceVersion and fails in the same way; "+
 					"read the object inside the function, or use k8sretry.Modify", r.Name, types.ExprString(call.Obj))

@@ -116,7 +116,7 @@ var missingVerb = check("missingverb", "report a k8sretry.Do around a create or 
 			default:
 				continue
 			}
-			if call.Verb == code.Create && !isStored(p, call.Call) || call.Verb == code.Delete && hasUID(p, call.Call) {
+			if call.Verb == code.Create && !isStored(p, call.Call) || call.Verb == code.Delete && hasUID(call.Call) {
 				continue
 			}
 			d := analysis.Diagnostic{

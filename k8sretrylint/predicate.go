@@ -65,6 +65,7 @@ func acceptsMost(p *code.Package, e ast.Expr) bool {
 			return acceptsMost(p, e.X) && acceptsMost(p, e.Y)
 		case token.LOR:
 			return acceptsMost(p, e.X) || acceptsMost(p, e.Y)
+		default:
 		}
 	case *ast.UnaryExpr:
 		if call, ok := ast.Unparen(e.X).(*ast.CallExpr); ok && e.Op == token.NOT {
@@ -100,8 +101,9 @@ func retriesAmbiguous(p *code.Package, r *code.Retry, call *code.Call) bool {
 		return !mentions(p, r.Body, "Unrecoverable") && returnsError(p, r, call, err)
 	case code.Sethvargo:
 		return err != nil && marksAll(p, r.Body, call, err)
+	default:
+		return false
 	}
-	return false
 }
 
 // avastOptions are the options of a retry of avast/retry-go: those of the call, or of the New before it.

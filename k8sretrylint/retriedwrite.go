@@ -22,7 +22,7 @@ var retriedWrite = check("retriedwrite", "report writes that a retry may carry o
 			switch {
 			case call.Verb == code.Create && isStored(p, call.Call) && !readsBefore(p, r, call) && !callsFunc(p, r.Body, code.PathErrors, "IsAlreadyExists"):
 				harm = "if the answer to a create is lost, the retry creates a second object (generateName), or fails with AlreadyExists although the object has been created; use k8sretry.Create"
-			case call.Verb == code.Delete && !hasUID(p, call.Call) && !readsBefore(p, r, call) && !callsFunc(p, r.Body, code.PathErrors, "IsNotFound") && !callsFunc(p, r.Body, "sigs.k8s.io/controller-runtime/pkg/client", "IgnoreNotFound"):
+			case call.Verb == code.Delete && !hasUID(call.Call) && !readsBefore(p, r, call) && !callsFunc(p, r.Body, code.PathErrors, "IsNotFound") && !callsFunc(p, r.Body, "sigs.k8s.io/controller-runtime/pkg/client", "IgnoreNotFound"):
 				harm = "if the answer to a delete is lost, the retry fails with NotFound although the object has been deleted, or deletes a new object of that name; use k8sretry.Delete"
 			case call.Verb == code.DeleteCollection:
 				harm = "if the answer is lost, the retry deletes what has been created since; delete the objects one by one with k8sretry.Delete"
@@ -60,7 +60,7 @@ func readsBefore(p *code.Package, r *code.Retry, call code.Reached) bool {
 }
 
 // hasUID reports whether the options of a delete may have preconditions.
-func hasUID(p *code.Package, call *code.Call) bool {
+func hasUID(call *code.Call) bool {
 	for _, arg := range call.Expr.Args {
 		lit, ok := ast.Unparen(arg).(*ast.CompositeLit)
 		if !ok {

@@ -64,7 +64,7 @@ func survey(dir, list, only string, sample int, seed uint64, all bool, around in
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(temp)
+		defer func() { _ = os.RemoveAll(temp) }()
 		dir = temp
 	}
 	text := modules

@@ -164,8 +164,7 @@ func APICall(info *types.Info, call *ast.CallExpr) *Call {
 		}
 		c.Verb, c.Options = kind.verb, call.Args[i]
 		if i > first {
-			switch kind.verb {
-			case Create, Update, Apply:
+			if kind.verb == Create || kind.verb == Update || kind.verb == Apply {
 				c.Obj = arg(0)
 			}
 		}

@@ -252,12 +252,10 @@ func (p *Package) calls(n ast.Node) (found []Reached) {
 				found = append(found, Reached{Call: c, At: m, Direct: true})
 				return true
 			}
-			retried := ""
 			if r := p.RetryCall(m); r != nil {
-				retried = r.Name
 				if _, isLit := ast.Unparen(r.Fn).(*ast.FuncLit); !isLit && r.Body != nil {
 					for _, c := range p.calls(r.Body) {
-						found = append(found, Reached{Call: c.Call, At: m, Retried: retried})
+						found = append(found, Reached{Call: c.Call, At: m, Retried: r.Name})
 					}
 				}
 				return true

@@ -46,6 +46,7 @@ func (w *rewriting) coveredCondition(cond ast.Expr) bool {
 			return w.coveredCondition(cond.X) && w.coveredCondition(cond.Y)
 		case token.LAND:
 			return w.coveredCondition(cond.X) || w.coveredCondition(cond.Y)
+		default:
 		}
 	case *ast.CallExpr:
 		return len(cond.Args) == 1 && (isKnown(w.p, cond) || w.isCovered(cond.Fun))
@@ -204,6 +205,7 @@ func (w *rewriting) returns(lit *ast.FuncLit, call code.Reached) error {
 			w.edit(mark.Pos(), mark.Args[0].Pos(), "")
 			w.edit(mark.Args[0].End(), mark.End(), "")
 		}
+	default:
 	}
 	return nil
 }
@@ -213,16 +215,12 @@ func (w *rewriting) returnsOfCondition(lit *ast.FuncLit, call code.Reached) erro
 	errName := w.errVar(call).Name()
 	for _, ret := range returnsOf(lit) {
 		done, err := ret.Results[0], ret.Results[1]
-		text := ""
+		text := errName // of false, nil and of err == nil, nil
 		switch {
 		case isName(done, "true"):
 			text = "nil"
-		case isName(done, "false") && isNil(err):
-			text = errName
-		case isName(done, "false"):
+		case isName(done, "false") && !isNil(err):
 			text = w.text(err)
-		default: // err == nil
-			text = errName
 		}
 		w.edit(ret.Results[0].Pos(), ret.Results[1].End(), text)
 	}

@@ -23,6 +23,7 @@ func (w *rewriting) plan(lit *ast.FuncLit, call code.Reached) (pl plan, err erro
 		return w.avast(lit, call)
 	case code.Sethvargo:
 		return w.sethvargo(lit, call)
+	default:
 	}
 	return pl, errors.New("the library is not known")
 }

@@ -165,8 +165,9 @@ func safe(verb code.Verb) string {
 		return "k8sretry.Patch"
 	case code.Apply:
 		return "k8sretry.Apply"
+	default:
+		return "k8sretry.Do with a verb"
 	}
-	return "k8sretry.Do with a verb"
 }
 
 func (w *rewriting) edit(pos, end token.Pos, text string) {
