@@ -68,6 +68,7 @@ var mayImport = map[string][]string{
 
 	"examples/apiserver":         {"examples/internal/..."},
 	"examples/create":            {".", "k8s.io/api/...", apimachinery, "k8s.io/client-go/..."},
+	"examples/dashboard":         {".", "k8sretrytest", "k8s.io/api/...", apimachinery, "k8s.io/client-go/..."},
 	"examples/databases":         {".", "examples/...", "go.uber.org/zap/...", "k8s.io/api/...", apimachinery, "k8s.io/client-go/..."},
 	"examples/databases/service": {".", "go.uber.org/zap/...", apimachinery, "k8s.io/client-go/..."},
 	"examples/internal/tinykube": {apimachinery, "k8s.io/client-go/..."},
