@@ -21,10 +21,10 @@ var allFaults = []struct {
 	Fault       fault
 	Title, Hint string
 }{
-	{lostAnswers, "Lost answers", "The server does what it is asked for. One answer in four is lost with its connection."},
+	{lostAnswers, "Lost answers", "The server does what it is asked for. One answer in four is lost."},
 	{unavailable, "503 for everything", "The server shuts down and refuses every request."},
 	{throttled, "429 for one resource", "Lists of pods: one in 0.4 s, and 429 with Retry-After: 1 for the others. ConfigMaps are served as usual."},
-	{slow, "Slow answers", "A brown-out: two requests at a time, 0.25 s for each, which is too little. The others wait."},
+	{slow, "Slow answers", "A brown-out: two requests at a time, 0.25 s for each, less than is needed. The others wait."},
 	{deadConnections, "Dead connections", "Every ten seconds all open connections stop to answer, without being closed. New ones work."},
 }
 
