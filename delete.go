@@ -124,7 +124,7 @@ func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 		return nothing{}, d.repeat(err, detailNamespace)
 	case !isPermanent(ctx, v):
 		return nothing{}, err
-	case (d.goneIsOK || d.isAmbiguous()) && (isAbsent(err, d.name) || d.uid != "" && isUIDConflict(err, v)):
+	case (d.goneIsOK || d.isAmbiguous()) && (isAbsent(err, d.name) || d.uid != "" && isUIDConflict(err, v, d.name)):
 		return nothing{}, nil
 	case !d.isAmbiguous():
 		return nothing{}, err
@@ -172,12 +172,13 @@ func (d *deleteCall[T]) maySetOff(found T) bool {
 	return !d.wasGoing && (asked == nil || given != nil && *given <= *asked)
 }
 
-// isUIDConflict reports whether a conflict says that another object has the name now
+// isUIDConflict reports whether a conflict says that another object has this name now
 // (k8s.io/apiserver/pkg/registry/rest/delete.go and pkg/storage/interfaces.go).
-func isUIDConflict(err error, v Verdict) bool {
-	if v.Class != ClassConflict {
-		return false
+func isUIDConflict(err error, v Verdict, name string) bool {
+	status := statusIn(err)
+	if v.Class != ClassConflict || status.Details == nil || status.Details.Name != name {
+		return false // a server may quote a conflict about something else
 	}
-	text := statusIn(err).Message
+	text := status.Message
 	return strings.Contains(text, "UID in precondition") || strings.Contains(text, "UID in the precondition")
 }

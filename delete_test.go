@@ -425,6 +425,13 @@ func TestEvict(t *testing.T) {
 			prepare: func(c *cluster) { c.on("evict", failed(twoBudgets())) },
 			fails:   requireUnchanged, is: apierrors.IsInternalError, requests: "evict", stays: true,
 		},
+		"response lost, the pod cannot be read, then a conflict about the UID of another object: unknown": {
+			prepare: func(c *cluster) {
+				c.on("evict", failed(etcdTimeout()), failed(anotherUID("y"))).on("get", repeated(2, failed(forbidden("x")))...)
+			},
+			options: []k8sretry.Option{k8sretry.WithMaxRetries(1)},
+			fails:   requireUnknown, is: apierrors.IsConflict, requests: "evict get evict get", stays: true, took: time.Second,
+		},
 		"response lost, then two budgets: the pod is gone": {
 			prepare: func(c *cluster) {
 				c.on("evict", lost(etcdTimeout()), failed(twoBudgets())).on("get", failed(forbidden("x")))

@@ -52,7 +52,7 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 	d.goneIsOK, d.slowConflict = d.uid != "", true
 	d.lostRace = func(err error, v Verdict) bool {
 		return isBudgetNotFound(err) ||
-			!needsVersion && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && !isUIDConflict(err, v)
+			!needsVersion && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && !isUIDConflict(err, v, d.name)
 	}
 	d.goesAnyway = isNamespaceTerminating
 	namespace := obj.GetNamespace()

@@ -122,7 +122,7 @@ func (x *exchange) isReplaced(resp *http.Response) bool {
 		return false
 	}
 	failure := clientgo.ResponseError(resp, &x.request, x.req.Method, true)
-	return isUIDConflict(failure, Classify(failure))
+	return isUIDConflict(failure, Classify(failure), x.request.Object)
 }
 
 // removed replaces a response by one that says that the deletion has succeeded.

@@ -1717,6 +1717,10 @@ func serveDeletions(t *testing.T, proto string, s *deletionServer) {
 			write(w, 200, object)
 			s.cluster.remove("a")
 			s.cluster.put(young())
+		case "UID of b":
+			status := anotherUID("b").(*apierrors.StatusError).ErrStatus
+			status.Kind, status.APIVersion = "Status", "v1"
+			write(w, 409, status)
 		case "no budget":
 			status := budgetGone().(*apierrors.StatusError).ErrStatus
 			status.Details.Name = "a"
@@ -1799,6 +1803,7 @@ func TestTransportReadsAnObjectBeforeItRepeatsADeletion(t *testing.T) {
 		{"not done twice: the object is read once", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "dropped, 504"}, nil, nil, "DELETE GET DELETE DELETE", success, false},
 		{"not done, then done and lost", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "reset"}, nil, nil, "DELETE GET DELETE DELETE", gone, false},
 		{"another object between the read and the repetition", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"replaced"}, nil, "DELETE GET DELETE", success, true},
+		{"a conflict about the UID of another object", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "dropped, UID of b"}, nil, nil, "DELETE GET DELETE", unknown, true},
 		{"another conflict after the read", old(), metav1.DeleteOptions{}, []string{"dropped, reset", "409"}, nil, nil, "DELETE GET DELETE", unknown, false},
 		{"the object may not be read", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"403"}, nil, "DELETE GET", unknown, true},
 		{"the server sends no metadata", old(), metav1.DeleteOptions{}, []string{"dropped, reset"}, []string{"406"}, nil, "DELETE GET", unknown, true},

@@ -100,15 +100,18 @@ func withUID(eviction client.Object, uid types.UID) (client.Object, types.UID) {
 }
 
 // isGone reports whether err means that the pod does not exist, or that another pod has its
-// name (k8s.io/apiserver/pkg/storage/interfaces.go).
+// name (k8s.io/apiserver/pkg/registry/rest/delete.go and pkg/storage/interfaces.go).
 func isGone(err error, name string) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false
 	}
-	details := status.Status().Details
-	return apierrors.IsNotFound(err) && details != nil && details.Name == name ||
-		apierrors.IsConflict(err) && strings.Contains(status.Status().Message, "UID in precondition")
+	s := status.Status()
+	if s.Details == nil || s.Details.Name != name {
+		return false // about something else
+	}
+	return apierrors.IsNotFound(err) && s.Details.Kind != "poddisruptionbudgets" ||
+		apierrors.IsConflict(err) && (strings.Contains(s.Message, "UID in precondition") || strings.Contains(s.Message, "UID in the precondition"))
 }
 
 func isNamespaceTerminating(err error) bool {

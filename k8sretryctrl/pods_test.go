@@ -87,8 +87,12 @@ func unstructuredEviction(uid string) *unstructured.Unstructured {
 func TestTheOutcomeOfAnEvictionIsThatOfThePod(t *testing.T) {
 	notFound := apierrors.NewNotFound(corev1.Resource("pods"), "web-0")
 	otherPod := apierrors.NewConflict(corev1.Resource("pods"), "web-0", errors.New("Precondition failed: UID in precondition: 1, UID in object meta: 2"))
+	otherUID := apierrors.NewConflict(corev1.Resource("Pod"), "web-0", errors.New("the UID in the precondition (1) does not match the UID in record (2)"))
+	elsewhere := apierrors.NewConflict(corev1.Resource("pods"), "web-1", errors.New("the UID in the precondition (1) does not match the UID in record (2)"))
+	noBudget := apierrors.NewNotFound(policyv1.Resource("poddisruptionbudgets"), "web-0")
 	terminating := apierrors.NewForbidden(corev1.Resource("pods"), "web-0", errors.New("the namespace is being terminated"))
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	unreadable := podWithUID("1")
 	going := podWithUID("1")
 	going.DeletionTimestamp, going.Finalizers = pointerTo(metav1.Now()), []string{"example.com/x"}
 	for situation, c := range map[string]struct {
@@ -96,18 +100,21 @@ func TestTheOutcomeOfAnEvictionIsThatOfThePod(t *testing.T) {
 		answers []error     // the last one is repeated
 		want    error       // nil for a success, errUnknown, or the answer
 	}{
-		"a lost response, then not found":               {nil, []error{unknownOutcome(), notFound}, nil},
-		"a lost response, then another pod":             {podWithUID("2"), []error{unknownOutcome(), otherPod}, nil},
-		"no response, and the pod is terminating":       {going, []error{unknownOutcome()}, nil},
-		"no response, and the pod is gone":              {nil, []error{unknownOutcome()}, nil},
-		"no response, and another pod":                  {podWithUID("2"), []error{unknownOutcome()}, nil},
-		"no response, and the pod is there":             {podWithUID("1"), []error{unknownOutcome()}, k8sretry.ErrOutcomeUnknown},
-		"not found at first":                            {nil, []error{notFound}, notFound},
-		"another pod at first":                          {podWithUID("2"), []error{otherPod}, otherPod},
-		"a terminating namespace, the pod is there":     {podWithUID("1"), []error{terminating}, terminating},
-		"a terminating namespace, the pod is going":     {going, []error{terminating}, nil},
-		"a terminating namespace, the pod is gone":      {nil, []error{terminating}, nil},
-		"a lost response, then a terminating namespace": {going, []error{unknownOutcome(), terminating}, nil},
+		"a lost response, then not found":                              {nil, []error{unknownOutcome(), notFound}, nil},
+		"a lost response, then another pod":                            {podWithUID("2"), []error{unknownOutcome(), otherPod}, nil},
+		"no server to read from, and another pod, as deletions say it": {unreadable, []error{unknownOutcome(), otherUID}, nil},
+		"no server to read from, and a conflict about another pod":     {unreadable, []error{unknownOutcome(), elsewhere}, k8sretry.ErrOutcomeUnknown},
+		"no server to read from, and a budget that has the pod's name": {unreadable, []error{unknownOutcome(), noBudget}, k8sretry.ErrOutcomeUnknown},
+		"no response, and the pod is terminating":                      {going, []error{unknownOutcome()}, nil},
+		"no response, and the pod is gone":                             {nil, []error{unknownOutcome()}, nil},
+		"no response, and another pod":                                 {podWithUID("2"), []error{unknownOutcome()}, nil},
+		"no response, and the pod is there":                            {podWithUID("1"), []error{unknownOutcome()}, k8sretry.ErrOutcomeUnknown},
+		"not found at first":                                           {nil, []error{notFound}, notFound},
+		"another pod at first":                                         {podWithUID("2"), []error{otherPod}, otherPod},
+		"a terminating namespace, the pod is there":                    {podWithUID("1"), []error{terminating}, terminating},
+		"a terminating namespace, the pod is going":                    {going, []error{terminating}, nil},
+		"a terminating namespace, the pod is gone":                     {nil, []error{terminating}, nil},
+		"a lost response, then a terminating namespace":                {going, []error{unknownOutcome(), terminating}, nil},
 	} {
 		inVirtualTime(t, situation, func(t *testing.T) {
 			b := builder()
@@ -115,9 +122,15 @@ func TestTheOutcomeOfAnEvictionIsThatOfThePod(t *testing.T) {
 				b = b.WithObjects(c.server.DeepCopy())
 			}
 			attempts := 0
-			retrying := podClient(b.Build(), func(n int, _, _ client.Object) error { attempts = n; return c.answers[min(n, len(c.answers))-1] })
+			server := b.Build()
+			if c.server == unreadable {
+				server = interceptor.NewClient(server, interceptor.Funcs{Get: func(context.Context, client.WithWatch, client.ObjectKey, client.Object, ...client.GetOption) error {
+					return apierrors.NewForbidden(corev1.Resource("pods"), "web-0", errors.New("no"))
+				}})
+			}
+			retrying := podClient(server, func(n int, _, _ client.Object) error { attempts = n; return c.answers[min(n, len(c.answers))-1] })
 			err := retrying.SubResource("eviction").Create(t.Context(), podWithUID("1"), evictionOf(""))
-			if c.want == nil {
+			if c.want == nil && c.server != unreadable {
 				assert.Equal(t, 1, attempts, "the server takes 10 s to refuse the eviction of a pod that was replaced")
 			}
 			switch c.want {
