@@ -15,7 +15,7 @@ import (
 // one that fits.
 func (p *progress) nextDelay(c *config, ctx context.Context, retry int, v *Verdict) (time.Duration, StopReason) {
 	left, why := p.timeLeft(c, ctx)
-	d, least := c.delay(retry, v, why != StopNone)
+	d, least := c.delay(retry, v, why != StopNone, p.isLimited(c))
 	if least > left {
 		return 0, why
 	}
@@ -40,13 +40,13 @@ func (p *progress) timeLeft(c *config, ctx context.Context) (left time.Duration,
 // delay is how long to wait before the next attempt, as drawn, and the least that could have
 // been drawn, if the wait is bounded. This is where a 429 becomes a wait: the Retry-After of
 // the server is a floor under every schedule.
-func (c *config) delay(retry int, v *Verdict, bounded bool) (d, least time.Duration) {
+func (c *config) delay(retry int, v *Verdict, bounded, limited bool) (d, least time.Duration) {
 	if own := c.ownBackoff(v.Class); own != nil {
 		d = max(0, own(retry))
 		least = d // what is spread in it is not known
 	} else if conflict := c.safeWrite.conflict(); conflict > 0 {
 		d = conflictDelay.Delay(conflict) // its least is 0
-	} else if c.limiter != nil && c.given&(1<<numJitter) == 0 && v.Class != ClassDisruptionBudget {
+	} else if c.limiter != nil && c.given&(1<<numJitter) == 0 && v.Class != ClassDisruptionBudget && (limited || v.Class == ClassServer) {
 		d, least = c.delayByCause(retry, v)
 	} else {
 		e, factor := c.scheduleFor(v)
@@ -79,9 +79,18 @@ func (c *config) ownBackoff(class Class) func(int) time.Duration {
 	return c.backoff
 }
 
+// isLimited reports whether a limiter limits calls like this one.
+func (p *progress) isLimited(c *config) bool {
+	if c.limiter == nil {
+		return false
+	}
+	scope, _, _ := c.limiter.calls.Why(p.kind)
+	return scope != limiter.NoScope
+}
+
 // delayByCause returns the delay before a retry of a call with a limiter. If the cause is load,
-// the retry must not come before the delay of the schedule. A 5xx may be random, and then an
-// early retry is better.
+// which the limiter has found, the retry must not come before the delay of the schedule. A 5xx
+// may be random, and then an early retry is better.
 func (c *config) delayByCause(retry int, v *Verdict) (drawn, least time.Duration) {
 	schedule := c.schedule()
 	schedule.Jitter = JitterNone

@@ -86,7 +86,7 @@ func TestGuardsInAllForms(t *testing.T) {
 		{"one 503", 1, []error{unavailable()}, 2, nil, 1, k8sretry.BreakerClosed, false},
 		{"one 429", 1, []error{tooMany(2)}, 2, nil, 1, k8sretry.BreakerClosed, false},
 		{"one refused", 1, []error{noConnection()}, 2, nil, 1, k8sretry.BreakerClosed, false},
-		{"refused all the time", 1, times(10, noConnection()), 4, k8sretry.ErrMaxRetries, 3, k8sretry.BreakerClosed, true},
+		{"throttled all the time", 1, times(10, tooMany(2)), 4, k8sretry.ErrMaxRetries, 3, k8sretry.BreakerClosed, true},
 		{"over the budget", 2, times(10, noConnection()), 7, k8sretry.ErrBudgetExhausted, 5, k8sretry.BreakerClosed, true},
 		{"a canceled attempt", 1, []error{context.Canceled}, 1, nil, 0, k8sretry.BreakerClosed, false},
 	} {

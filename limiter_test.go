@@ -356,7 +356,8 @@ func TestLimiterChangeIsLoggedAfterAPermanentError(t *testing.T) {
 	})
 }
 
-// With a Limiter the delay before a retry depends on the cause of the failure.
+// With a Limiter the delay before a retry depends on the cause of the failure: load, if the Limiter has found
+// it, or chance.
 func TestLimiterDelaysByCause(t *testing.T) {
 	verdicts := func(n int, v k8sretry.Verdict) []k8sretry.Verdict { return slices.Repeat([]k8sretry.Verdict{v}, n) }
 	of := func(class k8sretry.Class) k8sretry.Verdict { return k8sretry.Verdict{Class: class} }
@@ -372,6 +373,7 @@ func TestLimiterDelaysByCause(t *testing.T) {
 		low, high time.Duration
 	}{
 		{"load", nil, verdicts(1, of(k8sretry.ClassTimeout)), time.Second, 2 * time.Second},
+		{"a failure while nothing is limited: as without a Limiter", nil, verdicts(1, of(k8sretry.ClassTimeout)), 500 * time.Millisecond, 600 * time.Millisecond},
 		{"load, later", nil, verdicts(3, of(k8sretry.ClassRefused)), 4 * time.Second, 8 * time.Second},
 		{"load, near the maximum delay", nil, verdicts(5, of(k8sretry.ClassConnection)), 15 * time.Second, 30 * time.Second},
 		{"load, far beyond", nil, verdicts(40, of(k8sretry.ClassThrottled)), 15 * time.Second, 30 * time.Second},
@@ -401,6 +403,9 @@ func TestLimiterDelaysByCause(t *testing.T) {
 				l := k8sretry.NewLimiter()
 				least, most := time.Duration(math.MaxInt64), time.Duration(0)
 				for range 2000 / len(c.failures) {
+					if !strings.Contains(c.situation, "nothing is limited") && !l.State().Limited {
+						down(t.Context(), l)
+					}
 					d := delayAfter(t, c.failures, append(slices.Clone(c.opts), k8sretry.WithLimiter(l))...)
 					least, most = min(least, d), max(most, d)
 				}
@@ -420,7 +425,7 @@ func TestLimiterDelaysByCause(t *testing.T) {
 func delayAfter(t *testing.T, failures []k8sretry.Verdict, opts ...k8sretry.Option) (delay time.Duration) {
 	ctx, cancel := context.WithCancel(t.Context())
 	retries := 0
-	opts = append(opts, k8sretry.WithMaxRetries(len(failures)), k8sretry.WithName("get"), k8sretry.WithLogger(nil),
+	opts = append(opts, k8sretry.WithMaxRetries(len(failures)), k8sretry.WithName("get"), k8sretry.WithMaxQueueTime(math.MaxInt64), k8sretry.WithLogger(nil),
 		k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return failures[retries], true }),
 		k8sretry.WithObserver(observerFunc(func(_ context.Context, e k8sretry.Event) {
 			if e.Kind != k8sretry.EventRetry {
@@ -1222,12 +1227,17 @@ func TestLimiterIgnoresChance(t *testing.T) {
 		})
 		return succeeded, calls, took
 	}
+	mixtures["a bit of all, usual jitter"] = mixtures["a bit of all"]
 	for name, faults := range mixtures {
 		for _, atOnce := range []int{1, 4, 16, 64} {
 			for _, rate := range []float64{0.05, 0.2, 0.4} {
 				t.Run(fmt.Sprintf("%s, %v of the requests, %d at once", name, rate, atOnce), func(t *testing.T) {
-					s, n, without := run(rate, atOnce, faults, k8sretry.WithJitter(k8sretry.JitterNone))
-					s2, n2, with := run(rate, atOnce, faults, k8sretry.WithJitter(k8sretry.JitterNone), k8sretry.WithLimiter(k8sretry.NewLimiter()))
+					opts := []k8sretry.Option{k8sretry.WithJitter(k8sretry.JitterNone)}
+					if strings.Contains(name, "usual jitter") {
+						opts = nil
+					}
+					s, n, without := run(rate, atOnce, faults, opts...)
+					s2, n2, with := run(rate, atOnce, faults, append(opts, k8sretry.WithLimiter(k8sretry.NewLimiter()))...)
 					t.Logf("without %.4f in %v, with %.4f in %v", float64(s)/float64(n), without, float64(s2)/float64(n2), with)
 					assert.GreaterOrEqual(t, float64(s2)/float64(n2), float64(s)/float64(n)-0.005)
 					assert.LessOrEqual(t, with.Seconds(), without.Seconds()*1.05)

@@ -47,7 +47,7 @@
 //	manyFailures  8      failures in a row that are no chance: 0.4^8 is less than one in a thousand
 //	fewFailures   4      and as many over as many seconds: S2 and S3 of processes of few calls; fewer are
 //	                     taken for overload in S4
-//	maxPause      18 s   the longest pause, spread by 0.6 to 1.4: longer ones delay the recovery of S3,
+//	maxPause      20 s   the longest pause, spread by 0.6 to 1.4: longer ones delay the recovery of S3,
 //	                     shorter ones overload it with 2000 processes
 //	rateShare     0.85   of the successes per second, after a 429 to a lone request: S5
 //	growth        0.02   of a limit that a 429 has set, times the square of the seconds: S5, seats
@@ -88,12 +88,12 @@
 // took, and twice as long each time.
 //
 // A usual latency is learned by time, not by the number of answers: a queue in the server delays
-// thousands of them within a minute.
+// thousands of them within a minute, each by a little more than the one before.
 //
 // A call within an attempt uses its place (place.go), one at a time: in flight stays within the
 // limit, and no attempt waits for itself.
 //
 // Delays by cause need a Limiter. Without one a retry is never earlier than its schedule, which is
 // what logs and documentation say. With one, a retry after a 5xx may come early, because those
-// that are no chance are limited, and a retry after overload later.
+// that are no chance are limited, and a retry later while calls of its kind are limited.
 package limiter

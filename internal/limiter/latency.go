@@ -9,9 +9,9 @@ import (
 // latency is how long the attempts of a kind usually take. The zero value knows nothing. It is
 // safe for concurrent use without a lock; a sample that is lost in a race does not matter.
 type latency struct {
-	n      atomic.Uint32 // samples, up to newSamples
-	mean   atomic.Uint64 // the bits of a float64 of nanoseconds
-	lateAt atomic.Int64  // when the last late answer came
+	n         atomic.Uint32 // samples, up to newSamples
+	mean      atomic.Uint64 // the bits of a float64 of nanoseconds
+	learnedAt atomic.Int64  // when the last sample was added
 }
 
 const (
@@ -29,24 +29,17 @@ func (s *latency) isNew() bool { return s.n.Load() < newSamples }
 // known reports whether there is a mean.
 func (s *latency) known() bool { return s.n.Load() > 0 }
 
-// learn adds a sample.
-func (s *latency) learn(took time.Duration) {
-	n := min(s.n.Load()+1, newSamples)
-	s.n.Store(n)
-	s.add(took, 1/float64(n))
-}
-
-// learnLate adds a sample that came late. An overload of minutes must not become what is usual,
-// however many answers it delays; a server that has become slow permanently must, within
-// adaptTime or so. So the weight of a sample is the time since the previous late one.
-func (s *latency) learnLate(took, now time.Duration) {
-	if before := s.lateAt.Swap(int64(now)); before != 0 {
-		since := min(max(0, now-time.Duration(before)), adaptTime/10)
-		s.add(took, float64(since)/float64(adaptTime))
+// learn adds a sample. An overload of minutes must not become what is usual, however many answers
+// it delays, nor one that grows step by step; a server that has become slow permanently must,
+// within adaptTime or so. So after the first samples the weight of one is the time since the one
+// before.
+func (s *latency) learn(took, now time.Duration) {
+	before := s.learnedAt.Swap(int64(now))
+	weight := float64(min(max(0, now-time.Duration(before)), adaptTime/10)) / float64(adaptTime)
+	if n := s.n.Load() + 1; n <= newSamples && !s.late(took) {
+		s.n.Store(n)
+		weight = 1 / float64(n)
 	}
-}
-
-func (s *latency) add(took time.Duration, weight float64) {
 	mean := math.Float64frombits(s.mean.Load())
 	s.mean.Store(math.Float64bits(mean + weight*(float64(took)-mean)))
 }

@@ -11,7 +11,7 @@ import (
 const (
 	manyFailures = 8                // failures in a row that are no chance,
 	fewFailures  = 4                // and so are as many over as many seconds
-	maxPause     = 18 * time.Second // between two attempts to a server that answers nothing
+	maxPause     = 20 * time.Second // between two attempts to a server that answers nothing
 	rateShare    = 0.85             // of the rate that was accepted, after a 429
 	growth       = 0.02             // of a limit that a 429 has set, times the square of the seconds
 	recent       = 10 * time.Second // how long a 429 and a success count

@@ -226,7 +226,7 @@ func (l *Limiter) leaveFast(t Ticket) bool {
 		k.newest.Store(int64(t.began))
 	}
 	if uint64(n)>>32&(sampleEvery-1) == 0 || k.usual.isNew() {
-		k.usual.learn(time.Duration(now) - t.began)
+		k.usual.learn(time.Duration(now)-t.began, time.Duration(now))
 	}
 	return true
 }
@@ -259,12 +259,8 @@ func (l *Limiter) leave(t Ticket, e End) Change {
 	if e.Health != health.Healthy {
 		l.waitedAt = now
 	}
-	switch {
-	case e.Health != health.Healthy || unclear:
-	case isLate:
-		k.usual.learnLate(took, now)
-	default:
-		k.usual.learn(took)
+	if e.Health == health.Healthy && !unclear {
+		k.usual.learn(took, now)
 	}
 	if e.Health == health.Healthy && took <= neverLate && k.newest.Load() < int64(t.began) {
 		k.newest.Store(int64(t.began))
