@@ -26,6 +26,7 @@ import (
 	"testing"
 
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/contender"
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/everyday"
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/scenario"
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/sim"
 )
@@ -118,6 +119,9 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 	for _, sc := range scenario.All() {
 		known = append(known, sc.Name)
 	}
+	for _, sc := range everyday.All() {
+		known = append(known, sc.Name)
+	}
 	for _, name := range s.scenarios {
 		if !slices.Contains(known, name) {
 			return nil, fmt.Errorf("-scenario: %q is not one of %s", name, strings.Join(known, ", "))
@@ -155,6 +159,14 @@ func (s *settings) run(t *testing.T, out io.Writer) error {
 		if s.series {
 			r.printSeries(out)
 		}
+		missed = append(missed, r.misses()...)
+	}
+	for _, sc := range everyday.All() {
+		if !s.wants(sc.Name) {
+			continue
+		}
+		r := s.everyday(t, sc)
+		fmt.Fprintf(out, "## %s\n\n%s.\n\n%s\n", sc.Name, sc.Title, r.table().Markdown())
 		missed = append(missed, r.misses()...)
 	}
 	if !s.check {

@@ -41,6 +41,7 @@ func All() []Contender {
 	for _, v := range Ours() {
 		all = append(all, v.contender())
 	}
+	all = append(all, Contender{Name: "k8sretry Transport with limiter", Ours: true, Shares: true, Process: overTransport})
 	return append(all, peers()...)
 }
 

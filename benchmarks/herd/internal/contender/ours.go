@@ -73,5 +73,9 @@ func (v Variant) contender() Contender {
 	}}
 }
 
-// verbs are the options for the verbs of the simulation, all of which are reads.
-var verbs = [...]k8sretry.Option{sim.Get: k8sretry.WithVerb(k8sretry.VerbGet), sim.List: k8sretry.WithVerb(k8sretry.VerbList)}
+// verbs are the options for the verbs of the simulation. A renewal is repeated by the elector, and
+// never waits, as with a Transport.
+var verbs = [...]k8sretry.Option{
+	sim.Get: k8sretry.WithVerb(k8sretry.VerbGet), sim.List: k8sretry.WithVerb(k8sretry.VerbList),
+	sim.Renew: k8sretry.NewPolicy(k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithPriority(), k8sretry.WithMaxRetries(0)),
+}

@@ -46,6 +46,7 @@ type Verb uint8
 const (
 	Get Verb = iota
 	List
+	Renew // of a lease: it passes the Limiter of k8sretry
 )
 
 // The error answers. They are not modified.
