@@ -4,6 +4,7 @@
 //	go run ./cmd/herd                                  # all scenarios: tables
 //	go run ./cmd/herd -write                           # RESULTS.md and pictures/
 //	go run ./cmd/herd -check                           # compares the figures with the targets
+//	go run ./cmd/herd -ablate -write                   # the table of the law in docs/overload.md
 //	go run ./cmd/herd -scenario S2 -contender limiter  # a part
 //	go run ./cmd/herd -scenario S2 -contender 'k8sretry$' -series -processes 20
 //	go run ./cmd/herd -exact -scenario S4 -contender 'limiter$'   # deterministic
@@ -39,6 +40,7 @@ type settings struct {
 	runs                  int
 	load                  float64
 	series, write, check  bool
+	ablates               bool
 	exact                 bool
 }
 
@@ -50,6 +52,13 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "herd:", err)
 		os.Exit(2)
+	}
+	if s.ablates {
+		if err := s.ablate(os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "herd:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	if s.exact {
 		code, err := runExactly(os.Args[1:], os.Stdout, os.Stderr)
@@ -79,6 +88,7 @@ func parse(flags *flag.FlagSet, args []string) (*settings, error) {
 	flags.BoolVar(&s.series, "series", false, "also print the figures over time")
 	flags.BoolVar(&s.write, "write", false, "write RESULTS.md and pictures/ in the current directory")
 	flags.BoolVar(&s.check, "check", false, "compare "+contender.Main+" with the targets; the exit status is 1 if one is missed")
+	flags.BoolVar(&s.ablates, "ablate", false, "run the scenarios without each rule of the law in turn; with -write, write docs/overload.md")
 	flags.BoolVar(&s.exact, "exact", false, "run deterministically: the same flags give the same output; ten to thirty times slower")
 	if err := flags.Parse(args); err != nil {
 		return nil, err

@@ -78,3 +78,22 @@ func TestTargetsAreCompared(t *testing.T) {
 	}
 	assert.Contains(t, out.String(), "target")
 }
+
+// The rules that -ablate takes away are in the law as it is.
+func TestRulesAreThoseOfTheLaw(t *testing.T) {
+	t.Chdir("../..")
+	for _, r := range rules {
+		_, err := r.source()
+		assert.NoError(t, err)
+	}
+}
+
+// A row of everyday trouble for each contender, with a mark for a target that is missed.
+func TestEverydayTable(t *testing.T) {
+	s, err := parseArgs("-scenario", "nested", "-contender", "k8sretry limiter$,Transport with")
+	require.NoError(t, err)
+	var out bytes.Buffer
+	require.NoError(t, s.run(t, &out))
+	assert.Contains(t, out.String(), "0 of 80 failed")
+	assert.NotContains(t, out.String(), "\u2717")
+}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/contender"
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/everyday"
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/report"
 	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/scenario"
 )
@@ -57,6 +58,17 @@ func (s *settings) writeResults(t *testing.T, out io.Writer) error {
 			fmt.Fprintf(&body, "[over time, %d processes](%s)%s\n", p, filepath.ToSlash(file), []string{",", ""}[j%2])
 		}
 		body.WriteString("\n")
+	}
+	for _, sc := range everyday.All() {
+		fmt.Fprintln(out, sc.Name)
+		r := s.everyday(t, sc)
+		missed = append(missed, r.misses()...)
+		section(&body, sc.Name, sc.Title, r.table())
+		file, err := r.draw()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&body, "[over time](%s)\n\n", filepath.ToSlash(file))
 	}
 	fmt.Fprintln(out, "other loads")
 	body.WriteString(s.otherLoads(t))
