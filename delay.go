@@ -138,7 +138,7 @@ func (p *progress) passLimiter(c *config, ctx context.Context, last error) error
 			}
 		}
 	}
-	t, queued, ok := c.limiter.calls.Enter(ctx, p.kind, timeout)
+	t, queued, ok := p.enterQueue(c, ctx, timeout)
 	p.turn.ticket = t
 	p.queued += queued
 	if p.waiting != 0 {
@@ -159,6 +159,25 @@ func (p *progress) passLimiter(c *config, ctx context.Context, last error) error
 	}
 	p.turn.scope = LimiterScope(scope)
 	return p.refuse(c, ctx, why, wait, last)
+}
+
+// enterQueue enters the limiter. A call that is queued for long says so.
+func (p *progress) enterQueue(c *config, ctx context.Context, timeout time.Duration) (t limiter.Ticket, queued time.Duration, ok bool) {
+	if timeout <= noticeAfter || !c.hears(ctx, EventQueued, StopNone) {
+		return c.limiter.calls.Enter(ctx, p.kind, timeout)
+	}
+	n := p.newNotice(c, ctx)
+	returned := false
+	defer func() {
+		if panicked := n.stop(); panicked != nil && returned {
+			p.turn.ticket = t
+			p.abandon(c)
+			panic(panicked)
+		}
+	}()
+	t, queued, ok = c.limiter.calls.Enter(n, p.kind, timeout)
+	returned = true
+	return t, queued, ok
 }
 
 // waitBelow decides what follows an attempt that a Transport below has not started, because its

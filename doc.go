@@ -137,7 +137,8 @@
 //
 //	policy := k8sretry.NewPolicy(k8sretry.ForWrite(), k8sretry.WithLimiter(k8sretry.NewLimiter()))
 //
-// Changes of state are the events k8s_api_limiter_limiting, k8s_api_limiter_open,
+// A call that has waited in the queue for a second says so once, with k8s_api_call_queued (level
+// info). Changes of state are the events k8s_api_limiter_limiting, k8s_api_limiter_open,
 // k8s_api_breaker_open, k8s_api_breaker_half_open and k8s_api_breaker_closed, with the
 // function, attempt and error that caused the change.
 //

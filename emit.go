@@ -49,26 +49,57 @@ func (c *config) risk(v *Verdict, r *callRecord) string {
 //
 //go:noinline // its frame must not be part of a call that waits
 func (p *progress) emit(c *config, ctx context.Context, e Event, v *Verdict) {
+	p.complete(c, &e, v)
+	if e.Name() != "" && (c.observe == nil || c.logs(ctx, e.level())) { // without an observer, hears has asked
+		c.write(ctx, e)
+	}
+	if c.observe != nil {
+		c.observe(ctx, e)
+	}
+}
+
+// complete adds what is known of the call to an event.
+func (p *progress) complete(c *config, e *Event, v *Verdict) {
 	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Queued = int(p.attempts), c.maxRetries(), c.verb(), p.elapsed(), p.queued
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	if e.Err == nil && e.Kind != EventFailure {
 		e.Outcome = OutcomeNone
 	}
-	logged := e.Name() != ""
 	switch { // the name of a success at once is not looked up
-	case logged:
+	case e.Name() != "":
 		t := p.target(c, e.Err)
 		e.Function, e.ObjectNamespace, e.ObjectName = c.function(t), t.namespace, t.name
 		e.objectNames = c.numbers[numObjectNames] != 0
 	case c.name != "":
 		e.Function = c.copyName()
 	}
-	if logged && (c.observe == nil || c.logs(ctx, e.level())) { // without an observer, hears has asked
-		c.write(ctx, e)
+}
+
+// newNotice prepares the event of a call that may be queued. Nothing that is read from c may
+// outlive the call, so that the notice gets funcs that are made for it.
+//
+//go:noinline // its frame must not be part of a call that waits
+func (p *progress) newNotice(c *config, ctx context.Context) *notice {
+	n := &notice{Context: ctx, event: Event{Kind: EventQueued}}
+	scope, _, cause := c.limiter.calls.Why(p.kind)
+	n.event.Scope, n.event.Err = LimiterScope(scope), cause
+	v := Classify(cause)
+	if cause != nil {
+		v.Outcome = OutcomeNotExecuted // of another call
 	}
+	p.complete(c, &n.event, &v)
+	n.event.Queued += noticeAfter
 	if c.observe != nil {
-		c.observe(ctx, e)
+		n.observe = c.laterObserve()
 	}
+	if c.logs(ctx, levelInfo) {
+		if c.given&hasLogger == 0 {
+			n.log = defaultLogger.later(ctx)
+		} else {
+			n.log = c.logger.later(ctx)
+		}
+	}
+	return n
 }
 
 // changed publishes a new state of breaker or limiter, with the error that caused it, if

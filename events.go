@@ -3,10 +3,12 @@ package k8sretry
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 	"unicode/utf8"
 
 	"github.com/k8sretry/k8sretry/internal/errchain"
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // EventKind says what an [Event] reports.
@@ -23,6 +25,7 @@ const (
 	EventFailure                  // the call ended without success; StopReason says why
 	EventBreaker                  // the start or the end of an attempt changed the state of the Breaker
 	EventLimiter                  // the end of an attempt made the Limiter start or stop limiting
+	EventQueued                   // the call has waited in the queue of the Limiter for a second
 )
 
 // Event is one decision of a call, as an [Observer] sees it. It is a plain value.
@@ -64,7 +67,8 @@ type Event struct {
 	// Limited reports whether the Limiter has started to limit attempts; EventLimiter only.
 	Limited bool
 	// Scope is what the limits apply to that the Limiter has started or stopped to impose, and
-	// in the failure of a call that ended in the queue those for which it waited.
+	// in an EventQueued and the failure of a call that ended in the queue those for which it
+	// waits or waited.
 	Scope LimiterScope
 	// Expected reports whether the error is one that the caller expects, see WithExpected;
 	// EventFailure with StopNonRetryable only.
@@ -72,16 +76,30 @@ type Event struct {
 	// Err is the error of the attempt that has just ended; nil on success. In an
 	// EventFailure it is Error.Err, and the verdict is the one on that error: the error of
 	// the last attempt that the API or the network answered, of another call if a Breaker
-	// or a Limiter refused this one, and ErrQueueTimeout if nothing is known of that.
+	// or a Limiter refused this one, and ErrQueueTimeout if nothing is known of that. In an
+	// EventQueued it is the error, usually of another call, for which the Limiter limits; nil,
+	// and Scope ScopeNone, for the first call of its kind.
 	Err error
 
-	objectNames bool // a log line names the object
+	objectNames bool           // a log line names the object
+	site        *runtime.Frame // the code that makes the call, if another goroutine writes the line
+}
+
+// located returns the code that makes the call, as funcname.Site does for the caller of located.
+func (e *Event) located() (site runtime.Frame, depth int) {
+	if e.site != nil {
+		return *e.site, 0
+	}
+	site, depth = funcname.Site()
+	return site, depth - 1
 }
 
 // Observer receives the decisions of calls, for metrics, traces and logs.
 //
 // Observe is called in the goroutine of the call, one event after the other, with
-// the caller's context and no lock held; a slow Observer slows the call. It must be
+// the caller's context and no lock held; a slow Observer slows the call. Only an
+// [EventQueued] comes from the goroutine of a timer, while that of the call waits in the
+// queue; the call goes on when Observe has returned. It must be
 // safe for concurrent use. A call with an Observer reports its success, too, even
 // at once.
 type Observer interface {
@@ -127,6 +145,8 @@ func (e Event) Name() string {
 		return failureNames[e.StopReason]
 	case e.Kind == EventBreaker:
 		return "k8s_api_breaker_" + e.Breaker.String()
+	case e.Kind == EventQueued:
+		return "k8s_api_call_queued"
 	case e.Kind == EventLimiter && e.Limited:
 		return "k8s_api_limiter_limiting"
 	case e.Kind == EventLimiter:
@@ -182,6 +202,7 @@ func (e *Event) level() level {
 type logger struct {
 	enabled func(context.Context, level) bool
 	write   func(context.Context, *Event)
+	later   func(context.Context) func(*Event) // returns what writes to the logger of the context
 }
 
 // field is one field of a log line. Its value is a string, an int or a float64.

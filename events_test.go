@@ -132,6 +132,7 @@ func TestEventNames(t *testing.T) {
 		"k8s_api_breaker_closed":             {Kind: k8sretry.EventBreaker},
 		"k8s_api_limiter_limiting":           {Kind: k8sretry.EventLimiter, Limited: true},
 		"k8s_api_limiter_open":               {Kind: k8sretry.EventLimiter},
+		"k8s_api_call_queued":                {Kind: k8sretry.EventQueued},
 	} {
 		assert.Equal(t, want, e.Name())
 	}
@@ -205,13 +206,15 @@ func TestLogFieldOfTheQueue(t *testing.T) {
 		of := map[any]int{}
 		for _, line := range lines(t) {
 			of[line["function"]]++
-			if line["function"] == "queued" {
+			if line["event"] == "k8s_api_call_queued" {
+				assert.Equal(t, 1.0, line["queued_seconds"], "while it waits")
+			} else if line["function"] == "queued" {
 				assert.Equal(t, 2.5, line["queued_seconds"], line["event"])
 			} else {
 				assert.NotContains(t, line, "queued_seconds", line["event"])
 			}
 		}
-		assert.Equal(t, map[any]int{"queued": 3, "not queued": 2}, of, "the third is of the Limiter, which opens")
+		assert.Equal(t, map[any]int{"queued": 4, "not queued": 2}, of, "one is of the Limiter, which opens")
 	})
 }
 

@@ -740,6 +740,103 @@ func TestLimiterTenThousandCallsGiveUp(t *testing.T) {
 	})
 }
 
+// A call that waits in the queue says so once, when it has waited for a second.
+func TestLimiterQueuedCallsSaySo(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		busy      time.Duration // how long the attempt before the call takes
+		opts      []k8sretry.Option
+		said      bool
+	}{
+		{"less than a second", 900 * time.Millisecond, nil, false},
+		{"more than a second", 90 * time.Second, []k8sretry.Option{k8sretry.WithMaxQueueTime(time.Hour)}, true},
+		{"a queue time of less than a second", 10 * time.Second, []k8sretry.Option{k8sretry.WithMaxQueueTime(time.Second / 2)}, false},
+		{"a queue time of more than a second", 10 * time.Second, []k8sretry.Option{k8sretry.WithMaxQueueTime(2 * time.Second)}, true},
+		{"priority", 10 * time.Second, []k8sretry.Option{k8sretry.WithPriority()}, false},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := busy(t, c.busy)
+				var seen recorder
+				observer, out := jsonSlog()
+				core, written := newObserver()
+				opts := append(c.opts, k8sretry.WithLimiter(l), k8sretry.WithName("get"),
+					k8sretry.WithLogger(zap.New(core, zap.AddCaller(), zap.AddStacktrace(zap.InfoLevel))), k8sretry.WithObserver(k8sretry.MultiObserver(&seen, observer)))
+				began := time.Now()
+				go func() {
+					if !c.said {
+						return
+					}
+					testkit.Sleep(1001 * time.Millisecond)
+					assert.Equal(t, []string{"k8s_api_call_queued"}, messages(written), "while it waits")
+				}()
+				_, _ = k8sretry.Do(t.Context(), fails().get, opts...)
+				took := time.Since(began)
+				testkit.Sleep(5 * time.Minute)
+				var queued []k8sretry.Event
+				for _, e := range seen.events {
+					if e.Kind == k8sretry.EventQueued {
+						queued = append(queued, e)
+					}
+				}
+				if !c.said {
+					assert.Empty(t, queued)
+					assert.NotContains(t, messages(written), "k8s_api_call_queued")
+					return
+				}
+				assert.Greater(t, took, time.Second)
+				require.Len(t, queued, 1)
+				e := queued[0]
+				assert.Equal(t, "get", e.Function)
+				assert.Equal(t, time.Second, e.Queued)
+				assert.Equal(t, k8sretry.ScopeServer, e.Scope)
+				assert.Equal(t, noConnection().Error(), e.Err.Error())
+				line := written.All()[0]
+				assert.Equal(t, "k8s_api_call_queued", line.Message)
+				assert.Equal(t, zapcore.InfoLevel, line.Level)
+				assert.Equal(t, 1.0, line.ContextMap()["queued_seconds"])
+				assert.Contains(t, line.Caller.File, "limiter_test.go")
+				assert.Empty(t, line.Stack)
+				assert.Contains(t, out.String(), "k8s_api_call_queued")
+			})
+		})
+	}
+	t.Run("a call that does not queue asks for nothing", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := k8sretry.NewLimiter()
+			down(t.Context(), l) // one at a time
+			asked := doneCounter{t.Context(), new(atomic.Int32)}
+			_, err := k8sretry.Do(asked, fails().get, k8sretry.WithLimiter(l), k8sretry.WithObserver(new(recorder)))
+			require.NoError(t, err)
+			assert.Zero(t, asked.n.Load(), "the timer begins with the wait")
+			testkit.Sleep(5 * time.Minute)
+		})
+	})
+	t.Run("a panic of an Observer reaches the caller, and nothing is lost", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := busy(t, 10*time.Second)
+			panics := k8sretry.WithObserver(observerFunc(func(_ context.Context, e k8sretry.Event) {
+				if e.Kind == k8sretry.EventQueued {
+					panic("observer")
+				}
+			}))
+			assert.PanicsWithValue(t, "observer", func() {
+				_, _ = k8sretry.Do(t.Context(), fails().get, k8sretry.WithLimiter(l), panics)
+			})
+			testkit.Sleep(5 * time.Minute)
+			assert.Equal(t, k8sretry.LimiterState{}, l.State())
+		})
+	})
+}
+
+// doneCounter counts how often its Done is asked for.
+type doneCounter struct {
+	context.Context
+	n *atomic.Int32
+}
+
+func (c doneCounter) Done() <-chan struct{} { c.n.Add(1); return c.Context.Done() }
+
 // A call that ends in the queue before its first attempt has the error that made its scope limited. Its error
 // and its log say that it was queued.
 func TestLimiterQueueTimeoutInLogs(t *testing.T) {
@@ -764,7 +861,7 @@ func TestLimiterQueueTimeoutInLogs(t *testing.T) {
 				_, err := k8sretry.Do(ctx, fails().get, k8sretry.WithLimiter(l), logger, k8sretry.WithName("get pods"), c.opt)
 				assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
 				assert.EqualError(t, err, c.text+noConnection().Error())
-				line := lines(t)[0]
+				line := lines(t)[len(lines(t))-1]
 				assert.Equal(t, c.event, line["event"])
 				assert.Equal(t, noConnection().Error(), line["error"])
 				assert.Equal(t, "server", line["scope"])

@@ -4,8 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"time"
-
-	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // SlogObserver returns an [Observer] that writes the events of calls to l: the same
@@ -53,7 +51,7 @@ func (o slogObserver) Observe(ctx context.Context, e Event) {
 	}
 	fields := e.fields()
 	// The source is the code that makes the call. LogAttrs would take this function.
-	site, _ := funcname.Site()
+	site, _ := e.located()
 	record := slog.NewRecord(time.Now(), severity, name, site.PC)
 	for _, f := range fields {
 		record.AddAttrs(slog.Any(f.key, f.value))

@@ -128,7 +128,7 @@ func WithObserver(o Observer) Option {
 	if o == nil {
 		return observerOption{}
 	}
-	return observerOption{observe: o.Observe}
+	return observerOption{observe: o.Observe, later: func() func(context.Context, Event) { return o.Observe }}
 }
 
 // WithBudget limits the retries of all calls that share the Budget. A resource that always
@@ -179,6 +179,7 @@ type (
 	expectedOption struct{ expected func(error) bool }
 	observerOption struct {
 		observe func(context.Context, Event)
+		later   func() func(context.Context, Event) // returns observe; see nameOption
 	}
 	loggerOption    struct{ logger }
 	budgetOption    struct{ *Budget }

@@ -123,7 +123,7 @@ func describe(e k8sretry.Event) string {
 		return fmt.Sprintf("%v, retry in %v: %v", e.Class, e.Delay, e.Err)
 	case k8sretry.EventSuccess:
 		return "success"
-	case k8sretry.EventBreaker, k8sretry.EventLimiter:
+	case k8sretry.EventBreaker, k8sretry.EventLimiter, k8sretry.EventQueued:
 		return fmt.Sprintf("%s: %v", e.Name(), e.Err)
 	default:
 		return fmt.Sprintf("%v, stopped (%v): %v", e.Class, e.StopReason, e.Err)
