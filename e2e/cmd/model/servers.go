@@ -82,7 +82,7 @@ func (s *realServer) watched(ctx context.Context, path, from string, want int) (
 	for in := json.NewDecoder(resp.Body); len(events) < want; {
 		var e event
 		if err := in.Decode(&e); err != nil {
-			return events, nil //nolint:nilerr // fewer events than wanted are a difference, which is reported
+			return events, nil // fewer events than wanted are a difference, which is reported
 		}
 		events = append(events, e)
 	}
@@ -132,7 +132,7 @@ func (s modelServer) watched(ctx context.Context, path, from string) ([]event, e
 	}
 	lines, err := answer.Watch.Next(ctx)
 	if err != nil {
-		return nil, nil //nolint:nilerr // there are no events
+		return nil, nil // there are no events
 	}
 	var events []event
 	for _, line := range lines {
