@@ -106,8 +106,13 @@ func (r *run) add(world worlds.Result) {
 	defer r.mu.Unlock()
 	r.total.Add(world.Judgement)
 	if len(world.Judgement.Violations) > 0 {
+		v := world.Judgement.Violations[0]
+		fmt.Fprintf(os.Stderr, "world %d: %s: %s\n", world.Seed, v.Rule, v.Text) // the whole comes at the end
 		r.bad = append(r.bad, world)
 		r.stop = r.stop || r.first
+	}
+	if r.total.Worlds%1000 == 0 {
+		fmt.Fprintf(os.Stderr, "%d worlds in %v\n", r.total.Worlds, time.Since(r.began).Round(time.Second))
 	}
 	if r.save != "" && world.Seed == r.from {
 		var b bytes.Buffer
