@@ -149,7 +149,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	f.mu.Unlock()
 	f.Trace.Add(trace.Entry{
 		Kind: trace.RequestCame, Op: op, N: x.n, Method: req.Method, Path: req.URL.Path, Fault: string(x.fault.Kind),
-		Write: x.write, Watch: x.watch, UID: "", Sends: x.noted(),
+		Write: x.write, Watch: x.watch, Sends: x.noted(),
 	})
 	x.serve()
 }

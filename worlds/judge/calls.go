@@ -16,7 +16,7 @@ type request struct {
 	answered *trace.Entry
 }
 
-// path is the end of the path after the namespace.
+// isRead reports whether the request reads the object of a name.
 func (r *request) isRead(of string) bool {
 	return !r.came.Write && !r.came.Watch && strings.HasSuffix(r.came.Path, "/"+of)
 }
@@ -168,7 +168,7 @@ func (c *call) added() (added []trace.Entry) {
 	return added
 }
 
-// states returns the changes of the object that had a name, up to a version.
+// last returns the last change of the object that had a name, up to a version.
 func (w *world) last(resource, name string, version int64) (last *trace.Entry) {
 	for i, e := range w.changes {
 		if e.Resource == resource && e.Name == name && e.Version <= version {
@@ -188,7 +188,7 @@ func (w *world) isGone(uid string, at time.Duration) bool {
 	return false
 }
 
-// addedAt returns the entry with which an object began.
+// addition returns the change with which an object began.
 func (w *world) addition(uid string) *trace.Entry {
 	for i, e := range w.changes {
 		if e.UID == uid && e.Type == "ADDED" {

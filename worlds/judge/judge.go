@@ -160,9 +160,7 @@ func (j *Judgement) success(w *world, c *call) {
 // nothingDone is a success without any effect.
 func (j *Judgement) nothingDone(c *call) {
 	switch {
-	case !c.BelowAll && c.met(faults.Redirected) && c.kind() != ways.Create && c.kind() != ways.Generate && c.kind() != ways.CreateOwned:
-		j.Exceptions[UnseenRedirect]++
-	case !c.BelowAll && c.met(faults.Redirected) && !isSafe(c):
+	case !c.BelowAll && c.met(faults.Redirected) && !(c.kind().Creates() && isSafe(c)): // a safe Create sees that
 		j.Exceptions[UnseenRedirect]++
 	case !c.BelowAll && c.met(faults.LoginPage) && c.kind().Removes():
 		j.Exceptions[UnseenPage]++
@@ -217,7 +215,7 @@ func (j *Judgement) certain(c *call) {
 	if len(c.changes) == 0 {
 		return
 	}
-	if c.kind().Removes() && c.Way != "" && isOnTransportAlone(c) && isNotFound(c.end.Error) {
+	if c.kind().Removes() && isOnTransportAlone(c) && isNotFound(c.end.Error) {
 		j.Exceptions[NotFoundLater]++
 		return
 	}

@@ -23,7 +23,6 @@ const (
 	Changed         Kind = "change"   // a change of an object was stored
 	DialFailed      Kind = "dial"     // a connection was not made
 	ConnectionLost  Kind = "lost"     // a connection has swallowed or lost something, which may be of the call
-	AttemptMade     Kind = "attempt"  // the caller's function was called by a Do
 	ServerDown      Kind = "down"     // the server stops; requests in flight are cut
 	ServerUp        Kind = "up"       // the server runs again
 	HistoryGone     Kind = "compact"  // changes up to Version are no longer served
