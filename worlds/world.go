@@ -27,6 +27,7 @@ type World struct {
 
 	http2   bool
 	inner   bool // a RoundTripper below the library repeats requests
+	recent  bool // the server has no history of changes, as some aggregated servers
 	strips  bool // an admission plugin removes the annotations of the library
 	quota   int  // of config maps, 0 for none
 	skew    time.Duration
@@ -60,6 +61,7 @@ func New(seed uint64) *World {
 		attempt: []time.Duration{0, 2 * time.Second, 5 * time.Second, 10 * time.Second}[r.IntN(4)],
 		faults:  []float64{0.15, 0.35, 0.6}[r.IntN(3)], actors: []float64{0, 0.4, 0.9}[r.IntN(3)], old: r.IntN(3) > 0,
 	}
+	w.recent = r.IntN(8) == 0
 	if r.IntN(10) == 0 {
 		w.quota = 8 + r.IntN(12)
 	}
@@ -93,7 +95,7 @@ func (w *World) Run() []trace.Entry {
 	})
 	company.Server = server
 	network := faults.NewNetwork()
-	front := faults.NewFront(faults.Plan{Seed: w.Seed, Rate: w.faults, InnerLayer: w.inner}, server, network, recorder, now)
+	front := faults.NewFront(faults.Plan{Seed: w.Seed, Rate: w.faults, InnerLayer: w.inner, NoHistory: w.recent}, server, network, recorder, now)
 	front.TLS = w.http2
 	stop := serve(front, w.http2)
 	controller := newProgram(w, front, "label-controller")
@@ -103,10 +105,11 @@ func (w *World) Run() []trace.Entry {
 	if w.old {
 		sleep(context.Background(), time.Hour)
 	}
-	// Without HTTP/2 nothing ends a watch on a dead connection.
+	// Without HTTP/2 nothing ends a watch on a dead connection, and without history an informer
+	// does not hear of deletions.
 	watching := newProgram(w, front, "informer")
 	var informer *informer
-	if w.http2 {
+	if w.http2 && !w.recent {
 		informer = startInformer(watching.clientsFor(&ways.Way{Transport: true}))
 	}
 	// The first two are replicas: they have the same field manager.

@@ -77,6 +77,8 @@ type Plan struct {
 	Rate float64 // of the requests that meet a fault
 	// InnerLayer says that a RoundTripper below the library repeats requests.
 	InnerLayer bool
+	// NoHistory says that the server has none: each watch begins with what there is.
+	NoHistory bool
 }
 
 // Rand returns random numbers for one purpose.
@@ -103,6 +105,10 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 	rate := p.Rate
 	if n > 3 {
 		rate *= 0.5
+	}
+	if watch && p.NoHistory && op > 0 {
+		f.Kind = NoHistory
+		return f
 	}
 	if op == 0 || r.Float64() >= rate {
 		return f

@@ -36,6 +36,7 @@ func main() {
 		first   = flag.Bool("first", false, "stop at the first violation")
 		save    = flag.String("trace", "", "write the trace of the first world to this file")
 		replay  = flag.String("judge", "", "run nothing, judge the trace in this file")
+		only    = flag.String("only", "", "with -mutants: take nothing out but what has this in its name")
 		mutants = flag.Bool("mutants", false, "take mends of the library out one by one, and print how many worlds find that")
 	)
 	flag.Parse()
@@ -43,7 +44,7 @@ func main() {
 	case *replay != "":
 		os.Exit(judgeFile(*replay))
 	case *mutants:
-		os.Exit(runMutants(os.Stdout, *seeds))
+		os.Exit(runMutants(os.Stdout, *only, *seeds))
 	}
 	_ = flag.Set("test.parallel", strconv.Itoa(*workers))
 	r := &run{from: *from, seeds: *seeds, workers: *workers, again: *again, first: *first, save: *save, out: os.Stdout}

@@ -14,9 +14,9 @@ import (
 )
 
 // runMutants applies each patch of testdata/mutants to a copy of the library and runs worlds on
-// it until one has a violation. It has to be started in the folder of the module.
-func runMutants(out io.Writer, seeds uint64) int {
-	patches, err := filepath.Glob("testdata/mutants/*.patch")
+// it until one has a violation, or only those that have a word in their name. It has to be started in the folder of the module.
+func runMutants(out io.Writer, only string, seeds uint64) int {
+	patches, err := filepath.Glob("testdata/mutants/*" + only + "*.patch")
 	if err != nil || len(patches) == 0 {
 		fmt.Fprintln(os.Stderr, "no patches in testdata/mutants: start the command in the folder worlds")
 		return 2
