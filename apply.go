@@ -44,7 +44,7 @@ func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C,
 		riskConfirmed: func() bool { return false },
 		namesVersion: func() bool {
 			body, err := json.Marshal(configuration)
-			return err == nil && see(string(types.ApplyYAMLPatchType), body, false).namesVersion()
+			return err == nil && see(string(types.ApplyPatchType), body, false).namesVersion()
 		},
 	})
 }

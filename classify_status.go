@@ -139,7 +139,7 @@ func reasonMeaning(r metav1.StatusReason, s *metav1.Status, generic *metav1.Stat
 		return invalidMeaning(s)
 	case metav1.StatusReasonGone, metav1.StatusReasonExpired:
 		return &meansExpired
-	case metav1.StatusReasonStoreReadError:
+	case reasonStoreReadError:
 		return &meansStoredUnreadable
 	case metav1.StatusReasonBadRequest, metav1.StatusReasonMethodNotAllowed, metav1.StatusReasonNotAcceptable,
 		metav1.StatusReasonRequestEntityTooLarge, metav1.StatusReasonUnsupportedMediaType:
@@ -147,6 +147,9 @@ func reasonMeaning(r metav1.StatusReason, s *metav1.Status, generic *metav1.Stat
 	}
 	return nil
 }
+
+// reasonStoreReadError is metav1.StatusReasonStoreReadError, which apimachinery v0.31 lacks.
+const reasonStoreReadError metav1.StatusReason = "StorageReadError"
 
 // existsMeaning tells an object that another client has made from one that will be gone
 // (k8s.io/apiserver/pkg/registry/generic/registry/store.go).

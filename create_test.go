@@ -28,7 +28,7 @@ func TestCreate(t *testing.T) {
 	other := configMap("x", "by", "another client")
 	// controlled makes the object of the call, or a stored one, that of a controller.
 	controlled := func(o *corev1.ConfigMap) {
-		o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Owner", Name: "o", UID: "owner", Controller: new(true)}}
+		o.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Owner", Name: "o", UID: "owner", Controller: pointer(true)}}
 	}
 	then := func(c *cluster, change func(*corev1.ConfigMap)) *fault {
 		return &fault{after: lostReply(), then: func() { c.change("x", change) }}

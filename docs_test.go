@@ -221,7 +221,8 @@ func (r errorRow) call(t *testing.T, verb k8sretry.Verb) (result, wait string) {
 	if attempts == 2 {
 		return "retried", rule(t, time.Since(start), k8sretry.Classify(r.err).RetryAfter)
 	}
-	if e, ok := errors.AsType[*k8sretry.Error](err); ok && e.Outcome == k8sretry.OutcomeExecuted {
+	var e *k8sretry.Error
+	if errors.As(err, &e) && e.Outcome == k8sretry.OutcomeExecuted {
 		return "done", ""
 	}
 	if errors.Is(err, k8sretry.ErrOutcomeUnknown) {
@@ -327,7 +328,7 @@ var errorsPage = []struct {
 		{"", failure(500, "", "etcdserver: mvcc: database space exceeded")},
 		{"", failure(500, "", "etcdserver: request is too large")},
 		{"", failure(500, "", "conversion webhook for example.com/v1, Kind=Web failed: EOF")},
-		{"reason StorageReadError", failure(500, metav1.StatusReasonStoreReadError, "corrupt object")},
+		{"reason StorageReadError", failure(500, "StorageReadError", "corrupt object")},
 		{"", failure(500, "", "request declared a Content-Length of 512 but only wrote 0 bytes")},
 		{"any other message", failure(500, "", "no kind \"Web\" is registered")},
 	}},

@@ -146,7 +146,8 @@ func ExampleError() {
 
 	fmt.Println("may have been created:", errors.Is(err, k8sretry.ErrOutcomeUnknown))
 	fmt.Println("timeout in the API server:", apierrors.IsTimeout(err))
-	if e, ok := errors.AsType[*k8sretry.Error](err); ok {
+	var e *k8sretry.Error
+	if errors.As(err, &e) {
 		fmt.Println("attempts:", e.Attempts, "stop:", e.StopReason)
 	}
 	fmt.Println(err)

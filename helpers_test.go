@@ -240,6 +240,8 @@ func asError(t *testing.T, err error) *k8sretry.Error {
 
 var exact = k8sretry.WithJitter(k8sretry.JitterNone)
 
+func pointer[T any](v T) *T { return &v }
+
 func nan() float64 { return math.NaN() }
 func inf() float64 { return math.Inf(1) }
 
@@ -1066,67 +1068,6 @@ func (s *flaky) serve(req *http.Request) (*http.Response, error) {
 		return answer(req, 200, "application/json", ""), nil
 	}
 	return answer(req, 200, "application/json", string(mustJSON(settings("a")))), nil
-}
-
-// listWatch serves lists and watches. Its n-th request, from 1, fails with the n-th fault.
-type listWatch struct {
-	faults []string // "" is none; "reset", "503", "429"; "cut" ends a watch after its event
-
-	mu       sync.Mutex
-	requests []string
-}
-
-func (s *listWatch) RoundTrip(req *http.Request) (*http.Response, error) {
-	query := req.URL.Query()
-	watch := query.Get("watch") == "true"
-	s.mu.Lock()
-	n := len(s.requests)
-	fault := ""
-	if n < len(s.faults) {
-		fault = s.faults[n]
-	}
-	if watch {
-		s.requests = append(s.requests, "watch "+fault)
-	} else {
-		s.requests = append(s.requests, "list "+fault)
-	}
-	s.mu.Unlock()
-	switch {
-	case fault == "reset":
-		return nil, network("read", syscall.ECONNRESET)
-	case fault == "503" || fault == "429":
-		code := map[string]int{"503": 503, "429": 429}[fault]
-		return answer(req, code, "text/plain", "not now", "Retry-After", "1"), nil
-	case query.Get("sendInitialEvents") == "true":
-		return answer(req, 422, "application/json", statusJSON(422, metav1.StatusReasonInvalid, "no streaming lists")), nil
-	case !watch:
-		list := &corev1.ConfigMapList{
-			TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMapList"},
-			ListMeta: metav1.ListMeta{ResourceVersion: fmt.Sprint(100 + n)},
-		}
-		list.Items = []corev1.ConfigMap{*version("a", 10), *version("b", 20)}
-		return answer(req, 200, "application/json", string(mustJSON(list))), nil
-	}
-	reader, writer := io.Pipe()
-	go func() {
-		event := fmt.Sprintf(`{"type":"MODIFIED","object":%s}`+"\n", mustJSON(version("a", 1000+n)))
-		_, _ = io.WriteString(writer, event)
-		if fault == "cut" {
-			_ = writer.CloseWithError(io.ErrUnexpectedEOF)
-			return
-		}
-		<-req.Context().Done()
-		_ = writer.CloseWithError(req.Context().Err())
-	}()
-	resp := answer(req, 200, "application/json", "")
-	resp.Body, resp.ContentLength = reader, -1
-	return resp, nil
-}
-
-func (s *listWatch) seen() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]string(nil), s.requests...)
 }
 
 func version(name string, v int) *corev1.ConfigMap {

@@ -749,8 +749,8 @@ func TestForConnectionWithConditionsAndClassifiers(t *testing.T) {
 	noHost := network("dial", 0)
 	noHost.(*url.Error).Err.(*net.OpError).Err = &net.DNSError{Err: "no such host", IsNotFound: true}
 	isNoHost := k8sretry.WithRetryIf(func(err error) bool {
-		dns, ok := errors.AsType[*net.DNSError](err)
-		return ok && dns.IsNotFound
+		var dns *net.DNSError
+		return errors.As(err, &dns) && dns.IsNotFound
 	})
 	all := k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })
 	preset := k8sretry.ForConnection()

@@ -34,7 +34,7 @@ type Patcher[T any] interface {
 //   - A strategic merge patch is not retried either if a list in it has two elements with
 //     the same merge key, such as the ports 53 of UDP and TCP: the server would merge both
 //     into one.
-//   - A server-side apply (types.ApplyYAMLPatchType, types.ApplyCBORPatchType) is retried, as
+//   - A server-side apply (types.ApplyPatchType, or the same in CBOR) is retried, as
 //     by [Apply].
 //
 // A Conflict, and a JSON patch whose test fails, is returned unchanged if it answers the

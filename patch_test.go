@@ -56,8 +56,11 @@ const (
 	appliedYAML  = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n"
 )
 
+// applyCBORPatchType is types.ApplyCBORPatchType, which apimachinery v0.31 lacks.
+const applyCBORPatchType types.PatchType = "application/apply-patch+cbor"
+
 func TestPatch(t *testing.T) {
-	const merge, strategic, json, apply = types.MergePatchType, types.StrategicMergePatchType, types.JSONPatchType, types.ApplyYAMLPatchType
+	const merge, strategic, json, apply = types.MergePatchType, types.StrategicMergePatchType, types.JSONPatchType, types.ApplyPatchType
 	appliedCBOR, err := cbor.Marshal(map[string]any{"metadata": map[string]any{"name": "x"}})
 	require.NoError(t, err)
 	appliedCBORAt, err := cbor.Marshal(map[string]any{"metadata": map[string]any{"name": "x", "resourceVersion": "7"}})
@@ -88,7 +91,7 @@ func TestPatch(t *testing.T) {
 		{"the answer is lost: JSON patch that tests the version", json, jsonVersion, []error{lost}, 2, success},
 		{"the answer is lost: apply", apply, applied, []error{lost}, 2, success},
 		{"the answer is lost: apply in YAML", apply, appliedYAML, []error{lost}, 2, success},
-		{"the answer is lost: apply in CBOR", types.ApplyCBORPatchType, string(appliedCBOR), []error{lost}, 2, success},
+		{"the answer is lost: apply in CBOR", applyCBORPatchType, string(appliedCBOR), []error{lost}, 2, success},
 
 		{"refused before anything is done: JSON patch without a test", json, jsonAppend, []error{refused, noConnection(), refused}, 4, success},
 		{"refused before anything is done: strategic merge patch that is not the same twice", strategic, mergesTwice, []error{refused}, 2, success},
@@ -98,7 +101,7 @@ func TestPatch(t *testing.T) {
 		{"the first answer is a failed test", json, jsonTested, []error{testFailed}, 1, unchanged},
 		{"the first answer is a conflict: apply with a version", apply, appliedAt, []error{staleVersion}, 1, unchanged},
 		{"the first answer is a conflict: apply with a version in YAML", apply, appliedYAML + "  resourceVersion: '7'\n", []error{staleVersion}, 1, unchanged},
-		{"the first answer is a conflict: apply with a version in CBOR", types.ApplyCBORPatchType, string(appliedCBORAt), []error{staleVersion}, 1, unchanged},
+		{"the first answer is a conflict: apply with a version in CBOR", applyCBORPatchType, string(appliedCBORAt), []error{staleVersion}, 1, unchanged},
 		{"the field of another manager", apply, applied, []error{fieldOwned}, 1, unchanged},
 
 		{"the server has lost a race: merge patch", merge, mergeData, []error{staleVersion}, 2, success},
@@ -106,7 +109,7 @@ func TestPatch(t *testing.T) {
 		{"the server has lost a race: JSON patch", json, jsonAppend, []error{staleVersion}, 2, success},
 		{"the server has lost a race: apply", apply, applied, []error{staleVersion}, 2, success},
 		{"the server has lost a race: apply in YAML", apply, appliedYAML, []error{staleVersion}, 2, success},
-		{"the server has lost a race: apply in CBOR", types.ApplyCBORPatchType, string(appliedCBOR), []error{staleVersion}, 2, success},
+		{"the server has lost a race: apply in CBOR", applyCBORPatchType, string(appliedCBOR), []error{staleVersion}, 2, success},
 		{"the server has lost a race after a lost answer", merge, mergeData, []error{lost, staleVersion}, 3, success},
 
 		{"a lost answer, then a conflict: merge patch with a version", merge, mergeGuarded, []error{lost, staleVersion}, 2, unknown},
@@ -179,7 +182,7 @@ func TestPatchEvents(t *testing.T) {
 
 		client = &patcher{script: fails()}
 		seen = recorder{}
-		_, err = k8sretry.Patch(t.Context(), client, "x", types.ApplyYAMLPatchType, []byte(applied), metav1.PatchOptions{}, k8sretry.WithObserver(&seen))
+		_, err = k8sretry.Patch(t.Context(), client, "x", types.ApplyPatchType, []byte(applied), metav1.PatchOptions{}, k8sretry.WithObserver(&seen))
 		require.NoError(t, err)
 		assert.Equal(t, k8sretry.VerbApply, seen.last(t).Verb)
 	})

@@ -37,10 +37,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer/cbor"
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/watch"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -1198,60 +1196,6 @@ func TestTransportDoesNotCutLogs(t *testing.T) {
 	})
 }
 
-// After faults of all kinds the caches of informers are right at most a second and a delay
-// of the reflector later than without a Transport.
-func TestTransportBelowInformers(t *testing.T) {
-	// client-go's handlers of errors share a clock that is not virtual.
-	handlers := utilruntime.ErrorHandlers
-	utilruntime.ErrorHandlers = nil
-	defer func() { utilruntime.ErrorHandlers = handlers }()
-	for _, faults := range [][]string{
-		{},
-		{"reset"},
-		{"reset", "reset", "reset"},
-		{"", "reset"},
-		{"", "", "reset"},
-		{"", "503", "", "cut", "reset", "cut"},
-		{"", "", "cut", "reset", "reset"},
-		{"", "", "429", "429"},
-		{"429", "503", "reset", "", "", "503", "cut"},
-	} {
-		t.Run(strings.Join(faults, ","), func(t *testing.T) {
-			took := map[bool]time.Duration{}
-			for _, wrapped := range []bool{false, true} {
-				synctest.Test(t, func(t *testing.T) {
-					server := &listWatch{faults: faults}
-					var wrappers []func(http.RoundTripper) http.RoundTripper
-					if wrapped {
-						wrappers = append(wrappers, wrapper(t, k8sretry.WithLogger(nil)))
-					}
-					factory := informers.NewSharedInformerFactory(over(t, server.RoundTrip, wrappers...), 0)
-					maps := factory.Core().V1().ConfigMaps()
-					store := maps.Informer().GetStore()
-					ctx, cancel := context.WithCancel(t.Context())
-					start := time.Now()
-					factory.Start(ctx.Done())
-					for {
-						o, ok, _ := store.GetByKey("default/a")
-						requests := server.seen()
-						watching := len(requests) > 0 && requests[len(requests)-1] == "watch "
-						if ok && watching && len(store.ListKeys()) == 2 && len(o.(*corev1.ConfigMap).ResourceVersion) == 4 {
-							break
-						}
-						require.Less(t, time.Since(start), 5*time.Minute, "never right: %v", requests)
-						testkit.Sleep(10 * time.Millisecond)
-					}
-					took[wrapped] = time.Since(start)
-					cancel()
-					factory.Shutdown()
-				})
-			}
-			const secondAndDelay = time.Second + 2*time.Second // the reflector's delay is up to 1.6 s
-			assert.LessOrEqual(t, took[true], took[false]+secondAndDelay)
-		})
-	}
-}
-
 // Errors that are hidden from client-go.
 
 // Reflectors look for a refused connection: it is not hidden.
@@ -1457,14 +1401,14 @@ func TestConflictOfAPatchWithoutAVersionIsRepeated(t *testing.T) {
 		"JSON patch with a version":      {types.JSONPatchType, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"add","path":"/data/a","value":"1"}]`, 1},
 		"JSON patch of all metadata":     {types.JSONPatchType, `[{"op":"replace","path":"/metadata","value":{}}]`, 1},
 		"a patch that cannot be decoded": {types.MergePatchType, `{`, 1},
-		"apply":                          {types.ApplyYAMLPatchType, `{"metadata":{"name":"a"}}`, 4},
-		"apply with a version":           {types.ApplyYAMLPatchType, `{"metadata":{"name":"a","resourceVersion":"7"}}`, 1},
+		"apply":                          {types.ApplyPatchType, `{"metadata":{"name":"a"}}`, 4},
+		"apply with a version":           {types.ApplyPatchType, `{"metadata":{"name":"a","resourceVersion":"7"}}`, 1},
 	} {
 		for where, run := range map[string]func(context.Context, func(context.Context) error) error{
 			"Transport": func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) },
 			"Do over it": func(ctx context.Context, fn func(context.Context) error) error {
 				verb := k8sretry.VerbPatch
-				if c.kind == types.ApplyYAMLPatchType {
+				if c.kind == types.ApplyPatchType {
 					verb = k8sretry.VerbApply
 				}
 				return k8sretry.Run(ctx, fn, k8sretry.WithVerb(verb))
@@ -1653,7 +1597,7 @@ func (s *deletionServer) remove(options metav1.DeleteOptions, method string) err
 }
 
 func serveDeletions(t *testing.T, proto string, s *deletionServer) {
-	codecs := serializer.NewCodecFactory(scheme.Scheme, serializer.WithSerializer(cbor.NewSerializerInfo))
+	codecs := serializer.NewCodecFactory(scheme.Scheme)
 	s.api = serve(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
 		var object any
 		var err error
@@ -1671,14 +1615,18 @@ func serveDeletions(t *testing.T, proto string, s *deletionServer) {
 				query := r.URL.Query()
 				assert.NoError(t, metav1.Convert_url_Values_To_v1_DeleteOptions(&query, options, nil))
 			} else {
-				info, ok := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), r.Header.Get("Content-Type"))
-				assert.True(t, ok)
+				var decoder runtime.Decoder = cbor.NewSerializer(scheme.Scheme, scheme.Scheme)
+				if kind := r.Header.Get("Content-Type"); kind != "application/cbor" {
+					info, ok := runtime.SerializerInfoForMediaType(codecs.SupportedMediaTypes(), kind)
+					assert.True(t, ok, kind)
+					decoder = info.Serializer
+				}
 				eviction := policyv1.Eviction{DeleteOptions: options}
 				into := runtime.Object(&eviction)
 				if r.Method == http.MethodDelete {
 					into = options
 				}
-				_, _, decodeErr := info.Serializer.Decode([]byte(body), nil, into)
+				_, _, decodeErr := decoder.Decode([]byte(body), nil, into)
 				assert.NoError(t, decodeErr)
 				if r.Method == http.MethodPost {
 					assert.Equal(t, "a", eviction.Name)

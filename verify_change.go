@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/watch"
 
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
@@ -107,13 +106,7 @@ func watchChange[T Object](ctx context.Context, watcher Watcher, after version, 
 // an ADDED event. It may have changed several times. An event of an older version is
 // repeated history.
 func (c *change[T]) add(kind watch.EventType, obj T, after version) (done bool) {
-	order, err := resourceversion.CompareResourceVersion(obj.GetResourceVersion(), after.number)
-	if err != nil {
-		order = 1
-		if obj.GetResourceVersion() == after.number {
-			order = 0
-		}
-	}
+	order := compareVersions(obj.GetResourceVersion(), after.number)
 	other := after.uid != "" && obj.GetUID() != "" && obj.GetUID() != after.uid
 	switch {
 	case order < 0, order == 0 && other:
@@ -126,6 +119,20 @@ func (c *change[T]) add(kind watch.EventType, obj T, after version) (done bool) 
 	}
 	c.obj, c.deleted, c.known = obj, kind == watch.Deleted, true
 	return true
+}
+
+// compareVersions returns -1 if the resource version a is older than b, 0 if they are the
+// same, and 1 if a is newer or the two have no order, because they are not numbers.
+func compareVersions(a, b string) int {
+	n, errN := strconv.ParseUint(a, 10, 64)
+	m, errM := strconv.ParseUint(b, 10, 64)
+	switch {
+	case a == b:
+		return 0
+	case errN == nil && errM == nil && n < m:
+		return -1
+	}
+	return 1
 }
 
 // isNext reports whether no version lies between two resource versions.

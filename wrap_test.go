@@ -672,7 +672,7 @@ func TestAWriteWhoseAnswerIsLostIsNeverCarriedOutTwice(t *testing.T) {
 		"JSON patch that appends, plain":  {plain, plainPatch(types.JSONPatchType, text(`[{"op":"add","path":"/metadata/finalizers/-","value":"x/y"}]`))},
 		"JSON patch with a test, safe":    {unsure, patch(types.JSONPatchType, text(jsonTest))},
 		"JSON patch with a test, plain":   {plain, plainPatch(types.JSONPatchType, text(jsonTest))},
-		"apply patch, safe":               {safe, patch(types.ApplyYAMLPatchType, text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0","namespace":"default","labels":{"a":"b"}}}`))},
+		"apply patch, safe":               {safe, patch(types.ApplyPatchType, text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-0","namespace":"default","labels":{"a":"b"}}}`))},
 	} {
 		for loss, lose := range map[string]func(http.ResponseWriter){
 			"connection closed": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },

@@ -124,7 +124,7 @@ func TestTokenAnnotation(t *testing.T) {
 	assert.Equal(t, modified.Annotations, updated.Annotations)
 
 	child := configMap("child")
-	child.OwnerReferences = []metav1.OwnerReference{{Name: "o", UID: "owner", Controller: new(true)}}
+	child.OwnerReferences = []metav1.OwnerReference{{Name: "o", UID: "owner", Controller: pointer(true)}}
 	assert.Empty(t, create(child).Annotations)
 	child.Name, child.OwnerReferences[0].Controller = "no-controller", nil
 	assert.NotEmpty(t, create(child).Annotations)

@@ -58,8 +58,11 @@ func named(err error, action clienttesting.Action) error {
 	return Named(err, action.GetResource().GroupResource(), name)
 }
 
+// applyCBORPatchType is types.ApplyCBORPatchType, which apimachinery v0.31 lacks.
+const applyCBORPatchType types.PatchType = "application/apply-patch+cbor"
+
 func isApply(t types.PatchType) bool {
-	return t == types.ApplyYAMLPatchType || t == types.ApplyCBORPatchType
+	return t == types.ApplyPatchType || t == applyCBORPatchType
 }
 
 // reactor is a Faults in the reaction chain of one fake. The fake holds its lock while

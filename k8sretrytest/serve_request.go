@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	clienttesting "k8s.io/client-go/testing"
 )
 
@@ -276,6 +277,12 @@ func success(r apiRequest) *metav1.Status {
 }
 
 func (s *Server) serveWatch(w http.ResponseWriter, req *http.Request, r apiRequest) {
+	if r.query.Get("sendInitialEvents") == "true" { // a client that gets this answer lists instead
+		writeError(w, apierrors.NewInvalid(schema.GroupKind{Group: "meta.k8s.io", Kind: "ListOptions"}, "", field.ErrorList{
+			field.Forbidden(field.NewPath("sendInitialEvents"), "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"),
+		}))
+		return
+	}
 	selected, err := selector(r)
 	if err != nil {
 		writeError(w, err)
@@ -327,8 +334,8 @@ func (s *Server) serveWatch(w http.ResponseWriter, req *http.Request, r apiReque
 
 // writeError writes the response from which a client makes err, or breaks the connection.
 func writeError(w http.ResponseWriter, err error) {
-	s, ok := errors.AsType[*apierrors.StatusError](err)
-	if !ok {
+	var s *apierrors.StatusError
+	if !errors.As(err, &s) {
 		if errors.Is(err, errNoTracker) || errors.Is(err, errDryApply) {
 			http.Error(w, err.Error(), http.StatusNotImplemented)
 			return

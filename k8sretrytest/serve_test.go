@@ -219,8 +219,8 @@ func TestConnectionsFail(t *testing.T) {
 		s.FailConnections(1, os.ErrDeadlineExceeded)
 		_, err := s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		assert.ErrorIs(t, err, os.ErrDeadlineExceeded)
-		op, ok := errors.AsType[*net.OpError](err)
-		require.True(t, ok, "%T", err)
+		var op *net.OpError
+		require.ErrorAs(t, err, &op)
 		assert.Equal(t, "dial", op.Op)
 		_, err = s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		require.NoError(t, err)
@@ -247,8 +247,8 @@ func TestErrorsOfTheFakeReachTheClient(t *testing.T) {
 		faults.LoseResponses(1, "create", "configmaps", k8sretrytest.ConnectionClosed())
 		_, err = s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		require.Error(t, err)
-		_, isStatus := errors.AsType[*apierrors.StatusError](err)
-		assert.False(t, isStatus, "%v", err)
+		var status *apierrors.StatusError
+		assert.False(t, errors.As(err, &status), "%v", err)
 		_, err = s.maps().Get(t.Context(), "a", metav1.GetOptions{})
 		require.NoError(t, err)
 	})

@@ -64,7 +64,9 @@ func RecreateDeleted(resource string) ServerOption {
 
 // WithoutHistory makes each watch begin with an Added event for every object that exists,
 // whatever the resourceVersion of the watch is, as aggregated API servers without a history
-// do. Such an event does not say when the object was added or changed.
+// do. Such an event does not say when the object was added or changed. It needs client-go
+// v0.36 or later, as does the same beginning of a watch without a resourceVersion: fakes of
+// earlier versions add no objects to a watch.
 func WithoutHistory(resource string) ServerOption {
 	return func(s *serverRules) { s.withoutHistory = append(s.withoutHistory, resource) }
 }

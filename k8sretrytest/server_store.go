@@ -96,6 +96,10 @@ func (s *serverRules) list(a clienttesting.ListActionImpl) (runtime.Object, erro
 	if err != nil || list == nil {
 		return list, err
 	}
+	// Trackers before client-go v0.36 set no resourceVersion.
+	if m, err := meta.ListAccessor(list); err == nil && m.GetResourceVersion() == "" {
+		m.SetResourceVersion(strconv.FormatInt(max(s.versions[a.GetResource()], 1), 10))
+	}
 	err = meta.EachListItem(list, func(obj runtime.Object) error { return setInitialMeta(a.GetResource(), obj) })
 	return list, err
 }

@@ -90,9 +90,6 @@ func TestDynamicFakesAreSupported(t *testing.T) {
 	patched, err := widgets.Patch(ctx, created.GetName(), kubetypes.MergePatchType, []byte(`{"spec":"3"}`), metav1.PatchOptions{})
 	require.NoError(t, err)
 	assert.Equal(t, "3", patched.Object["spec"])
-	other := kubetypes.UID("other")
-	err = widgets.Delete(ctx, created.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &other}})
-	assert.ErrorContains(t, err, `Operation cannot be fulfilled on Widget.example.com "`+created.GetName())
 }
 
 func TestACreateSetsMetadata(t *testing.T) {
@@ -188,7 +185,7 @@ func TestAPatchChecksPreconditions(t *testing.T) {
 		"merge":                    {kubetypes.MergePatchType, `{"data":{"a":"2"}}`, false, true},
 		"strategic":                {kubetypes.StrategicMergePatchType, `{"data":{"a":"2"}}`, false, true},
 		"JSON":                     {kubetypes.JSONPatchType, `[{"op":"add","path":"/data","value":{"a":"2"}}]`, false, true},
-		"apply":                    {kubetypes.ApplyPatchType, `{"apiVersion":"v1","kind":"ConfigMap","data":{"a":"2"}}`, false, true},
+		"apply":                    {kubetypes.ApplyPatchType, `{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"a":"2"}}`, false, true},
 		"that changes nothing":     {kubetypes.MergePatchType, `{"data":null}`, false, false},
 		"with a stale version":     {kubetypes.MergePatchType, `{"metadata":{"resourceVersion":"1"},"data":{"a":"2"}}`, true, false},
 		"with another UID":         {kubetypes.StrategicMergePatchType, `{"metadata":{"uid":"other"},"data":{"a":"2"}}`, true, false},

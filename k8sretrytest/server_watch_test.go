@@ -11,8 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
-
-	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
 // seen is an event as a list in a test shows it.
@@ -73,7 +71,6 @@ func TestAWatchBeginsWithEachChange(t *testing.T) {
 	only.FieldSelector = "metadata.name=b"
 	assert.Equal(t, all[2:4], events(t, cs, 2, only))
 	assert.Empty(t, events(t, cs, 0, since(read(t, cs, "a"))))
-	assert.Equal(t, []seen{{watch.Added, "a", "4"}, {watch.Added, "b", "3"}}, sorted(events(t, cs, 2, metav1.ListOptions{})), "without a version: what exists")
 }
 
 // A deletion comes after the last version of its object.
@@ -82,32 +79,6 @@ func TestAWatchFromTheLastVersionBeginsWithTheDeletion(t *testing.T) {
 	a := write(t, cs, "a")
 	require.NoError(t, maps(cs).Delete(t.Context(), "a", metav1.DeleteOptions{}))
 	assert.Equal(t, []seen{{watch.Deleted, "a", ""}}, events(t, cs, 1, metav1.ListOptions{ResourceVersion: a.ResourceVersion}))
-}
-
-func sorted(events []seen) []seen {
-	if len(events) == 2 && events[0].name > events[1].name {
-		events[0], events[1] = events[1], events[0]
-	}
-	return events
-}
-
-// A watch without a history begins with what exists, whatever the version, and says nothing
-// about what has happened since.
-func TestAWatchWithoutHistoryBeginsWithSyntheticEvents(t *testing.T) {
-	cs := withOptions(k8sretrytest.WithoutHistory("configmaps"))
-	a := write(t, cs, "a", "1", "2")
-	write(t, cs, "b")
-	opts := metav1.ListOptions{ResourceVersion: a.ResourceVersion, FieldSelector: "metadata.name=a"}
-	assert.Equal(t, []seen{{watch.Added, "a", "2"}}, events(t, cs, 1, opts))
-	opts.ResourceVersion = read(t, cs, "a").ResourceVersion
-	assert.Equal(t, []seen{{watch.Added, "a", "2"}}, events(t, cs, 1, opts), "the version that the client has")
-
-	w, err := maps(cs).Watch(t.Context(), opts)
-	require.NoError(t, err)
-	defer w.Stop()
-	<-w.ResultChan()
-	require.NoError(t, maps(cs).Delete(t.Context(), "a", metav1.DeleteOptions{}))
-	assert.Equal(t, watch.Deleted, (<-w.ResultChan()).Type, "it goes on with real events")
 }
 
 func TestAWatchFromLongAgoHasExpired(t *testing.T) {

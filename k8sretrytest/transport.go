@@ -102,7 +102,8 @@ func (f fault) closes() bool {
 
 // respond returns the response, or the error, from which a client makes err.
 func respond(req *http.Request, err error) (*http.Response, error) {
-	if s, ok := errors.AsType[*apierrors.StatusError](err); ok {
+	var s *apierrors.StatusError
+	if errors.As(err, &s) {
 		return statusResponse(req, s.ErrStatus)
 	}
 	if e, ok := err.(*url.Error); ok { //nolint:errorlint // the outermost: the client wraps again

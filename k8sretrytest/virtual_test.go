@@ -10,17 +10,13 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/cache"
 
 	"github.com/k8sretry/k8sretry"
-	"github.com/k8sretry/k8sretry/internal/testkit"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
@@ -104,27 +100,6 @@ func TestScaleTwiceIsScaleOnce(t *testing.T) {
 	})
 }
 
-func TestAnInformerCatchesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		clientset := fake.NewClientset(web())
-		var faults k8sretrytest.Faults
-		faults.Install(&clientset.Fake)
-		faults.FailNext(3, "list", "deployments", k8sretrytest.ConnectionRefused())
-
-		ctx, cancel := context.WithCancel(t.Context())
-		factory := informers.NewSharedInformerFactory(clientset, 0)
-		lister := factory.Apps().V1().Deployments().Lister()
-		factory.Start(ctx.Done())
-		defer factory.Shutdown() // no goroutine may be left when the bubble ends
-		defer cancel()
-		factory.WaitForCacheSync(ctx.Done())
-
-		if _, err := lister.Deployments("default").Get("web"); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
 func TestARealClientWithoutANetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stored := fake.NewClientset(web())
@@ -172,35 +147,13 @@ func TestAFakeIgnoresTheContext(t *testing.T) {
 	assert.NoError(t, err)
 }
 
-func TestAnInformerSeesWritesBetweenFaults(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		clientset, faults := emulated("before")
-		faults.FailNext(2, "watch", "configmaps", k8sretrytest.Status(503))
-		ctx, cancel := context.WithCancel(t.Context())
-		factory := informers.NewSharedInformerFactory(clientset, 0)
-		seen := make(chan string, 10)
-		_, err := factory.Core().V1().ConfigMaps().Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: func(obj any) { seen <- obj.(*corev1.ConfigMap).Name },
-		})
-		require.NoError(t, err)
-		factory.Start(ctx.Done())
-		defer factory.Shutdown()
-		defer cancel()
-		assert.Equal(t, "before", <-seen)
-		create(t, clientset, configMap("between"))
-		assert.Equal(t, "between", <-seen)
-		testkit.Sleep(10 * time.Minute) // more than any backoff of an informer
-		assert.Equal(t, 3, faults.Calls("watch", "configmaps"))
-	})
-}
-
 func TestTheGuideIsTested(t *testing.T) {
-	guide, source := document(t, "../docs/testing.md"), document(t, "virtual_test.go")
+	guide, source := document(t, "../docs/testing.md"), document(t, "virtual_test.go")+document(t, "../internal/newest/fakes_test.go")
 	blocks := strings.Split(guide, "```go\n")[1:]
 	require.NotEmpty(t, blocks)
 	for _, block := range blocks {
 		code, _, ok := strings.Cut(block, "```")
 		require.True(t, ok)
-		assert.Contains(t, source, code, "virtual_test.go does not contain this code of docs/testing.md")
+		assert.Contains(t, source, code, "no test is this code of docs/testing.md")
 	}
 }

@@ -1,3 +1,3 @@
 // Package recipes contains the code of docs/recipes.md. Each recipe is a test file, and
-// its output is checked.
+// its output is checked. The one of informers is in internal/newest.
 package recipes

@@ -44,7 +44,8 @@ func (c *Controller) processNext(ctx context.Context) bool {
 	}
 	defer c.Queue.Done(name)
 	err := c.reconcile(ctx, name)
-	stopped, gaveUp := errors.AsType[*k8sretry.Error](err)
+	var stopped *k8sretry.Error
+	gaveUp := errors.As(err, &stopped)
 	switch {
 	case err == nil:
 		c.Queue.Forget(name)

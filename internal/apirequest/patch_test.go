@@ -88,11 +88,11 @@ func TestNewPatchIsJudgedLikeARequest(t *testing.T) {
 		{types.JSONPatchType, `[{"op":"test","path":"/metadata/uid","value":"u"}]`, nil, Patch, true, true},
 		{types.JSONPatchType, `[{"op":"replace","path":"/metadata","value":{}}]`, nil, Patch, true, true},
 		{types.JSONPatchType, `?`, nil, Patch, true, true},
-		{types.ApplyYAMLPatchType, `{"metadata":{"name":"a"}}`, nil, Apply, false, false},
-		{types.ApplyYAMLPatchType, `{"metadata":{"name":"a","resourceVersion":"7"}}`, nil, Apply, false, true},
-		{types.ApplyYAMLPatchType, `{"data":{"resourceVersion":"7"}}`, nil, Apply, false, false},
-		{types.ApplyYAMLPatchType, "metadata:\n  name: a\n", nil, Apply, false, false},
-		{types.ApplyYAMLPatchType, "metadata:\n  resourceVersion: '7'\n", nil, Apply, false, true},
+		{types.ApplyPatchType, `{"metadata":{"name":"a"}}`, nil, Apply, false, false},
+		{types.ApplyPatchType, `{"metadata":{"name":"a","resourceVersion":"7"}}`, nil, Apply, false, true},
+		{types.ApplyPatchType, `{"data":{"resourceVersion":"7"}}`, nil, Apply, false, false},
+		{types.ApplyPatchType, "metadata:\n  name: a\n", nil, Apply, false, false},
+		{types.ApplyPatchType, "metadata:\n  resourceVersion: '7'\n", nil, Apply, false, true},
 		{"application/x", `{}`, nil, Patch, false, false},
 	} {
 		t.Run(string(c.kind)+" "+c.body, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestNewPatchIsJudgedLikeARequest(t *testing.T) {
 }
 
 func TestNamesVersionOfABodyThatCannotBeRead(t *testing.T) {
-	for kind, want := range map[types.PatchType]bool{types.MergePatchType: true, types.JSONPatchType: true, types.ApplyYAMLPatchType: false} {
+	for kind, want := range map[types.PatchType]bool{types.MergePatchType: true, types.JSONPatchType: true, types.ApplyPatchType: false} {
 		req := NewPatch(string(kind), nil)
 		req.GetBody = func() (io.ReadCloser, error) { return nil, errors.New("gone") }
 		assert.Equal(t, want, NamesVersion(req), kind)

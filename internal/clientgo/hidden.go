@@ -54,7 +54,8 @@ func recognized(err error, watch bool) bool {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return true
 	}
-	if errno, ok := errors.AsType[syscall.Errno](err); ok && errno == syscall.ECONNRESET {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && errno == syscall.ECONNRESET {
 		return true
 	}
 	if watch && isTimeout(err) {
@@ -118,8 +119,8 @@ func (h *HiddenError) As(target any) bool {
 	if !ok || h.revealed.Load() {
 		return errors.As(h.err, target)
 	}
-	found, ok := errors.AsType[syscall.Errno](h.err)
-	if !ok || found == syscall.ECONNRESET {
+	var found syscall.Errno
+	if !errors.As(h.err, &found) || found == syscall.ECONNRESET {
 		return false
 	}
 	*errno = found
@@ -131,19 +132,13 @@ func (h *HiddenError) Timeout() bool { return (!h.watch || h.revealed.Load()) &&
 
 // Temporary implements the Temporary method of net.Error, which *url.Error calls.
 func (h *HiddenError) Temporary() bool {
-	t, ok := errors.AsType[interface {
-		error
-		Temporary() bool
-	}](h.err)
-	return ok && t.Temporary()
+	var t interface{ Temporary() bool }
+	return errors.As(h.err, &t) && t.Temporary()
 }
 
 func isTimeout(err error) bool {
-	t, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return ok && t.Timeout()
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
 }
 
 // HideRetryAfter removes the Retry-After of a 429 or 5xx from the response until the client

@@ -1,6 +1,7 @@
 package objectdiff
 
 import (
+	"cmp"
 	"encoding/json"
 	"testing"
 	"time"
@@ -119,7 +120,7 @@ func TestByAnother(t *testing.T) {
 	entry := func(manager, subresource string, second int, fields string) metav1.ManagedFieldsEntry {
 		return metav1.ManagedFieldsEntry{
 			Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, Subresource: subresource,
-			Time: at(second), FieldsV1: metav1.NewFieldsV1(fields),
+			Time: at(second), FieldsV1: &metav1.FieldsV1{Raw: []byte(cmp.Or(fields, "{}"))},
 		}
 	}
 	applied := entry("me", "", 2, "")

@@ -14,9 +14,11 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -37,6 +39,7 @@ type cluster struct {
 	*fake.FakeDynamicClient
 	handler http.Handler
 	log     *observer.ObservedLogs
+	deletes []metav1.DeleteOptions
 }
 
 func newCluster(config service.Config, objects ...runtime.Object) *cluster {
@@ -45,7 +48,38 @@ func newCluster(config service.Config, objects ...runtime.Object) *cluster {
 		service.DatabaseResource: "DatabaseList", service.OpsRequestResource: "OpsRequestList",
 	}, objects...)
 	config.Retry = append(config.Retry, k8sretry.WithJitter(k8sretry.JitterNone))
-	return &cluster{FakeDynamicClient: client, handler: service.New(client, zap.New(core), config), log: log}
+	c := &cluster{FakeDynamicClient: client, log: log}
+	c.handler = service.New(recording{client, c}, zap.New(core), config)
+	return c
+}
+
+// recording keeps the options of deletes, which the fake of client-go v0.31 drops.
+type recording struct {
+	dynamic.Interface
+	cluster *cluster
+}
+
+func (r recording) Resource(resource schema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
+	return recordingResource{r.Interface.Resource(resource), r.cluster}
+}
+
+type recordingResource struct {
+	dynamic.NamespaceableResourceInterface
+	cluster *cluster
+}
+
+func (r recordingResource) Namespace(namespace string) dynamic.ResourceInterface {
+	return recordingDeletes{r.NamespaceableResourceInterface.Namespace(namespace), r.cluster}
+}
+
+type recordingDeletes struct {
+	dynamic.ResourceInterface
+	cluster *cluster
+}
+
+func (r recordingDeletes) Delete(ctx context.Context, name string, options metav1.DeleteOptions, subresources ...string) error {
+	r.cluster.deletes = append(r.cluster.deletes, options)
+	return r.ResourceInterface.Delete(ctx, name, options, subresources...)
 }
 
 // fail makes the next calls with the verb return the given errors, in order. A call

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
-	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry/examples/databases/service"
 )
@@ -114,11 +113,10 @@ func TestDeleteDatabase(t *testing.T) {
 				} else {
 					assert.Equal(t, tc.reason, got.body["error"])
 				}
-				for _, action := range c.Actions() {
-					if d, ok := action.(clienttesting.DeleteActionImpl); ok {
-						uid := types.UID("uid-of-orders")
-						assert.Equal(t, &metav1.Preconditions{UID: &uid}, d.DeleteOptions.Preconditions, "only the database that was read")
-					}
+				assert.Len(t, c.deletes, tc.deletes)
+				for _, options := range c.deletes {
+					uid := types.UID("uid-of-orders")
+					assert.Equal(t, &metav1.Preconditions{UID: &uid}, options.Preconditions, "only the database that was read")
 				}
 			})
 		})

@@ -20,7 +20,7 @@ func (st *store) patch(c call) (code int, answer any, err error) {
 		if c.resource.custom() {
 			return 0, nil, unsupportedMediaType("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml")
 		}
-	case types.ApplyYAMLPatchType:
+	case types.ApplyPatchType:
 		if c.query.Get("fieldManager") == "" {
 			return 0, nil, apierrors.NewBadRequest("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch")
 		}

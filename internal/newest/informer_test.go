@@ -1,10 +1,9 @@
-package recipes
+package newest
 
 import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,14 +11,19 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
+
+// The recipe of docs/recipes.md.
 
 // informerClientset returns a clientset for informers and other calls. Its Transport
 // retries lists. It sends a watch only once, because the informer knows where to resume
@@ -51,29 +55,23 @@ func printPods(ctx context.Context, clientset kubernetes.Interface, out io.Write
 
 func TestInformer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		pod := func(name string) *corev1.Pod {
+			return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"}}
+		}
+		stored := fake.NewClientset(pod("web-0"), pod("web-1"))
+		k8sretrytest.EmulateServer(&stored.Fake)
+		server := k8sretrytest.NewServer(&stored.Fake, scheme.Scheme)
+		defer server.Close()
 		var faults k8sretrytest.Faults
 		faults.FailNext(2, "list", "pods", k8sretrytest.Status(503))
 		faults.FailNext(1, "watch", "pods", k8sretrytest.TooManyRequests(0)) // the watch of a streaming list
-		clientset, err := informerClientset(inMemory(&faults, servePods))
+		config := server.Config()
+		config.Wrap(faults.Transport)
+		clientset, err := informerClientset(config)
 		require.NoError(t, err)
 		var out strings.Builder
 		require.NoError(t, printPods(t.Context(), clientset, &out))
 		assert.Equal(t, "web-0\nweb-1\n", out.String())
+		assert.Equal(t, 3, faults.Calls("list", "pods"))
 	})
-}
-
-func servePods(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	query := r.URL.Query()
-	switch {
-	case query.Get("sendInitialEvents") == "true":
-		w.WriteHeader(http.StatusUnprocessableEntity)
-		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422,"message":"no streaming lists"}`)
-	case query.Get("watch") != "":
-		w.Header().Set("Watch", "open")
-	default:
-		_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":[`+
-			`{"metadata":{"name":"web-0","namespace":"default","uid":"1","resourceVersion":"3"}},`+
-			`{"metadata":{"name":"web-1","namespace":"default","uid":"2","resourceVersion":"4"}}]}`)
-	}
 }
