@@ -9,7 +9,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/googleapis/gax-go/v2 v2.27.0
-	github.com/k8sretry/k8sretry v0.0.0-00010101000000-000000000000
+	github.com/k8sretry/k8sretry v0.1.0
 	github.com/sethvargo/go-retry v0.5.0
 	github.com/stretchr/testify v1.12.1
 	k8s.io/api v0.37.2

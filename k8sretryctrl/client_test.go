@@ -66,15 +66,6 @@ func TestWrappersAreAppliedBeforeAndAfter(t *testing.T) {
 		require.NoError(t, c.Update(t.Context(), cm))
 		require.NoError(t, c.Delete(t.Context(), cm))
 	})
-	t.Run("an index of the fake", func(t *testing.T) {
-		c := k8sretryctrl.NewClient(cluster())
-		require.NoError(t, fake.AddIndex(c, &corev1.ConfigMap{}, "data.n", func(o client.Object) []string {
-			return []string{o.(*corev1.ConfigMap).Data["n"]}
-		}))
-		var list corev1.ConfigMapList
-		require.NoError(t, c.List(t.Context(), &list, client.MatchingFields{"data.n": "0"}))
-		assert.Len(t, list.Items, 1)
-	})
 }
 
 func TestUnknownKindsAreNotRetried(t *testing.T) {

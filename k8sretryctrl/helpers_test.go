@@ -147,7 +147,7 @@ func cluster() client.WithWatch {
 		configMap("x", "n", "0"),
 		&corev1.Pod{ObjectMeta: meta("web-0")},
 		&corev1.ServiceAccount{ObjectMeta: meta("robot")},
-		&appsv1.Deployment{ObjectMeta: meta("web"), Spec: appsv1.DeploymentSpec{Replicas: new(int32(1))}},
+		&appsv1.Deployment{ObjectMeta: meta("web"), Spec: appsv1.DeploymentSpec{Replicas: ptr(int32(1))}},
 	).Build()
 }
 
@@ -227,3 +227,5 @@ func interruptFirstUpdate(server client.WithWatch, first func(update func() erro
 		},
 	}))
 }
+
+func ptr[T any](v T) *T { return &v }

@@ -301,8 +301,8 @@ func TestADeleteIsVerifiedByTheUID(t *testing.T) {
 		}))
 		cm := configMap("x")
 		cm.UID = "1"
-		require.NoError(t, c.Delete(t.Context(), cm, client.GracePeriodSeconds(7), client.Preconditions{ResourceVersion: new("5")}))
-		assert.Equal(t, &metav1.Preconditions{UID: new(types.UID("1")), ResourceVersion: new("5")}, o.Preconditions)
+		require.NoError(t, c.Delete(t.Context(), cm, client.GracePeriodSeconds(7), client.Preconditions{ResourceVersion: ptr("5")}))
+		assert.Equal(t, &metav1.Preconditions{UID: ptr(types.UID("1")), ResourceVersion: ptr("5")}, o.Preconditions)
 		assert.EqualValues(t, 7, *o.GracePeriodSeconds)
 	})
 }

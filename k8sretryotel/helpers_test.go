@@ -82,7 +82,7 @@ func words(attributes []attribute.KeyValue) string {
 		if a.Key == "k8sretry.detail" {
 			continue // the text may change
 		}
-		all = append(all, strings.TrimPrefix(string(a.Key), "k8sretry.")+"="+a.Value.String())
+		all = append(all, strings.TrimPrefix(string(a.Key), "k8sretry.")+"="+a.Value.Emit())
 	}
 	slices.Sort(all)
 	return strings.Join(all, " ")

@@ -2,4 +2,5 @@
 // requires. Before client-go v0.36 an informer waits for a channel from outside of its
 // bubble of testing/synctest, so that no time passes in it, and a fake adds no objects to a
 // watch. A fake dynamic client of v0.31 does not pass on the options of a delete.
+// controller-runtime v0.23 adds an index only to a fake that nothing wraps.
 package newest

@@ -10,8 +10,8 @@ replace (
 tool github.com/k8sretry/k8sretry/examples/apiserver
 
 require (
-	github.com/k8sretry/k8sretry v0.0.0-00010101000000-000000000000
-	github.com/k8sretry/k8sretry/k8sretryprom v0.0.0-00010101000000-000000000000
+	github.com/k8sretry/k8sretry v0.1.0
+	github.com/k8sretry/k8sretry/k8sretryprom v0.1.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/common v0.73.1
 	github.com/stretchr/testify v1.12.1
