@@ -1,0 +1,22 @@
+package programs
+
+import (
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Each page shows the whole program that is tested here.
+func TestPagesShowTheirPrograms(t *testing.T) {
+	for name, file := range map[string]string{
+		"cli": "cli/main.go", "operator": "operator/main.go", "service": "service/main.go", "unit-tests": "unittest/restart_test.go",
+	} {
+		page, err := os.ReadFile("../" + name + ".md")
+		require.NoError(t, err)
+		program, err := os.ReadFile(file)
+		require.NoError(t, err)
+		assert.Contains(t, string(page), "```go\n"+string(program)+"```\n", "docs/%s.md does not show docs/programs/%s", name, file)
+	}
+}
