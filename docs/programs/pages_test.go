@@ -11,7 +11,7 @@ import (
 // Each page shows the whole program that is tested here.
 func TestPagesShowTheirPrograms(t *testing.T) {
 	for name, file := range map[string]string{
-		"cli": "cli/main.go", "operator": "operator/main.go", "service": "service/main.go", "unit-tests": "unittest/restart_test.go",
+		"cli": "cli/main.go", "operator": "operator/main.go", "service": "service/main.go", "unit-tests": "unittest/replica_test.go",
 	} {
 		page, err := os.ReadFile("../" + name + ".md")
 		require.NoError(t, err)

@@ -17,14 +17,11 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrytest"
 )
 
-// restart is the code under test. It makes a deployment restart its pods.
-func restart(ctx context.Context, clientset kubernetes.Interface, name string, opts ...k8sretry.Option) error {
+// addReplica is the code under test.
+func addReplica(ctx context.Context, clientset kubernetes.Interface, name string, opts ...k8sretry.Option) error {
 	opts = append([]k8sretry.Option{k8sretry.ForWrite()}, opts...)
 	_, err := k8sretry.Modify(ctx, clientset.AppsV1().Deployments("default"), name, func(d *appsv1.Deployment) error {
-		if d.Spec.Template.Annotations == nil {
-			d.Spec.Template.Annotations = map[string]string{}
-		}
-		d.Spec.Template.Annotations["restarted-at"] = time.Now().Format(time.RFC3339)
+		*d.Spec.Replicas++
 		return nil
 	}, opts...)
 	return err
@@ -33,20 +30,23 @@ func restart(ctx context.Context, clientset kubernetes.Interface, name string, o
 // cluster returns a fake clientset that stores one deployment, checks versions as a server
 // does, and fails as the test says.
 func cluster() (*fake.Clientset, *k8sretrytest.Faults) {
-	clientset := fake.NewClientset(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}})
+	replicas := int32(1)
+	clientset := fake.NewClientset(&appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}, Spec: appsv1.DeploymentSpec{Replicas: &replicas},
+	})
 	k8sretrytest.EmulateServer(&clientset.Fake)
 	faults := &k8sretrytest.Faults{}
 	faults.Install(&clientset.Fake)
 	return clientset, faults
 }
 
-func TestRestartOutlastsAnOutage(t *testing.T) {
+func TestAddReplicaOutlastsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // waits take no time in a bubble
 		clientset, faults := cluster()
 		faults.FailNext(3, "update", "deployments", k8sretrytest.Status(503))
 		var recorder k8sretrytest.Recorder
 		start := time.Now()
-		if err := restart(t.Context(), clientset, "web", k8sretry.WithObserver(&recorder), k8sretry.WithJitter(k8sretry.JitterNone)); err != nil {
+		if err := addReplica(t.Context(), clientset, "web", k8sretry.WithObserver(&recorder), k8sretry.WithJitter(k8sretry.JitterNone)); err != nil {
 			t.Fatal(err)
 		}
 		recorder.AssertRetried(t, 3)
@@ -56,24 +56,25 @@ func TestRestartOutlastsAnOutage(t *testing.T) {
 	})
 }
 
-func TestRestartIsWrittenOnceIfTheAnswerIsLost(t *testing.T) {
+func TestAddReplicaAddsOneIfTheAnswerIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, faults := cluster()
 		faults.LoseResponses(1, "update", "deployments", k8sretrytest.ConnectionReset())
-		if err := restart(t.Context(), clientset, "web"); err != nil {
+		if err := addReplica(t.Context(), clientset, "web"); err != nil {
 			t.Fatal(err)
 		}
-		if n := faults.Calls("update", "deployments"); n != 1 {
-			t.Errorf("%d updates", n)
+		web, err := clientset.AppsV1().Deployments("default").Get(t.Context(), "web", metav1.GetOptions{})
+		if err != nil || *web.Spec.Replicas != 2 {
+			t.Errorf("%d replicas, %v", *web.Spec.Replicas, err)
 		}
 	})
 }
 
-func TestRestartGivesUpAfterSixAttempts(t *testing.T) {
+func TestAddReplicaGivesUpAfterSixAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clientset, faults := cluster()
 		faults.FailNext(100, "get", "deployments", k8sretrytest.Status(503))
-		if err := restart(t.Context(), clientset, "web"); !errors.Is(err, k8sretry.ErrMaxRetries) {
+		if err := addReplica(t.Context(), clientset, "web"); !errors.Is(err, k8sretry.ErrMaxRetries) {
 			t.Errorf("got %v", err)
 		}
 		if n := faults.Calls("get", "deployments"); n != 6 {
