@@ -7,7 +7,7 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/k8sretry/k8sretry v0.1.0
-	github.com/k8sretry/k8sretry/worlds v0.0.0
+	github.com/k8sretry/k8sretry/worlds v0.1.0
 	go.etcd.io/etcd/server/v3 v3.7.0
 	go.uber.org/goleak v1.3.0
 	k8s.io/component-base v0.37.2

@@ -4,8 +4,8 @@ go 1.26.0
 
 require (
 	github.com/go-logr/logr v1.4.3
-	github.com/k8sretry/k8sretry v0.0.0
-	github.com/k8sretry/k8sretry/k8sretryctrl v0.0.0-00010101000000-000000000000
+	github.com/k8sretry/k8sretry v0.1.0
+	github.com/k8sretry/k8sretry/k8sretryctrl v0.1.0
 	github.com/stretchr/testify v1.12.1
 	gopkg.in/evanphx/json-patch.v4 v4.13.0
 	k8s.io/api v0.37.2
