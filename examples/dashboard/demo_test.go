@@ -88,7 +88,8 @@ func TestEachFaultShowsInTheFiguresAndHeals(t *testing.T) {
 		}},
 		{slow, 12 * time.Second, 16 * time.Second, func(t *testing.T, d *demo) {
 			_, plain, _ := compared(d)
-			assert.Greater(t, plain.Counts[failed]+plain.Counts[falseFail], 10)
+			assert.Greater(t, plain.Counts[failed], 10)
+			assert.Positive(t, plain.Counts[falseFail], "the server goes on after the client has given up")
 			assert.NotEmpty(t, d.limiter.Limited())
 		}},
 		{deadConnections, 6 * time.Second, 3 * time.Second, func(t *testing.T, d *demo) {
@@ -140,14 +141,14 @@ func TestTheDemoEndsInTheMiddleOfEveryFault(t *testing.T) {
 
 func TestServersForgetWhatTheBookForgets(t *testing.T) {
 	running(t, func(t *testing.T, d *demo) {
-		testkit.Sleep(memory + 2*burstInterval)
+		testkit.Sleep(memory + 2*burstInterval + time.Second/2)
 		for _, c := range d.clients {
 			objects, err := c.server.objects().List(t.Context(), metav1.ListOptions{})
 			require.NoError(t, err)
 			created := len(objects.Items) - counters
 			assert.Positive(t, created)
-			assert.LessOrEqual(t, created, int((memory+2*burstInterval)/writeInterval)/3, c.name)
-			assert.Less(t, len(c.server.stored.Actions()), 1000, c.name)
+			assert.LessOrEqual(t, created, int((memory+time.Second)/writeInterval)/3+2, c.name)
+			assert.Less(t, len(c.server.stored.Actions()), 100, c.name)
 		}
 	})
 }

@@ -57,11 +57,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		_ = listener.Close()
 		return err
 	}
-	server := &http.Server{
-		Handler:           newPage(d),
-		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return ctx }, // ends the streams of events
-	}
+	server := &http.Server{Handler: newPage(d), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() {
 		served <- server.Serve(listener)

@@ -53,7 +53,10 @@ func TestThePageIsServedOnLoopbackOnly(t *testing.T) {
 		"no address":      "nowhere",
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Error(t, run(t.Context(), io.Discard, options{listen: address}))
+			listener, err := listen(address)
+			if !assert.Error(t, err) {
+				_ = listener.Close()
+			}
 		})
 	}
 }

@@ -81,7 +81,7 @@ func TestSwitches(t *testing.T) {
 		{"another one in its place", "on=dead&on=slow", http.StatusSeeOther, []fault{deadConnections, slow}},
 		{"one that does not exist changes nothing", "on=lost&on=fire", http.StatusBadRequest, []fault{deadConnections, slow}},
 		{"a body that is no form changes nothing", "%", http.StatusBadRequest, []fault{deadConnections, slow}},
-		{"a body that is too long changes nothing", "on=" + strings.Repeat("x", 5000), http.StatusBadRequest, []fault{deadConnections, slow}},
+		{"a body that is too long changes nothing", "on=lost&x=" + strings.Repeat("x", 5000), http.StatusBadRequest, []fault{deadConnections, slow}},
 		{"all off", "", http.StatusSeeOther, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
