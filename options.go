@@ -12,6 +12,19 @@ import (
 //
 // An invalid option value (a negative count, a NaN) makes the call return an error
 // without calling fn. Options are immutable values, safe to share between goroutines.
+//
+// nil and 0 mean the same in all options, with two exceptions:
+//
+//   - A nil that could do something stands for none: no Budget, Breaker, Limiter, Observer or
+//     logger. A nil that has to decide something is an error: WithRetryIf, WithClassifier,
+//     WithExpected, WithBackoff and WithBackoffFor. Without the decision the call would not do
+//     what its author meant.
+//   - A number is taken as it is: 0 is no retry, no delay, no wait. WithMaxElapsed and
+//     WithAttemptTimeout are limits that are off by default, and 0 turns them off: with a limit
+//     of 0 there would be no call.
+//
+// In the structs [Exponential], [BudgetConfig] and [BreakerConfig] 0 is the default, because a
+// field that is not written is 0.
 type Option interface {
 	// option marks the option types of this package. It does nothing: see config.go
 	// for why options are read by a type switch and never through a method.

@@ -839,3 +839,79 @@ func TestAPolicyPrintsItsSettings(t *testing.T) {
 	assert.Contains(t, out.String(), "policy.max_retries=2 policy.initial_delay=2s policy.max_delay=10s")
 	assert.Equal(t, "equal invalid", k8sretry.JitterEqual.String()+" "+k8sretry.Jitter(99).String())
 }
+
+// What nil and 0 mean, as the documentation of Option says: nil is none, or an error if it has to
+// decide; a number is taken as it is; and two limits are off.
+func TestNilAndZero(t *testing.T) {
+	type opts = []k8sretry.Option
+	var noBackoff k8sretry.Backoff
+	const none, once, atOnce, refused = "as without the option", "one attempt", "retries without a delay", "an error"
+	for name, c := range map[string]struct {
+		opts opts
+		want string
+	}{
+		"no option":            {nil, none},
+		"nil Option":           {opts{nil}, none},
+		"nil Policy":           {opts{(*k8sretry.Policy)(nil)}, none},
+		"zero Policy":          {opts{new(k8sretry.Policy)}, none},
+		"NewPolicy":            {opts{k8sretry.NewPolicy()}, none},
+		"NewPolicy(nil)":       {opts{k8sretry.NewPolicy(nil)}, none},
+		"WithName":             {opts{k8sretry.WithName("")}, none},
+		"WithVerb":             {opts{k8sretry.WithVerb(0)}, none},
+		"WithRetryOn":          {opts{k8sretry.WithRetryOn()}, none},
+		"WithRetryOn(nil)":     {opts{k8sretry.WithRetryOn(nil)}, none},
+		"WithObserver":         {opts{k8sretry.WithObserver(nil)}, none},
+		"MultiObserver":        {opts{k8sretry.WithObserver(k8sretry.MultiObserver(nil))}, none},
+		"SlogObserver":         {opts{k8sretry.WithObserver(k8sretry.SlogObserver(nil))}, none},
+		"WithLogger":           {opts{k8sretry.WithLogger(nil)}, none},
+		"WithContextLogger":    {opts{k8sretry.WithContextLogger(nil)}, none},
+		"WithBudget":           {opts{k8sretry.WithBudget(nil)}, none},
+		"WithBreaker":          {opts{k8sretry.WithBreaker(nil)}, none},
+		"WithLimiter":          {opts{k8sretry.WithLimiter(nil)}, none},
+		"zero Budget":          {opts{k8sretry.WithBudget(new(k8sretry.Budget))}, none},
+		"zero Breaker":         {opts{k8sretry.WithBreaker(new(k8sretry.Breaker))}, none},
+		"zero Exponential":     {opts{k8sretry.WithBackoff(k8sretry.Exponential{}), exact}, none},
+		"WithMaxElapsed":       {opts{k8sretry.WithMaxElapsed(0)}, none},
+		"WithAttemptTimeout":   {opts{k8sretry.WithAttemptTimeout(0)}, none},
+		"WithJitter":           {opts{k8sretry.WithJitter(0), exact}, none},
+		"WithMaxQueueTime":     {opts{k8sretry.WithMaxQueueTime(0)}, none}, // nothing queues
+		"WithTokenAnnotation":  {opts{k8sretry.WithTokenAnnotation("")}, none},
+		"WithMaxRetries":       {opts{k8sretry.WithMaxRetries(0)}, once},
+		"WithMaxRetryAfter":    {opts{k8sretry.WithMaxRetryAfter(0)}, none}, // the server asks for none
+		"WithInitialDelay":     {opts{k8sretry.WithInitialDelay(0)}, atOnce},
+		"WithMaxDelay":         {opts{k8sretry.WithMaxDelay(0)}, atOnce},
+		"WithMultiplier":       {opts{k8sretry.WithMultiplier(0)}, refused},
+		"WithBackoff":          {opts{k8sretry.WithBackoff(noBackoff)}, refused},
+		"WithBackoffFor":       {opts{k8sretry.WithBackoffFor(k8sretry.ClassServer, noBackoff)}, refused},
+		"WithRetryIf":          {opts{k8sretry.WithRetryIf(nil)}, refused},
+		"WithClassifier":       {opts{k8sretry.WithClassifier(nil)}, refused},
+		"WithExpected":         {opts{k8sretry.WithExpected(nil)}, refused},
+		"zero Limiter":         {opts{k8sretry.WithLimiter(new(k8sretry.Limiter))}, refused},
+		"ContextSlogObserver":  {opts{k8sretry.WithObserver(k8sretry.ContextSlogObserver(nil))}, none},
+		"BackoffFunc":          {opts{k8sretry.WithBackoff(k8sretry.BackoffFunc(nil))}, refused},
+		"NewBudget, defaults":  {opts{k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{}))}, none},
+		"NewBreaker, defaults": {opts{k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{}))}, none},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				defer slog.SetDefault(slog.Default())
+				slog.SetDefault(slog.New(slog.DiscardHandler))
+				s := fails(times(9, unavailable())...)
+				_, err := k8sretry.Do(t.Context(), s.get, append(opts{exact}, c.opts...)...)
+				require.Error(t, err)
+				got := fmt.Sprint(s.waits())
+				switch {
+				case s.attempts() == 0:
+					got = refused
+				case s.attempts() == 1:
+					got = once
+				case slices.Equal(s.waits(), seconds(1, 2, 4)):
+					got = none
+				case slices.Equal(s.waits(), seconds(0, 0, 0)):
+					got = atOnce
+				}
+				assert.Equal(t, c.want, got)
+			})
+		})
+	}
+}
