@@ -87,7 +87,7 @@ func runtimeClient(ctx context.Context, c client.Client, pod *corev1.Pod) error 
 	})
 }
 
-func right(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, refresh func(*corev1.Pod) error) error {
+func right(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod) error {
 	_ = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		read, err := c.CoreV1().Pods("a").Get(ctx, "b", metav1.GetOptions{})
 		if err != nil {
@@ -105,21 +105,27 @@ func right(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, refresh
 		_, err = c.CoreV1().Pods("a").Update(ctx, pod, metav1.UpdateOptions{})
 		return err
 	})
-	_ = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+	made := &corev1.Pod{}
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		_, err := c.CoreV1().Pods("a").Update(ctx, made, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+func mayRead(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, refresh func(*corev1.Pod) error) error {
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		if err := refresh(pod); err != nil {
 			return err
 		}
 		_, err := c.CoreV1().Pods("a").Update(ctx, pod, metav1.UpdateOptions{})
 		return err
 	})
-	_ = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+}
+
+func withoutVersion(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod) error {
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		pod.ResourceVersion = ""
 		_, err := c.CoreV1().Pods("a").Update(ctx, pod, metav1.UpdateOptions{})
-		return err
-	})
-	made := &corev1.Pod{}
-	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
-		_, err := c.CoreV1().Pods("a").Update(ctx, made, metav1.UpdateOptions{})
 		return err
 	})
 }
