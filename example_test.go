@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -1004,4 +1006,25 @@ func ExampleIncludeLeases() {
 	_, err := kubernetes.NewForConfig(config)
 	fmt.Println(err)
 	// Output: <nil>
+}
+
+// A server whose first answer hangs: the second request is answered at once.
+func ExampleWithHedge() {
+	var sent atomic.Int32
+	server := roundTripper(func(req *http.Request) (*http.Response, error) {
+		if sent.Add(1) == 1 {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("{}")), Request: req}, nil
+	})
+	transport := k8sretry.Transport(k8sretry.WithHedge(10 * time.Millisecond))(server)
+
+	req, _ := http.NewRequest(http.MethodGet, "https://server/api/v1/namespaces/default/pods/web-0", nil)
+	resp, err := transport.RoundTrip(req)
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	fmt.Println(err, sent.Load(), "requests")
+	// Output: <nil> 2 requests
 }

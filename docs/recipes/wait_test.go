@@ -225,3 +225,20 @@ func TestReadingClientset(t *testing.T) {
 		assert.Equal(t, 200*time.Millisecond, time.Since(began))
 	})
 }
+
+// servePods answers a list with two pods, and opens a watch.
+func servePods(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	query := r.URL.Query()
+	switch {
+	case query.Get("sendInitialEvents") == "true":
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, _ = io.WriteString(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422,"message":"no streaming lists"}`)
+	case query.Get("watch") != "":
+		w.Header().Set("Watch", "open")
+	default:
+		_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"5"},"items":[`+
+			`{"metadata":{"name":"web-0","namespace":"default","uid":"1","resourceVersion":"3"}},`+
+			`{"metadata":{"name":"web-1","namespace":"default","uid":"2","resourceVersion":"4"}}]}`)
+	}
+}
