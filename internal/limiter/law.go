@@ -158,12 +158,10 @@ func (l *law) lower(now time.Duration, s sign) {
 	}
 	if limit < 2 {
 		about := min(now-l.since, maxPause)
-		switch s.result {
-		case late:
-			if s.queued > manyQueued {
-				about = min(about, s.took) // a process of many calls is slow enough with one at a time
-			}
-		case refused:
+		switch {
+		case s.result == late && s.queued > manyQueued:
+			about = min(about, s.took) // a process of many calls is slow enough with one at a time
+		case s.result == refused:
 			about = min(about, 2*s.retryAfter) // the server knows better
 		}
 		l.pause(now, about, s.spread)
