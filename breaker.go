@@ -79,6 +79,10 @@ func (s BreakerState) String() string {
 // server is down it admits no attempt: a call returns at once, with the last error of the
 // API and [ErrBreakerOpen].
 //
+// A Breaker has one scope: one resource that always fails can open it for all calls that
+// share it, if it makes most of the attempts. So share one among calls to the same resource. A
+// [Limiter] tells them apart.
+//
 // Only what says something about the health of the server counts:
 //
 //   - Failures are 408, 500, 502, 503, 504, timeouts, and connections that were refused

@@ -48,6 +48,9 @@ func (c BudgetConfig) problem() string {
 // it refuses returns the last error of the API at once, wrapped in an [*Error] that matches
 // [ErrBudgetExhausted]. First attempts are never refused.
 //
+// A Budget has one scope: one resource that always fails spends the retries of all calls that
+// share it. So share one among calls to the same resource. A [Limiter] tells them apart.
+//
 // In each window of time a Budget allows a minimum of retries and a share of the calls that
 // succeeded. It therefore works for a few calls per second as well as for thousands, leaves
 // only the minimum in an outage, and refills with time. A retry is paid for before its
