@@ -25,9 +25,7 @@ func (c *config) logs(ctx context.Context, l level) bool {
 //
 //go:noinline // its frame must not be part of failed
 func (p *progress) emitRetry(c *config, ctx context.Context, delay time.Duration, err error) {
-	v := p.verdict
-	v.Detail += c.risk(&v, p.record)
-	p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err}, &v)
+	p.emit(c, ctx, Event{Kind: EventRetry, Delay: delay, Err: err, risk: c.risk(&p.verdict, p.record)}, &p.verdict)
 }
 
 // risk is what a reader of the log should know of a repetition that may do the work twice, as a
@@ -62,6 +60,7 @@ func (p *progress) emit(c *config, ctx context.Context, e Event, v *Verdict) {
 func (p *progress) complete(c *config, e *Event, v *Verdict) {
 	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Queued = int(p.attempts), c.maxRetries(), c.verb(), p.elapsed(), p.queued
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
+	e.addRisk()
 	if e.Err == nil && e.Kind != EventFailure {
 		e.Outcome = OutcomeNone
 	}

@@ -81,8 +81,15 @@ type Event struct {
 	// and Scope ScopeNone, for the first call of its kind.
 	Err error
 
+	risk        string         // of a repetition, to be added to the Detail
 	objectNames bool           // a log line names the object
 	site        *runtime.Frame // the code that makes the call, if another goroutine writes the line
+}
+
+// addRisk adds the risk of a repetition to the Detail.
+func (e *Event) addRisk() {
+	e.Detail += e.risk
+	e.risk = ""
 }
 
 // located returns the code that makes the call, as funcname.Site does for the caller of located.

@@ -151,8 +151,8 @@ func (p *progress) target(c *config, err error) (t target) {
 		t = c.patch.target()
 	}
 	if p.record != nil {
-		f := p.record.Facts()
-		t = t.or(targetOfRequest(&f.Last))
+		request := p.record.Request()
+		t = t.or(targetOfRequest(&request))
 	}
 	if t.resource == "" && (c.safeWrite != nil || c.patch != nil) {
 		t = t.or(targetOfError(err, t.name))

@@ -95,8 +95,8 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 		v.Outcome = max(v.Outcome, OutcomeUnknown)
 	}
 	r.correct(&v)
-	if f := r.Facts(); f.Requests > 0 {
-		s.seen = targetOfRequest(&f.Last)
+	if request := r.Request(); request.Resource != "" {
+		s.seen = targetOfRequest(&request)
 	}
 	if r.repeatedUnseen() {
 		v.Outcome = max(v.Outcome, OutcomeUnknown)

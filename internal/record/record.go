@@ -43,8 +43,9 @@ type Record struct {
 type sends struct {
 	facts   Facts
 	writes  int
-	last    bool          // the last one may have been carried out
-	checks  [2]checkedReq // requests whose body decides whether they may be repeated
+	request apirequest.Request // the last one
+	last    bool               // the last one may have been carried out
+	checks  [2]checkedReq      // requests whose body decides whether they may be repeated
 	checked int
 }
 
@@ -100,8 +101,6 @@ type Facts struct {
 	NotTaken bool
 	// RetryAfter is the wait that the last answer asks for.
 	RetryAfter time.Duration
-	// Last is the last one.
-	Last apirequest.Request
 }
 
 // Hook makes the trace write to the record. Every hook costs an allocation, so there are
@@ -211,7 +210,8 @@ func (r *Record) Sent(s Send) {
 	}
 	f.Collection = s.Request.Verb == apirequest.DeleteCollection
 	f.Repeated = f.Repeated || writes && s.Repeated
-	f.NotTaken, f.RetryAfter, f.Last = s.NotTaken, s.RetryAfter, *s.Request
+	f.NotTaken, f.RetryAfter = s.NotTaken, s.RetryAfter
+	all.request = *s.Request
 	all.last = writes && s.Ambiguous
 	if s.Code >= http.StatusOK && s.Code < http.StatusMultipleChoices {
 		f.Done = f.Done || writes
@@ -240,6 +240,14 @@ func (r *Record) Facts() Facts {
 	f.Asked, f.Connected, f.Answered = int(r.asked.Load()), int(r.connected.Load()), int(r.answered.Load())
 	f.Unseen = f.Requests > 0 && f.Connected > int(r.carried.Load())
 	return f
+}
+
+// Request returns the last request that a Transport has sent in the attempt, the zero value if
+// there is none.
+func (r *Record) Request() apirequest.Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sends.request
 }
 
 // RiskConfirmed reports whether the attempt held a request that must not be repeated
