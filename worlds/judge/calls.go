@@ -111,7 +111,7 @@ func (c *call) ambiguous() bool {
 			continue
 		}
 		switch {
-		case faults.Kind(r.came.Fault).Ambiguous(), r.answered == nil, r.answered.At >= c.end.At:
+		case faults.Kind(r.came.Fault).Ambiguous(), r.answered == nil, r.answered.At >= c.At+c.Limit, r.answered.At >= c.end.At:
 			return true
 		case !r.answered.Clean && !faults.Kind(r.came.Fault).Harmless():
 			return true

@@ -219,6 +219,10 @@ func (j *Judgement) certain(c *call) {
 		j.Exceptions[NotFoundLater]++
 		return
 	}
+	if !c.BelowAll && c.met(faults.Redirected) && !isSafe(c) {
+		j.Exceptions[UnseenRedirect]++
+		return
+	}
 	j.violation(c.Op, NeverDone, "the error %q says that nothing was done, but version %d is of the call", c.end.Error, c.changes[0].Version)
 }
 
@@ -251,7 +255,7 @@ func (j *Judgement) touched(w *world, c *call) {
 // only without a Transport.
 func (j *Judgement) deletedByName(w *world, c *call, e trace.Entry) (violated bool) {
 	added := w.addition(e.UID)
-	first := true
+	first := true // or a repetition by an inner layer
 	for _, r := range c.requests {
 		if !r.came.Write {
 			continue
@@ -262,7 +266,7 @@ func (j *Judgement) deletedByName(w *world, c *call, e trace.Entry) (violated bo
 				return true
 			}
 		}
-		first = false
+		first = faults.Kind(r.came.Fault) == faults.InnerReplay
 	}
 	j.Exceptions[ByNameAlone]++
 	return false
