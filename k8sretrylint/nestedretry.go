@@ -23,12 +23,12 @@ var nestedRetry = check("nestedretry", "report retries inside of retries of the 
 			}
 			if inner := p.RetryCall(call); inner != nil {
 				if inner.Library != code.Poll && multiplies(outer, inner.Library, inner.Callee.Name()) {
-					pass.Reportf(call.Pos(), "%s inside %s: %s", inner.Name, outer.Name, nestedHarm(outer, inner.Library))
+					pass.Reportf(call.Pos(), "%s inside %s: %s", inner.Name, outer.Name, nestedHarm(outer, inner.Library, inner.Callee.Name()))
 				}
 				return true
 			}
 			if name := safeWrite(p, call); name != "" && (outer.Library == code.K8sretry || outer.Callee.Name() == "RetryOnConflict" && name == "Modify") {
-				pass.Reportf(call.Pos(), "k8sretry.%s inside %s: %s", name, outer.Name, nestedHarm(outer, code.K8sretry))
+				pass.Reportf(call.Pos(), "k8sretry.%s inside %s: %s", name, outer.Name, nestedHarm(outer, code.K8sretry, name))
 				return true
 			}
 			// A function of this package that repeats its calls.
@@ -38,7 +38,7 @@ var nestedRetry = check("nestedretry", "report retries inside of retries of the 
 			}
 			for _, inner := range p.Retries {
 				if code.Contains(decl.Body, inner.Expr) && inner.Library != code.Poll && multiplies(outer, inner.Library, inner.Callee.Name()) && len(p.Calls(inner.Body)) > 0 {
-					pass.Reportf(call.Pos(), "%s, which calls %s, inside %s: %s", decl.Name.Name, inner.Name, outer.Name, nestedHarm(outer, inner.Library))
+					pass.Reportf(call.Pos(), "%s, which calls %s, inside %s: %s", decl.Name.Name, inner.Name, outer.Name, nestedHarm(outer, inner.Library, inner.Callee.Name()))
 					break
 				}
 			}
@@ -62,7 +62,7 @@ func safeWrite(p *code.Package, call *ast.CallExpr) string {
 func multiplies(outer *code.Retry, library code.Library, name string) bool {
 	switch {
 	case outer.Library == code.K8sretry:
-		return library != code.Sethvargo // which returns the error that it was given
+		return true
 	case outer.Callee.Name() == "RetryOnConflict":
 		return name == "RetryOnConflict"
 	case outer.Library == code.ClientGo: // OnError
@@ -71,11 +71,11 @@ func multiplies(outer *code.Retry, library code.Library, name string) bool {
 	return outer.Library == library
 }
 
-func nestedHarm(outer *code.Retry, inner code.Library) string {
+func nestedHarm(outer *code.Retry, inner code.Library, name string) string {
 	switch {
 	case outer.Library == code.K8sretry && inner == code.K8sretry:
 		return "the outer call does not repeat what the inner one gave up, and its options have no effect on it; keep one of them"
-	case outer.Library == code.K8sretry:
+	case outer.Library == code.K8sretry && name == "RetryOnConflict":
 		return "the outer call repeats a read, a change and a write as a whole: after a lost answer the change is made twice; use k8sretry.Modify alone"
 	}
 	return "the attempts multiply while the server is in trouble; keep one of them"

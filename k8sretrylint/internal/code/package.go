@@ -231,8 +231,6 @@ type Reached struct {
 	At *ast.CallExpr
 	// Direct: At is the call of the API.
 	Direct bool
-	// Retried is the function that repeats the call, between At and the call, "" if none does.
-	Retried string
 }
 
 // Calls returns the calls of the API that are made in n, also by functions of this package that are
@@ -255,7 +253,7 @@ func (p *Package) calls(n ast.Node) (found []Reached) {
 			if r := p.RetryCall(m); r != nil {
 				if _, isLit := ast.Unparen(r.Fn).(*ast.FuncLit); !isLit && r.Body != nil {
 					for _, c := range p.calls(r.Body) {
-						found = append(found, Reached{Call: c.Call, At: m, Retried: r.Name})
+						found = append(found, Reached{Call: c.Call, At: m})
 					}
 				}
 				return true
@@ -268,13 +266,13 @@ func (p *Package) calls(n ast.Node) (found []Reached) {
 						return true // it calls itself
 					}
 					for _, c := range p.calls(lit.Body) {
-						found = append(found, Reached{Call: c.Call, At: m, Retried: c.Retried})
+						found = append(found, Reached{Call: c.Call, At: m})
 					}
 				}
 				return true
 			}
 			for _, c := range p.callsOf(fn.Origin()) {
-				found = append(found, Reached{Call: c.Call, At: m, Retried: c.Retried})
+				found = append(found, Reached{Call: c.Call, At: m})
 			}
 		}
 		return true

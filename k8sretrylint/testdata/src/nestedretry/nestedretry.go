@@ -27,6 +27,11 @@ func wrong(ctx context.Context, c kubernetes.Interface) {
 	_ = k8sretry.Run(ctx, func(ctx context.Context) error {
 		return touchWithRetry(ctx, c) // want `a read, a change and a write as a whole`
 	})
+	_ = k8sretry.Run(ctx, func(ctx context.Context) error {
+		return retry.OnError(retry.DefaultBackoff, apierrors.IsServiceUnavailable, func() error { // want `retry.OnError inside k8sretry.Run: the attempts multiply`
+			return touch(ctx, c)
+		})
+	})
 	_ = retry.RetryOnConflict(retry.DefaultRetry, func() error {
 		_, err := k8sretry.Modify(ctx, c.CoreV1().Pods("a"), "b", func(*corev1.Pod) error { return nil }) // want `k8sretry.Modify inside retry.RetryOnConflict`
 		return err
