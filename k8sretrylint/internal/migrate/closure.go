@@ -29,6 +29,9 @@ func (w *rewriting) isCovered(predicate ast.Expr) bool {
 			return true
 		}
 	}
+	if v, ok := w.p.ObjectOf(predicate).(*types.Var); ok && v.Parent() != w.p.Types.Scope() {
+		return false // a local variable, which would be unused
+	}
 	_, body := w.p.FuncOf(predicate)
 	if body == nil || len(body.List) != 1 {
 		return false

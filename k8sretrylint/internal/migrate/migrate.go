@@ -112,6 +112,9 @@ func (w *rewriting) rewrite() (string, error) {
 		return "", errors.New("the API call takes no context")
 	}
 	call := w.calls[0]
+	if w.isRepeated(call, lit) {
+		return "", errors.New("its function makes the API call in a loop or in another function")
+	}
 	plan, err := w.plan(lit, call)
 	if err != nil {
 		return "", err
@@ -168,6 +171,17 @@ func safe(verb code.Verb) string {
 	default:
 		return "k8sretry.Do with a verb"
 	}
+}
+
+// isRepeated reports whether the function makes the call in a loop, or in a function of its own.
+func (w *rewriting) isRepeated(call code.Reached, lit *ast.FuncLit) bool {
+	for n := w.p.Parent(call.At); n != nil && n != ast.Node(lit); n = w.p.Parent(n) {
+		switch n.(type) {
+		case *ast.ForStmt, *ast.RangeStmt, *ast.FuncLit:
+			return true
+		}
+	}
+	return false
 }
 
 func (w *rewriting) edit(pos, end token.Pos, text string) {

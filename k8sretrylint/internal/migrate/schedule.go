@@ -111,7 +111,7 @@ func (w *rewriting) duration(d time.Duration) (string, error) {
 	return "", errors.New("a delay that cannot be written")
 }
 
-var errSchedule = errors.New("its schedule is not visible as constants")
+var errSchedule = errors.New("its schedule is not visible as constants that only this call uses")
 
 // number is the value of a constant expression.
 func (w *rewriting) number(e ast.Expr) (float64, bool) {
@@ -123,8 +123,8 @@ func (w *rewriting) number(e ast.Expr) (float64, bool) {
 	return v, true
 }
 
-// value follows a variable that is used here alone to what it holds, and deletes it. Of another variable it
-// returns what it holds, if nothing else is ever assigned to it.
+// value follows a variable to what it holds, nil if that is not known. A local variable has to be used here alone, and
+// is deleted: it would be unused.
 func (w *rewriting) value(e ast.Expr) ast.Expr {
 	e = ast.Unparen(e)
 	id, ok := e.(*ast.Ident)
@@ -156,9 +156,10 @@ func (w *rewriting) value(e ast.Expr) ast.Expr {
 	if !ok || assign.Tok != token.DEFINE || len(assign.Lhs) != 1 {
 		return nil
 	}
-	if uses == 1 {
-		w.deleteStmt(assign)
+	if uses != 1 {
+		return nil
 	}
+	w.deleteStmt(assign)
 	return ast.Unparen(value)
 }
 

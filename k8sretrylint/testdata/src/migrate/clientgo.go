@@ -117,3 +117,28 @@ func interrupted(ctx context.Context, clientset kubernetes.Interface) bool {
 	})
 	return wait.Interrupted(err)
 }
+
+func notEither(ctx context.Context, clientset kubernetes.Interface, names []string) {
+	// Without either call, the variables would be unused.
+	backoff := wait.Backoff{Steps: 4, Duration: time.Second, Factor: 2}
+	refused := func(err error) bool { return apierrors.IsTooManyRequests(err) }
+	_ = retry.OnError(backoff, transient, func() error { // want `not rewritten: its schedule is not visible as constants that only this call uses`
+		_, err := clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+		return err
+	})
+	_ = retry.OnError(backoff, transient, func() error { // want `not rewritten: its schedule is not visible as constants that only this call uses`
+		_, err := clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+		return err
+	})
+	_ = retry.OnError(retry.DefaultRetry, refused, func() error { // want `not rewritten: it repeats errors that k8sretry does not know to be transient, and a delete`
+		return clientset.CoreV1().Pods("default").Delete(ctx, "a", metav1.DeleteOptions{})
+	})
+	_ = retry.OnError(retry.DefaultRetry, transient, func() error { // want `not rewritten: its function makes the API call in a loop`
+		for _, name := range names {
+			if _, err := clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
