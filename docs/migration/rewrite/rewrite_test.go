@@ -32,6 +32,8 @@ var update = flag.Bool("update", false, "write the package after")
 // The programs of after are what the tool makes of those of before:
 //
 //	go test -run TestAfterIsBeforeRewritten ./rewrite -update
+//
+// The go command does not see that the result depends on the tool: after a change of it alone, use -count=1.
 func TestAfterIsBeforeRewritten(t *testing.T) {
 	tool := filepath.Join(t.TempDir(), "k8sretrylint")
 	build := exec.Command("go", "build", "-o", tool, "./cmd/k8sretrylint")

@@ -56,6 +56,9 @@ func right(ctx context.Context, c kubernetes.Interface) {
 	_ = retry.OnError(retry.DefaultBackoff, apierrors.IsServiceUnavailable, func() error {
 		return retry.RetryOnConflict(retry.DefaultRetry, func() error { return touch(ctx, c) })
 	})
+	_ = retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		return retry.OnError(retry.DefaultBackoff, apierrors.IsServiceUnavailable, func() error { return touch(ctx, c) })
+	})
 	_ = retry.RetryOnConflict(retry.DefaultRetry, func() error { return touch(ctx, c) })
 	_ = k8sretry.Run(ctx, func(ctx context.Context) error {
 		_, err := c.CoreV1().Pods("a").Get(ctx, "b", metav1.GetOptions{})

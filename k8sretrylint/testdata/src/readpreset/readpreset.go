@@ -27,5 +27,6 @@ func right(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod) {
 		return c.CoreV1().Pods("a").Update(ctx, pod, metav1.UpdateOptions{})
 	}
 	_, _ = k8sretry.Do(ctx, update, k8sretry.ForRead(), k8sretry.WithVerb(k8sretry.VerbUpdate))
+	_, _ = k8sretry.Do(ctx, update, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.ForRead())
 	_, _ = k8sretry.Do(ctx, update, k8sretry.ForRead(), k8sretry.ForWrite())
 }
