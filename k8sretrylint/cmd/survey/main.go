@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/checker"
 	"golang.org/x/tools/go/packages"
 
@@ -36,6 +37,16 @@ import (
 //
 //go:embed modules.txt
 var modules string
+
+var migrate bool
+
+// analyzers are the checks, or what looks for retries of other libraries.
+func analyzers() []*analysis.Analyzer {
+	if migrate {
+		return []*analysis.Analyzer{k8sretrylint.Migrate()}
+	}
+	return k8sretrylint.Analyzers()
+}
 
 type finding struct {
 	module, check, message string
@@ -51,6 +62,7 @@ func main() {
 	sample := flag.Int("sample", 0, "print this many findings, chosen at random, with the code around them")
 	seed := flag.Uint64("seed", 1, "of the random choice")
 	all := flag.Bool("all", false, "print all findings")
+	flag.BoolVar(&migrate, "migrate", false, "look for retries that can be rewritten to k8sretry, in place of the checks")
 	around := flag.Int("around", 12, "lines of code before and after a finding")
 	flag.Parse()
 	if err := survey(*dir, *list, *only, *sample, *seed, *all, *around); err != nil {
@@ -135,13 +147,13 @@ func run(dir, module string) ([]finding, int, error) {
 	if broken > 0 {
 		log.Printf("  %d packages with errors, such as a dependency that cannot be downloaded: not all of them is seen", broken)
 	}
-	for _, a := range k8sretrylint.Analyzers() {
+	for _, a := range analyzers() {
 		a.RunDespiteErrors = true
 		for _, required := range a.Requires {
 			required.RunDespiteErrors = true
 		}
 	}
-	graph, err := checker.Analyze(k8sretrylint.Analyzers(), pkgs, &checker.Options{})
+	graph, err := checker.Analyze(analyzers(), pkgs, &checker.Options{})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -223,7 +235,7 @@ func copyTree(to, from string) error {
 func printTable(modules []string, found []finding) {
 	fmt.Print("| module |")
 	var checks []string
-	for _, a := range k8sretrylint.Analyzers() {
+	for _, a := range analyzers() {
 		if slices.ContainsFunc(found, func(f finding) bool { return f.check == a.Name }) {
 			checks = append(checks, a.Name)
 			fmt.Printf(" %s |", a.Name)
