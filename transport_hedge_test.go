@@ -224,14 +224,15 @@ func TestHedgeIsForReads(t *testing.T) {
 		{"a read with a body", "GET body", "/api/v1/namespaces/default/configmaps/a", 1},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
-			assert.Equal(t, c.requests, hedged(t, c.method, c.path))
+			assert.Equal(t, c.requests, hedged(t, c.method, c.path, false))
+			assert.Equal(t, c.requests, hedged(t, c.method, c.path, true), "in a Do")
 		})
 	}
-	assert.Equal(t, 2, hedged(t, "GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/a", k8sretry.IncludeLeases()))
+	assert.Equal(t, 2, hedged(t, "GET", "/apis/coordination.k8s.io/v1/namespaces/default/leases/a", false, k8sretry.IncludeLeases()))
 }
 
 // hedged returns how many requests one call makes whose first answer is slow.
-func hedged(t *testing.T, method, path string, opts ...k8sretry.Option) (requests int) {
+func hedged(t *testing.T, method, path string, inDo bool, opts ...k8sretry.Option) (requests int) {
 	synctest.Test(t, func(t *testing.T) {
 		server := &replies{next: []timedReply{{20 * second, 200}}}
 		transport := wrapper(t, append(opts, hedging)...)(roundTripper(server.serve))
@@ -242,7 +243,15 @@ func hedged(t *testing.T, method, path string, opts ...k8sretry.Option) (request
 		}
 		req, err := http.NewRequestWithContext(t.Context(), method, "https://server"+path, body)
 		require.NoError(t, err)
-		resp, err := transport.RoundTrip(req)
+		var resp *http.Response
+		if inDo {
+			resp, err = k8sretry.Do(t.Context(), func(ctx context.Context) (*http.Response, error) {
+				req = req.WithContext(ctx)
+				return transport.RoundTrip(req)
+			})
+		} else {
+			resp, err = transport.RoundTrip(req)
+		}
 		require.NoError(t, err)
 		assert.Same(t, req, resp.Request)
 		_, err = io.ReadAll(resp.Body)
