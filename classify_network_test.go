@@ -270,7 +270,6 @@ func TestLostConnections(t *testing.T) {
 		is("idle connection closed", from(errors.New("http: server closed idle connection")), connection, maybe),
 		is("body cannot be rewound", from(errors.New("net/http: cannot rewind body after connection loss")), connection, maybe),
 		is("after another attempt", &single{from(io.EOF)}, connection, maybe),
-		//lint:ignore SA1019 client-go returns it as long as x/net makes it
 		is("GOAWAY", from(http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeNo}), connection, maybe),
 		is("GOAWAY of net/http", from(errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug=""`)), connection, maybe),
 		is("GOAWAY of net/http that quotes another one", from(errors.New(`http2: server sent GOAWAY and closed the connection; LastStreamID=1, ErrCode=NO_ERROR, debug="http2: Transport received GOAWAY from server"`)), connection, maybe),

@@ -537,7 +537,6 @@ func TestErrorsOfBothHTTP2Implementations(t *testing.T) {
 	bundled := &http.Transport{TLSClientConfig: cfg.Clone(), ForceAttemptHTTP2: true}
 	defer bundled.CloseIdleConnections()
 	separate := &http.Transport{TLSClientConfig: cfg.Clone()}
-	//lint:ignore SA1019 client-go does the same
 	_, err := http2.ConfigureTransports(separate)
 	require.NoError(t, err)
 	defer separate.CloseIdleConnections()

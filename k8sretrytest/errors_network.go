@@ -55,7 +55,6 @@ func ConnectionClosed() error { return urlError(io.EOF) }
 //
 // Classify returns ClassConnection with an unknown outcome.
 func GoAway() error {
-	//lint:ignore SA1019 the transport of client-go returns this type
 	return urlError(http2.GoAwayError{LastStreamID: 1, ErrCode: http2.ErrCodeNo})
 }
 

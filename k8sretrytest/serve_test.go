@@ -2,7 +2,6 @@ package k8sretrytest_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -248,7 +247,7 @@ func TestErrorsOfTheFakeReachTheClient(t *testing.T) {
 		_, err = s.maps().Create(t.Context(), configMap("a"), metav1.CreateOptions{})
 		require.Error(t, err)
 		var status *apierrors.StatusError
-		assert.False(t, errors.As(err, &status), "%v", err)
+		assert.NotErrorAs(t, err, &status)
 		_, err = s.maps().Get(t.Context(), "a", metav1.GetOptions{})
 		require.NoError(t, err)
 	})
