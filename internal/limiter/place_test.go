@@ -193,9 +193,11 @@ func TestTheTimeThatCallsWaitIsNotLatency(t *testing.T) {
 					below.leave(enter(below, ctx, inner), succeeded)
 				}
 				l.leave(ticket, succeeded)
+				l.mu.Lock()
 				k := l.table.Load().find(outer)
 				assert.False(t, k.active())
 				assert.Zero(t, k.failures)
+				l.mu.Unlock()
 				testkit.Sleep(5 * time.Minute)
 			})
 		})
