@@ -392,7 +392,7 @@ func TestJitterFitsTheTimeThatIsLeft(t *testing.T) {
 			{"schedule, equal jitter", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(10 * time.Second), k8sretry.WithJitter(k8sretry.JitterEqual)}, 6 * time.Second, 5 * time.Second, 6 * time.Second},
 			{"schedule at its cap", unavailable(), []k8sretry.Option{k8sretry.WithInitialDelay(time.Hour), k8sretry.WithMaxDelay(10 * time.Second)}, 9 * time.Second, 8 * time.Second, 9 * time.Second},
 			{"disruption budget", budgetSpent(), nil, 5100 * time.Millisecond, 5 * time.Second, 5100 * time.Millisecond},
-			{"limiter", tooMany(0), []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}, 1500 * time.Millisecond, time.Second, 1500 * time.Millisecond},
+			{"limiter", unavailable(), []k8sretry.Option{k8sretry.WithLimiter(k8sretry.NewLimiter())}, 500 * time.Millisecond, 0, 500 * time.Millisecond},
 			{"a Backoff of the caller is taken as it is", unavailable(), []k8sretry.Option{k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return 7 * time.Second }))}, 6 * time.Second, 0, 0},
 		} {
 			t.Run(name+", "+c.situation, func(t *testing.T) {
