@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package k8sretry
 
 // meaning is what an error that this package recognises means: the constant part of a

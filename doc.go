@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package k8sretry retries calls to the Kubernetes API. It retries transient failures,
 // returns permanent errors at once, and keeps writes from being carried out twice.
 //

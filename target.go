@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package k8sretry
 
 import "github.com/k8sretry/k8sretry/internal/apirequest"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package benchmarks compares k8sretry with other retry libraries, a hand-written loop
 // and the call without retries. It is a separate module, so that k8sretry does not
 // depend on the other libraries.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package k8sretryctrl adds the retries and safe writes of k8sretry to controller-runtime.
 //
 // [NewClient] returns a client.Client that retries transient failures:

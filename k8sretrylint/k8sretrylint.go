@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package k8sretrylint finds mistakes in programs that call the Kubernetes API: writes that a
 // retry may carry out twice, retries that cannot succeed, and misuse of package k8sretry.
 //

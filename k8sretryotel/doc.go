@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package k8sretryotel reports the calls of k8sretry to OpenTelemetry: events on the span of
 // the caller, metrics and, for calls of [Do] and [Run], a span for each attempt. It depends
 // on the API of OpenTelemetry, but not on the SDK.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package k8sretryprom exports metrics of package k8sretry to Prometheus.
 //
 // A [Collector] is both an Observer of calls and a collector of metrics:

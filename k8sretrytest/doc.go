@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package k8sretrytest helps to test how a program retries Kubernetes API calls. It
 // works with fake clientsets, with real clients, and under virtual time.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command operator is what kubebuilder makes: a manager with one controller. The matrix of
 // .ci adds k8sretry to it, see retry.go.
 package main

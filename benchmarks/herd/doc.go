@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package herd simulates many clients of an overloaded or failing API server, in virtual
 // time. The clients use the real code of k8sretry and of other retry libraries. It is a
 // separate module, so that k8sretry does not depend on the other libraries.

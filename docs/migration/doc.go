@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package migration contains the code of docs/migration.md: for each library, a function
 // before and after the migration to k8sretry. The tests show what stays the same and what
 // changes.

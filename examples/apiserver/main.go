@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Apiserver runs the in-memory API server of the examples as a separate program:
 //
 //	go run ./examples/apiserver -dir /tmp/try -resource databases.example.dev/v1/databases/Database

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Dashboard is a page that shows k8sretry at work, live and without a cluster:
 //
 //	go run ./examples/dashboard

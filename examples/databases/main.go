@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Databases is a small service that stores databases as custom resources and makes
 // all calls to the API server with k8sretry. See package service for its HTTP API.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Quickstart shows k8sretry at work, without a cluster:
 //
 //	go run ./examples/quickstart

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package apirequest reads from an HTTP request which call of the Kubernetes API it is and
 // whether it may be repeated. It never changes the request.
 //

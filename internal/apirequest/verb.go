@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package apirequest
 
 // Verb is the verb of a request. Its values and names are those of the verbs of the root

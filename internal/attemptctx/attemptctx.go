@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package attemptctx provides the context of one attempt with a timeout.
 //
 // It differs from context.WithTimeout in two ways. Its timeout can be removed without

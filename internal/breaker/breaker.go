@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package breaker is a circuit breaker that opens when nearly all attempts of some seconds
 // have failed, and closes when attempts succeed again.
 package breaker

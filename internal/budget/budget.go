@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package budget limits the retries of all calls that share a Budget. In each window of
 // time there are as many retries as a minimum and a share of the calls that succeeded.
 //

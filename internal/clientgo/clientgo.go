@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package clientgo deals with what client-go does to the responses and errors of a
 // RoundTripper.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package counter provides a counter that many goroutines can add to without slowing each
 // other down.
 package counter

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package ctxerr reads the error of contexts, also of those that break the contract of
 // context.Context: Done is closed, but Err returns nil. A type that embeds
 // context.Background() and has a Done of its own does that. Such a context counts as

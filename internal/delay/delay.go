@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package delay computes how long to wait: exponential schedules, their jitter and their
 // cap, and waits that a server asked for.
 package delay

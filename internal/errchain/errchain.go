@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package errchain walks through error chains that other packages have built.
 //
 // A foreign chain may hold nil pointers whose methods panic, values that cannot be

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //go:build !wasip1
 
 // Package errno names error numbers that some systems lack.

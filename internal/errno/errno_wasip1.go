@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package errno names error numbers that some systems lack.
 package errno
 

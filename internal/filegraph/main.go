@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Filegraph prints which files of a Go package refer to which, and the circles of
 // these references.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package funcname names functions for logs and errors. It is used only after a call has
 // failed, because walking the stack is slow.
 package funcname

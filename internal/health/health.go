@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package health defines what the end of an attempt says about the server. It connects
 // the classification of errors with the breaker and the limiter.
 package health

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package limiter queues the attempts of a process while the server is overloaded. It is an
 // adaptive concurrency limiter: additive increase, multiplicative decrease, as in TCP.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Mutate measures whether the tests notice wrong code. It changes one place of the code at a
 // time, a mutant, and runs the tests: a mutant is killed if they fail.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package newest has the tests that need a newer client-go than the go.mod of the library
 // requires. Before client-go v0.36 an informer waits for a channel from outside of its
 // bubble of testing/synctest, so that no time passes in it, and a fake adds no objects to a

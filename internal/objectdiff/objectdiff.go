@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package objectdiff compares versions of one API object, to find out which write made one
 // of them. It knows the fields of all objects that the server sets by itself, and treats the
 // rest as JSON.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package record holds what net/http and a Transport saw of the attempts of one call. It
 // holds facts only: what they mean for the call is decided elsewhere.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package redial lets requests avoid a kept connection that has gone silent.
 //
 // After a failover, or when a load balancer forgets its connections, an open connection may

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package turns serializes the calls of one process that have collided over one object.
 //
 // Of N calls that read and write an object at the same time, one succeeds and N-1 get a

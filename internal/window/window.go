@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package window counts what happened within a sliding window of time.
 package window
 

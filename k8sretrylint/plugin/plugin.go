@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package plugin makes the checks of k8sretrylint a module plugin of golangci-lint.
 // Importing it registers the linter k8sretrylint. docs/lint.md shows the configuration.
 package plugin

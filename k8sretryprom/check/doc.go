@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package check tests the rules and the dashboard of k8sretryprom with a real Prometheus.
 //
 // It runs the databases example (examples/databases/service) with a Collector against the

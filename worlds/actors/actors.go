@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package actors are the others who use the API of a world at the same time: controllers that
 // add finalizers and labels, strip or replace annotations, create again what is deleted, delete
 // what is created, scale, apply and evict. Some use this library, on connections without faults;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package model is a model of kube-apiserver and its etcd: what a client of the API can observe
 // of how objects are stored, changed, deleted and watched. docs/worlds.md says what is modelled
 // and what is not; "go run ./cmd/model" in e2e compares it with a real kube-apiserver.

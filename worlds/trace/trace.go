@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package trace records what happened in a world. The judge reads nothing else, so that a
 // recorded trace can be judged again, byte for byte.
 package trace

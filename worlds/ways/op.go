@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package ways makes the calls of a world, in every way in which the library is used.
 package ways
 

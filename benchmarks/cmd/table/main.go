@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command table runs the benchmarks and writes their tables: a short one into the
 // README, between its markers, and all figures into RESULTS.md.
 //

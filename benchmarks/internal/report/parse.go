@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package report turns the output of `go test -bench` into the tables of README.md and
 // RESULTS.md: it parses, takes medians, compares and renders. It runs nothing.
 package report

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package rewrite_test tests what k8sretrylint -migrate makes of programs: the files of after
 // are those of before, rewritten, and both do the same.
 package rewrite_test

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command cli sets a key of a ConfigMap:
 //
 //	cli -n default settings color=blue

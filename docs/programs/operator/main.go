@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command operator creates a ConfigMap for each Deployment with the label "settings".
 package main
 

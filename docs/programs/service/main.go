@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command service serves the phase of pods over HTTP, with logs of zap and metrics of Prometheus.
 package main
 

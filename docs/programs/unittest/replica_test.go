@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package unittest tests code that retries: without a cluster, and without waiting.
 package unittest
 

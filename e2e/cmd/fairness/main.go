@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command fairness runs all contenders of package fairness, one after the other, and writes
 // the counts of the server as a table into a document, between its markers:
 //

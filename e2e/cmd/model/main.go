@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command model runs the same random requests on the model of kube-apiserver that worlds/ uses
 // and on a real kube-apiserver, and compares the answers:
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command soak makes the calls of package storm for a long time, one round after the other,
 // on a real API server, and looks whether anything grows.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command table makes the calls of package storm with plain client-go, with
 // client-go's retry.OnError and with k8sretry, on a real API server with other
 // controllers. It writes how many wrong answers their callers got: four rows into

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package cluster runs a real kube-apiserver and etcd for tests, as two processes on
 // 127.0.0.1 that end with the test and can be killed, stopped and slowed down.
 package cluster

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package faultproxy is a proxy for an API server that drops, delays and forges answers,
 // and records the requests of its clients.
 //

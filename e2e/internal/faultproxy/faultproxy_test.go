@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //lint:file-ignore SA1019 What client-go uses, and the errors that it returns.
 
 package faultproxy_test

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 //lint:file-ignore SA1019 net/http serves HTTP/2 on connections of its own only, not on h2conn.
 
 package faultproxy

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package loopback finds stable ports on 127.0.0.1.
 package loopback
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package marked replaces the generated parts of a document.
 package marked
 

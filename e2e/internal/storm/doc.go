@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package storm makes many concurrent calls to a real API server while answers are lost,
 // other clients write the same objects and the server is killed, and counts the callers
 // that got a wrong result.

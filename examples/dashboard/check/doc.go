@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package check looks at the page of examples/dashboard in Chromium, which has to be
 // installed:
 //

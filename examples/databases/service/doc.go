@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package service is a small HTTP service that stores databases as custom resources
 // in a Kubernetes cluster. It makes these calls to the API server with k8sretry:
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package tinykube is a small Kubernetes API server for examples and tests. It
 // serves HTTP on a loopback port, keeps its objects in memory, and fails on
 // request.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command k8sretrylint finds mistakes in programs that call the Kubernetes API, and rewrites
 // retries of other libraries to k8sretry.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command survey runs the checks over the modules of a list, one module@version a line, and
 // prints what they find: a table of findings by check and, with -sample, some of them with
 // the code around, to be judged by a reader. It downloads the modules with the go command.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package code finds calls of the Kubernetes API, and functions that repeat calls, in a package.
 package code
 

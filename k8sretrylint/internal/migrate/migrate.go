@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package migrate rewrites retries of other libraries around calls of the Kubernetes API to
 // package k8sretry.
 //

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command worlds runs worlds and prints what the judge says of them:
 //
 //	go run ./cmd/worlds -seeds 10000

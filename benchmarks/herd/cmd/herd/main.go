@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Command herd simulates an overloaded or failing API server and its clients, which use
 // k8sretry or another retry library:
 //

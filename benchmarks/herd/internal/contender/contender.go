@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package contender contains the contenders: variants of k8sretry, and other libraries.
 // Each makes up to five retries with delays of 2 s to 30 s and an attempt timeout of 10 s,
 // as far as the library has these settings.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package contention simulates many clients that increment one object, like the simulator
 // of "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015). Each client reads the
 // object, changes it and writes it back. The server rejects the write if the object has

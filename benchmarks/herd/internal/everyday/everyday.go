@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package everyday contains scenarios of everyday trouble: of one resource, by chance, or
 // short. Here a limiter must not do more harm than the trouble. All but one are run for one
 // process.

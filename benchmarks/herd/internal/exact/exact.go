@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package exact runs a Go command deterministically: in WebAssembly, on one thread, with
 // fixed clocks and random numbers. The Go runtime seeds its generators, schedules goroutines
 // and iterates over maps with the random numbers of the host, so that the same input gives

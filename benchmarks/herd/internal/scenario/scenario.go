@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Package scenario contains the scenarios of the simulation and their metrics.
 package scenario
 

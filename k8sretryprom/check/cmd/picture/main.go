@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Picture draws panels of the dashboard of k8sretryprom from the results of their queries
 // to a real Prometheus.
 //
