@@ -745,6 +745,7 @@ func TestRecordOfARepetitionBelowATransport(t *testing.T) {
 		{"an update, then a conflict", update, 409, "Conflict", true},
 		{"a create, then a taken name", create, 409, "AlreadyExists", true},
 		{"an update, then a 429", update, 429, "TooManyRequests", true},
+		{"an update, then no answer", update, 0, "", true},
 		{"an update, then an answer that the first request would have got, too", update, 422, "Invalid", false},
 	} {
 		for _, protocol := range []string{protoHTTP1, protoHTTP2} {
@@ -753,6 +754,9 @@ func TestRecordOfARepetitionBelowATransport(t *testing.T) {
 					if n%2 == 1 {
 						w.WriteHeader(http.StatusBadGateway) // carried out
 						return
+					}
+					if tt.code == 0 {
+						panic(http.ErrAbortHandler)
 					}
 					w.Header().Set("Content-Type", "application/json")
 					w.WriteHeader(tt.code)

@@ -60,6 +60,12 @@ func (s *send) hooks() *httptrace.ClientTrace {
 // shows that a RoundTripper below the Transport has repeated it.
 func (s *send) gotAnswer() { s.answers.Add(1) }
 
+// repeated reports whether that has happened: there was a second answer, or an error after one.
+func (s *send) repeated(err error) bool {
+	n := s.answers.Load()
+	return n > 1 || n == 1 && err != nil
+}
+
 // gotConn is called for each try of net/http. Over HTTP/2 net/http repeats a request up to
 // seven times within a minute after REFUSED_STREAM, and without limit after a graceful
 // GOAWAY (roundTripViaPool in golang.org/x/net/http2). Over HTTP/1.1 it repeats a request
@@ -111,7 +117,7 @@ func (x *exchange) transmit(ctx context.Context, r *callRecord, req *http.Reques
 	resp, err := x.t.conns.Choose(&s.use).RoundTrip(req)
 	x.t.conns.Done(ctx, &s.use, err)
 	switch {
-	case err != nil && s.stopped.Load():
+	case err != nil && s.stopped.Load() && s.answers.Load() == 0:
 		err = errNotTaken
 	case resp == nil && err == nil:
 		err = errNoResponse
@@ -133,7 +139,7 @@ func (x *exchange) note(sent *send, request *apirequest.Request, resp *http.Resp
 	if err != nil || resp.StatusCode >= http.StatusMultipleChoices {
 		request.StoresNothing = request.StoresNothing || request.DryRunInBody(x.req)
 	}
-	s := record.Send{Request: request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken), Repeated: sent.answers.Load() > 1}
+	s := record.Send{Request: request, HTTP: x.req, NotTaken: errors.Is(err, errNotTaken), Repeated: sent.repeated(err)}
 	if err != nil {
 		s.Ambiguous = !s.NotTaken && Classify(&url.Error{Op: x.req.Method, Err: err}).Outcome != OutcomeNotExecuted
 	} else if s.Code = resp.StatusCode; s.Code >= http.StatusBadRequest {
