@@ -139,6 +139,7 @@ func (w *World) Run() []trace.Entry {
 		p.close()
 	}
 	stop()
+	front.Wait() // for what the informer has caused since
 	for _, p := range programs {
 		p.close()
 	}
