@@ -31,6 +31,7 @@ func (c *Collector) Observe(_ context.Context, e k8sretry.Event) {
 		c.breaker.WithLabelValues(e.Breaker.String()).Inc()
 	case k8sretry.EventLimiter:
 		c.limiter.WithLabelValues(limiterState(e.Limited), e.Scope.String()).Inc()
+	case k8sretry.EventQueued: // the time is known when the call ends
 	}
 }
 
