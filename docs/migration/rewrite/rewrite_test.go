@@ -63,7 +63,7 @@ func TestAfterIsBeforeRewritten(t *testing.T) {
 		require.NoError(t, err)
 		got := strings.Replace(string(rewritten), "package before", "package after", 1)
 		if name == "doc.go" {
-			got = "// Package after has what k8sretrylint makes of the programs of package before.\npackage after\n"
+			got = "// SPDX-License-Identifier: Apache-2.0\n\n// Package after has what k8sretrylint makes of the programs of package before.\npackage after\n"
 		}
 		target := filepath.Join("after", name)
 		if *update {
