@@ -104,7 +104,7 @@ func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 		switch {
 		case result == applied:
 			return nothing{}, nil
-		case err != nil && (byName || ctxerr.Of(ctx) != nil):
+		case err != nil && (byName || ctxerr.Of(ctx) != nil || Classify(err).RetryAfter > 0):
 			return nothing{}, d.checkFailed(err)
 		case result == undetermined && byName:
 			return nothing{}, d.stop(d.ambiguousErr, detailNoUID)
@@ -120,8 +120,13 @@ func (d *deleteCall[T]) step(ctx context.Context) (nothing, error) {
 		return nothing{}, d.repeat(err, detailServerRace)
 	case d.goesAnyway != nil && d.goesAnyway(err):
 		// The namespace takes no evictions any more, and deletes its pods by itself.
-		if _, result, checkErr := d.check(ctx); checkErr == nil && result == applied {
+		_, result, checkErr := d.check(ctx)
+		switch {
+		case checkErr == nil && result == applied:
 			return nothing{}, nil
+		case Classify(checkErr).RetryAfter > 0:
+			d.report = err
+			return nothing{}, d.repeat(checkErr, detailNamespace)
 		}
 		return nothing{}, d.repeat(err, detailNamespace)
 	case !isPermanent(ctx, v):

@@ -597,6 +597,53 @@ func TestEvictOfAReplacedPodDoesNotWaitForItsRefusal(t *testing.T) {
 	}
 }
 
+// The read before a repetition may be refused with a Retry-After. The assumption was that a read
+// that brings nothing changes nothing: the eviction followed at once.
+func TestEvictKeepsTheRetryAfterOfItsReads(t *testing.T) {
+	terminating := apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "x", errors.New("the namespace is being terminated"))
+	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+	for name, first := range map[string]error{"after a lost response": unavailable(), "in a terminating namespace": terminating} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := throttledReads{cluster: newCluster(), first: first, refused: new(int)}
+				pod := c.put(configMap("x"))
+				var read, evicted time.Time
+				c.onGet = func() { read = time.Now() }
+				c.onEvict = func() { evicted = time.Now() }
+				require.NoError(t, k8sretry.Evict(t.Context(), c, pod, metav1.DeleteOptions{}, exact, k8sretry.WithInitialDelay(time.Second)))
+				assert.GreaterOrEqual(t, evicted.Sub(read), 7*time.Second)
+			})
+		})
+	}
+}
+
+// throttledReads is a server that refuses the first eviction, and the first read with a
+// Retry-After.
+type throttledReads struct {
+	*cluster
+	first          error
+	refused        *int
+	onGet, onEvict func()
+}
+
+func (c throttledReads) EvictV1(ctx context.Context, eviction *policyv1.Eviction) error {
+	c.onEvict()
+	if c.first != nil && *c.refused == 0 {
+		*c.refused = 1
+		return c.first
+	}
+	return c.cluster.EvictV1(ctx, eviction)
+}
+
+func (c throttledReads) Get(ctx context.Context, name string, opts metav1.GetOptions) (*corev1.ConfigMap, error) {
+	if *c.refused == 1 {
+		*c.refused = 2
+		c.onGet()
+		return nil, tooMany(7)
+	}
+	return c.cluster.Get(ctx, name, opts)
+}
+
 // slowEvictions is a server that takes 10 s for each eviction.
 type slowEvictions struct {
 	*cluster

@@ -45,8 +45,12 @@ func (s *subresource) evict(ctx context.Context, pod, eviction client.Object, dr
 	isAmbiguous := false
 	err := s.client.writeProven(ctx, verbOf(verb, dryRun), s.callName("create", pod), func(ctx context.Context, copied copier) error {
 		if isAmbiguous && uid != "" {
-			if f, lookErr := isEvicted(ctx, nil); lookErr == nil && f == done {
-				return nil // kube-apiserver takes 10 s to refuse the eviction of a pod that was replaced
+			// kube-apiserver takes 10 s to refuse the eviction of a pod that was replaced.
+			switch f, lookErr := isEvicted(ctx, nil); {
+			case lookErr == nil && f == done:
+				return nil
+			case k8sretry.Classify(lookErr).RetryAfter > 0:
+				return lookErr
 			}
 		}
 		err := s.inner().Create(ctx, copied(pod), copied(eviction), opts...)

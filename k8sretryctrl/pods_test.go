@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -145,6 +146,31 @@ func TestTheOutcomeOfAnEvictionIsThatOfThePod(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The read before a repetition may be refused with a Retry-After.
+func TestAnEvictionKeepsTheRetryAfterOfItsReads(t *testing.T) {
+	inVirtualTime(t, "after a lost response", func(t *testing.T) {
+		var read, evicted time.Time
+		server := interceptor.NewClient(builder().WithObjects(podWithUID("1")).Build(), interceptor.Funcs{
+			Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, obj client.Object, opts ...client.GetOption) error {
+				if !read.IsZero() {
+					return c.Get(ctx, key, obj, opts...)
+				}
+				read = time.Now()
+				return apierrors.NewTooManyRequests("wait", 1)
+			},
+		})
+		retrying := podClient(server, func(n int, _, _ client.Object) error {
+			evicted = time.Now()
+			if n == 1 {
+				return unknownOutcome()
+			}
+			return nil
+		})
+		require.NoError(t, retrying.SubResource("eviction").Create(t.Context(), podWithUID("1"), evictionOf("")))
+		assert.GreaterOrEqual(t, evicted.Sub(read), time.Second)
+	})
 }
 
 func bindingTo(node string) *corev1.Binding {
