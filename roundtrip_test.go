@@ -831,7 +831,7 @@ func TestTransportKnowsThatAQueuedWriteWasNotSent(t *testing.T) {
 
 // A call that succeeds costs at most twelve allocations more through a Transport, alone and
 // in a Do. Half of them are those of httptrace.WithClientTrace on top of the hooks of
-// client-go. The timeout of a send, which is there by default, costs 15.
+// client-go. The timeout of a send, which is there by default, costs 15, and one more with Go 1.25.
 func TestTransportAllocations(t *testing.T) {
 	// client-go and net/http keep their buffers in pools, which a garbage collection
 	// empties: refilling them is not counted.
@@ -856,8 +856,8 @@ func TestTransportAllocations(t *testing.T) {
 	assert.LessOrEqual(t, with, alone+12)
 	assert.LessOrEqual(t, withInDo, inDo+12)
 	bounded, boundedInDo := count(wrapper(t, k8sretry.ForRead()))
-	assert.LessOrEqual(t, bounded, with+15)
-	assert.LessOrEqual(t, boundedInDo, withInDo+15)
+	assert.LessOrEqual(t, bounded, with+16)
+	assert.LessOrEqual(t, boundedInDo, withInDo+16)
 	t.Log("allocations of a Get:", alone, "through a Transport:", with, "and in a Do:", withInDo)
 }
 
