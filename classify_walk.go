@@ -5,6 +5,7 @@ package k8sretry
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -102,6 +103,10 @@ func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members [
 		case nil, syscall.Errno, *net.DNSError, *tls.CertificateVerificationError, x509.SystemRootsError:
 			return nil, nil, err
 
+		case *json.UnmarshalTypeError: // what it wraps, since Go 1.27, says less
+			p.parent = parent
+			return nil, nil, err
+
 		// Types of other packages. Their methods are not called on a nil pointer.
 		case apierrors.APIStatus:
 			return statusOf(e), nil, nil
@@ -114,7 +119,10 @@ func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members [
 			if reflect.TypeOf(err) != wrapError && errchain.IsNil(err) {
 				return nil, nil, nil
 			}
-			next = e.Unwrap()
+			if next = e.Unwrap(); next == nil { // it wraps nothing
+				p.parent = parent
+				return nil, nil, err
+			}
 		case interface{ Unwrap() []error }:
 			if errchain.IsNil(err) {
 				return nil, nil, nil

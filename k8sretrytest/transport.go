@@ -67,7 +67,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return fault.respond(req)
 	}
-	resp, err := t.next.RoundTrip(req)
+	sent := req
+	if fault.closes() {
+		// Since Go 1.27 net/http reads what is left of a body that is closed, and keeps the connection.
+		sent = req.Clone(req.Context())
+		sent.Close = true
+	}
+	resp, err := t.next.RoundTrip(sent)
 	if err != nil {
 		return nil, err
 	}
