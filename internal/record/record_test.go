@@ -4,6 +4,7 @@ package record
 
 import (
 	"errors"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -150,7 +151,7 @@ func TestBeginForgetsTheAttemptBefore(t *testing.T) {
 func TestRepetitionsOfNetHTTP(t *testing.T) {
 	for _, c := range []struct {
 		allowed, asked, granted int
-	}{{0, 2, 0}, {1, 3, 1}, {2, 2, 2}, {-1, 1, 0}, {1 << 40, 5, 5}} {
+	}{{0, 2, 0}, {1, 3, 1}, {2, 2, 2}, {-1, 1, 0}, {math.MaxInt, 5, 5}} {
 		var r Record
 		r.Begin(c.allowed)
 		granted := 0
