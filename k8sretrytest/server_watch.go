@@ -60,7 +60,7 @@ func (r *watchRules) React(action clienttesting.Action) (handled bool, w watch.I
 	if selects(r.server.withoutHistory, a) {
 		a.ListOptions.ResourceVersion = "" // all that exists
 	} else {
-		a.ListOptions.ResourceVersion = strconv.Itoa(math.MaxInt64) // nothing that exists
+		a.ListOptions.ResourceVersion = strconv.FormatInt(math.MaxInt64, 10) // nothing that exists
 		if events, err = r.server.eventsSince(a, from); err != nil {
 			return true, nil, err
 		}
