@@ -345,3 +345,14 @@ func TestErrorOfAnInnerCallIsFoundInAJoin(t *testing.T) {
 		assert.Equal(t, 1, attempts, "what an inner call gave up is not retried")
 	})
 }
+
+// wrapsNothing has an Unwrap that returns nil, as types of the standard library get one.
+type wrapsNothing string
+
+func (e wrapsNothing) Error() string { return string(e) }
+func (wrapsNothing) Unwrap() error   { return nil }
+
+// An error that could wrap another one, and does not, is judged by itself.
+func TestAnErrorThatWrapsNothing(t *testing.T) {
+	is("not usable", from(wrapsNothing("http2: client conn not usable")), refused, never).holds(t)
+}

@@ -181,7 +181,7 @@ func TestNested(t *testing.T) {
 	})
 }
 
-// A repetition that may do the work twice is told in the log: the condition of a caller wins over
+// A repetition that may do the work twice is reported in the log: the condition of a caller wins over
 // the verb, and a call without a verb is repeated as if that were safe.
 func TestRiskyRepetitionsAreReported(t *testing.T) {
 	always := k8sretry.WithRetryIf(func(error) bool { return true })

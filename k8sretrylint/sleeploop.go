@@ -126,7 +126,7 @@ func exits(loop ast.Node) bool {
 	return found
 }
 
-// inBackground reports whether the loop is that of a goroutine: its work is done again and again, and nobody waits for it.
+// inBackground reports whether the loop is that of a goroutine: its work is done again and again, and no caller waits for it.
 func inBackground(p *code.Package, loop ast.Node) bool {
 	lit, ok := enclosingLit(p, loop)
 	if !ok {

@@ -55,9 +55,6 @@ func TestTheSeedDecides(t *testing.T) {
 }
 
 func TestWorldsWithoutViolations(t *testing.T) {
-	if testing.Short() {
-		t.Skip()
-	}
 	for seed := range uint64(60) {
 		r := worlds.Run(t, seed)
 		for _, v := range r.Judgement.Violations {

@@ -174,7 +174,7 @@ func (s *soak) round(ctx context.Context, t trouble) error {
 			})
 		}
 	})
-	return inParallel(tasks, parallel)
+	return storm.InParallel(tasks, parallel)
 }
 
 // each calls f for every mode and protocol.
@@ -242,19 +242,4 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func inParallel(tasks []func() error, parallel int) error {
-	errs := make([]error, len(tasks))
-	var wait sync.WaitGroup
-	slots := make(chan struct{}, parallel)
-	for i, task := range tasks {
-		slots <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = task()
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
 }

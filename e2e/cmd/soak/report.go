@@ -153,7 +153,7 @@ func (r report) markdown() string {
 	all := r.all()
 	fmt.Fprintf(&b, "%d rounds in %v, seeds %d to %d, %s. The server was killed and started %d times, etcd stopped and continued %d times.\n",
 		r.rounds, r.took.Round(time.Second), r.seed, r.seed+uint64(max(1, r.rounds))-1, r.began.Format(time.DateOnly), r.restarts, r.etcdStops)
-	fmt.Fprintf(&b, "Beside it a user with one seat of Priority and Fairness made %d LISTs that were served and %d that failed; %d answers were 429.\n\n", r.greedyServed, r.greedyFailed, r.greedyRejected)
+	fmt.Fprintf(&b, "Beside it a user with the smallest share of the seats of Priority and Fairness made %d LISTs that were served and %d that failed; %d answers were 429.\n\n", r.greedyServed, r.greedyFailed, r.greedyRejected)
 	b.WriteString("| round with | calls | requests | with a fault | false failures | done twice | lost | unknown |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n")
 	row := func(name string, r storm.Result) {
 		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d | %d | %d |\n", name, r.Ops, r.Sends, r.Faulty, r.FalseFailures, r.Twice, r.Lost, r.Unknown)

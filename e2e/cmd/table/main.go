@@ -143,8 +143,8 @@ func (r *runner) all(ctx context.Context) (t table, err error) {
 	}
 	var slowErr error
 	var wait sync.WaitGroup
-	wait.Go(func() { slowErr = inParallel(slow, parallel) })
-	err = inParallel(tasks, parallel)
+	wait.Go(func() { slowErr = storm.InParallel(slow, parallel) })
+	err = storm.InParallel(tasks, parallel)
 	wait.Wait()
 	if err := errors.Join(err, slowErr); err != nil {
 		return t, err
@@ -195,21 +195,6 @@ func (r *runner) cells() (cells []cell) {
 		}
 	}
 	return cells
-}
-
-func inParallel(tasks []func() error, parallel int) error {
-	errs := make([]error, len(tasks))
-	var wait sync.WaitGroup
-	slots := make(chan struct{}, parallel)
-	for i, task := range tasks {
-		slots <- struct{}{}
-		wait.Go(func() {
-			defer func() { <-slots }()
-			errs[i] = task()
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
 }
 
 func (r *runner) say(what string, c cell) {

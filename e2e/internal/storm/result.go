@@ -179,3 +179,19 @@ func each(n int, f func(i int)) {
 	close(next)
 	wg.Wait()
 }
+
+// InParallel runs the tasks, some at a time, and returns their errors joined.
+func InParallel(tasks []func() error, parallel int) error {
+	errs := make([]error, len(tasks))
+	var wait sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i, task := range tasks {
+		slots <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-slots }()
+			errs[i] = task()
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
