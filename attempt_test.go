@@ -204,6 +204,7 @@ func TestAttemptTimeoutFollowsTheCallersContextAfterGC(t *testing.T) {
 				close(gone)
 			}))
 			server.EnableHTTP2 = http2
+			forgetBubbles()
 			server.StartTLS()
 			defer server.Close()
 			ctx, cancel := context.WithCancel(t.Context())

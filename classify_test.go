@@ -531,6 +531,7 @@ func TestErrorsOfBothHTTP2Implementations(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	})))
 	s.EnableHTTP2 = true
+	forgetBubbles()
 	s.StartTLS()
 	defer s.Close()
 	pool := x509.NewCertPool()

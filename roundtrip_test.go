@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -880,11 +881,14 @@ func TestTransportAttemptTimeoutLeavesNothingAtTheCallersContext(t *testing.T) {
 				runtime.ReadMemStats(&m)
 				return m.HeapAlloc
 			}
-			const calls = 10_000 // stopped timers, which package time drops later, are then a small share
-			before := heap(100)
-			after := heap(calls)
-			t.Log(before, after, (int64(after)-int64(before))/calls, "bytes a call")
-			assert.Less(t, after, before+calls*100)
+			const calls = 10_000
+			// Package time drops stopped timers late, so one round in a few keeps some.
+			least := int64(math.MaxInt64)
+			for range 3 {
+				before := heap(100)
+				least = min(least, (int64(heap(calls))-int64(before))/calls)
+			}
+			assert.Less(t, least, int64(100), "bytes a call")
 			runtime.KeepAlive(ctx)
 		})
 	}

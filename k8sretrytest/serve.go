@@ -66,6 +66,7 @@ func NewServer(fake *clienttesting.Fake, scheme *runtime.Scheme) *Server {
 			ErrorLog:    log.New(io.Discard, "", 0), // broken connections are expected
 		},
 	}
+	forgetBubbles()
 	s.http.StartTLS()
 	return s
 }
@@ -81,7 +82,8 @@ func (s *Server) Close() {
 
 // forgetBubbles empties the sync.Pool from which the HTTP/2 servers of Go 1.25 take
 // channels: one that was made in a bubble of testing/synctest must not be used outside of
-// it. Two collections empty a pool.
+// it. A server also begins with it, because goroutines of a bubble may use the pool after
+// Close, until the bubble ends. Two collections empty a pool.
 func forgetBubbles() {
 	if strings.HasPrefix(goruntime.Version(), "go1.25") {
 		goruntime.GC()
