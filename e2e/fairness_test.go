@@ -23,7 +23,7 @@ import (
 // them with 429 at first, and serves all of them in the end.
 func TestPriorityAndFairness(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Users: []string{greedy}, APIServerArgs: fairness.FewSeats()})
-	require.NoError(t, fairness.OneSeat(t.Context(), c, greedy))
+	require.NoError(t, fairness.OneSeat(t.Context(), c, greedy, "*"))
 	ns := namespace(t, c)
 	admin := client(t, c.Config(cluster.Admin)).CoreV1().ConfigMaps(ns)
 	// A large object, so that a request occupies its seat for some time.

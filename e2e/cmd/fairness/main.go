@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command fairness runs all contenders of package fairness, one after the other, and writes
-// the counts of the server as a table into a document, between its markers:
+// the counts of the server and the latencies beside an exhausted priority level as tables
+// into a document, between its markers:
 //
 //	go run ./cmd/fairness            # in e2e/, about 6 minutes
 //	go run ./cmd/fairness -only k8sretry
 //
-// Without markers, and with -only, the table is printed. The command fails if k8sretry with
-// a Limiter did not serve all calls, or had as many requests rejected as another library.
+// Without markers, and with -only, the tables are printed. The command fails if k8sretry with
+// a Limiter did not serve all calls, had as many requests rejected as another library, or
+// delayed the requests of a priority level that has room.
 package main
 
 import (
@@ -44,8 +46,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	klog.SetLogger(klog.Logger{}) // client-go logs each wait
-	contenders := fairness.Contenders()
-	s, err := fairness.NewServer(ctx, len(contenders))
+	contenders, ofLevels := fairness.Contenders(), fairness.LevelContenders()
+	s, err := fairness.NewServer(ctx, len(contenders)+len(ofLevels))
 	if err != nil {
 		return err
 	}
@@ -62,8 +64,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stderr, "%s (bare %v): %v %v\n", by.Name, by.Bare, result, result.Errors)
 		rows = append(rows, row{by, result})
 	}
+	var levels []levelRow
+	for _, by := range ofLevels {
+		if !strings.Contains(by.Name, *only) {
+			continue
+		}
+		result, err := s.RunLevels(ctx, by)
+		if err != nil {
+			return fmt.Errorf("two levels, %s: %w", by.Name, err)
+		}
+		fmt.Fprintf(stderr, "two levels, %s: %+v\n", by.Name, result)
+		levels = append(levels, levelRow{by, result})
+	}
 	if *only != "" {
 		*doc = os.DevNull
 	}
-	return errors.Join(marked.Write(*doc, "apf", markdown(rows), stdout), check(rows))
+	return errors.Join(marked.Write(*doc, "apf", markdown(rows), stdout), marked.Write(*doc, "levels", levelsMarkdown(levels), stdout),
+		check(rows), checkLevels(levels))
 }

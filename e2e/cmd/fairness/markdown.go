@@ -54,3 +54,29 @@ func check(rows []row) (err error) {
 	}
 	return err
 }
+
+type levelRow struct {
+	fairness.Contender
+	fairness.Levels
+}
+
+func levelsMarkdown(rows []levelRow) string {
+	var b strings.Builder
+	b.WriteString("The same calls by a user whose one seat is for ConfigMaps alone. Meanwhile the same client reads a Secret 50 times a second, in a priority\n" +
+		"level that has room.\n\n")
+	b.WriteString("| | reads | failed | p99 before the LISTs | p99 beside them | LISTs served |\n| --- | ---: | ---: | ---: | ---: | ---: |\n")
+	for _, r := range rows {
+		fmt.Fprintf(&b, "| %s | %d | %d | %d ms | %d ms | %d %% |\n", r.Name, r.Gets, r.Failed, r.Alone.Milliseconds(), r.Beside.Milliseconds(), 100*r.Herd.Served/r.Herd.Calls)
+	}
+	return b.String()
+}
+
+// checkLevels returns an error if a Limiter delayed the reads by more than a fifth.
+func checkLevels(rows []levelRow) (err error) {
+	for _, r := range rows {
+		if r.WithLimiter && (r.Beside > r.Alone*6/5 || r.Failed > 0) {
+			err = errors.Join(err, fmt.Errorf("%s: reads beside an exhausted level: p99 %v, alone %v, %d failed", r.Name, r.Beside, r.Alone, r.Failed))
+		}
+	}
+	return err
+}

@@ -46,3 +46,16 @@ func TestJudge(t *testing.T) {
 		})
 	}
 }
+
+func TestLevels(t *testing.T) {
+	levels := func(beside time.Duration, failed int) []levelRow {
+		return []levelRow{
+			{fairness.Contender{Name: "none"}, fairness.Levels{Gets: 1, Alone: 1, Beside: 9, Failed: 1, Herd: fairness.Result{Calls: 200, Served: 50}}},
+			{fairness.Contender{Name: "ours", WithLimiter: true}, fairness.Levels{Gets: 700, Failed: failed, Alone: 100 * time.Millisecond, Beside: beside, Herd: fairness.Result{Calls: 200, Served: 200}}},
+		}
+	}
+	assert.Contains(t, levelsMarkdown(levels(110*time.Millisecond, 0)), "| ours | 700 | 0 | 100 ms | 110 ms | 100 % |\n")
+	assert.NoError(t, checkLevels(levels(120*time.Millisecond, 0)))
+	assert.EqualError(t, checkLevels(levels(121*time.Millisecond, 0)), "ours: reads beside an exhausted level: p99 121ms, alone 100ms, 0 failed")
+	assert.EqualError(t, checkLevels(levels(110*time.Millisecond, 1)), "ours: reads beside an exhausted level: p99 110ms, alone 100ms, 1 failed")
+}

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer c.Close()
-	if err := fairness.OneSeat(ctx, c, greedyUser); err != nil {
+	if err := fairness.OneSeat(ctx, c, greedyUser, "*"); err != nil {
 		return err
 	}
 	s := &soak{setup: storm.Setup{Cluster: c, User: user, Seed: *seed, Ops: *ops, Companions: true}, log: stderr}

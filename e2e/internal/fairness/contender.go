@@ -66,7 +66,6 @@ func Contenders() []Contender {
 func once(ctx context.Context, call func(context.Context) error) error { return call(ctx) }
 
 func ours(opts ...k8sretry.Option) func(context.Context, func(context.Context) error) error {
-	opts = append(opts, k8sretry.WithName("list"))
 	return func(ctx context.Context, call func(context.Context) error) error {
 		return k8sretry.Run(ctx, call, opts...)
 	}

@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 
 	"github.com/k8sretry/k8sretry/e2e/internal/cluster"
 )
@@ -95,23 +96,39 @@ func (r Result) String() string {
 
 // Run makes the calls of a contender as a new user.
 func (s *Server) Run(ctx context.Context, by Contender) (Result, error) {
-	if len(s.free) == 0 {
-		return Result{}, fmt.Errorf("fairness: too many runs")
-	}
-	user := s.free[0]
-	s.free = s.free[1:]
-	if err := OneSeat(ctx, s.Cluster, user); err != nil {
+	c, err := s.client(ctx, by, "*")
+	if err != nil {
 		return Result{}, err
 	}
-	r := Result{Calls: Calls, Errors: map[string]int{}}
-	var sent, throttled atomic.Int64
-	config := s.Config(user)
+	return c.herd(ctx)
+}
+
+// client makes requests as a user who has one seat for a resource.
+type client struct {
+	*Server
+	*kubernetes.Clientset
+	by              Contender
+	user            string
+	sent, throttled atomic.Int64
+}
+
+// client returns a client of a contender with a user of its own.
+func (s *Server) client(ctx context.Context, by Contender, resource string) (*client, error) {
+	if len(s.free) == 0 {
+		return nil, fmt.Errorf("fairness: too many runs")
+	}
+	c := &client{Server: s, by: by, user: s.free[0]}
+	s.free = s.free[1:]
+	if err := OneSeat(ctx, s.Cluster, c.user, resource); err != nil {
+		return nil, err
+	}
+	config := s.Config(c.user)
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper {
 		return roundTripperFunc(func(req *http.Request) (*http.Response, error) {
-			sent.Add(1)
+			c.sent.Add(1)
 			resp, err := next.RoundTrip(req)
 			if err == nil && resp.StatusCode == http.StatusTooManyRequests {
-				throttled.Add(1)
+				c.throttled.Add(1)
 			}
 			return resp, err
 		})
@@ -119,30 +136,38 @@ func (s *Server) Run(ctx context.Context, by Contender) (Result, error) {
 	if by.prepare != nil {
 		by.prepare(config)
 	}
-	set, err := kubernetes.NewForConfig(config)
-	if err != nil {
-		return r, err
-	}
-	list := func(ctx context.Context) error {
-		request := set.CoreV1().RESTClient().Get().Namespace(s.namespace).Resource("configmaps").
-			VersionedParams(&metav1.ListOptions{}, scheme.ParameterCodec)
-		if by.Bare {
-			request = request.MaxRetries(0)
-		}
-		var maps corev1.ConfigMapList
-		if err := request.Do(ctx).Into(&maps); err != nil {
-			return err
-		}
-		if len(maps.Items) != objects {
-			return fmt.Errorf("%d objects listed", len(maps.Items))
-		}
-		return nil
-	}
-	rejected, accepted, err := s.counts(ctx, user)
-	if err != nil {
-		return r, err
-	}
+	var err error
+	c.Clientset, err = kubernetes.NewForConfig(config)
+	return c, err
+}
 
+// request returns a GET of a resource in the namespace of the server.
+func (c *client) request(resource string) *rest.Request {
+	request := c.CoreV1().RESTClient().Get().Namespace(c.namespace).Resource(resource)
+	if c.by.Bare {
+		request = request.MaxRetries(0)
+	}
+	return request
+}
+
+func (c *client) list(ctx context.Context) error {
+	var maps corev1.ConfigMapList
+	if err := c.request("configmaps").VersionedParams(&metav1.ListOptions{}, scheme.ParameterCodec).Do(ctx).Into(&maps); err != nil {
+		return err
+	}
+	if len(maps.Items) != objects {
+		return fmt.Errorf("%d objects listed", len(maps.Items))
+	}
+	return nil
+}
+
+// herd makes all LISTs at once.
+func (c *client) herd(ctx context.Context) (Result, error) {
+	r := Result{Calls: Calls, Errors: map[string]int{}}
+	rejected, accepted, err := c.counts(ctx, c.user)
+	if err != nil {
+		return r, err
+	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	start := time.Now()
@@ -150,7 +175,7 @@ func (s *Server) Run(ctx context.Context, by Contender) (Result, error) {
 		wg.Go(func() {
 			ctx, cancel := context.WithDeadline(ctx, start.Add(Limit))
 			defer cancel()
-			err := by.repeat(ctx, list)
+			err := c.by.repeat(ctx, c.list)
 			took := time.Since(start)
 			mu.Lock()
 			defer mu.Unlock()
@@ -163,8 +188,8 @@ func (s *Server) Run(ctx context.Context, by Contender) (Result, error) {
 		})
 	}
 	wg.Wait()
-	r.Sent, r.Throttled = int(sent.Load()), int(throttled.Load())
-	rejectedAfter, acceptedAfter, err := s.counts(ctx, user)
+	r.Sent, r.Throttled = int(c.sent.Load()), int(c.throttled.Load())
+	rejectedAfter, acceptedAfter, err := c.counts(ctx, c.user)
 	r.Rejected, r.Accepted = rejectedAfter-rejected, acceptedAfter-accepted
 	return r, err
 }

@@ -24,9 +24,10 @@ func FewSeats() []string {
 	return []string{"--max-requests-inflight=40", "--max-mutating-requests-inflight=20"}
 }
 
-// OneSeat creates a priority level with one seat and no queue and a flow schema for the
-// user, both with the name of the user, and waits until they are in effect.
-func OneSeat(ctx context.Context, c *cluster.Cluster, user string) error {
+// OneSeat creates a priority level with one seat and no queue and a flow schema for what the
+// user does with a resource, or with all for "*". Both have the name of the user. It waits
+// until they are in effect.
+func OneSeat(ctx context.Context, c *cluster.Cluster, user, resource string) error {
 	admin, err := kubernetes.NewForConfig(c.Config(cluster.Admin))
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func OneSeat(ctx context.Context, c *cluster.Cluster, user string) error {
 			Rules: []flowcontrolv1.PolicyRulesWithSubjects{{
 				Subjects: []flowcontrolv1.Subject{{Kind: rbacv1.UserKind, User: &flowcontrolv1.UserSubject{Name: user}}},
 				ResourceRules: []flowcontrolv1.ResourcePolicyRule{{
-					Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}, Namespaces: []string{"*"}, ClusterScope: true,
+					Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{resource}, Namespaces: []string{"*"}, ClusterScope: true,
 				}},
 			}},
 		},
@@ -83,7 +84,7 @@ func OneSeat(ctx context.Context, c *cluster.Cluster, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		_, err := prober.CoreV1().Namespaces().Get(ctx, "default", metav1.GetOptions{})
+		_, err := prober.CoreV1().ConfigMaps("default").Get(ctx, "none", metav1.GetOptions{})
 		if uid.Load() == string(schema.UID) {
 			return nil
 		}
