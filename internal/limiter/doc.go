@@ -49,7 +49,7 @@
 //	manyFailures  8      failures in a row that are no chance: 0.4^8 is less than one in a thousand
 //	fewFailures   4      and as many over as many seconds: S2 and S3 of processes of few calls; fewer are
 //	                     taken for overload in S4
-//	maxPause      20 s   the longest pause, spread by 0.6 to 1.4: longer ones delay the recovery of S3,
+//	maxPause      20 s   the longest pause, spread by 0.5 to 1.5: longer ones delay the recovery of S3,
 //	                     shorter ones overload it with 2000 processes
 //	rateShare     0.85   of the successes per second, after a 429 to a lone request: S5
 //	growth        0.02   of a limit that a 429 has set, times the square of the seconds: S5, seats

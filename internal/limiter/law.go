@@ -178,7 +178,7 @@ func (l *law) lower(now time.Duration, s sign) {
 
 func (l *law) pause(now, about time.Duration, spread float64) {
 	l.limit, l.threshold, l.limitedAt = 1, 1, 0
-	l.next = max(l.next, now+time.Duration((0.6+0.8*spread)*float64(about)))
+	l.next = max(l.next, now+time.Duration((0.5+spread)*float64(about)))
 }
 
 // refuse lowers the limits after a 429. If others succeed beside it, the server takes so many

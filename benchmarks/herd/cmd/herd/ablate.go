@@ -35,7 +35,7 @@ type rule struct {
 var rules = []rule{
 	{"`manyFailures`", "8", "failures in a row that are no chance: 0.4⁸ is less than one in a thousand", "law.go", "manyFailures = 8 ", "manyFailures = 1 << 30 ", "any number"},
 	{"`fewFailures`", "4", "failures over as many seconds, the same for a process of few calls", "law.go", "fewFailures  = 4 ", "fewFailures  = 1000 ", "any number"},
-	{"`maxPause`", "20 s", "the longest pause, spread by 0.6 to 1.4", "law.go", "maxPause     = 20 * time.Second", "maxPause     = 5 * time.Second", "5 s"},
+	{"`maxPause`", "20 s", "the longest pause, spread by 0.5 to 1.5", "law.go", "maxPause     = 20 * time.Second", "maxPause     = 5 * time.Second", "5 s"},
 	{"`rateShare`", "0.85", "of the successes per second, after a 429 to a lone request", "law.go", "rateShare    = 0.85", "rateShare    = 1.0", "1"},
 	{"`growth`", "0.02", "of a limit that a 429 has set, times the square of the seconds", "law.go", "growth       = 0.02", "growth       = 0.0001", "none"},
 	{"`recent`", "10 s", "how long successes are counted, and how long a 429 limits", "law.go", "recent       = 10 * time.Second", "recent       = 1 * time.Second", "1 s"},

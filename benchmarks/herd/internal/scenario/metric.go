@@ -37,6 +37,17 @@ func (m Metric) Meets(figure float64, processes int) (met, hasTarget bool) {
 	return !m.Better(target, figure), true
 }
 
+// NearlyMeets reports whether a figure misses the target by no more than a tenth of it.
+func (m Metric) NearlyMeets(figure float64, processes int) bool {
+	tenth := m.Target[processes] / 10
+	if m.More {
+		tenth = -tenth
+	}
+	m.Target[processes] += tenth
+	met, _ := m.Meets(figure, processes)
+	return met
+}
+
 // Better reports whether the first figure is better than the second.
 func (m Metric) Better(a, b float64) bool {
 	if m.More {

@@ -138,3 +138,22 @@ func TestFigureMeetsItsTarget(t *testing.T) {
 	met, _ = recovery.within(5, 15).Meets(math.Inf(1), 0)
 	assert.False(t, met)
 }
+
+// A single run may miss a target by a tenth of it.
+func TestFigureNearlyMeetsItsTarget(t *testing.T) {
+	for name, c := range map[string]struct {
+		metric Metric
+		figure float64
+		want   bool
+	}{
+		"less is better, a tenth more":       {busiest.within(2.5, 2.5), 2.75, true},
+		"less is better, beyond that":        {busiest.within(2.5, 2.5), 2.76, false},
+		"more is better, a tenth less":       {success.within(0.9, 0.9), 0.81, true},
+		"more is better, beyond that":        {success.within(0.9, 0.9), 0.80, false},
+		"nothing is allowed":                 {early.within(0, 0), 0.002, false},
+		"no target":                          {median, 1e9, true},
+		"a target that the figure does meet": {success.within(0.9, 0.9), 1, true},
+	} {
+		assert.Equal(t, c.want, c.metric.NearlyMeets(c.figure, 1), name)
+	}
+}
