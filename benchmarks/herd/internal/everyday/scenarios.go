@@ -46,16 +46,37 @@ func All() []Scenario {
 		},
 		{
 			Name: "chance", Title: "Chance: a share of the requests fails at random in all ways, while the server is healthy: success, and the time for 4000 calls",
-			Rows: chance(),
-			Cell: func(r *Record) string {
-				return fmt.Sprintf("%.2f %%, %s", 100*r.Success(sim.Get), milliseconds(r.Length))
-			},
-			Met: func(r, without *Record) bool {
-				return r.Success(sim.Get) >= without.Success(sim.Get)-0.005 && r.Length.Seconds() <= 1.05*without.Length.Seconds()
-			},
-			Target: "success within half a percent and time within 5 % of k8sretry without a limiter",
+			Rows: atRandom(chance, []float64{0.05, 0.2, 0.4}, 1, 16, 64), Cell: successAndTime, Met: notSlower, Target: likeWithout,
+		},
+		{
+			Name: "stragglers", Title: "Stragglers: a share of the answers takes 3 s instead of 20 ms, while the server is healthy: success, and the time for 4000 calls",
+			Rows: atRandom(slow, []float64{0.01, 0.05, 0.2}, 1, 16, 64), Cell: successAndTime, Met: notSlower, Target: likeWithout,
+		},
+		{
+			Name: "unanswered", Title: "Unanswered: a share of the requests gets no answer until the attempt timeout of 10 s, while the server is healthy: success, and the time for 4000 calls",
+			Rows: atRandom(never, []float64{0.01, 0.05, 0.2}, 16, 64), Cell: successAndTime, Met: notSlower, Target: likeWithout,
+		},
+		{
+			Name: "unanswered-alone", Title: "Unanswered, one call at a time, which looks like an overloaded server: success, and the time for 4000 calls",
+			Rows: atRandom(never, []float64{0.01, 0.05, 0.2}, 1), Cell: successAndTime, Met: atMostHalfSlower, Target: "success within half a percent and time within half of k8sretry without a limiter",
 		},
 	}
+}
+
+const likeWithout = "success within half a percent and time within 5 % of k8sretry without a limiter"
+
+func successAndTime(r *Record) string {
+	return fmt.Sprintf("%.2f %%, %s", 100*r.Success(sim.Get), milliseconds(r.Length))
+}
+
+func notSlower(r, without *Record) bool { return slowerBy(0.05, r, without) }
+
+func atMostHalfSlower(r, without *Record) bool { return slowerBy(0.5, r, without) }
+
+// slowerBy reports whether as many calls succeed as without a limiter, and take no longer than a
+// share more.
+func slowerBy(share float64, r, without *Record) bool {
+	return r.Success(sim.Get) >= without.Success(sim.Get)-0.005 && r.Length.Seconds() <= (1+share)*without.Length.Seconds()
 }
 
 func others(r *Record) string {
@@ -167,21 +188,28 @@ func nested(w *world) {
 	}
 }
 
-func chance() (rows []Row) {
-	faults := []sim.Attempt{
+// How requests end at random.
+var (
+	chance = []sim.Attempt{
 		answer(5*time.Millisecond, err503), answer(20*time.Millisecond, errReset), answer(time.Millisecond, errRefused),
 		answer(5*time.Millisecond, initializing(0)), answer(10*time.Millisecond, err504),
 	}
-	for _, rate := range []float64{0.05, 0.2, 0.4} {
-		for _, atOnce := range []int{1, 16, 64} {
-			rows = append(rows, Row{fmt.Sprintf("%.0f %%, %d at once", 100*rate, atOnce), func(w *world) {
-				for worker := range atOnce {
+	slow  = []sim.Attempt{answer(3*time.Second, nil)}
+	never = []sim.Attempt{answer(time.Minute, nil)}
+)
+
+// atRandom makes rows in which a share of the requests ends in one of the given ways.
+func atRandom(ends []sim.Attempt, rates []float64, atOnce ...int) (rows []Row) {
+	for _, rate := range rates {
+		for _, workers := range atOnce {
+			rows = append(rows, Row{fmt.Sprintf("%.0f %%, %d at once", 100*rate, workers), func(w *world) {
+				for worker := range workers {
 					random := rand.New(rand.NewPCG(w.random.Uint64(), uint64(worker)))
 					w.all.Go(func() {
-						for range 4000 / atOnce {
+						for range 4000 / workers {
 							_ = w.call(context.Background(), sim.Get, func(ctx context.Context) error {
 								if random.Float64() < rate {
-									return faults[random.IntN(len(faults))](ctx)
+									return ends[random.IntN(len(ends))](ctx)
 								}
 								return answer(20*time.Millisecond, nil)(ctx)
 							})
