@@ -54,28 +54,27 @@ const (
 
 // config is what the options of a call add up to. A call never changes it.
 type config struct {
-	given        given
-	numbers      [len(numbers)]int64
-	pc           uintptr // of the wrapped function
-	name         string
-	copyName     func() string
-	backoff      func(int) time.Duration
-	backoffFor   [len(classNames)]func(int) time.Duration
-	condition    func(error) bool
-	classify     func(error) (Verdict, bool)
-	logger       logger
-	expected     func(error) bool
-	observe      func(context.Context, Event)
-	laterObserve func() func(context.Context, Event)
-	budget       *Budget
-	breaker      *Breaker
-	limiter      *Limiter
-	limiterKey   uint64     // of the kind of the call; 0: that of fn
-	token        string     // the annotation of the safe writes
-	namedCreate  bool       // the call creates an object whose name is known
-	safeWrite    *safeWrite // nil if the call is not a safe write
-	patch        *seenPatch // nil if the call sees no patch
-	problem      string     // the first invalid setting
+	given       given
+	numbers     [len(numbers)]int64
+	pc          uintptr // of the wrapped function
+	name        string
+	copyName    func() string
+	backoff     func(int) time.Duration
+	backoffFor  [len(classNames)]func(int) time.Duration
+	condition   func(error) bool
+	classify    func(error) (Verdict, bool)
+	logger      logger
+	expected    func(error) bool
+	observe     func(context.Context, Event)
+	budget      *Budget
+	breaker     *Breaker
+	limiter     *Limiter
+	limiterKey  uint64     // of the kind of the call; 0: that of fn
+	token       string     // the annotation of the safe writes
+	namedCreate bool       // the call creates an object whose name is known
+	safeWrite   *safeWrite // nil if the call is not a safe write
+	patch       *seenPatch // nil if the call sees no patch
+	problem     string     // the first invalid setting
 }
 
 // resolve adds up options, the later ones on top of the earlier ones. See the escape
@@ -128,7 +127,7 @@ func resolve(opts []Option) config {
 			c.logger = o.logger
 		case observerOption:
 			c.given |= hasObserver
-			c.observe, c.laterObserve = o.observe, o.later
+			c.observe = o.observe
 		case budgetOption:
 			c.given |= hasBudget
 			if c.budget = o.Budget; c.budget != nil {
@@ -186,7 +185,7 @@ func resolve(opts []Option) config {
 				c.expected = p.expected
 			}
 			if p.given&hasObserver != 0 {
-				c.observe, c.laterObserve = p.observe, p.laterObserve
+				c.observe = p.observe
 			}
 			if p.given&hasToken != 0 {
 				c.token = p.token

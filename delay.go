@@ -163,23 +163,27 @@ func (p *progress) passLimiter(c *config, ctx context.Context, last error) error
 	return p.refuse(c, ctx, why, wait, last)
 }
 
+// noticeAfter is how long a call is queued before it says so.
+const noticeAfter = time.Second
+
 // enterQueue enters the limiter. A call that is queued for long says so.
 func (p *progress) enterQueue(c *config, ctx context.Context, timeout time.Duration) (t limiter.Ticket, queued time.Duration, ok bool) {
 	if timeout <= noticeAfter || !c.hears(ctx, EventQueued, StopNone) {
 		return c.limiter.calls.Enter(ctx, p.kind, timeout)
 	}
-	n := p.newNotice(c, ctx)
-	returned := false
+	t, queued, ok, waiter := c.limiter.calls.EnterFor(ctx, p.kind, timeout, noticeAfter)
+	if waiter == nil {
+		return t, queued, ok
+	}
+	panicked := true // unless the rest is reached
 	defer func() {
-		if panicked := n.stop(); panicked != nil && returned {
-			p.turn.ticket = t
-			p.abandon(c)
-			panic(panicked)
+		if panicked {
+			waiter.Abandon()
 		}
 	}()
-	t, queued, ok = c.limiter.calls.Enter(n, p.kind, timeout)
-	returned = true
-	return t, queued, ok
+	p.emitQueued(c, ctx, queued)
+	panicked = false
+	return waiter.Wait()
 }
 
 // waitBelow decides what follows an attempt that a Transport below has not started, because its

@@ -60,7 +60,8 @@ func (p *progress) emit(c *config, ctx context.Context, e Event, v *Verdict) {
 
 // complete adds what is known of the call to an event.
 func (p *progress) complete(c *config, e *Event, v *Verdict) {
-	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed, e.Queued = int(p.attempts), c.maxRetries(), c.verb(), p.elapsed(), p.queued
+	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed = int(p.attempts), c.maxRetries(), c.verb(), p.elapsed()
+	e.Queued += p.queued
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	e.addRisk()
 	if e.Err == nil && e.Kind != EventFailure {
@@ -76,31 +77,16 @@ func (p *progress) complete(c *config, e *Event, v *Verdict) {
 	}
 }
 
-// newNotice prepares the event of a call that may be queued. Nothing that is read from c may
-// outlive the call, so that the notice gets funcs that are made for it.
+// emitQueued publishes that the call has been queued at its limiter for the given time, and still is.
 //
 //go:noinline // its frame must not be part of a call that waits
-func (p *progress) newNotice(c *config, ctx context.Context) *notice {
-	n := &notice{Context: ctx, event: Event{Kind: EventQueued}}
+func (p *progress) emitQueued(c *config, ctx context.Context, queued time.Duration) {
 	scope, _, cause := c.limiter.calls.Why(p.kind)
-	n.event.Scope, n.event.Err = LimiterScope(scope), cause
 	v := Classify(cause)
 	if cause != nil {
 		v.Outcome = OutcomeNotExecuted // of another call
 	}
-	p.complete(c, &n.event, &v)
-	n.event.Queued += noticeAfter
-	if c.observe != nil {
-		n.observe = c.laterObserve()
-	}
-	if c.logs(ctx, levelInfo) {
-		if c.given&hasLogger == 0 {
-			n.log = defaultLogger.later(ctx)
-		} else {
-			n.log = c.logger.later(ctx)
-		}
-	}
-	return n
+	p.emit(c, ctx, Event{Kind: EventQueued, Queued: queued, Scope: LimiterScope(scope), Err: cause}, &v)
 }
 
 // changed publishes a new state of breaker or limiter, with the error that caused it, if

@@ -5,12 +5,10 @@ package k8sretry
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"time"
 	"unicode/utf8"
 
 	"github.com/k8sretry/k8sretry/internal/errchain"
-	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // EventKind says what an [Event] reports.
@@ -79,13 +77,11 @@ type Event struct {
 	// EventFailure it is Error.Err, and the verdict is the one on that error: the error of
 	// the last attempt that the API or the network answered, of another call if a Breaker
 	// or a Limiter refused this one, and ErrQueueTimeout if nothing is known of that. In an
-	// EventQueued it is the error, usually of another call, for which the Limiter limits; nil,
-	// and Scope ScopeNone, for the first call of its kind.
+	// EventQueued it is the error, usually of another call, for which the Limiter limits.
 	Err error
 
-	risk        string         // of a repetition, to be added to the Detail
-	objectNames bool           // a log line names the object
-	site        *runtime.Frame // the code that makes the call, if another goroutine writes the line
+	risk        string // of a repetition, to be added to the Detail
+	objectNames bool   // a log line names the object
 }
 
 // addRisk adds the risk of a repetition to the Detail.
@@ -94,21 +90,10 @@ func (e *Event) addRisk() {
 	e.risk = ""
 }
 
-// located returns the code that makes the call, as funcname.Site does for the caller of located.
-func (e *Event) located() (site runtime.Frame, depth int) {
-	if e.site != nil {
-		return *e.site, 0
-	}
-	site, depth = funcname.Site()
-	return site, depth - 1
-}
-
 // Observer receives the decisions of calls, for metrics, traces and logs.
 //
 // Observe is called in the goroutine of the call, one event after the other, with
-// the caller's context and no lock held; a slow Observer slows the call. Only an
-// [EventQueued] comes from the goroutine of a timer, while that of the call waits in the
-// queue; the call goes on when Observe has returned. It must be
+// the caller's context and no lock held; a slow Observer slows the call. It must be
 // safe for concurrent use. A call with an Observer reports its success, too, even
 // at once.
 type Observer interface {
@@ -211,7 +196,6 @@ func (e *Event) level() level {
 type logger struct {
 	enabled func(context.Context, level) bool
 	write   func(context.Context, *Event)
-	later   func(context.Context) func(*Event) // returns what writes to the logger of the context
 }
 
 // field is one field of a log line. Its value is a string, an int or a float64.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"path"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -761,9 +762,13 @@ func TestLimiterQueuedCallsSaySo(t *testing.T) {
 				l := busy(t, c.busy)
 				var seen recorder
 				observer, out := jsonSlog()
+				inCall := observerFunc(func(context.Context, k8sretry.Event) {
+					assert.Contains(t, string(debug.Stack()), "k8sretry.Do", "in the goroutine of the call")
+				})
 				core, written := newObserver()
 				opts := append(c.opts, k8sretry.WithLimiter(l), k8sretry.WithName("get"),
-					k8sretry.WithLogger(zap.New(core, zap.AddCaller(), zap.AddStacktrace(zap.InfoLevel))), k8sretry.WithObserver(k8sretry.MultiObserver(&seen, observer)))
+					k8sretry.WithLogger(zap.New(core, zap.AddCaller(), zap.AddStacktrace(zap.InfoLevel))),
+					k8sretry.WithObserver(k8sretry.MultiObserver(&seen, observer, inCall)))
 				began := time.Now()
 				go func() {
 					if !c.said {
@@ -775,6 +780,7 @@ func TestLimiterQueuedCallsSaySo(t *testing.T) {
 				_, _ = k8sretry.Do(t.Context(), fails().get, opts...)
 				took := time.Since(began)
 				testkit.Sleep(5 * time.Minute)
+				assert.Equal(t, k8sretry.LimiterState{}, l.State())
 				var queued []k8sretry.Event
 				for _, e := range seen.events {
 					if e.Kind == k8sretry.EventQueued {
@@ -798,11 +804,24 @@ func TestLimiterQueuedCallsSaySo(t *testing.T) {
 				assert.Equal(t, zapcore.InfoLevel, line.Level)
 				assert.Equal(t, 1.0, line.ContextMap()["queued_seconds"])
 				assert.Contains(t, line.Caller.File, "limiter_test.go")
-				assert.Empty(t, line.Stack)
+				assert.True(t, strings.HasPrefix(line.Stack, "github.com/k8sretry/k8sretry_test.TestLimiterQueuedCallsSaySo"), line.Stack)
 				assert.Contains(t, out.String(), "k8s_api_call_queued")
 			})
 		})
 	}
+	t.Run("the first call of its kind names what it waits for, too", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			l := busy(t, 10*time.Second)
+			var seen recorder
+			_, _ = k8sretry.Do(t.Context(), fails().get, k8sretry.WithLimiter(l), k8sretry.WithName("another kind"), k8sretry.WithObserver(&seen))
+			require.NotEmpty(t, seen.events)
+			e := seen.events[0]
+			assert.Equal(t, k8sretry.EventQueued, e.Kind)
+			assert.Equal(t, k8sretry.ScopeServer, e.Scope)
+			assert.EqualError(t, e.Err, noConnection().Error())
+			testkit.Sleep(5 * time.Minute)
+		})
+	})
 	t.Run("a call that does not queue asks for nothing", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			l := k8sretry.NewLimiter()
@@ -814,21 +833,34 @@ func TestLimiterQueuedCallsSaySo(t *testing.T) {
 			testkit.Sleep(5 * time.Minute)
 		})
 	})
-	t.Run("a panic of an Observer reaches the caller, and nothing is lost", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			l := busy(t, 10*time.Second)
-			panics := k8sretry.WithObserver(observerFunc(func(_ context.Context, e k8sretry.Event) {
-				if e.Kind == k8sretry.EventQueued {
-					panic("observer")
+	for situation, takes := range map[string]time.Duration{
+		"a panic of an Observer reaches the caller, and nothing is lost": 0,
+		"also if the call could have started meanwhile":                 20 * time.Second,
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := k8sretry.NewBreaker(k8sretry.BreakerConfig{})
+				for b.State() != k8sretry.BreakerOpen {
+					_ = one(t.Context(), nil, 500*time.Millisecond, unavailable(), k8sretry.WithBreaker(b))
 				}
-			}))
-			assert.PanicsWithValue(t, "observer", func() {
-				_, _ = k8sretry.Do(t.Context(), fails().get, k8sretry.WithLimiter(l), panics)
+				testkit.Sleep(time.Minute) // one call may try
+				l := busy(t, 10*time.Second)
+				panics := k8sretry.WithObserver(observerFunc(func(_ context.Context, e k8sretry.Event) {
+					if e.Kind == k8sretry.EventQueued {
+						testkit.Sleep(takes)
+						panic("observer")
+					}
+				}))
+				assert.PanicsWithValue(t, "observer", func() {
+					_, _ = k8sretry.Do(t.Context(), fails().get, k8sretry.WithLimiter(l), k8sretry.WithBreaker(b), panics)
+				})
+				testkit.Sleep(5 * time.Minute)
+				assert.Equal(t, k8sretry.LimiterState{}, l.State())
+				_, err := k8sretry.Do(t.Context(), fails().get, k8sretry.WithBreaker(b))
+				assert.NoError(t, err, "the Breaker lets one through")
 			})
-			testkit.Sleep(5 * time.Minute)
-			assert.Equal(t, k8sretry.LimiterState{}, l.State())
 		})
-	})
+	}
 }
 
 // doneCounter counts how often its Done is asked for.

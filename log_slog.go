@@ -6,6 +6,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // SlogObserver returns an [Observer] that writes the events of calls to l: the same
@@ -53,7 +55,7 @@ func (o slogObserver) Observe(ctx context.Context, e Event) {
 	}
 	fields := e.fields()
 	// The source is the code that makes the call. LogAttrs would take this function.
-	site, _ := e.located()
+	site, _ := funcname.Site()
 	record := slog.NewRecord(time.Now(), severity, name, site.PC)
 	for _, f := range fields {
 		record.AddAttrs(slog.Any(f.key, f.value))

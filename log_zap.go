@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/k8sretry/k8sretry/internal/funcname"
 )
 
 // WithLogger sets the logger for the events of a call. nil silences them.
@@ -23,7 +25,6 @@ func WithLogger(l *zap.Logger) Option {
 	return loggerOption{logger{
 		enabled: func(_ context.Context, level level) bool { return l.Core().Enabled(zapcore.Level(level)) },
 		write:   func(_ context.Context, e *Event) { writeZap(l, e) },
-		later:   func(context.Context) func(*Event) { return func(e *Event) { writeZap(l, e) } },
 	}}
 }
 
@@ -44,10 +45,6 @@ func WithContextLogger(from func(context.Context) *zap.Logger) Option {
 			return orGlobal(from(ctx)).Core().Enabled(zapcore.Level(level))
 		},
 		write: func(ctx context.Context, e *Event) { writeZap(orGlobal(from(ctx)), e) },
-		later: func(ctx context.Context) func(*Event) {
-			l := orGlobal(from(ctx))
-			return func(e *Event) { writeZap(l, e) }
-		},
 	}}
 }
 
@@ -55,7 +52,6 @@ func WithContextLogger(from func(context.Context) *zap.Logger) Option {
 var defaultLogger = logger{
 	enabled: func(_ context.Context, level level) bool { return zap.L().Core().Enabled(zapcore.Level(level)) },
 	write:   func(_ context.Context, e *Event) { writeZap(zap.L(), e) },
-	later:   func(context.Context) func(*Event) { return func(e *Event) { writeZap(zap.L(), e) } },
 }
 
 func orGlobal(l *zap.Logger) *zap.Logger {
@@ -73,15 +69,12 @@ func writeZap(l *zap.Logger, e *Event) {
 		return
 	}
 	// The location and the stack are those of the code that makes the call.
-	if site, depth := e.located(); site.PC != 0 {
+	if site, depth := funcname.Site(); site.PC != 0 {
 		if entry.Caller.Defined {
 			entry.Caller = zapcore.EntryCaller{Defined: true, PC: site.PC, File: site.File, Line: site.Line, Function: site.Function}
 		}
 		if entry.Stack != "" {
 			entry.Stack = zap.StackSkip("", depth).String
-		}
-		if e.site != nil {
-			entry.Stack = "" // another goroutine writes the line
 		}
 	}
 	fields := e.fields()

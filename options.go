@@ -143,7 +143,7 @@ func WithObserver(o Observer) Option {
 	if o == nil {
 		return observerOption{}
 	}
-	return observerOption{observe: o.Observe, later: func() func(context.Context, Event) { return o.Observe }}
+	return observerOption{o.Observe}
 }
 
 // WithBudget limits the retries of all calls that share the Budget. A resource that always
@@ -194,7 +194,6 @@ type (
 	expectedOption struct{ expected func(error) bool }
 	observerOption struct {
 		observe func(context.Context, Event)
-		later   func() func(context.Context, Event) // returns observe; see nameOption
 	}
 	loggerOption    struct{ logger }
 	budgetOption    struct{ *Budget }

@@ -64,6 +64,9 @@ type Calls struct {
 	// how long the attempt was queued. ok is false if the context ended first, or the timeout,
 	// or if neither leaves enough time. Each ticket must be passed to Leave, once.
 	Enter func(ctx context.Context, kind uint64, timeout time.Duration) (t Ticket, queued time.Duration, ok bool)
+	// EnterFor is Enter, but returns a Waiter, not nil, if the attempt is still queued after the
+	// time. Then t and ok are not yet known: Wait goes on waiting. One of the Waiter's methods must be called.
+	EnterFor func(ctx context.Context, kind uint64, timeout, after time.Duration) (t Ticket, queued time.Duration, ok bool, w *Waiter)
 	// Leave reports the end of an attempt. It returns the scopes whose limits have begun and
 	// ended with it.
 	Leave func(t Ticket, e End) Change
@@ -78,7 +81,7 @@ type Calls struct {
 
 // Calls returns the methods of l, bound.
 func (l *Limiter) Calls() Calls {
-	return Calls{l.enterFast, l.enter, l.leave, l.why, l.setName, l.learn}
+	return Calls{l.enterFast, l.enter, l.enterFor, l.leave, l.why, l.setName, l.learn}
 }
 
 // End is how an attempt ended.
@@ -156,10 +159,15 @@ func (l *Limiter) updateAll(change *Change) {
 }
 
 func (l *Limiter) enter(ctx context.Context, key uint64, timeout time.Duration) (t Ticket, queued time.Duration, ok bool) {
+	t, queued, ok, _ = l.enterFor(ctx, key, timeout, maxWait)
+	return t, queued, ok
+}
+
+func (l *Limiter) enterFor(ctx context.Context, key uint64, timeout, after time.Duration) (t Ticket, queued time.Duration, ok bool, w *Waiter) {
 	if t, ok := l.enterFast(key); ok {
-		return t, 0, true
+		return t, 0, true, nil
 	}
-	return l.enterSlow(ctx, key, timeout)
+	return l.enterSlow(ctx, key, timeout, after)
 }
 
 // enterFast admits an attempt without the lock and without a clock while nothing is limited.
@@ -179,7 +187,7 @@ func (l *Limiter) enterFast(key uint64) (Ticket, bool) {
 	return Ticket{kind: k, began: time.Duration(began)}, true
 }
 
-func (l *Limiter) enterSlow(ctx context.Context, key uint64, timeout time.Duration) (t Ticket, queued time.Duration, ok bool) {
+func (l *Limiter) enterSlow(ctx context.Context, key uint64, timeout, after time.Duration) (t Ticket, queued time.Duration, ok bool, w *Waiter) {
 	l.mu.Lock()
 	now := l.now()
 	l.startTicks(now)
@@ -188,9 +196,9 @@ func (l *Limiter) enterSlow(ctx context.Context, key uint64, timeout time.Durati
 	if l.mode.Load() != watching {
 		k.fast.add(1)
 		l.mu.Unlock()
-		return Ticket{kind: k, began: time.Duration(l.clock.Load())}, 0, true
+		return Ticket{kind: k, began: time.Duration(l.clock.Load())}, 0, true, nil
 	}
-	w := &waiter{kind: k, around: placeIn(ctx), ctx: ctx, since: now, until: now + min(timeout, maxWait)}
+	w = &Waiter{limiter: l, kind: k, around: placeIn(ctx), ctx: ctx, since: now, until: now + min(timeout, maxWait)}
 	if p := w.around; p != nil && p.limiter == l && !p.ended {
 		w.outer = p
 	}
@@ -198,18 +206,25 @@ func (l *Limiter) enterSlow(ctx context.Context, key uint64, timeout time.Durati
 		if l.wait(w, now) == 0 {
 			t = l.admit(w, now)
 			l.mu.Unlock()
-			return t, 0, true
+			return t, 0, true, nil
 		}
 	}
 	if timeout <= 0 || l.inVain(w, now) {
 		l.mu.Unlock()
-		return Ticket{}, 0, false
+		return Ticket{}, 0, false, nil
 	}
 	k.queue.push(w)
 	l.dispatch(now)
 	l.mu.Unlock()
-	t, ok = l.await(w)
-	return t, l.reading.Now() - now, ok
+	if after < w.until-now {
+		if w.sleep(after) {
+			return Ticket{}, l.reading.Now() - now, false, w
+		}
+		t, queued, ok = w.end()
+	} else {
+		t, queued, ok = w.Wait()
+	}
+	return t, queued, ok, nil
 }
 
 // maxWait is the longest wait in a queue.

@@ -62,7 +62,7 @@ func (p *Place) waits(d time.Duration) {
 }
 
 // rides reports whether a call can use the place of the attempt around it now.
-func (w *waiter) rides() bool { return w.outer != nil && !w.outer.ended && !w.outer.ridden }
+func (w *Waiter) rides() bool { return w.outer != nil && !w.outer.ended && !w.outer.ridden }
 
 // takes is 1 if the place counts for a kind, so that its rider need not.
 func (p *Place) takes(k *kind) int {
@@ -91,7 +91,7 @@ func (p *Place) takesServer() int {
 }
 
 // admit counts an attempt as in flight. l.mu is held.
-func (l *Limiter) admit(w *waiter, now time.Duration) Ticket {
+func (l *Limiter) admit(w *Waiter, now time.Duration) Ticket {
 	k := w.kind
 	p := &Place{limiter: l, kind: k, level: k.level, epoch: l.epoch, lone: k.inFlight+k.fastInFlight() == 0, around: w.around}
 	if w.rides() {

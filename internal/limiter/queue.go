@@ -11,27 +11,28 @@ import (
 
 // queue holds the waiting calls of a kind, first in, first out. It is guarded by Limiter.mu.
 type queue struct {
-	head, tail *waiter
+	head, tail *Waiter
 	len        int
 	nested     int // of these, calls within an attempt
 }
 
-// waiter is a call that asks for the start of an attempt.
-type waiter struct {
-	kind   *kind
-	outer  *Place // that its context holds and that it may use, nil if none
-	around *Place // that its context holds
-	ctx    context.Context
-	since  time.Duration
-	until  time.Duration
-	ended  chan struct{} // closed when it may start, or when it is in vain to wait
-	ticket Ticket
+// Waiter is a call that asks for the start of an attempt.
+type Waiter struct {
+	limiter *Limiter
+	kind    *kind
+	outer   *Place // that its context holds and that it may use, nil if none
+	around  *Place // that its context holds
+	ctx     context.Context
+	since   time.Duration
+	until   time.Duration
+	ended   chan struct{} // closed when it may start, or when it is in vain to wait
+	ticket  Ticket
 
-	prev, next *waiter
+	prev, next *Waiter
 }
 
-// push appends a waiter.
-func (q *queue) push(w *waiter) {
+// push appends a Waiter.
+func (q *queue) push(w *Waiter) {
 	w.ended = make(chan struct{})
 	w.prev = q.tail
 	if q.tail == nil {
@@ -47,7 +48,7 @@ func (q *queue) push(w *waiter) {
 }
 
 // remove takes w out of the queue.
-func (q *queue) remove(w *waiter) {
+func (q *queue) remove(w *Waiter) {
 	if w.prev == nil {
 		q.head = w.next
 	} else {
@@ -65,38 +66,63 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// await waits until w may start, or for as long as it may wait.
-func (l *Limiter) await(w *waiter) (Ticket, bool) {
-	timer := time.NewTimer(w.until - l.reading.Now())
+// Wait waits until the call may start, or for as long as it may wait. It returns what Enter does.
+func (w *Waiter) Wait() (t Ticket, queued time.Duration, ok bool) {
+	w.sleep(w.until - w.limiter.reading.Now())
+	return w.end()
+}
+
+// Abandon takes the call out of the queue.
+func (w *Waiter) Abandon() {
+	if t, _, ok := w.end(); ok {
+		w.limiter.leave(t, End{})
+	}
+}
+
+// sleep reports whether the call is still queued after the time.
+func (w *Waiter) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-w.ended:
-	case <-timer.C:
 	case <-w.ctx.Done():
+	case <-timer.C:
+		select {
+		case <-w.ended:
+		default:
+			return true
+		}
 	}
+	return false
+}
+
+// end ends the wait, whether the call may start or not.
+func (w *Waiter) end() (t Ticket, queued time.Duration, ok bool) {
+	l := w.limiter
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
+	queued = now - w.since
 	l.waitedAt = now
-	w.around.waits(now - w.since)
+	w.around.waits(queued)
 	select {
 	case <-w.ended:
 		if !w.ticket.Valid() || ctxerr.Of(w.ctx) == nil {
-			return w.ticket, w.ticket.Valid()
+			return w.ticket, queued, w.ticket.Valid()
 		}
 		l.release(w.ticket, false)
 	default:
 		w.kind.queue.remove(w)
 	}
 	l.dispatch(now)
-	return Ticket{}, false
+	return Ticket{}, queued, false
 }
 
 // dispatch starts all calls in the queues that may start, the oldest first, and sets a timer for
 // the next one. l.mu is held.
 func (l *Limiter) dispatch(now time.Duration) {
 	for {
-		var first *waiter
+		var first *Waiter
 		sleep := maxWait
 		for _, k := range l.kinds {
 			for w := k.queue.head; w != nil; w = w.next {
@@ -144,7 +170,7 @@ func (l *Limiter) wakeIn(sleep, now time.Duration) {
 }
 
 // wait returns how long a call has to wait.
-func (l *Limiter) wait(w *waiter, now time.Duration) time.Duration {
+func (l *Limiter) wait(w *Waiter, now time.Duration) time.Duration {
 	k, outer := w.kind, w.outer
 	if !w.rides() {
 		outer = nil
@@ -161,7 +187,7 @@ func (l *Limiter) wait(w *waiter, now time.Duration) time.Duration {
 
 // inVain reports whether no attempt can start before a call has to stop waiting: a pause
 // outlasts it, and nothing is in flight whose success would end the pause.
-func (l *Limiter) inVain(w *waiter, now time.Duration) bool {
+func (l *Limiter) inVain(w *Waiter, now time.Duration) bool {
 	until := w.until
 	if deadline, ok := w.ctx.Deadline(); ok {
 		until = min(until, now+time.Until(deadline))
