@@ -1709,9 +1709,10 @@ func old(change ...func(*corev1.ConfigMap)) *corev1.ConfigMap {
 	return o
 }
 
-// young is an object that may have been created since the call began.
+// young is an object that may have been created since the call began. It is made before the call, and a slow
+// machine may take a while until it is needed.
 func young() *corev1.ConfigMap {
-	return old(func(o *corev1.ConfigMap) { o.CreationTimestamp = metav1.Now() })
+	return old(func(o *corev1.ConfigMap) { o.CreationTimestamp = metav1.NewTime(time.Now().Add(time.Hour)) })
 }
 
 func withFinalizer(o *corev1.ConfigMap) { o.Finalizers = []string{"example.com/keep"} }
