@@ -7,6 +7,8 @@ import (
 	"errors"
 	"log/slog"
 	"reflect"
+	"runtime"
+	"slices"
 
 	"github.com/go-logr/logr"
 	"go.uber.org/zap"
@@ -22,11 +24,11 @@ func contextLogger(ctx context.Context) *zap.Logger {
 	l := log.FromContext(ctx)
 	switch {
 	case !discards(l.GetSink()):
-		return zap.New(&logrCore{logger: l, from: zapcore.DebugLevel})
+		return zap.New(&logrCore{logger: l, from: zapcore.DebugLevel}, zap.AddCaller())
 	case zap.L().Core().Enabled(zapcore.ErrorLevel):
 		return zap.L()
 	}
-	return zap.New(&logrCore{logger: logr.FromSlogHandler(slog.Default().Handler()), from: zapcore.ErrorLevel})
+	return zap.New(&logrCore{logger: logr.FromSlogHandler(slog.Default().Handler()), from: zapcore.ErrorLevel}, zap.AddCaller())
 }
 
 // discards reports whether the sink writes nothing because no logger was set. That of
@@ -64,6 +66,13 @@ func (c *logrCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *za
 }
 
 func (c *logrCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
+	// k8sretry has set the caller to the code that makes the call. A logr.Logger takes only how far
+	// away that is, for the location and the stack of the line.
+	logger := c.logger
+	var stack [64]uintptr
+	if depth := slices.Index(stack[:runtime.Callers(1, stack[:])], entry.Caller.PC); depth > 0 {
+		logger = logger.WithCallDepth(depth)
+	}
 	var failure error
 	values := make([]any, 0, 2*(len(c.fields)+len(fields)))
 	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
@@ -76,10 +85,10 @@ func (c *logrCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 		values = append(values, f.Key, e.Fields[f.Key])
 	}
 	if entry.Level >= zapcore.ErrorLevel {
-		c.logger.Error(failure, entry.Message, values...)
+		logger.Error(failure, entry.Message, values...)
 		return nil
 	}
-	c.logger.V(verbosity(entry.Level)).Info(entry.Message, values...)
+	logger.V(verbosity(entry.Level)).Info(entry.Message, values...)
 	return nil
 }
 

@@ -5,6 +5,7 @@ package k8sretryctrl_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretryctrl"
@@ -83,6 +85,33 @@ func TestEventsAreLoggedToTheLoggerOfTheContext(t *testing.T) {
 		require.Error(t, giveUp(log.IntoContext(t.Context(), logger), k8sretry.WithLogger(nil)))
 		assert.Empty(t, *written)
 	})
+}
+
+// The logger of a manager adds a location to each line, and a stack to that of a call that gives up.
+func TestLinesOfTheLoggerOfTheContextAreLocatedAtTheCaller(t *testing.T) {
+	for situation, call := range map[string]func(context.Context) error{
+		"a method of the client": func(ctx context.Context) error { return giveUp(ctx) },
+		"Modify": func(ctx context.Context) error {
+			f := &faults{err: unknownOutcome, fail: 1000}
+			return k8sretryctrl.Modify(ctx, f.in(cluster()), configMap("x"), plusOne, k8sretry.WithMaxRetries(1))
+		},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			var out bytes.Buffer
+			logger := ctrlzap.New(ctrlzap.WriteTo(&out), ctrlzap.JSONEncoder(), ctrlzap.RawZapOpts(zap.AddCaller()))
+			require.Error(t, call(log.IntoContext(t.Context(), logger)))
+			written := bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n"))
+			require.Len(t, written, 2)
+			for _, text := range written {
+				var line map[string]any
+				require.NoError(t, json.Unmarshal(text, &line))
+				assert.Contains(t, line["caller"], "k8sretryctrl/log_test.go:")
+				if line["level"] == "error" {
+					assert.Regexp(t, `^github.com/k8sretry/k8sretry/k8sretryctrl_test\.`, line["stacktrace"])
+				}
+			}
+		})
+	}
 }
 
 // The logger of log.SetLogger cannot be unset, so each situation is a process of its own.
