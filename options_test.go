@@ -8,10 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -840,6 +843,35 @@ func TestAPolicyPrintsItsSettings(t *testing.T) {
 	slog.New(slog.NewTextHandler(&out, nil)).Info("start", "policy", k8sretry.ForBackground())
 	assert.Contains(t, out.String(), "policy.max_retries=2 policy.initial_delay=2s policy.max_delay=10s")
 	assert.Equal(t, "equal invalid", k8sretry.JitterEqual.String()+" "+k8sretry.Jitter(99).String())
+}
+
+// A new option prints itself, too.
+func TestAPolicyPrintsEachOption(t *testing.T) {
+	options := map[string]k8sretry.Option{
+		"IncludeLeases": k8sretry.IncludeLeases(), "ReadOnly": k8sretry.ReadOnly(), "WithAttemptTimeout": k8sretry.WithAttemptTimeout(1),
+		"WithBackoff": k8sretry.WithBackoff(constantBackoff{1}), "WithBackoffFor": k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{1}),
+		"WithBreaker": k8sretry.WithBreaker(k8sretry.NewBreaker(k8sretry.BreakerConfig{})), "WithBudget": k8sretry.WithBudget(k8sretry.NewBudget(k8sretry.BudgetConfig{})),
+		"WithClassifier":    k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{}, false }),
+		"WithContextLogger": k8sretry.WithContextLogger(nil), "WithErrorHistory": k8sretry.WithErrorHistory(1), "WithExpected": k8sretry.WithExpected(apierrors.IsNotFound),
+		"WithHedge": k8sretry.WithHedge(1), "WithInitialDelay": k8sretry.WithInitialDelay(1), "WithJitter": k8sretry.WithJitter(k8sretry.JitterFull),
+		"WithLimiter": k8sretry.WithLimiter(k8sretry.NewLimiter()), "WithLogger": k8sretry.WithLogger(nil), "WithMaxDelay": k8sretry.WithMaxDelay(1),
+		"WithMaxElapsed": k8sretry.WithMaxElapsed(1), "WithMaxQueueTime": k8sretry.WithMaxQueueTime(1), "WithMaxRetries": k8sretry.WithMaxRetries(1),
+		"WithMaxRetryAfter": k8sretry.WithMaxRetryAfter(1), "WithMultiplier": k8sretry.WithMultiplier(7), "WithName": k8sretry.WithName("sync"),
+		"WithObjectNames": k8sretry.WithObjectNames(), "WithObserver": k8sretry.WithObserver(new(silentObserver)), "WithPriority": k8sretry.WithPriority(),
+		"WithRetryIf": k8sretry.WithRetryIf(apierrors.IsNotFound), "WithRetryOn": k8sretry.WithRetryOn(), "WithTokenAnnotation": k8sretry.WithTokenAnnotation("example.com/token"),
+		"WithVerb": k8sretry.WithVerb(k8sretry.VerbGet),
+	}
+	api, err := os.ReadFile("api/k8sretry.txt")
+	require.NoError(t, err)
+	var names []string
+	for _, f := range regexp.MustCompile(`(?m)^func (\w+).* Option$`).FindAllStringSubmatch(string(api), -1) {
+		names = append(names, f[1])
+	}
+	assert.ElementsMatch(t, names, slices.Collect(maps.Keys(options)))
+	for name, o := range options {
+		assert.NotEqual(t, k8sretry.NewPolicy().String(), k8sretry.NewPolicy(o).String(), name)
+	}
+	assert.Contains(t, k8sretry.NewPolicy(k8sretry.WithTokenAnnotation("")).String(), " token_annotation=")
 }
 
 // What nil and 0 mean, as the documentation of Option says: nil is none, or an error if it has to

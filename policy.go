@@ -101,6 +101,7 @@ func (p *Policy) settings() []slog.Attr {
 	add("priority", true, p.numbers[numPriority] != 0)
 	add("hedge", p.duration(numHedge), p.duration(numHedge) > 0)
 	add("error_history", p.numbers[numErrorHistory], p.numbers[numErrorHistory] > 0)
+	add("token_annotation", p.token, p.given&hasToken != 0)
 	add("object_names", true, p.numbers[numObjectNames] != 0)
 	add("include_leases", true, p.given&hasLeases != 0)
 	return attrs
