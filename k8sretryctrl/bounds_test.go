@@ -5,6 +5,8 @@ package k8sretryctrl_test
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +57,31 @@ func TestACallEndsAfterTenSeconds(t *testing.T) {
 		require.Error(t, k8sretryctrl.Modify(t.Context(), failing(hang), configMap("x"), plusOne))
 		assert.LessOrEqual(t, time.Since(begin), 10*time.Second)
 	})
+	for _, m := range methods() {
+		inVirtualTime(t, fmt.Sprintf("with a Limiter, in whose queue it waits: %s %s", m.name, m.verb), func(t *testing.T) {
+			var n atomic.Int32
+			c := k8sretryctrl.NewClient(failing(func(ctx context.Context) error {
+				switch n.Add(1) % 3 {
+				case 0:
+					return k8sretrytest.TooManyRequests(4 * time.Second)
+				case 1:
+					return unknownOutcome()
+				}
+				return hang(ctx)
+			}), k8sretry.WithLimiter(k8sretry.NewLimiter()))
+			var calls sync.WaitGroup
+			for range 20 {
+				calls.Go(func() {
+					for range 5 {
+						begin := time.Now()
+						assert.Error(t, m.call(t.Context(), c))
+						assert.LessOrEqual(t, time.Since(begin), 10*time.Second)
+					}
+				})
+			}
+			calls.Wait()
+		})
+	}
 	inVirtualTime(t, "options override that", func(t *testing.T) {
 		begin := time.Now()
 		c := k8sretryctrl.NewClient(failing(hang), k8sretry.WithMaxElapsed(time.Minute), k8sretry.WithAttemptTimeout(20*time.Second))
