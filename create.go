@@ -6,8 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"hash/fnv"
 	"strings"
 	"time"
 
@@ -41,7 +39,7 @@ import (
 // An object without that proof may be that of the call nevertheless: an admission plugin or
 // another client may have changed it. If it was created more than 15 minutes before the
 // call, by the clocks of server and client, which are assumed to differ by no more, or if it
-// has the mark of another Create of the same name, it is that of another client, and Create
+// has the mark of another Create of the same object, it is that of another client, and Create
 // returns the server's error unchanged. Otherwise the error matches [ErrOutcomeUnknown]. It
 // also does if there is no object: one that does not exist shortly after a timeout may still
 // be created.
@@ -84,7 +82,7 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 		c.mark.key = createKey(options)
 	default:
 		c.mark = newToken(createKey(options))
-		c.mark.value += markOf(obj.GetName())
+		c.mark.value += markOf(obj, namespaceOf(client, obj))
 		c.mark.addTo(c.obj)
 	}
 	return runWrite(ctx, &c.safeWrite, c.step, c.check, options)
@@ -206,7 +204,7 @@ func (c *createCall[T]) judge(found T) checkResult {
 	switch {
 	case c.generated, c.mark.isOn(found), c.owner != "" && c.isOwnedCopy(found):
 		return applied
-	case c.isOtherMark(c.mark.on(found)), c.isOlder(found.GetCreationTimestamp()):
+	case c.isOtherMark(found), c.isOlder(found.GetCreationTimestamp()):
 		return notApplied
 	}
 	return undetermined
@@ -220,27 +218,11 @@ func (c *createCall[T]) isOwnedCopy(found T) bool {
 		objectdiff.Of(found, objectdiff.NoStatus, ""), objectdiff.Of(c.obj, objectdiff.NoStatus, ""))
 }
 
-// createKey returns the key of the annotation for the mark of a Create, "" for none.
-func createKey(options []Option) string {
-	key := tokenKey(options)
-	if key != "" {
-		key += "-create"
-	}
-	return key
-}
-
-// markOf returns what the marks of all creates of a name end with. So a mark that was
-// copied together with the other annotations of another object is noticed.
-func markOf(name string) string {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(name))
-	return fmt.Sprintf("-%08x", h.Sum32())
-}
-
-// isOtherMark reports whether a mark is that of another Create of the same name. Modify
-// and Update do not replace marks.
-func (c *createCall[T]) isOtherMark(mark string) bool {
-	return mark != "" && mark != c.mark.on(c.obj) && strings.HasSuffix(mark, markOf(c.obj.GetName()))
+// isOtherMark reports whether an object has the mark of another Create of the same object.
+// Modify and Update do not replace marks. The namespace is the one that the server reports.
+func (c *createCall[T]) isOtherMark(found T) bool {
+	mark := c.mark.on(found)
+	return mark != "" && mark != c.mark.on(c.obj) && strings.HasSuffix(mark, markOf(c.obj, found.GetNamespace()))
 }
 
 // maxClockSkew is how much the clocks of client and server are assumed to differ at most.

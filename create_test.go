@@ -18,6 +18,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/k8sretry/k8sretry"
@@ -104,6 +106,63 @@ func TestCreate(t *testing.T) {
 				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = source.Annotations }))
 			},
 			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		// The assumption was that a mark of a Create of this name is that of a Create of this object.
+		"response lost, a replicator copies the annotations from another namespace: unknown": {
+			prepare: func(c *cluster) {
+				source := configMap("x")
+				source.Namespace = "templates"
+				source, _ = k8sretry.Create(context.Background(), newCluster(), source, metav1.CreateOptions{})
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = source.Annotations }))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"response lost, a replicator copies from another namespace, which only its client names: unknown": {
+			prepare: func(c *cluster) {
+				source := configMap("x")
+				source.Namespace = ""
+				source, _ = k8sretry.Create(context.Background(), inNamespace{newCluster(), "templates"}, source, metav1.CreateOptions{})
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = source.Annotations }))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"response lost, a controller copies the annotations of another kind: unknown": {
+			prepare: func(c *cluster) {
+				o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "example.com/v1", "kind": "ConfigMap"}}
+				o.SetNamespace("default")
+				o.SetName("x")
+				source, _ := k8sretry.Create(context.Background(), echo[*unstructured.Unstructured]{}, o, metav1.CreateOptions{})
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = source.GetAnnotations() }))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"response lost, a controller copies the annotations of a kind of the same name in Go: unknown": {
+			prepare: func(c *cluster) {
+				o := &ConfigMap{*configMap("x")}
+				source, _ := k8sretry.Create(context.Background(), echo[*ConfigMap]{}, o, metav1.CreateOptions{})
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = source.Annotations }))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"504, not stored, another Create whose client names the namespace: AlreadyExists is returned": {
+			prepare: func(c *cluster) {
+				c.on("create", &fault{before: gatewayTimeout(), then: func() {
+					o := other.DeepCopy()
+					o.Namespace = ""
+					_, _ = k8sretry.Create(context.Background(), inNamespace{c, "default"}, o, metav1.CreateOptions{})
+				}})
+			},
+			fails: requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create create create get", created: 1,
+		},
+		"504, not stored, another Create that does not know the namespace: unknown": {
+			prepare: func(c *cluster) {
+				c.on("create", &fault{before: gatewayTimeout(), then: func() {
+					o := other.DeepCopy()
+					o.Namespace = ""
+					_, _ = k8sretry.Create(context.Background(), k8sretry.Creator[*corev1.ConfigMap](setsNamespace{c}), o, metav1.CreateOptions{})
+				}})
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create create get", created: 1,
 		},
 		"response lost, an admission plugin removes the annotations: unknown": {
 			prepare: func(c *cluster) {
@@ -308,6 +367,40 @@ func TestCreate(t *testing.T) {
 		})
 	}
 }
+
+// setsNamespace is a client of the namespace default, as the server makes of its URL.
+type setsNamespace struct{ *cluster }
+
+func (c setsNamespace) Create(ctx context.Context, o *corev1.ConfigMap, opts metav1.CreateOptions) (*corev1.ConfigMap, error) {
+	o = o.DeepCopy()
+	o.Namespace = "default"
+	return c.cluster.Create(ctx, o, opts)
+}
+
+// inNamespace is a client of one namespace, which it names as those of client-go do.
+type inNamespace struct {
+	*cluster
+	namespace string
+}
+
+func (c inNamespace) GetNamespace() string { return c.namespace }
+
+func (c inNamespace) Create(ctx context.Context, o *corev1.ConfigMap, opts metav1.CreateOptions) (*corev1.ConfigMap, error) {
+	o = o.DeepCopy()
+	o.Namespace = c.namespace
+	return c.cluster.Create(ctx, o, opts)
+}
+
+// echo is a client whose server returns what it is sent.
+type echo[T k8sretry.Object] struct{}
+
+func (echo[T]) Create(_ context.Context, o T, _ metav1.CreateOptions) (T, error) { return o, nil }
+func (echo[T]) Get(context.Context, string, metav1.GetOptions) (o T, err error)  { return o, nil }
+
+// ConfigMap is a custom resource whose type is called like one of Kubernetes.
+type ConfigMap struct{ corev1.ConfigMap }
+
+func (o *ConfigMap) DeepCopyObject() runtime.Object { return &ConfigMap{*o.DeepCopy()} }
 
 func TestCreateDryRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
