@@ -393,10 +393,24 @@ func TestUpgradeThatTheServerRejects(t *testing.T) {
 		"websocket: bad handshake":                                                      server,
 		"unable to read error from server response":                                     server,
 		`error dialing backend: a node "is not valid for pod" and pods is forbidden: x`: server,
+		"error dialing backend: EOF":                                                    server,
+		"error dialing backend: remote error: tls: internal error":                      server, // a kubelet whose certificate is not approved yet
+		// The assumption was that the server reaches the kubelet, sooner or later.
+		"error dialing backend: tls: failed to verify certificate: x509: certificate is valid for 10.0.0.3, not 10.0.0.4": permanent,
 		"": server,
 	} {
 		isnt(message, errors.New("unable to upgrade connection: "+message), class, never).holds(t)
 		isnt(message, errors.New("unable to upgrade streaming request: "+message), class, never).holds(t)
+		// The assumption was that port-forward keeps the error as exec does.
+		isnt(message, errors.New("error upgrading connection: unable to upgrade connection: "+message), class, never).holds(t)
+	}
+	for cause, class := range map[string]k8sretry.Class{
+		`error sending request: Post "https://10.0.0.1/api/v1/namespaces/a/pods/b/portforward": dial tcp 10.0.0.1:443: connect: connection refused`: server,
+		`error sending request: Post "https://10.0.0.1/api/v1/namespaces/a/pods/b/portforward": EOF`:                                                server,
+		`error sending request: Post "https://10.0.0.1/api": tls: failed to verify certificate: x509: certificate signed by unknown authority`:      permanent,
+		"strange": server,
+	} {
+		isnt(cause, errors.New("error upgrading connection: "+cause), class, never).holds(t)
 	}
 	isnt("a Status", errors.New("unable to upgrade streaming request: "+apierrors.NewNotFound(pods, "web-0").Error()), permanent, never).holds(t)
 	isnt("elsewhere", errors.New(`caller: unable to upgrade connection: pods "web-0" not found`), permanent, never).holds(t)

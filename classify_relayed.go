@@ -33,6 +33,19 @@ func backendMeaning(text string) *meaning {
 	return &meansBackendUnreachable
 }
 
+// dialPrefix begins the message of a server that could not dial a backend
+// (k8s.io/apimachinery/pkg/util/proxy/upgradeaware.go).
+const dialPrefix = "error dialing backend: "
+
+// dialMeaning returns the meaning of the text of an error with which the server could not dial
+// a backend, such as a kubelet. So nothing was sent to it.
+func dialMeaning(text string) *meaning {
+	if m := backendMeaning(text); m == &meansBackendRejected {
+		return m
+	}
+	return &meansBackendUnreachable
+}
+
 // isRefusedStream reports whether text is that of an http2.StreamError with the code
 // REFUSED_STREAM.
 func isRefusedStream(text string) bool {
@@ -49,6 +62,10 @@ func isDialError(text string) bool {
 		strings.HasPrefix(text, "proxy error from ") && strings.Contains(text, " while dialing ")
 }
 
+// forwardPrefix begins the errors of client-go's port-forward before the stream is open. Only
+// the text of the failure follows (k8s.io/client-go/tools/portforward).
+const forwardPrefix = "error upgrading connection: "
+
 // upgradePrefixes begin the errors of client-go's exec, attach and port-forward before the
 // stream is open (k8s.io/streaming/pkg/httpstream). What follows is the message of the
 // server's answer; its code and its type are lost.
@@ -60,7 +77,13 @@ const badHandshake = "websocket: bad handshake ("
 
 // upgradeMeaning returns the meaning of a failed upgrade, nil if text is not that of one.
 func upgradeMeaning(text string) *meaning {
-	if !hasPrefix(upgradePrefixes, text) {
+	text, forwards := strings.CutPrefix(text, forwardPrefix)
+	switch {
+	case hasPrefix(upgradePrefixes, text):
+	case forwards:
+		_, cause, _ := strings.Cut(text, `": `) // behind the URL of the request
+		return upgradeFailure(backendMeaning(cause))
+	default:
 		return nil
 	}
 	_, message, _ := strings.Cut(text, ": ")
@@ -71,10 +94,22 @@ func upgradeMeaning(text string) *meaning {
 		}
 		message = strings.TrimPrefix(rest, ": ")
 	}
+	if cause, ok := strings.CutPrefix(message, dialPrefix); ok {
+		return upgradeFailure(dialMeaning(cause))
+	}
 	switch {
 	case message == "Unauthorized":
 		return &meansUpgradeUnauthorized
 	case deniedByWebhook(message), isUpgradeRejection(message):
+		return &meansUpgradeRejected
+	}
+	return &meansUpgradeFailed
+}
+
+// upgradeFailure returns the meaning of a failed connection to the server, or of the server to
+// the kubelet, for an upgrade, which changes nothing.
+func upgradeFailure(m *meaning) *meaning {
+	if m == &meansBackendRejected {
 		return &meansUpgradeRejected
 	}
 	return &meansUpgradeFailed

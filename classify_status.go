@@ -256,6 +256,9 @@ func internalMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	}
 	if generic == nil {
 		text := strings.TrimPrefix(s.Message, "Internal error occurred: ")
+		if cause, ok := strings.CutPrefix(text, dialPrefix); ok {
+			return dialMeaning(cause)
+		}
 		if m := findPrefix(internalTexts, text); m != nil {
 			return m
 		}

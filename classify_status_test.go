@@ -500,6 +500,25 @@ func TestErrorsBetweenTheServerAndABackendMeanWhatTheyMeanElsewhere(t *testing.T
 	}
 }
 
+// The prefix for a failed dial was taken to say all. What follows it is the text of any error of
+// a dial or a handshake.
+func TestServerThatCannotDialAKubelet(t *testing.T) {
+	for cause, class := range map[string]k8sretry.Class{
+		"dial tcp 10.0.0.3:10250: connect: connection refused": server,
+		"dial tcp 10.0.0.3:10250: i/o timeout":                 server,
+		"No agent available":                                   server,
+		"EOF":                                                  server,
+		"remote error: tls: internal error":                    server,
+		"tls: failed to verify certificate: x509: cannot validate certificate for 10.0.0.3 because it doesn't contain any IP SANs": permanent,
+		"x509: certificate has expired or is not yet valid":                                                                        permanent,
+		"remote error: tls: bad certificate":                                                                                       permanent,
+	} {
+		message := "error dialing backend: " + cause
+		situation{cause, failure(500, "", message), class, never, 0}.holds(t)
+		situation{cause, apierrors.NewInternalError(errors.New(message)), class, never, 0}.holds(t)
+	}
+}
+
 func TestEvictionsAndBindings(t *testing.T) {
 	evict := func(code int32, reason metav1.StatusReason, seconds int32) error {
 		return caused(delayed(failure(code, reason, "Cannot evict pod as it would violate the pod's disruption budget."), seconds), "DisruptionBudget", "x")

@@ -82,7 +82,6 @@ var internalTexts = []textMeaning{
 	{"conversion webhook for", &meaning{ClassServer, OutcomeUnknown, besideServer, "conversion webhook failed"}},
 	{"resource quota evaluation timed out", &meaning{ClassServer, OutcomeNotExecuted, besideServer, "quota evaluation timed out"}},
 	{"insufficient quota to match these scopes", &meansQuotaInsufficient},
-	{"error dialing backend", &meansBackendUnreachable},
 	{"resourceVersion should not be set on objects to be created",
 		&meaning{ClassPermanent, OutcomeNotExecuted, 0, "resourceVersion set on a create"}},
 	{"This pod has more than one PodDisruptionBudget",
