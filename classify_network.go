@@ -89,6 +89,9 @@ func networkMeaning(end error, p *errorPath) *meaning {
 		return p.unknown()
 	}
 
+	if m := p.rateLimiterMeaning(end); m != nil {
+		return m
+	}
 	switch end {
 	case io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, io.ErrClosedPipe:
 		return p.connectionLost()
@@ -113,6 +116,23 @@ func networkMeaning(end error, p *errorPath) *meaning {
 		return m
 	}
 	return p.unknown()
+}
+
+// rateLimiterMeaning returns the meaning of a context that has ended while the rate limiter of
+// client-go made its request wait, nil if end is something else.
+func (p *errorPath) rateLimiterMeaning(end error) *meaning {
+	if end != context.Canceled && end != context.DeadlineExceeded || !p.ofRateLimiter() {
+		return nil
+	}
+	if end == context.Canceled {
+		return &meansRateLimiterCanceled
+	}
+	return &meansRateLimiterTimedOut
+}
+
+// ofRateLimiter reports whether the end of the chain comes from the rate limiter of client-go.
+func (p *errorPath) ofRateLimiter() bool {
+	return p.parent != nil && strings.HasPrefix(p.parent.Error(), "client rate limiter Wait returned an error: ")
 }
 
 // unknown returns the meaning of an unknown error by the path alone, nil if that says
@@ -234,7 +254,7 @@ func (p *errorPath) networkTextMeaning(text string) *meaning {
 		return connectTexts[text]
 	}
 	switch parent := p.parent.Error(); {
-	case strings.HasPrefix(parent, "client rate limiter Wait returned an error: "):
+	case p.ofRateLimiter():
 		return &meansRateLimiterFailed
 	case strings.HasPrefix(parent, "unexpected error when reading response body."),
 		strings.HasPrefix(parent, "stream error when reading response body,"):

@@ -334,6 +334,9 @@ func TestContextsTimeoutsAndRateLimiters(t *testing.T) {
 		isnt("a canceled request that was not sent", from(errors.New("net/http: request canceled while waiting for connection")), canceled, never),
 		isnt("rate limiter and deadline", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("rate: Wait(n=1) would exceed context deadline")), canceled, never),
 		isnt("rate limiter and deadline, bare", errors.New("rate: Wait(n=1) would exceed context deadline"), canceled, never),
+		// The assumption was that a context which ends may end a request.
+		isnt("canceled in the rate limiter", fmt.Errorf("client rate limiter Wait returned an error: %w", context.Canceled), canceled, never),
+		is("deadline in the rate limiter", fmt.Errorf("client rate limiter Wait returned an error: %w", context.DeadlineExceeded), timeout, never),
 		isnt("another rate limiter", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed")), canceled, never),
 		isnt("a text that quotes the rate limiter", fmt.Errorf("caller: client rate limiter Wait returned an error: %w", errors.New("closed")), permanent, never),
 		isnt("rate limiter of the caller", errors.New("rate: Wait(n=9) exceeds limiter's burst 1"), permanent, never),
@@ -513,6 +516,8 @@ func TestDetailNamesTheNetworkError(t *testing.T) {
 		"context canceled":                   from(context.Canceled),
 		"request canceled":                   from(errors.New("net/http: request canceled")),
 		"wait for the client's rate limiter would exceed the deadline": errors.New("rate: Wait(n=1) would exceed context deadline"),
+		"canceled in the client's rate limiter":                        fmt.Errorf("client rate limiter Wait returned an error: %w", context.Canceled),
+		"deadline exceeded in the client's rate limiter":               fmt.Errorf("client rate limiter Wait returned an error: %w", context.DeadlineExceeded),
 		"the client's rate limiter failed":                             fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed")),
 		"no such host":                                                 &net.DNSError{IsNotFound: true},
 		"DNS server failed":                                            &net.DNSError{IsTemporary: true},

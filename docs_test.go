@@ -390,6 +390,8 @@ var errorsPage = []struct {
 		{"timeout of an attempt or of rest.Config", context.DeadlineExceeded},
 		{"", errors.New("rate: Wait(n=1) would exceed context deadline")},
 		{"", fmt.Errorf("client rate limiter Wait returned an error: %w", errors.New("closed"))},
+		{"", fmt.Errorf("client rate limiter Wait returned an error: %w", context.Canceled)},
+		{"", fmt.Errorf("client rate limiter Wait returned an error: %w", context.DeadlineExceeded)},
 		{"of a Limiter in a Transport or an inner call", k8sretry.ErrQueueTimeout},
 		{"", from(errors.New("getting credentials: exec: executable aws failed with exit code 255"))},
 		{"", from(errors.New("getting credentials: exec: executable aws not found"))},

@@ -5,6 +5,7 @@ package k8sretry
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
 	"github.com/k8sretry/k8sretry/internal/errchain"
@@ -279,8 +280,15 @@ func (p *progress) correctTimeout(c *config, ctx context.Context, v *Verdict) {
 	case c.duration(numAttemptTimeout) == 0 || v.StatusCode != 0 || ctx.Err() != nil:
 	case p.turn.timedOut:
 		v.Class, v.Outcome, v.Detail = ClassTimeout, max(v.Outcome, OutcomeUnknown), "attempt timeout"
-	case v.Class == ClassCanceled && v.Outcome == OutcomeNotExecuted:
+	case v.Class == ClassCanceled && v.Outcome == OutcomeNotExecuted && !endsWithin(ctx, c.duration(numAttemptTimeout)):
 		// client-go's rate limiter saw no room before the attempt's deadline.
 		v.Class = ClassTimeout
 	}
+}
+
+// endsWithin reports whether the deadline of ctx comes before that of an attempt with this
+// timeout.
+func endsWithin(ctx context.Context, timeout time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return ok && time.Until(deadline) <= timeout
 }

@@ -533,6 +533,8 @@ func TestRateLimiterWithoutRoomBeforeTheDeadline(t *testing.T) {
 		"with a classifier":      {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{}, false })}, true},
 		"unknown outcome before": {[]error{gatewayTimeout(), tooMany(0), limited}, []k8sretry.Option{k8sretry.WithVerb(k8sretry.VerbUpdate)}, true},
 		"an attempt's timeout":   {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithMaxRetries(1), k8sretry.WithAttemptTimeout(time.Second)}, true},
+		// The assumption was that an attempt ends before the call, if it has a timeout.
+		"an attempt's timeout after the deadline": {[]error{unavailable(), limited}, []k8sretry.Option{k8sretry.WithAttemptTimeout(2 * time.Minute)}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -229,20 +229,22 @@ func TestRecordOfAReplayThatIsNotSent(t *testing.T) {
 			})
 		}
 	}
-	t.Run("the rate limiter of the client", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			server, cfg := replayed(t, created, nil)
-			cfg.RateLimiter = &limiterWithOnePlace{RateLimiter: flowcontrol.NewFakeAlwaysRateLimiter()}
-			client, err := kubernetes.NewForConfig(cfg)
-			require.NoError(t, err)
-			err = k8sretry.Run(t.Context(), func(ctx context.Context) error {
-				_, err := client.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
-				return err
-			}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithAttemptTimeout(time.Minute))
-			requireUnknown(t, err)
-			assert.EqualValues(t, 1, server.sends.Load())
+	for _, wait := range []error{errors.New("rate: Wait(n=1) would exceed context deadline"), context.Canceled, context.DeadlineExceeded} {
+		t.Run("the rate limiter of the client, "+wait.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server, cfg := replayed(t, created, nil)
+				cfg.RateLimiter = &limiterWithOnePlace{RateLimiter: flowcontrol.NewFakeAlwaysRateLimiter(), then: wait}
+				client, err := kubernetes.NewForConfig(cfg)
+				require.NoError(t, err)
+				err = k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					_, err := client.CoreV1().ConfigMaps("default").Create(ctx, generated, metav1.CreateOptions{})
+					return err
+				}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate), k8sretry.WithAttemptTimeout(time.Minute))
+				requireUnknown(t, err)
+				assert.EqualValues(t, 1, server.sends.Load())
+			})
 		})
-	})
+	}
 	t.Run("the credential plugin", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server, cfg := replayed(t, created, nil)
@@ -265,17 +267,37 @@ func TestRecordOfAReplayThatIsNotSent(t *testing.T) {
 	})
 }
 
-// limiterWithOnePlace sees no room before the deadline for the second request.
+// limiterWithOnePlace fails for the second request.
 type limiterWithOnePlace struct {
 	flowcontrol.RateLimiter
+	then  error
 	waits int
 }
 
 func (l *limiterWithOnePlace) Wait(context.Context) error {
 	if l.waits++; l.waits == 2 {
-		return errors.New("rate: Wait(n=1) would exceed context deadline")
+		return l.then
 	}
 	return nil
+}
+
+// A call that is canceled while the rate limiter of client-go makes its first request wait has
+// sent nothing.
+func TestRecordOfARequestThatWaitsForARateLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := &rest.Config{Host: "https://server", Transport: alwaysOK(), QPS: 0.001, Burst: 1}
+		client, err := kubernetes.NewForConfig(cfg)
+		require.NoError(t, err)
+		require.NoError(t, get(t.Context(), client))
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		err = k8sretry.Run(ctx, func(ctx context.Context) error {
+			_, err := client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
+			return err
+		}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate))
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+	})
 }
 
 // What this very connection has refused was not executed, unless a write before was answered.
