@@ -41,6 +41,7 @@ var (
 	meansServerTimedOut        = meaning{ClassTimeout, OutcomeUnknown, 0, "server timed out"}
 	meansNotCompleted          = meaning{ClassServer, OutcomeUnknown, 0, "not completed by the server"}
 	meansInvalid               = meaning{ClassPermanent, OutcomeNotExecuted, 0, "invalid"}
+	meansAllocated             = meaning{ClassBlocked, OutcomeNotExecuted, 0, "address or port already allocated"}
 	meansExpired               = meaning{ClassPermanent, OutcomeNotExecuted, 0, "resource version or continue token expired"}
 	meansStoredUnreadable      = meaning{ClassPermanent, OutcomeNotExecuted, 0, "stored object cannot be read"}
 	meansNotAccepted           = meaning{ClassPermanent, OutcomeNotExecuted, beforeObjects, "request not accepted"}

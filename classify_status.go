@@ -165,6 +165,12 @@ func existsMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	return &meansAlreadyExists
 }
 
+// isAllocated reports whether the address or a port of a Service is taken, which it no longer is
+// when another one is deleted (k8s.io/kubernetes/pkg/registry/core/service).
+func isAllocated(message string) bool {
+	return strings.Contains(message, "provided IP is already allocated") || strings.Contains(message, "provided port is already allocated")
+}
+
 // invalidMeaning tells a JSON patch that does not apply to the object as it is from an
 // object that is invalid. kube-apiserver reports the patch as a generic status without
 // details (k8s.io/apiserver/pkg/endpoints/handlers/patch.go), in which
@@ -173,6 +179,9 @@ func invalidMeaning(s *metav1.Status) *meaning {
 	if strings.HasPrefix(s.Message, "the server rejected our request") &&
 		(s.Details == nil || s.Details.Kind == "" && len(s.Details.Causes) == 0) {
 		return &meansPatchTestFailed
+	}
+	if isAllocated(s.Message) {
+		return &meansAllocated
 	}
 	return &meansInvalid
 }

@@ -462,6 +462,20 @@ func TestJSONPatchThatDoesNotApplyIsAConflict(t *testing.T) {
 	})
 }
 
+// The assumption was that every invalid object remains invalid. An address or a port may be
+// that of a Service which is deleted later, or which the same call has created.
+func TestAllocatedAddressIsBlocked(t *testing.T) {
+	invalid := func(message string) *apierrors.StatusError {
+		return about(failure(422, metav1.StatusReasonInvalid, message), "", "Service", "web", metav1.StatusCause{Type: metav1.CauseTypeFieldValueInvalid})
+	}
+	run(t, []situation{
+		{"address", invalid(`Service "web" is invalid: spec.clusterIPs: Invalid value: []string{"10.0.0.10"}: failed to allocate IP 10.0.0.10: provided IP is already allocated`), blocked, never, 0},
+		{"port", invalid(`Service "web" is invalid: spec.ports[0].nodePort: Invalid value: 30080: provided port is already allocated`), blocked, never, 0},
+		{"out of range", invalid(`Service "web" is invalid: spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range`), permanent, never, 0},
+		{"denied by a webhook", failure(422, "", `admission webhook "a" denied the request: provided port is already allocated`), permanent, never, 0},
+	})
+}
+
 // Behind "error trying to reach service" only a failed dial was recognised. The text there is
 // that of any error of net/http.
 func TestErrorsBetweenTheServerAndABackendMeanWhatTheyMeanElsewhere(t *testing.T) {
@@ -573,6 +587,7 @@ func TestDetailNamesTheStatus(t *testing.T) {
 		"server timed out":                           failure(504, metav1.StatusReasonTimeout, ""),
 		"resource version too large":                 caused(failure(504, metav1.StatusReasonTimeout, ""), metav1.CauseTypeResourceVersionTooLarge, ""),
 		"resource version or continue token expired": apierrors.NewResourceExpired(""),
+		"address or port already allocated": failure(422, metav1.StatusReasonInvalid, "provided port is already allocated"),
 		"invalid":                           failure(422, metav1.StatusReasonInvalid, ""),
 		"request not accepted":              apierrors.NewBadRequest(""),
 		"request too large":                 failure(413, "", ""),

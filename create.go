@@ -250,5 +250,5 @@ func isBlockedByItself(err error) bool {
 	case apierrors.IsForbidden(err):
 		return strings.Contains(text, "exceeded quota")
 	}
-	return apierrors.IsInvalid(err) && strings.Contains(text, "already allocated")
+	return apierrors.IsInvalid(err) && isAllocated(text)
 }

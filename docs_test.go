@@ -296,6 +296,7 @@ var errorsPage = []struct {
 		{"", caused(apierrors.NewForbidden(pods, "web-0", errors.New("because it is being terminated")), "NamespaceTerminating", "x")},
 		{"", apierrors.NewForbidden(pods, "web-0", errors.New("create not allowed while custom resource definition is terminating"))},
 		{"", apierrors.NewInvalid(schema.GroupKind{Kind: "Pod"}, "web-0", nil)},
+		{"of a Service", failure(422, metav1.StatusReasonInvalid, "provided port is already allocated")},
 		{"400, 405, 406, 415", apierrors.NewBadRequest("no")},
 		{"413", apierrors.NewRequestEntityTooLargeError("limit is 3145728")},
 		{"server-side apply, strategic merge patch", failure(500, "", "failed to create typed patch object (a/web; apps/v1, Kind=Deployment): .spec.replica: field not declared in schema")},

@@ -265,7 +265,8 @@ func (v *Verdict) causedByItself() bool {
 	case http.StatusNotFound, http.StatusConflict:
 		return true
 	}
-	return v.Class == ClassConflict || v.Class == ClassBlocked && v.StatusCode == http.StatusForbidden
+	return v.Class == ClassConflict ||
+		v.Class == ClassBlocked && (v.StatusCode == http.StatusForbidden || v.StatusCode == http.StatusUnprocessableEntity)
 }
 
 // mayFollowItself reports whether the same write may have been carried out before this failure.

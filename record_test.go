@@ -358,6 +358,8 @@ func TestRecordOfAnAnswerToAReplay(t *testing.T) {
 		{"not found", answers(404, metav1.StatusReasonNotFound, `configmaps "a" not found`), apierrors.IsNotFound, true},
 		{"conflict", answers(409, metav1.StatusReasonConflict, "the object has been modified"), apierrors.IsConflict, true},
 		{"a quota", answers(403, metav1.StatusReasonForbidden, `configmaps "a" is forbidden: exceeded quota: q`), apierrors.IsForbidden, true},
+		{"an address that the first request has allocated", answers(422, metav1.StatusReasonInvalid, "failed to allocate IP 10.0.0.10: provided IP is already allocated"), apierrors.IsInvalid, true},
+		{"invalid", answers(422, metav1.StatusReasonInvalid, "spec.type: Required value"), apierrors.IsInvalid, false},
 		{"a 429 that asks for no wait, so that what client-go has repeated was another answer", answers(429, metav1.StatusReasonTooManyRequests, "slow down"), apierrors.IsTooManyRequests, true},
 		{"not authorized", answers(403, metav1.StatusReasonForbidden, `configmaps is forbidden: User "a" cannot create`), apierrors.IsForbidden, false},
 		{"not authenticated", answers(401, metav1.StatusReasonUnauthorized, "Unauthorized"), apierrors.IsUnauthorized, false},
