@@ -73,8 +73,9 @@ import (
 // those of the API, has failed like one that is answered by a 503. A 301, 302 or 303, which
 // net/http would follow with a GET, ends the call; its outcome is unknown. So does a 307 or 308
 // after an attempt that may have been carried out. If a RoundTripper below the Transport has
-// repeated a write by itself, a failure that the first request may have caused is an *Error with
-// ErrOutcomeUnknown.
+// repeated a write by itself after an answer, a failure that the first request may have caused is an
+// *Error with ErrOutcomeUnknown. A repetition after a lost connection is not noticed: leave those to
+// the Transport.
 //
 // Events and errors name the call by verb and resource, such as "get pods", "create
 // deployments.apps" or "create pods/eviction"; WithName overrides the name. Each answer of

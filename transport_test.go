@@ -176,6 +176,12 @@ func TestTransportIsTheOnlyRetryLoopBelowALogger(t *testing.T) {
 		{"reads nothing", func(*http.Response) {}, "text/plain", true},
 		{"replaces the body by a copy", replace, "text/plain", false},
 		{"replaces the body, which is a Status", replace, "application/json", true},
+		// The assumption was that a RoundTripper reads in the goroutine of its caller.
+		{"copies the body in another goroutine", func(resp *http.Response) {
+			done := make(chan struct{})
+			go func() { replace(resp); close(done) }()
+			<-done
+		}, "text/plain", false},
 		{"dumps the answer", func(resp *http.Response) { _, _ = httputil.DumpResponse(resp, true) }, "text/plain", false},
 		{"reads the beginning", func(resp *http.Response) {
 			head, _ := io.ReadAll(io.LimitReader(resp.Body, 4))

@@ -160,7 +160,7 @@ func HideRetryAfter(resp *http.Response) {
 	if resp.Body == nil {
 		resp.Body = http.NoBody
 	}
-	resp.Body = &hidingBody{ReadCloser: resp.Body, header: resp.Header, values: values}
+	resp.Body = &hidingBody{ReadCloser: resp.Body, header: resp.Header, values: values, clientGo: calledByClientGo()}
 }
 
 // hidingBody restores the header when the client reads it.
@@ -168,14 +168,27 @@ type hidingBody struct {
 	io.ReadCloser
 	header   http.Header
 	values   []string
+	clientGo bool // the client is client-go
 	restored atomic.Bool
 }
 
 func (b *hidingBody) Read(p []byte) (int, error) {
-	if !b.restored.Load() && !inRoundTrip() && b.restored.CompareAndSwap(false, true) {
+	if !b.restored.Load() && b.isRead() && b.restored.CompareAndSwap(false, true) {
 		b.header[retryAfter] = b.values
 	}
 	return b.ReadCloser.Read(p)
+}
+
+// isRead reports whether the client reads the body. A RoundTripper above may read it in another
+// goroutine.
+func (b *hidingBody) isRead() bool {
+	switch readerOf() {
+	case clientGoReader:
+		return true
+	case anyReader:
+		return !b.clientGo
+	}
+	return false
 }
 
 // HideReadErrors does for errors of the body of a successful answer what HideError does for
@@ -196,33 +209,64 @@ type readBody struct {
 
 func (b *readBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && inRoundTrip() {
+	if err != nil && err != io.EOF && readerOf() == roundTripperReader {
 		err = HideError(err, b.request, http.MethodGet)
 	}
 	return n, err
 }
 
-// inRoundTrip reports whether the caller is part of a call of an http.Client, and so a
-// RoundTripper. Nothing in a request or a response shows whether that call has returned, but
-// the stack does. If client-go itself runs in the RoundTripper of another client, to get a
-// token, the inner one counts.
-func inRoundTrip() bool {
+// reader is who reads a body.
+type reader uint8
+
+const (
+	anyReader          reader = iota // not known: a client without client-go, or another goroutine
+	clientGoReader                   // client-go, after the call of its http.Client has returned
+	roundTripperReader               // a RoundTripper, during that call
+)
+
+// readerOf finds out on whose behalf Read runs, which is its caller. Nothing in a request or a
+// response shows whether the call of the http.Client has returned, but the stack does. If
+// client-go itself runs in the RoundTripper of another client, to get a token, the inner one
+// counts.
+func readerOf() (who reader) {
+	eachCaller(func(function string) bool {
+		switch {
+		case isOfClientGo(function):
+			who = clientGoReader
+		case strings.HasPrefix(function, "net/http.(*Client)."):
+			who = roundTripperReader
+		default:
+			return true
+		}
+		return false
+	})
+	return who
+}
+
+// calledByClientGo reports whether client-go makes a request.
+func calledByClientGo() (is bool) {
+	eachCaller(func(function string) bool { is = isOfClientGo(function); return !is })
+	return is
+}
+
+func isOfClientGo(function string) bool { return strings.HasPrefix(function, "k8s.io/client-go/rest.") }
+
+// eachCaller calls f with the names of the functions on the stack, the innermost first, until
+// f returns false.
+func eachCaller(f func(function string) bool) {
 	var pcs [64]uintptr
-	const skipped = 3 // runtime.Callers, this function and Read
+	const skipped = 3 // runtime.Callers, this function and its caller
 	for skip := skipped; ; skip += len(pcs) {
 		n := runtime.Callers(skip, pcs[:])
 		if n == 0 {
-			return false
+			return
 		}
 		frames := runtime.CallersFrames(pcs[:n])
 		for more := true; more; {
 			var frame runtime.Frame
 			frame, more = frames.Next()
-			switch {
-			case strings.HasPrefix(frame.Function, "k8s.io/client-go/rest."):
-				return false
-			case strings.HasPrefix(frame.Function, "net/http.(*Client)."):
-				return true
+			if !f(frame.Function) {
+				return
 			}
 		}
 	}
