@@ -84,7 +84,7 @@ var (
 	meansRateLimiterDeadline = meaning{ClassCanceled, OutcomeNotExecuted, noRoom, "wait for the client's rate limiter would exceed the deadline"}
 	meansRateLimiterFailed   = meaning{ClassCanceled, OutcomeNotExecuted, 0, "the client's rate limiter failed"}
 	meansRateLimiterCanceled = meaning{ClassCanceled, OutcomeNotExecuted, 0, "canceled in the client's rate limiter"}
-	meansRateLimiterTimedOut = meaning{ClassTimeout, OutcomeNotExecuted, 0, "deadline exceeded in the client's rate limiter"}
+	meansRateLimiterTimedOut = meaning{ClassTimeout, OutcomeNotExecuted, besideServer, "deadline exceeded in the client's rate limiter"}
 	meansDiscoveryFailed     = meaning{ClassBlocked, OutcomeNotExecuted, notOfSending, "API discovery failed"}
 	meansDiscoveryCanceled   = meaning{ClassCanceled, OutcomeNotExecuted, notOfSending, "API discovery canceled"}
 	meansPluginMissing       = meaning{ClassPermanent, OutcomeNotExecuted, 0, "credential plugin not found or not allowed"}

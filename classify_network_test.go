@@ -448,6 +448,7 @@ func TestRequestsThatWereNotSent(t *testing.T) {
 // requests of the discovery decide; that of the call was not sent.
 func TestFailedDiscoveryIsJudgedByItsMembers(t *testing.T) {
 	gv := func(group string) schema.GroupVersion { return schema.GroupVersion{Group: group, Version: "v1"} }
+	var stale error = discovery.StaleGroupVersionError{}
 	for _, c := range []struct {
 		name  string
 		a, b  error
@@ -457,6 +458,10 @@ func TestFailedDiscoveryIsJudgedByItsMembers(t *testing.T) {
 		{"all unavailable", generic(503, "GET", "service unavailable", 2), generic(503, "GET", "error trying to reach service: EOF", 9), server, 9 * time.Second},
 		{"all transient, of several kinds", generic(503, "GET", "x", 0), delayed(failure(429, "", ""), 7), server, 7 * time.Second},
 		{"connections lost", from(io.EOF), from(io.EOF), connection, 0},
+		// The assumption was that a group which cannot be reached has an error of HTTP. In
+		// aggregated discovery it is one of client-go.
+		{"stale", stale, stale, server, 0},
+		{"stale and unavailable", stale, generic(503, "GET", "service unavailable", 2), server, 2 * time.Second},
 		{"one not served", generic(503, "GET", "service unavailable", 2), &meta.NoResourceMatchError{}, blocked, 2 * time.Second},
 		{"one not found", generic(503, "GET", "service unavailable", 0), generic(404, "GET", "404 page not found", 0), blocked, 0},
 		{"one forbidden", generic(503, "GET", "service unavailable", 0), failure(403, metav1.StatusReasonForbidden, "no"), blocked, 0},
@@ -534,6 +539,7 @@ func TestDetailNamesTheNetworkError(t *testing.T) {
 		"response is empty":                                            errors.New("0-length response with status code: 200 and content type: "),
 		"write redirected":                                             from(k8sretry.ErrRedirected),
 		"response of an unknown content type":                          errors.New("serializer for a/b doesn't exist"),
+		"stale API discovery":                                          discovery.StaleGroupVersionError{},
 		"API not served":                                               &meta.NoKindMatchError{},
 		"credential plugin not found or not allowed":                   errors.New("getting credentials: exec: executable aws not found"),
 		"credential plugin failed":                                     errors.New("getting credentials: exec: executable aws failed"),

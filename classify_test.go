@@ -252,7 +252,7 @@ func TestFailureBesideTheServerDoesNotOpenABreaker(t *testing.T) {
 		"service has no endpoints": true, "peer server not found": true, "backend unreachable": true,
 		"conflict on the status of a quota": true, "conflict on the status of a disruption budget": true,
 		"resource version too large": true, "quota evaluation timed out": true, "connection upgrade failed": true,
-		"API discovery failed": true,
+		"API discovery failed": true, "stale API discovery": true, "deadline exceeded in the client's rate limiter": true,
 	}
 	found := 0
 	for _, section := range errorsPage {
@@ -276,6 +276,18 @@ func TestFailureBesideTheServerDoesNotOpenABreaker(t *testing.T) {
 		}
 	}
 	assert.GreaterOrEqual(t, found, len(beside))
+	// The assumption was that what ends an attempt before its deadline is the server.
+	synctest.Test(t, func(t *testing.T) {
+		breaker := k8sretry.NewBreaker(k8sretry.BreakerConfig{MinFailures: 3})
+		for range 20 {
+			testkit.Sleep(time.Second)
+			err := k8sretry.Run(t.Context(), func(context.Context) error {
+				return errors.New("rate: Wait(n=1) would exceed context deadline")
+			}, k8sretry.WithBreaker(breaker), k8sretry.WithMaxRetries(0), k8sretry.WithAttemptTimeout(time.Second))
+			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+		}
+		assert.Equal(t, k8sretry.BreakerClosed, breaker.State(), "the rate limiter of the client has no room")
+	})
 }
 
 // dead is a loopback address without a listener.

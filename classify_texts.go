@@ -216,6 +216,8 @@ var networkTexts = []textMeaning{
 	// crypto/tls, crypto/x509; see also lostTexts
 	{"tls: ", &meansTLSFailed},
 	{"x509: ", &meansTLSFailed},
+	// client-go/discovery/aggregated_discovery.go: the server could not reach an aggregated one
+	{"stale GroupVersion discovery: ", &meaning{ClassServer, OutcomeNotExecuted, besideServer | notOfSending, "stale API discovery"}},
 	// decoding of a 2xx response: the serializers of apimachinery, client-go/rest/request.go
 	{"couldn't get version/kind; json parse error: ", &meansUndecodable},
 	{"provided data does not appear to be a protobuf message", &meansUndecodable},

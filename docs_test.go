@@ -396,6 +396,7 @@ var errorsPage = []struct {
 		{"of a Limiter in a Transport or an inner call", k8sretry.ErrQueueTimeout},
 		{"", from(errors.New("getting credentials: exec: executable aws failed with exit code 255"))},
 		{"", from(errors.New("getting credentials: exec: executable aws not found"))},
+		{"of an aggregated API", discovery.StaleGroupVersionError{}},
 		{"for transient reasons only", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{{Version: "v1"}: generic(503, "GET", "service unavailable", 0)}}},
 		{"API not served, or not allowed", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{{Version: "v1"}: &meta.NoKindMatchError{}}}},
 		{"", &discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{{Version: "v1"}: context.Canceled}}},

@@ -282,7 +282,7 @@ func (p *progress) correctTimeout(c *config, ctx context.Context, v *Verdict) {
 		v.Class, v.Outcome, v.Detail = ClassTimeout, max(v.Outcome, OutcomeUnknown), "attempt timeout"
 	case v.Class == ClassCanceled && v.Outcome == OutcomeNotExecuted && !endsWithin(ctx, c.duration(numAttemptTimeout)):
 		// client-go's rate limiter saw no room before the attempt's deadline.
-		v.Class = ClassTimeout
+		v.Class, v.flags = ClassTimeout, v.flags|besideServer
 	}
 }
 
