@@ -182,13 +182,8 @@ func (b *hidingBody) Read(p []byte) (int, error) {
 // isRead reports whether the client reads the body. A RoundTripper above may read it in another
 // goroutine.
 func (b *hidingBody) isRead() bool {
-	switch readerOf() {
-	case clientGoReader:
-		return true
-	case anyReader:
-		return !b.clientGo
-	}
-	return false
+	who := readerOf()
+	return who == clientGoReader || who == anyReader && !b.clientGo
 }
 
 // HideReadErrors does for errors of the body of a successful answer what HideError does for
