@@ -176,7 +176,12 @@ type subresourcePatcher[T any] struct {
 	subresources []string
 }
 
-func (c subresourcePatcher[T]) patched() []string { return c.subresources }
+func (c subresourcePatcher[T]) patched() []string {
+	if inner, ok := c.client.(interface{ patched() []string }); ok {
+		return slices.Concat(inner.patched(), c.subresources)
+	}
+	return c.subresources
+}
 
 func (c subresourcePatcher[T]) Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (T, error) {
 	return c.client.Patch(ctx, name, pt, data, opts, slices.Concat(c.subresources, subresources)...)

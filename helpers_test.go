@@ -42,6 +42,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
@@ -496,44 +497,79 @@ func (c *cluster) UpdateStatus(ctx context.Context, o *corev1.ConfigMap, opts me
 
 func (c *cluster) update(ctx context.Context, verb string, o *corev1.ConfigMap, opts metav1.UpdateOptions) (*corev1.ConfigMap, error) {
 	o = o.DeepCopy()
-	return c.request(ctx, verb, func() (*corev1.ConfigMap, error) {
-		old := c.objects[o.Name]
-		switch {
-		case old == nil:
-			return nil, apierrors.NewNotFound(configMaps, o.Name)
-		case o.UID != "" && o.UID != old.UID:
-			return nil, apierrors.NewConflict(configMaps, o.Name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", o.UID, old.UID))
-		case o.ResourceVersion != "" && o.ResourceVersion != old.ResourceVersion:
-			return nil, apierrors.NewConflict(configMaps, o.Name, fmt.Errorf("the object has been modified"))
-		case len(opts.DryRun) > 0:
-			return o, nil
+	return c.request(ctx, verb, func() (*corev1.ConfigMap, error) { return c.replace(verb, o, opts) })
+}
+
+func (c *cluster) Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*corev1.ConfigMap, error) {
+	return c.request(ctx, "patch", func() (*corev1.ConfigMap, error) {
+		old := c.objects[name]
+		if old == nil {
+			return nil, apierrors.NewNotFound(configMaps, name)
 		}
-		n := o.DeepCopy()
-		c.admitted(n)
-		n.UID, n.CreationTimestamp, n.DeletionTimestamp = old.UID, old.CreationTimestamp, old.DeletionTimestamp
-		n.ResourceVersion, n.Generation, n.ManagedFields = old.ResourceVersion, old.Generation, old.ManagedFields
-		part := ""
-		if verb == "updatestatus" {
-			part = "status"
-			n.Data = joined(old.Data, n.Data)
-			if !c.keeps {
-				n.Annotations, n.Labels = old.Annotations, old.Labels
-			}
-			n.Finalizers, n.OwnerReferences = old.Finalizers, old.OwnerReferences
-		} else {
-			n.Data = joined(n.Data, old.Data)
+		patched, err := patchedByClientGo(old, pt, data)
+		if err != nil {
+			return nil, err
 		}
-		switch {
-		case apiequality.Semantic.DeepEqual(n, old):
-			return old.DeepCopy(), nil
-		case n.DeletionTimestamp != nil && len(n.Finalizers) == 0:
-			c.drop(n.Name)
-			return n, nil
-		case verb == "update" && !apiequality.Semantic.DeepEqual(n.Data, old.Data):
-			n.Generation++
-		}
-		return c.store(watch.Modified, managedBy(n, opts.FieldManager, part)), nil
+		return c.replace("update"+strings.Join(subresources, ""), patched, metav1.UpdateOptions{DryRun: opts.DryRun, FieldManager: opts.FieldManager})
 	})
+}
+
+// patchedByClientGo returns what a patch makes of an object by the implementation of client-go.
+func patchedByClientGo[T k8sretry.Object](old T, pt types.PatchType, data []byte) (patched T, err error) {
+	tracker := k8stesting.NewObjectTracker(scheme.Scheme, scheme.Codecs.UniversalDecoder())
+	if err := tracker.Add(old.DeepCopyObject()); err != nil {
+		return patched, err
+	}
+	kinds, _, err := scheme.Scheme.ObjectKinds(old)
+	if err != nil {
+		return patched, err
+	}
+	resource, _ := meta.UnsafeGuessKindToResource(kinds[0])
+	_, obj, err := k8stesting.ObjectReaction(tracker)(k8stesting.NewPatchAction(resource, old.GetNamespace(), old.GetName(), pt, data))
+	if err != nil {
+		return patched, testFailed
+	}
+	return obj.(T), nil
+}
+
+// replace carries out an update. verb may name a subresource.
+func (c *cluster) replace(verb string, o *corev1.ConfigMap, opts metav1.UpdateOptions) (*corev1.ConfigMap, error) {
+	old := c.objects[o.Name]
+	switch {
+	case old == nil:
+		return nil, apierrors.NewNotFound(configMaps, o.Name)
+	case o.UID != "" && o.UID != old.UID:
+		return nil, apierrors.NewConflict(configMaps, o.Name, fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", o.UID, old.UID))
+	case o.ResourceVersion != "" && o.ResourceVersion != "0" && o.ResourceVersion != old.ResourceVersion:
+		return nil, apierrors.NewConflict(configMaps, o.Name, fmt.Errorf("the object has been modified"))
+	case len(opts.DryRun) > 0:
+		return o, nil
+	}
+	n := o.DeepCopy()
+	c.admitted(n)
+	n.UID, n.CreationTimestamp, n.DeletionTimestamp = old.UID, old.CreationTimestamp, old.DeletionTimestamp
+	n.ResourceVersion, n.Generation, n.ManagedFields = old.ResourceVersion, old.Generation, old.ManagedFields
+	part := ""
+	if verb == "updatestatus" {
+		part = "status"
+		n.Data = joined(old.Data, n.Data)
+		if !c.keeps {
+			n.Annotations, n.Labels = old.Annotations, old.Labels
+		}
+		n.Finalizers, n.OwnerReferences = old.Finalizers, old.OwnerReferences
+	} else {
+		n.Data = joined(n.Data, old.Data)
+	}
+	switch {
+	case apiequality.Semantic.DeepEqual(n, old):
+		return old.DeepCopy(), nil
+	case n.DeletionTimestamp != nil && len(n.Finalizers) == 0:
+		c.drop(n.Name)
+		return n, nil
+	case verb == "update" && !apiequality.Semantic.DeepEqual(n.Data, old.Data):
+		n.Generation++
+	}
+	return c.store(watch.Modified, managedBy(n, opts.FieldManager, part)), nil
 }
 
 // statusKey is what the data begins with that stands for a status.
@@ -611,6 +647,20 @@ func (c widgets) Update(ctx context.Context, w *unstructured.Unstructured, opts 
 
 func (c widgets) UpdateStatus(ctx context.Context, w *unstructured.Unstructured, opts metav1.UpdateOptions) (*unstructured.Unstructured, error) {
 	return widget(c.cluster.UpdateStatus(ctx, fromWidget(w), opts))
+}
+
+func (c widgets) Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*unstructured.Unstructured, error) {
+	return widget(c.request(ctx, "patch", func() (*corev1.ConfigMap, error) {
+		old, err := widget(c.objects[name], nil)
+		if err != nil {
+			return nil, err
+		}
+		patched, err := patchedByClientGo(old, pt, data)
+		if err != nil {
+			return nil, err
+		}
+		return c.replace("update"+strings.Join(subresources, ""), fromWidget(patched), metav1.UpdateOptions{FieldManager: opts.FieldManager})
+	}))
 }
 
 func (c widgets) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {

@@ -53,13 +53,14 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 	}
 	m := &modifyCall[T]{
 		updateCall: updateCall[T]{
-			safeWrite: safeWrite{verb: VerbUpdate, code: codeOfType[T]()},
-			client:    client, modify: true, token: writeToken{key: tokenKey(options)},
+			safeWrite:  safeWrite{verb: VerbUpdate, code: codeOfType[T]()},
+			sentObject: sentObject[T]{subresource: subresourceOf(client), modify: true, token: writeToken{key: tokenKey(options)}},
+			client:     client,
 		},
 		name: name, mutate: mutate,
 	}
 	m.target = func() target {
-		t := target{name: name, subresource: subresourceOf(client)}
+		t := target{name: name, subresource: m.subresource}
 		return m.seen.or(t).or(targetOf(m.base, "")).or(targetOfType(reflect.TypeFor[T]()))
 	}
 	m.waitTurn = m.waitForTurn

@@ -12,7 +12,8 @@ import (
 )
 
 // Patcher is the client that [Patch] needs. The typed clients of client-go, their fakes and
-// [DynamicClient] implement it.
+// [DynamicClient] implement it. If it also implements [Getter] and [Watcher], as they do, Patch
+// can determine the outcome of a patch that names the resourceVersion.
 type Patcher[T any] interface {
 	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (T, error)
 }
@@ -41,16 +42,27 @@ type Patcher[T any] interface {
 //
 // A Conflict, and a JSON patch whose test fails, is returned unchanged if it answers the
 // first request. After an attempt that may have been carried out it may be the effect of that
-// attempt. Patch cannot determine this: the error contains the answer, so that
-// apierrors.IsConflict is true, and matches [ErrOutcomeUnknown]. A conflict of a patch that
-// names neither the resourceVersion nor the UID of the object is retried: the server has lost
-// a race against another write.
+// attempt. If the patch names metadata.resourceVersion, or is a JSON patch that tests it before
+// it changes anything, and the client can also read and watch, Patch then looks for the first
+// change after that version, as [Update] does. If that has what the patch sets, and was not made
+// by another field manager, Patch returns the object as that change has left it and a nil error.
+// If it has nothing of it, or was made by another field manager, the patch was not carried out,
+// and Patch returns the server's error unchanged. In all other cases the error contains the
+// answer, so that apierrors.IsConflict is true, and matches [ErrOutcomeUnknown]: for a JSON
+// patch that tests something else, or has operations other than add, remove, replace and test;
+// for a strategic merge patch with a list or a directive, whose effect depends on the type of the
+// object; for a subresource other than status; and without the right to get or to watch.
+//
+// A conflict of a patch that names neither the resourceVersion nor the UID of the object is
+// retried: the server has lost a race against another write.
 //
 // A body that cannot be decoded is sent as it is; it is not retried if it is a JSON patch or
-// a strategic merge patch. A dry run is retried in any case. Patch needs no right but that to
-// patch, sends no token, and does not change data, which must not be changed during the call.
-// WithVerb has no effect. If it fails, Patch returns what the client returned.
-func Patch[T any](ctx context.Context, client Patcher[T], name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, options ...Option) (T, error) {
+// a strategic merge patch. A dry run is retried in any case. Patch sends no token, and does not
+// change data, which must not be changed during the call. If the outcome of a patch that names
+// the resourceVersion is still ambiguous when the retries or the context end, Patch checks it
+// once more. The check takes at most 5 s. WithVerb has no effect. If it fails, Patch returns
+// what the client returned.
+func Patch[T Object](ctx context.Context, client Patcher[T], name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, options ...Option) (T, error) {
 	if isNilValue(client) {
 		var none T
 		return none, errNilClient
@@ -59,13 +71,17 @@ func Patch[T any](ctx context.Context, client Patcher[T], name string, pt types.
 	if c, ok := any(client).(interface{ patched() []string }); ok {
 		subresources = c.patched()
 	}
+	subresource := strings.Join(subresources, "/")
+	send := func(ctx context.Context) (T, error) { return client.Patch(ctx, name, pt, data, opts) }
 	seen := see(string(pt), data, len(opts.DryRun) > 0, subresources...)
 	seen.target = func() target {
-		return target{name: name, subresource: strings.Join(subresources, "/")}.or(targetOfType(reflect.TypeFor[T]()))
+		return target{name: name, subresource: subresource}.or(targetOfType(reflect.TypeFor[T]()))
 	}
-	return callPatch(ctx, func(ctx context.Context) (T, error) {
-		return client.Patch(ctx, name, pt, data, opts)
-	}, options, codeOfType[T](), seen)
+	if p := guard(client, name, pt, data, opts, subresource); p != nil {
+		p.sends, p.target = send, func() target { return p.seen.or(seen.target()) }
+		return runWrite(ctx, &p.safeWrite, p.step, p.check, options)
+	}
+	return callPatch(ctx, send, options, codeOfType[T](), seen)
 }
 
 // callPatch calls fn in the retry loop, for a patch that it sees.

@@ -3,8 +3,11 @@
 package k8sretry_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	cbor "k8s.io/apimachinery/pkg/runtime/serializer/cbor/direct"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
@@ -33,9 +37,10 @@ type patcher struct {
 	subresources []string
 }
 
-func (p *patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, subresources ...string) (string, error) {
+func (p *patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, subresources ...string) (*corev1.ConfigMap, error) {
 	p.subresources = subresources
-	return p.get(ctx)
+	_, err := p.get(ctx)
+	return configMap("x"), err
 }
 
 var (
@@ -136,7 +141,7 @@ func TestPatch(t *testing.T) {
 				switch c.want {
 				case success:
 					require.NoError(t, err)
-					assert.Equal(t, "value", v)
+					assert.Equal(t, "x", v.Name)
 				case unchanged:
 					assert.Same(t, last, err)
 				case unknown:
@@ -149,11 +154,11 @@ func TestPatch(t *testing.T) {
 }
 
 func TestPatchRejectsNil(t *testing.T) {
-	_, err := k8sretry.Patch[string](t.Context(), nil, "x", types.MergePatchType, nil, metav1.PatchOptions{})
+	_, err := k8sretry.Patch[*corev1.ConfigMap](t.Context(), nil, "x", types.MergePatchType, nil, metav1.PatchOptions{})
 	assert.EqualError(t, err, "k8sretry: the client is nil")
 	_, err = k8sretry.Patch(t.Context(), (*patcher)(nil), "x", types.MergePatchType, nil, metav1.PatchOptions{})
 	assert.EqualError(t, err, "k8sretry: the client is nil")
-	_, err = k8sretry.Patch(t.Context(), k8sretry.PatchSubresource[string]((*patcher)(nil), "status"), "x", types.MergePatchType, nil, metav1.PatchOptions{})
+	_, err = k8sretry.Patch(t.Context(), k8sretry.PatchSubresource[*corev1.ConfigMap]((*patcher)(nil), "status"), "x", types.MergePatchType, nil, metav1.PatchOptions{})
 	assert.EqualError(t, err, "k8sretry: the client is nil")
 	client := &patcher{script: fails()}
 	_, err = k8sretry.Patch(t.Context(), client, "x", types.MergePatchType, nil, metav1.PatchOptions{}, k8sretry.WithMaxRetries(-1))
@@ -282,4 +287,330 @@ func TestApplyThatNamesAVersion(t *testing.T) {
 			requireUnchanged(t, err)
 		})
 	})
+}
+
+// patchOnly hides all but the Patch of a client.
+type patchOnly struct {
+	k8sretry.Patcher[*corev1.ConfigMap]
+}
+
+// A patch that names a version is carried out if and only if it is the first change after that
+// version. The assumption was that a Conflict after a lost answer can mean anything.
+func TestPatchThatNamesAVersionIsProven(t *testing.T) {
+	const merge, strategic, json = types.MergePatchType, types.StrategicMergePatchType, types.JSONPatchType
+	success := func(t *testing.T, err error) { require.NoError(t, err) }
+	conflict := func(t *testing.T, err error) {
+		requireUnchanged(t, err)
+		assert.True(t, apierrors.IsConflict(err) || err == error(testFailed), "%v", err)
+	}
+	unknown := requireUnknown
+	set := func(key, value string) func(*corev1.ConfigMap) {
+		return func(o *corev1.ConfigMap) { o.Data[key] = value }
+	}
+	// other has another client, with the field manager "other", change the object.
+	other := func(c *cluster, changes ...func(*corev1.ConfigMap)) func() {
+		return func() {
+			for _, change := range changes {
+				c.change("x", change)
+			}
+		}
+	}
+	type test struct {
+		kind    types.PatchType
+		body    string // $V stands for the version
+		manager string // "me"
+		prepare func(*cluster)
+		client  func(*cluster) k8sretry.Patcher[*corev1.ConfigMap]
+		options []k8sretry.Option
+		check   func(*testing.T, error)
+		sent    string // requests
+		stored  string // the counter
+	}
+	const counts, appends = `{"metadata":{"resourceVersion":"$V"},"data":{"n":"2"}}`, `{"metadata":{"resourceVersion":"$V","finalizers":["example.com/a"]}}`
+	const tested = `[{"op":"test","path":"/metadata/resourceVersion","value":"$V"},{"op":"replace","path":"/data/n","value":"2"}]`
+	answerLost := func(then func()) *fault { return &fault{after: lostReply(), then: then} }
+	requestLost := func(then func()) *fault { return &fault{before: gatewayTimeout(), then: then} }
+	tests := map[string]test{
+		"carried out, overwritten since": {
+			prepare: func(c *cluster) { c.on("patch", answerLost(other(c, set("n", "7"), set("m", "1")))) },
+			check:   success, sent: "patch patch get watch", stored: "7",
+		},
+		"not carried out, another field was changed": {
+			prepare: func(c *cluster) { c.on("patch", requestLost(other(c, set("m", "1")))) },
+			check:   conflict, sent: "patch patch get watch", stored: "1",
+		},
+		"not carried out, the field was changed by another manager": {
+			prepare: func(c *cluster) { c.on("patch", requestLost(other(c, set("n", "7")))) },
+			check:   conflict, sent: "patch patch get watch", stored: "7",
+		},
+		"not carried out, another manager has sent the same": {
+			prepare: func(c *cluster) { c.on("patch", requestLost(other(c, set("n", "2")))) },
+			check:   conflict, sent: "patch patch get watch", stored: "2",
+		},
+		"not carried out, another manager has sent the same and more": {
+			prepare: func(c *cluster) {
+				c.on("patch", requestLost(other(c, func(o *corev1.ConfigMap) { o.Data["n"], o.Data["m"] = "2", "1" })))
+			},
+			check: conflict, sent: "patch patch get watch", stored: "2",
+		},
+		"not carried out, the caller's manager has changed another field": {
+			manager: "other",
+			prepare: func(c *cluster) { c.on("patch", requestLost(other(c, set("m", "1")))) },
+			check:   conflict, sent: "patch patch get watch", stored: "1",
+		},
+		"not carried out, the caller's manager has written another value": {
+			manager: "other",
+			prepare: func(c *cluster) { c.on("patch", requestLost(other(c, set("n", "7")))) },
+			check:   unknown, sent: "patch patch get watch", stored: "7",
+		},
+		"carried out, an admission plugin has replaced the value": {
+			prepare: func(c *cluster) {
+				c.admit = set("n", "plugin")
+				c.on("patch", answerLost(nil))
+			},
+			check: unknown, sent: "patch patch get watch", stored: "plugin",
+		},
+		"carried out, an admission plugin has added a field": {
+			prepare: func(c *cluster) {
+				c.admit = set("m", "plugin")
+				c.on("patch", answerLost(nil))
+			},
+			check: success, sent: "patch patch get watch", stored: "2",
+		},
+		"carried out, deleted since": {
+			prepare: func(c *cluster) { c.on("patch", answerLost(func() { c.remove("x") })) },
+			check:   success, sent: "patch patch get watch",
+		},
+		"not carried out, deleted since": {
+			prepare: func(c *cluster) { c.on("patch", requestLost(func() { c.remove("x") })) },
+			check: func(t *testing.T, err error) {
+				requireUnchanged(t, err)
+				assert.True(t, apierrors.IsNotFound(err))
+			}, sent: "patch patch get watch",
+		},
+		"not carried out, a successor has the content": {
+			prepare: func(c *cluster) {
+				c.on("patch", requestLost(func() { c.remove("x"); c.put(configMap("x", "n", "2")) }))
+			},
+			check: conflict, sent: "patch patch get watch", stored: "2",
+		},
+		"not carried out, a successor has the content, and the watch does not show the deletion": {
+			prepare: func(c *cluster) {
+				c.watches = func(events []watch.Event) []watch.Event {
+					events = slices.DeleteFunc(events, func(e watch.Event) bool { return e.Type == watch.Deleted })
+					events[len(events)-1].Type = watch.Modified
+					return events
+				}
+				c.on("patch", requestLost(func() { c.remove("x"); c.put(configMap("x", "n", "2")) }))
+			},
+			check: unknown, sent: "patch patch get watch", stored: "2",
+		},
+		"the server has no history: the watch begins with a synthetic ADDED": {
+			prepare: func(c *cluster) {
+				c.watches = func(events []watch.Event) []watch.Event {
+					events[len(events)-1].Type = watch.Added
+					return events[len(events)-1:]
+				}
+				c.on("patch", answerLost(nil))
+			},
+			check: unknown, sent: "patch patch get watch", stored: "2",
+		},
+		"the history is compacted": {
+			prepare: func(c *cluster) { c.on("patch", answerLost(func() { c.compacted = 100 })) },
+			check:   unknown, sent: "patch patch get watch watch", stored: "2",
+		},
+		"the version itself is compacted": {
+			prepare: func(c *cluster) { c.on("patch", answerLost(func() { c.compacted = 11 })) },
+			check:   unknown, sent: "patch patch get watch watch", stored: "2",
+		},
+		"no right to get": {
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)).on("get", failed(forbidden("x"))) },
+			check:   unknown, sent: "patch patch get", stored: "2",
+		},
+		"no right to watch": {
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)).on("watch", failed(forbidden("x"))) },
+			check:   unknown, sent: "patch patch get watch", stored: "2",
+		},
+		"the check fails for a while": {
+			prepare: func(c *cluster) {
+				c.on("patch", answerLost(nil)).on("get", failed(unavailable())).on("watch", failed(unavailable()))
+			},
+			check: success, sent: "patch patch get get watch get watch", stored: "2",
+		},
+		"the client cannot read": {
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
+			client:  func(c *cluster) k8sretry.Patcher[*corev1.ConfigMap] { return patchOnly{c} },
+			check:   unknown, sent: "patch patch", stored: "2",
+		},
+		"refused after a timeout, unchanged: it may still be stored": {
+			prepare: func(c *cluster) { c.on("patch", failed(etcdTimeout()), failed(forbidden("x"))) },
+			check:   unknown, sent: "patch patch get", stored: "1",
+		},
+		"carried out, all answers are lost": {
+			prepare: func(c *cluster) {
+				c.on("patch", lost(lostReply()), failed(lostReply()), failed(lostReply()), failed(lostReply()))
+			},
+			check: success, sent: "patch patch patch patch get watch", stored: "2",
+		},
+		"not carried out, all answers are lost": {
+			prepare: func(c *cluster) {
+				c.on("patch", repeated(3, failed(lostReply()))...).on("patch", requestLost(other(c, set("m", "1"))))
+			},
+			check: func(t *testing.T, err error) {
+				assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			}, sent: "patch patch patch patch get watch", stored: "1",
+		},
+		"success without an object": {
+			prepare: func(c *cluster) { c.on("patch", &fault{empty: true}) },
+			check:   success, sent: "patch patch", stored: "2",
+		},
+		"it changes nothing": {
+			body:    `{"metadata":{"resourceVersion":"$V"},"data":{"n":"1"}}`,
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
+			check:   success, sent: "patch patch", stored: "1",
+		},
+		"version 0 is no version": {
+			body:    `{"metadata":{"resourceVersion":"0"},"data":{"n":"2"}}`,
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil), failed(forbidden("x"))) },
+			check:   unknown, sent: "patch patch", stored: "2",
+		},
+		"JSON patch, carried out, overwritten since": {
+			kind: json, body: tested,
+			prepare: func(c *cluster) { c.on("patch", answerLost(other(c, set("n", "7")))) },
+			check:   success, sent: "patch patch get watch", stored: "7",
+		},
+		"JSON patch, not carried out": {
+			kind: json, body: tested,
+			prepare: func(c *cluster) { c.on("patch", requestLost(other(c, set("m", "1")))) },
+			check:   conflict, sent: "patch patch get watch", stored: "1",
+		},
+		"JSON patch that tests something else": {
+			kind: json, body: `[{"op":"test","path":"/data/n","value":"1"},{"op":"replace","path":"/data/n","value":"2"}]`,
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
+			check:   unknown, sent: "patch patch", stored: "2",
+		},
+		"JSON patch that moves": {
+			kind: json, body: `[{"op":"test","path":"/metadata/resourceVersion","value":"$V"},{"op":"copy","from":"/data/n","path":"/data/m"}]`,
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
+			check:   unknown, sent: "patch patch", stored: "1",
+		},
+		"strategic merge patch, carried out, overwritten since": {
+			kind:    strategic,
+			prepare: func(c *cluster) { c.on("patch", answerLost(other(c, set("n", "7")))) },
+			check:   success, sent: "patch patch get watch", stored: "7",
+		},
+		"strategic merge patch with a list": {
+			kind: strategic, body: appends,
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
+			check:   unknown, sent: "patch patch", stored: "1",
+		},
+		"merge patch with a list": {
+			body:    appends,
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
+			check:   success, sent: "patch patch get watch", stored: "1",
+		},
+		"a scale is an object of another type": {
+			client: func(c *cluster) k8sretry.Patcher[*corev1.ConfigMap] {
+				return k8sretry.PatchSubresource[*corev1.ConfigMap](c, "scale")
+			},
+			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
+			check:   unknown, sent: "patch patch", stored: "2",
+		},
+	}
+	for situation, tt := range tests {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				obj := c.put(configMap("x", "n", "1"))
+				tt.prepare(c)
+				var client k8sretry.Patcher[*corev1.ConfigMap] = c
+				if tt.client != nil {
+					client = tt.client(c)
+				}
+				body := strings.ReplaceAll(cmp.Or(tt.body, counts), "$V", obj.ResourceVersion)
+				patched, err := k8sretry.Patch(t.Context(), client, "x", cmp.Or(tt.kind, merge), []byte(body),
+					metav1.PatchOptions{FieldManager: cmp.Or(tt.manager, "me")}, tt.options...)
+				tt.check(t, err)
+				if err == nil {
+					assert.Equal(t, "x", patched.Name)
+				} else {
+					assert.Nil(t, patched)
+				}
+				c.expectRequests(t, strings.Fields(tt.sent)...)
+				if tt.stored != "" {
+					assert.Equal(t, tt.stored, c.get("x").Data["n"])
+				}
+			})
+		})
+	}
+}
+
+// The server stores the status of most kinds without the rest of a patch, and that of pods together
+// with the labels and annotations.
+func TestPatchOfAStatusThatNamesAVersion(t *testing.T) {
+	const counts = `{"metadata":{"resourceVersion":"$V"},"status":{"n":"2"}}`
+	const annotates = `{"metadata":{"resourceVersion":"$V","annotations":{"a":"b"}}}`
+	touch := func(c *cluster, key, value string) func() {
+		return func() { c.change("x", func(o *corev1.ConfigMap) { o.Data[key] = value }) }
+	}
+	for situation, tt := range map[string]struct {
+		body    string
+		keeps   bool   // the annotations
+		manager string // "me"
+		prepare func(*cluster)
+		want    string
+	}{
+		"carried out": {body: counts, want: "success", prepare: func(c *cluster) {
+			c.on("patch", &fault{after: lostReply(), then: touch(c, "status.n", "7")})
+		}},
+		"not carried out, the spec was changed": {body: counts, want: "conflict", prepare: func(c *cluster) {
+			c.on("patch", &fault{before: lostReply(), then: touch(c, "n", "2")})
+		}},
+		"not carried out, another status was set": {body: counts, want: "conflict", prepare: func(c *cluster) {
+			c.on("patch", &fault{before: lostReply(), then: touch(c, "status.n", "7")})
+		}},
+		"annotations, carried out": {body: annotates, keeps: true, want: "success", prepare: func(c *cluster) {
+			c.on("patch", &fault{after: lostReply()})
+		}},
+		"annotations, not carried out, the caller's manager has set a status": {body: annotates, keeps: true, want: "conflict", manager: "other", prepare: func(c *cluster) {
+			c.on("patch", &fault{before: lostReply(), then: touch(c, "status.n", "7")})
+		}},
+		"annotations, not carried out, an unknown manager has changed the spec": {body: annotates, keeps: true, want: "conflict", manager: "unknown", prepare: func(c *cluster) {
+			c.on("patch", &fault{before: lostReply(), then: touch(c, "n", "2")})
+		}},
+		"annotations that are not stored": {body: annotates, want: "success", prepare: func(c *cluster) {
+			c.on("patch", &fault{after: lostReply()})
+		}},
+		"annotations, not carried out": {body: annotates, keeps: true, want: "conflict", prepare: func(c *cluster) {
+			c.on("patch", &fault{before: lostReply(), then: touch(c, "n", "2")})
+		}},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				c.keeps = tt.keeps
+				obj := c.put(configMap("x", "n", "1", "status.n", "1"))
+				tt.prepare(c)
+				client := k8sretry.PatchSubresource[*unstructured.Unstructured](widgets{c}, "status")
+				manager := cmp.Or(tt.manager, "me")
+				if manager == "unknown" {
+					manager = ""
+				}
+				_, err := k8sretry.Patch(t.Context(), client, "x", types.MergePatchType, []byte(strings.ReplaceAll(tt.body, "$V", obj.ResourceVersion)), metav1.PatchOptions{FieldManager: manager})
+				switch tt.want {
+				case "success":
+					require.NoError(t, err)
+				case "conflict":
+					requireUnchanged(t, err)
+					assert.True(t, apierrors.IsConflict(err))
+				default:
+					requireUnknown(t, err)
+				}
+				if tt.keeps || tt.body == counts {
+					c.expectRequests(t, "patch", "patch", "get", "watch")
+				}
+			})
+		})
+	}
 }

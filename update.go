@@ -54,23 +54,20 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 		return none, err
 	}
 	u := &updateCall[T]{
-		safeWrite: safeWrite{verb: VerbUpdate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
-		client:    client, obj: toSend, opts: opts,
+		safeWrite:  safeWrite{verb: VerbUpdate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
+		sentObject: sentObject[T]{obj: toSend, subresource: subresourceOf(client), fieldManager: opts.FieldManager},
+		client:     client, opts: opts,
 	}
-	u.target = func() target { return u.seen.or(targetOf(u.obj, subresourceOf(client))) }
+	u.target = func() target { return u.seen.or(targetOf(u.obj, u.subresource)) }
 	return runWrite(ctx, &u.safeWrite, u.step, u.check, options)
 }
 
 // updateCall is the state of one Update, or of one round of a Modify.
 type updateCall[T Object] struct {
 	safeWrite
-	client  Updater[T]
-	base    T // what obj was made from, if the call has read it; nil if obj is the caller's
-	obj     T // to send
-	opts    metav1.UpdateOptions
-	modify  bool       // the call is a Modify, for which equal content proves nothing
-	token   writeToken // of a Modify
-	manager wireManager
+	sentObject[T]
+	client Updater[T]
+	opts   metav1.UpdateOptions
 }
 
 // step sends the object, and explains the answer if an earlier request may have caused
@@ -170,7 +167,9 @@ func (u *updateCall[T]) version() version {
 
 // completesDeletion reports whether storing obj removes it: the object is being deleted
 // and obj has no finalizers. If the object is gone, the update has had its effect, even
-// if another client was first.
+// if another client was first. An object with a grace period, such as a terminating pod, is
+// removed by another client.
 func completesDeletion(obj metav1.Object) bool {
-	return obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) == 0
+	grace := obj.GetDeletionGracePeriodSeconds()
+	return obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) == 0 && (grace == nil || *grace == 0)
 }

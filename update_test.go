@@ -227,6 +227,14 @@ func TestUpdate(t *testing.T) {
 			options: []k8sretry.Option{k8sretry.WithMaxRetries(1)},
 			fails:   requireUnknown, is: apierrors.IsConflict, stored: "another client",
 		},
+		"request lost, another manager has sent the same and more: Conflict is returned": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{before: lostReply(), then: twice(func() {
+					c.change("x", func(o *corev1.ConfigMap) { o.Data["by"], o.Data["also"] = "this call", "more" })
+				}, c)})
+			},
+			fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "this call",
+		},
 		"response lost, deleted since: updated": {
 			prepare:  func(c *cluster) { c.on("update", &fault{after: lostReply(), then: func() { c.remove("x") }}) },
 			requests: "update update get watch",
@@ -426,6 +434,30 @@ func TestUpdateThatCompletesADeletion(t *testing.T) {
 		require.NoError(t, err)
 		c.expectRequests(t, "update", "update", "get")
 	})
+}
+
+// The assumption was that an object that is being deleted and has no finalizers is removed by
+// the update. A terminating pod is removed when its grace period ends, by the kubelet.
+func TestUpdateOfATerminatingObject(t *testing.T) {
+	for situation, grace := range map[string]*int64{"a grace period": pointer(int64(30)), "no finalizers before": nil} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				o := configMap("x", "n", "1")
+				o.DeletionTimestamp, o.DeletionGracePeriodSeconds = pointer(metav1.Now()), grace
+				o = c.put(o)
+				o.Data["n"] = "2"
+				c.on("update", &fault{before: lostReply(), then: func() {
+					c.remove("x")
+					if grace == nil {
+						c.put(configMap("x"))
+					}
+				}})
+				_, err := k8sretry.Update(t.Context(), c, o, metav1.UpdateOptions{})
+				requireUnchanged(t, err)
+			})
+		})
+	}
 }
 
 func TestUpdateWithAttemptTimeout(t *testing.T) {

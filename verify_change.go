@@ -109,7 +109,11 @@ func watchChange[T Object](ctx context.Context, watcher Watcher, after version, 
 // repeated history.
 func (c *change[T]) add(kind watch.EventType, obj T, after version) (done bool) {
 	order := compareVersions(obj.GetResourceVersion(), after.number)
-	other := after.uid != "" && obj.GetUID() != "" && obj.GetUID() != after.uid
+	uid := after.uid
+	if uid == "" && !isNilValue(c.base) {
+		uid = c.base.GetUID()
+	}
+	other := uid != "" && obj.GetUID() != "" && obj.GetUID() != uid
 	switch {
 	case order < 0, order == 0 && other:
 		return false

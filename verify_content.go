@@ -16,15 +16,28 @@ import (
 	"github.com/k8sretry/k8sretry/internal/objectdiff"
 )
 
+// sentObject is what a write stores as a whole: the object of an Update or of one round of a
+// Modify, or what a Patch makes of the object before it.
+type sentObject[T Object] struct {
+	base T // what obj was made from, if the call has read it; nil if obj is the caller's
+	obj  T
+
+	subresource  string
+	fieldManager string // of the options
+	manager      wireManager
+	modify       bool       // the call is a Modify, for which equal content proves nothing
+	token        writeToken // of a Modify
+}
+
 // isStoredAs reports whether an object shows by itself that the call has had its effect:
 // it has the content that an Update has sent, or the token of a Modify. Equal content
 // proves nothing for a Modify, because another call may increment the same counter.
-func (u *updateCall[T]) isStoredAs(obj T) bool {
-	if u.modify {
-		return u.token.isOn(obj)
+func (s *sentObject[T]) isStoredAs(obj T) bool {
+	if s.modify {
+		return s.token.isOn(obj)
 	}
-	part := u.part(obj)
-	return objectdiff.Equal(u.content(obj, part), u.content(u.obj, part))
+	part := s.part(obj)
+	return objectdiff.Equal(s.content(obj, part), s.content(s.obj, part))
 }
 
 // judge finds out whether the first change after the version that the update replaces was
@@ -34,35 +47,38 @@ func (u *updateCall[T]) isStoredAs(obj T) bool {
 // add fields and replace values. So a difference alone proves nothing. It does if none of
 // the fields that the update changes has changed, or if the server recorded another field
 // manager.
-func (u *updateCall[T]) judge(first change[T]) checkResult {
-	base := u.base
+func (s *sentObject[T]) judge(first change[T]) checkResult {
+	base := s.base
 	if isNilValue(base) {
 		base = first.base
 	}
 	switch {
-	case first.deleted && completesDeletion(u.obj):
+	case first.deleted && completesDeletion(s.obj) && (isNilValue(base) || len(base.GetFinalizers()) > 0):
 		return applied
 	case first.deleted:
 		return notApplied
-	case u.isStoredAs(first.obj):
-		return u.isMine(base, first.obj)
+	case isNilValue(base) && s.isStoredAs(first.obj), s.modify && s.token.isOn(first.obj):
+		return s.isMine(base, first.obj)
 	case isNilValue(base):
-		base = u.obj // which has the metadata of the version, if it was read
+		base = s.obj // which has the metadata of the version, if it was read
 	default:
-		part := u.part(base, first.obj)
-		before, sent := u.content(base, part), u.content(u.obj, part)
-		effect := objectdiff.EffectOf(before, sent, u.content(first.obj, part))
+		part := s.part(base, first.obj)
+		if part == objectdiff.Status && objectdiff.Equal(s.content(base, part), s.content(s.obj, part)) {
+			part = objectdiff.StatusAndMetadata
+		}
+		before, sent, got := s.content(base, part), s.content(s.obj, part), s.content(first.obj, part)
+		effect := objectdiff.EffectOf(before, sent, got)
 		switch {
+		case !s.modify && (effect == objectdiff.Complete || objectdiff.Equal(sent, got)):
+			return s.isMine(base, first.obj)
 		case effect == objectdiff.None:
 			return notApplied
-		case effect == objectdiff.Complete && !u.modify:
-			return applied
-		case objectdiff.Equal(before, sent) && !u.changesManagedFields(base):
+		case objectdiff.Equal(before, sent) && !s.changesManagedFields(base):
 			return notApplied // the server stores nothing then
 		}
 	}
 	switch {
-	case u.isOtherGeneration(base, first.obj), u.isOtherToken(base, first.obj), u.isOtherManager(base, first.obj):
+	case s.isOtherGeneration(base, first.obj), s.isOtherToken(base, first.obj), s.isOtherManager(base, first.obj):
 		return notApplied
 	}
 	return undetermined
@@ -70,37 +86,37 @@ func (u *updateCall[T]) judge(first change[T]) checkResult {
 
 // isOtherGeneration reports whether a change is one of the spec, which an update of the
 // status leaves alone.
-func (u *updateCall[T]) isOtherGeneration(base, changed T) bool {
-	return subresourceOf(u.client) == "status" && base.GetGeneration() != 0 && changed.GetGeneration() != base.GetGeneration()
+func (s *sentObject[T]) isOtherGeneration(base, changed T) bool {
+	return s.subresource == "status" && base.GetGeneration() != 0 && changed.GetGeneration() != base.GetGeneration()
 }
 
 // isOtherToken reports whether a change has the token of another Modify. The update would
 // have replaced the token that was there before, unless the server stores a status
 // without annotations. A change without a token proves nothing: an admission plugin may
 // remove it.
-func (u *updateCall[T]) isOtherToken(base, changed T) bool {
-	token := u.token.on(changed)
-	return token != "" && (token != u.token.on(base) || subresourceOf(u.client) == "")
+func (s *sentObject[T]) isOtherToken(base, changed T) bool {
+	token := s.token.on(changed)
+	return token != "" && (token != s.token.on(base) || s.subresource == "")
 }
 
 // isOtherManager reports whether the server has recorded another field manager for a
 // change.
-func (u *updateCall[T]) isOtherManager(base, changed T) bool {
-	w := objectdiff.Writer{Manager: u.manager.name(u.opts.FieldManager), Subresource: subresourceOf(u.client)}
-	return !u.changesManagedFields(base) && objectdiff.ByAnother(base, changed, w)
+func (s *sentObject[T]) isOtherManager(base, changed T) bool {
+	w := objectdiff.Writer{Manager: s.manager.name(s.fieldManager), Subresource: s.subresource}
+	return !s.changesManagedFields(base) && objectdiff.ByAnother(base, changed, w)
 }
 
 // isMine finds out whether an object with the content of an Update was stored by it: another
 // field manager may have stored the same, for example because both have counted one up from
 // the same version. base is the object before the change, nil if it is not known.
-func (u *updateCall[T]) isMine(base, changed T) checkResult {
-	w := objectdiff.Writer{Manager: u.manager.name(u.opts.FieldManager), Subresource: subresourceOf(u.client)}
+func (s *sentObject[T]) isMine(base, changed T) checkResult {
+	w := objectdiff.Writer{Manager: s.manager.name(s.fieldManager), Subresource: s.subresource}
 	switch known := !isNilValue(base); {
-	case u.modify:
+	case s.modify:
 		return applied
-	case known && u.isOtherManager(base, changed), !known && u.isOtherManager(u.obj, changed):
+	case known && s.isOtherManager(base, changed), !known && s.isOtherManager(s.obj, changed):
 		return notApplied
-	case !known && !objectdiff.MayBeBy(changed, w), !known && w.Manager != "" && isStripped(u.obj, changed):
+	case !known && !objectdiff.MayBeBy(changed, w), !known && w.Manager != "" && isStripped(s.obj, changed):
 		return undetermined
 	}
 	return applied
@@ -114,22 +130,22 @@ func isStripped(sent, changed metav1.Object) bool {
 
 // changesManagedFields reports whether the caller has changed the managed fields. The
 // server accepts that, so that they prove nothing.
-func (u *updateCall[T]) changesManagedFields(base T) bool {
-	sent := u.obj.GetManagedFields()
+func (s *sentObject[T]) changesManagedFields(base T) bool {
+	sent := s.obj.GetManagedFields()
 	return len(sent) > 0 && !apiequality.Semantic.DeepEqual(sent, base.GetManagedFields())
 }
 
-func (u *updateCall[T]) content(obj T, part objectdiff.Part) objectdiff.Content {
-	return objectdiff.Of(obj, part, u.token.key)
+func (s *sentObject[T]) content(obj T, part objectdiff.Part) objectdiff.Content {
+	return objectdiff.Of(obj, part, s.token.key)
 }
 
 // part returns the part of the object that the update stores. The server ignores the
 // status in an update of an object whose status is a subresource, which one of the objs
 // shows if it has been written.
-func (u *updateCall[T]) part(objs ...T) objectdiff.Part {
-	switch subresourceOf(u.client) {
+func (s *sentObject[T]) part(objs ...T) objectdiff.Part {
+	switch s.subresource {
 	case "":
-		for _, obj := range append(objs, u.obj) {
+		for _, obj := range append(objs, s.obj) {
 			for _, e := range obj.GetManagedFields() {
 				if e.Subresource == "status" {
 					return objectdiff.NoStatus

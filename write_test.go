@@ -5,6 +5,7 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -18,6 +19,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
@@ -345,6 +348,10 @@ func TestApplyRepeatsAConflictThatTheServerLost(t *testing.T) {
 func TestWritesSendWhatTheDocumentationSays(t *testing.T) {
 	const success, unknown = "success", "unknown"
 	ctx := t.Context()
+	patch := func(c *cluster, pt types.PatchType, body string) error {
+		_, err := k8sretry.Patch(ctx, c, "x", pt, []byte(body), metav1.PatchOptions{}, exact)
+		return err
+	}
 	for situation, c := range map[string]struct {
 		verb  string // of the write
 		write func(c *cluster, x *corev1.ConfigMap) error
@@ -393,6 +400,22 @@ func TestWritesSendWhatTheDocumentationSays(t *testing.T) {
 		"Evict, no UID": {"evict", func(c *cluster, _ *corev1.ConfigMap) error {
 			return k8sretry.Evict(ctx, c, configMap("x"), metav1.DeleteOptions{}, exact)
 		}, "evict", "evict get", "evict get", unknown},
+		"Patch, a version": {"patch", func(c *cluster, x *corev1.ConfigMap) error {
+			return patch(c, types.MergePatchType, `{"metadata":{"resourceVersion":"`+x.ResourceVersion+`"},"data":{"n":"2"}}`)
+		}, "patch", "patch patch get watch", "patch patch get", unknown},
+		"Patch, JSON, a test of the version": {"patch", func(c *cluster, x *corev1.ConfigMap) error {
+			return patch(c, types.JSONPatchType, `[{"op":"test","path":"/metadata/resourceVersion","value":"`+x.ResourceVersion+`"},{"op":"add","path":"/data/n","value":"2"}]`)
+		}, "patch", "patch patch get watch", "patch patch get", unknown},
+		"Patch, no version": {"patch", func(c *cluster, _ *corev1.ConfigMap) error {
+			return patch(c, types.MergePatchType, `{"data":{"n":"2"}}`)
+		}, "patch", "patch patch", "patch patch", success},
+		"Apply": {"patch", func(c *cluster, _ *corev1.ConfigMap) error {
+			_, err := k8sretry.Apply(ctx, applier{c}, configMap("x", "n", "2"), metav1.ApplyOptions{}, exact)
+			return err
+		}, "patch", "patch patch", "patch patch", success},
+		"Bind, wrapped": {"bind", func(c *cluster, _ *corev1.ConfigMap) error {
+			return k8sretry.WrapRun2(binder{c}.Bind, exact)(ctx, &corev1.Binding{ObjectMeta: metav1.ObjectMeta{Name: "x"}, Target: corev1.ObjectReference{Name: "node"}}, metav1.CreateOptions{})
+		}, "bind", "bind bind", "bind bind", unknown},
 	} {
 		t.Run(situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -404,7 +427,12 @@ func TestWritesSendWhatTheDocumentationSays(t *testing.T) {
 
 				server, x = start()
 				server.on(c.verb, lost(lostReply()))
-				require.NoError(t, c.write(server, x))
+				err := c.write(server, x)
+				if c.verb == "bind" {
+					requireUnknown(t, err) // a wrapped function reads nothing
+				} else {
+					require.NoError(t, err)
+				}
 				server.expectRequests(t, strings.Fields(c.lost)...)
 
 				server, x = start()
@@ -418,7 +446,7 @@ func TestWritesSendWhatTheDocumentationSays(t *testing.T) {
 					}
 					return failed(forbidden("x"))
 				}
-				err := c.write(server, x)
+				err = c.write(server, x)
 				if c.end == success {
 					require.NoError(t, err)
 				} else {
@@ -428,4 +456,26 @@ func TestWritesSendWhatTheDocumentationSays(t *testing.T) {
 			})
 		})
 	}
+}
+
+// applier applies config maps.
+type applier struct{ *cluster }
+
+func (c applier) Apply(ctx context.Context, o *corev1.ConfigMap, _ metav1.ApplyOptions) (*corev1.ConfigMap, error) {
+	return c.Patch(ctx, o.Name, types.MergePatchType, mustJSON(map[string]any{"data": o.Data}), metav1.PatchOptions{})
+}
+
+// binder binds a config map as a pod, whose node is in its data.
+type binder struct{ *cluster }
+
+func (c binder) Bind(ctx context.Context, b *corev1.Binding, _ metav1.CreateOptions) error {
+	_, err := c.request(ctx, "bind", func() (*corev1.ConfigMap, error) {
+		o := c.objects[b.Name].DeepCopy()
+		if o.Data["node"] != "" {
+			return nil, apierrors.NewConflict(corev1.Resource("pods/binding"), b.Name, fmt.Errorf("pod %v is already assigned to node %q", b.Name, o.Data["node"]))
+		}
+		o.Data["node"] = b.Target.Name
+		return c.store(watch.Modified, o), nil
+	})
+	return err
 }

@@ -3,6 +3,7 @@
 package k8sretryctrl
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/k8sretry/k8sretry"
@@ -41,15 +43,22 @@ func (c *retryClient) patch(
 	}
 	sent := guarded(patch.Type(), data)
 	if dryRun || sent == nil || stored == nil {
-		opts := metav1.PatchOptions{}
+		opts := metav1.PatchOptions{FieldManager: o.FieldManager}
 		if dryRun {
 			opts.DryRun = []string{metav1.DryRunAll}
 		}
-		to := k8sretry.Patcher[struct{}](patcher(send))
+		policy, to := c.writes, k8sretry.Patcher[client.Object](patcher{obj, send})
+		if stored != nil && !dryRun && mayNameVersion(data) {
+			policy, to = c.checked, provenPatcher{patcher{obj, send}, reader{c, stored}}
+		}
 		if subresource != "" {
 			to = k8sretry.PatchSubresource(to, subresource)
 		}
-		_, err := k8sretry.Patch(ctx, to, obj.GetName(), patch.Type(), data, opts, k8sretry.WithName(name), c.writes)
+		patched, err := k8sretry.Patch(ctx, to, obj.GetName(), patch.Type(), data, opts, k8sretry.WithName(name), policy)
+		if err == nil && patched != obj {
+			keepKind(patched, obj)
+			assign(obj, patched)
+		}
 		return err
 	}
 	// The resource version prevents a second patch, as that of an update does. After a Conflict
@@ -67,16 +76,41 @@ func (c *retryClient) patch(
 	})
 }
 
-// patcher implements k8sretry.Patcher.
-type patcher func(context.Context, copier) error
-
-func (p patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, _ ...string) (struct{}, error) {
-	return struct{}{}, attempt(ctx, p)
+// patcher implements k8sretry.Patcher. It sets obj to the response.
+type patcher struct {
+	obj  client.Object
+	send func(context.Context, copier) error
 }
 
+func (p patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, _ ...string) (client.Object, error) {
+	return p.obj, attempt(ctx, p.send)
+}
+
+// provenPatcher can also determine the outcome of a patch. It does not change obj, because a
+// success without an object is none.
+type provenPatcher struct {
+	patcher
+	reader
+}
+
+func (p provenPatcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, _ ...string) (client.Object, error) {
+	var patched client.Object
+	err := p.send(ctx, func(obj client.Object) client.Object {
+		patched = copyOf(obj)
+		return patched
+	})
+	return patched, err
+}
+
+func (p provenPatcher) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	return p.client.watch(ctx, p.reader.obj, opts)
+}
+
+// mayNameVersion reports whether a patch may name the resource version of the object.
+func mayNameVersion(data []byte) bool { return bytes.Contains(data, []byte("resourceVersion")) }
+
 // guarded returns the content of an apply patch that has a resource version, or nil for any
-// other patch. The content of a merge patch proves nothing: another client may have counted up
-// from the same version.
+// other patch.
 func guarded(kind types.PatchType, data []byte) *unstructured.Unstructured {
 	if kind != types.ApplyPatchType && kind != types.ApplyCBORPatchType {
 		return nil

@@ -6,9 +6,7 @@
 package objectdiff
 
 import (
-	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,9 +17,10 @@ type Part uint8
 
 // The parts of an object.
 const (
-	All      Part = iota // everything a client may set
-	NoStatus             // the same without the status, which has a subresource of its own
-	Status               // nothing but the status
+	All               Part = iota // everything a client may set
+	NoStatus                      // the same without the status, which has a subresource of its own
+	Status                        // nothing but the status
+	StatusAndMetadata             // what the server stores of some kinds, such as pods, with the status
 )
 
 // Content is the part of an object as JSON, without fields that are null and without those
@@ -33,22 +32,15 @@ type Content map[string]any
 // Of the metadata it has what an update can change: labels, annotations, finalizers and
 // owner references. All other metadata is set by the server or cannot be changed.
 func Of(obj metav1.Object, part Part, ignoredAnnotation string) Content {
-	var source any = obj
-	if u, ok := obj.(interface{ UnstructuredContent() map[string]any }); ok {
-		source = u.UnstructuredContent() // its MarshalJSON fails for an object without a kind
-	}
-	text, err := json.Marshal(source)
-	if err != nil {
-		return nil
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber() // a float64 would make large numbers equal
-	var content map[string]any
-	if decoder.Decode(&content) != nil {
+	content := JSONOf(obj)
+	if content == nil {
 		return nil
 	}
 	if part == Status {
 		content = map[string]any{"status": content["status"]}
+	}
+	if part == StatusAndMetadata {
+		content = map[string]any{"status": content["status"], "metadata": content["metadata"]}
 	}
 	delete(content, "apiVersion") // typed objects do not have them
 	delete(content, "kind")

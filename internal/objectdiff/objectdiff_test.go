@@ -155,3 +155,67 @@ func TestByAnother(t *testing.T) {
 		assert.Equal(t, tt.another, ByAnother(base, next, Writer{Manager: tt.manager}), name)
 	}
 }
+
+func TestPatches(t *testing.T) {
+	const merge, strategic, jsonPatch = "merge", "strategic", "json"
+	const base = `{"metadata":{"name":"x","labels":{"a":"b"},"finalizers":["f"]},"data":{"n":1},"list":[{"k":1},2]}`
+	for situation, tt := range map[string]struct {
+		kind, patch  string
+		version, uid string
+		want         string // "" if the patch is not understood, "fails" if it cannot be applied
+	}{
+		"merge: a value and a removal": {merge, `{"metadata":{"resourceVersion":"7","uid":"u"},"data":{"n":null,"m":{"o":null,"p":9007199254740993}}}`, "7", "u", `{"metadata":{"name":"x","labels":{"a":"b"},"finalizers":["f"],"resourceVersion":"7","uid":"u"},"data":{"m":{"p":9007199254740993}},"list":[{"k":1},2]}`},
+		"merge: a list":                {merge, `{"list":[3]}`, "", "", `{"metadata":{"name":"x","labels":{"a":"b"},"finalizers":["f"]},"data":{"n":1},"list":[3]}`},
+		"merge: an object for a list":  {merge, `{"list":{"a":1}}`, "", "", `{"metadata":{"name":"x","labels":{"a":"b"},"finalizers":["f"]},"data":{"n":1},"list":{"a":1}}`},
+		"merge: not an object":         {merge, `[]`, "", "", ""},
+		"merge: null":                  {merge, `null`, "", "", ""},
+		"merge: a version of a number": {merge, `{"metadata":{"resourceVersion":7,"finalizers":null,"labels":null},"list":null,"data":null}`, "", "", `{"metadata":{"name":"x","resourceVersion":7}}`},
+		"strategic: a value":           {strategic, `{"metadata":{"resourceVersion":"7","labels":null,"finalizers":null},"list":null,"data":{"n":2}}`, "7", "", `{"metadata":{"name":"x","resourceVersion":"7"},"data":{"n":2}}`},
+		"strategic: a list":            {strategic, `{"metadata":{"resourceVersion":"7","finalizers":["g"]}}`, "", "", ""},
+		"strategic: a directive":       {strategic, `{"metadata":{"resourceVersion":"7"},"data":{"$patch":"replace"}}`, "", "", ""},
+		"json: add, replace, remove": {jsonPatch, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"add","path":"/data/m","value":2},
+			{"op":"replace","path":"/data/n","value":3},{"op":"remove","path":"/metadata/labels/a"},{"op":"remove","path":"/list/0"},{"op":"add","path":"/list/0","value":1},
+			{"op":"add","path":"/list/-","value":{}},{"op":"add","path":"/list/2/k","value":5},{"op":"replace","path":"/list/0","value":0},{"op":"test","path":"/list/0","value":0}]`,
+			"7", "", `{"metadata":{"name":"x","resourceVersion":"7","labels":{},"finalizers":["f"]},"data":{"n":3,"m":2},"list":[0,2,{"k":5}]}`},
+		"json: a key with a slash and a tilde":       {jsonPatch, `[{"op":"remove","path":"/list"},{"op":"replace","path":"/metadata","value":{}},{"op":"add","path":"/data/~1~01","value":1}]`, "", "", `{"metadata":{},"data":{"n":1,"/~1":1}}`},
+		"json: the version is tested after a change": {jsonPatch, `[{"op":"add","path":"/metadata/resourceVersion","value":"7"},{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"remove","path":"/metadata"},{"op":"remove","path":"/list"}]`, "", "", `{"data":{"n":1}}`},
+		"json: a version of a number":                {jsonPatch, `[{"op":"test","path":"/metadata/resourceVersion","value":7}]`, "", "", "fails"},
+		"json: a failed test":                        {jsonPatch, `[{"op":"test","path":"/data/n","value":2}]`, "", "", "fails"},
+		"json: a failed test of an element":          {jsonPatch, `[{"op":"test","path":"/list/1","value":3}]`, "", "", "fails"},
+		"json: a missing field":                      {jsonPatch, `[{"op":"remove","path":"/data/m"}]`, "", "", "fails"},
+		"json: a missing parent":                     {jsonPatch, `[{"op":"add","path":"/spec/a","value":1}]`, "", "", "fails"},
+		"json: behind the end of a list":             {jsonPatch, `[{"op":"replace","path":"/list/2","value":1}]`, "", "", "fails"},
+		"json: far behind the end of a list":         {jsonPatch, `[{"op":"add","path":"/list/3","value":1}]`, "", "", "fails"},
+		"json: no element":                           {jsonPatch, `[{"op":"remove","path":"/list/a"}]`, "", "", "fails"},
+		"json: the whole object":                     {jsonPatch, `[{"op":"replace","path":"","value":{}}]`, "", "", "fails"},
+		"json: a move":                               {jsonPatch, `[{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"move","from":"/data/n","path":"/data/m"}]`, "", "", ""},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			var patch Patch
+			var version, uid string
+			switch tt.kind {
+			case merge:
+				patch, version, uid = MergePatch([]byte(tt.patch))
+			case strategic:
+				patch, version, uid = StrategicMergePatch([]byte(tt.patch))
+			case jsonPatch:
+				patch, version = JSONPatch([]byte(tt.patch))
+			}
+			assert.Equal(t, tt.want == "", patch == nil)
+			assert.Equal(t, []string{tt.version, tt.uid}, []string{version, uid})
+			if patch == nil {
+				return
+			}
+			for range 2 { // no application changes the patch
+				object := decode[map[string]any]([]byte(base))
+				if tt.version != "" {
+					object["metadata"].(map[string]any)["resourceVersion"] = tt.version
+				}
+				assert.Equal(t, tt.want != "fails", patch(object))
+				if tt.want != "fails" {
+					assert.Equal(t, decode[map[string]any]([]byte(tt.want)), object)
+				}
+			}
+		})
+	}
+}
