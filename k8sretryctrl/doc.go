@@ -25,7 +25,8 @@
 //	Update, Status().Update       retried by k8sretry.Update, verified by the content of the object
 //	Delete                        retried by k8sretry.Delete, with the object's UID as a precondition
 //	Patch                         retried as by k8sretry.Patch: a JSON patch, which may append to a list,
-//	                                only if it tests what it changes or the resource version
+//	                                only if it tests what it changes or the resource version. With a
+//	                                resource version, verified by the first change after it
 //	Apply                         retried: a second apply has no further effect
 //	Apply with a resource version retried; a Conflict is verified by the content of the object
 //	DeleteAllOf                   not retried: it would delete objects created in the meantime

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,8 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -243,6 +247,140 @@ func after(c client.WithWatch, then func()) client.WithWatch {
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 			defer then()
 			return c.Apply(ctx, obj, opts...)
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, name string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			defer then()
+			return c.SubResource(name).Patch(ctx, obj, patch, opts...)
+		},
+	})
+}
+
+// With the right to watch, the first change after the version shows whether it was the patch.
+func TestAPatchWithAResourceVersionIsProvenByTheFirstChange(t *testing.T) {
+	merge := func(obj client.Object, version string) client.Patch {
+		part := map[bool]string{false: `"data":{"n":"1"}`, true: `"status":{"phase":"Running"}`}[isPod(obj)]
+		return client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"resourceVersion":"`+version+`"},`+part+`}`))
+	}
+	typed := func() client.Object { return configMap("x") }
+	for kind, c := range map[string]struct {
+		obj   func() client.Object
+		patch func(obj client.Object, version string) client.Patch
+	}{
+		"merge patch":                 {typed, merge},
+		"merge patch of unstructured": {func() client.Object { return asUnstructured("x", nil) }, merge},
+		"merge patch of a status": {func() client.Object {
+			return &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: meta("web-0")}
+		}, merge},
+		"merge patch from a base": {typed, func(obj client.Object, version string) client.Patch {
+			cm := obj.(*corev1.ConfigMap)
+			base := configMap("x", "n", "0")
+			base.ResourceVersion = version
+			cm.ResourceVersion, cm.Data = version, map[string]string{"n": "1"}
+			return client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
+		}},
+		"JSON patch that tests the version": {typed, func(_ client.Object, version string) client.Patch {
+			return client.RawPatch(types.JSONPatchType, []byte(`[{"op":"test","path":"/metadata/resourceVersion","value":"`+version+`"},{"op":"replace","path":"/data/n","value":"1"}]`))
+		}},
+	} {
+		for situation, s := range map[string]struct {
+			lose, fail int
+			blind      bool
+			same       bool // the other client has sent the same
+		}{
+			"carried out":     {lose: 1},
+			"not carried out": {fail: 1},
+			"carried out, but the watch is forbidden":               {lose: 1, blind: true},
+			"not carried out, and another client has sent the same": {fail: 1, same: true},
+		} {
+			inVirtualTime(t, kind+": "+situation, func(t *testing.T) {
+				server := builder().WithReturnManagedFields().WithStatusSubresource(&corev1.Pod{}).WithObjects(configMap("x", "n", "0"), &corev1.Pod{ObjectMeta: meta("web-0")}).Build()
+				obj := c.obj()
+				stored := func() client.Object {
+					now := newLike(obj)
+					require.NoError(t, server.Get(t.Context(), client.ObjectKeyFromObject(obj), now))
+					return now
+				}
+				if !isPod(obj) { // the fake records no subresource
+					first := stored()
+					first.SetAnnotations(map[string]string{"a": "b"})
+					require.NoError(t, server.Update(t.Context(), first, client.FieldOwner("other")))
+				}
+				history := []watch.Event{{Type: watch.Modified, Object: stored()}}
+				attempts := 0
+				between := func() {
+					if attempts++; attempts > 1 {
+						return
+					}
+					if s.lose > 0 {
+						history = append(history, watch.Event{Type: watch.Modified, Object: stored()})
+					}
+					other := stored()
+					other.SetLabels(map[string]string{"a": "b"})
+					if cm, ok := other.(*corev1.ConfigMap); ok && s.same {
+						cm.Data["n"] = "1"
+					}
+					require.NoError(t, server.Update(t.Context(), other, client.FieldOwner("other")))
+					history = append(history, watch.Event{Type: watch.Modified, Object: stored()})
+				}
+				watched := interceptor.NewClient(server, interceptor.Funcs{
+					Watch: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) (watch.Interface, error) {
+						if s.blind {
+							return nil, apierrors.NewForbidden(corev1.Resource("configmaps"), "x", nil)
+						}
+						events := make(chan watch.Event, len(history))
+						for _, e := range history {
+							events <- e
+						}
+						return watch.NewProxyWatcher(events), nil
+					},
+				})
+				retrying := k8sretryctrl.NewClient(after((&faults{err: unknownOutcome, lose: s.lose, fail: s.fail}).patches(watched), between))
+				patch := c.patch(obj, history[0].Object.(client.Object).GetResourceVersion())
+				given := obj.DeepCopyObject()
+				var err error
+				if isPod(obj) {
+					err = retrying.Status().Patch(t.Context(), obj, patch, client.FieldOwner("me"))
+				} else {
+					err = retrying.Patch(t.Context(), obj, patch, client.FieldOwner("me"))
+				}
+				switch {
+				case s.blind:
+					assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				case s.fail > 0:
+					require.Error(t, err)
+					assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+					assert.True(t, apierrors.IsConflict(err) || strings.Contains(err.Error(), "test failed"), "%v", err) // of the fake
+				default:
+					require.NoError(t, err)
+					assert.Equal(t, history[1].Object.(client.Object).GetResourceVersion(), obj.GetResourceVersion())
+					assert.Equal(t, given.GetObjectKind().GroupVersionKind(), obj.GetObjectKind().GroupVersionKind())
+					return
+				}
+				assert.Equal(t, given, obj, "a failed patch does not change the object")
+			})
+		}
+	}
+}
+
+func isPod(obj client.Object) bool { _, ok := obj.(*corev1.Pod); return ok }
+
+// newLike returns an empty object of the type of another.
+func newLike(obj client.Object) client.Object {
+	empty := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(client.Object)
+	if u, ok := obj.(*unstructured.Unstructured); ok {
+		empty.(*unstructured.Unstructured).SetGroupVersionKind(u.GroupVersionKind())
+	}
+	return empty
+}
+
+// patches makes only patches fail.
+func (f *faults) patches(c client.WithWatch) client.WithWatch {
+	return interceptor.NewClient(c, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return f.apply(ctx, "Patch", func() error { return c.Patch(ctx, obj, patch, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, name string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return f.apply(ctx, "Patch", func() error { return c.SubResource(name).Patch(ctx, obj, patch, opts...) })
 		},
 	})
 }
