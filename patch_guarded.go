@@ -67,7 +67,6 @@ type guardedPatch[T Object] struct {
 	sentObject[T] // base is nil before a check
 	sends         func(context.Context) (T, error)
 	getter        Getter[T]
-	watches       any
 	patch         objectdiff.Patch
 	required      version
 }
