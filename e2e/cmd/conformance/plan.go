@@ -4,6 +4,7 @@ package main
 
 import (
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -146,14 +147,52 @@ func (s suite) testFile() string {
 		"func init() {\nrest.Seam = seam.RoundTripper\n" + wrap + begin + "\n}\n"
 }
 
-// reasons say why a test fails under faults with the library, and why the library cannot
-// help that. A failure without a reason fails the command.
-var reasons = []struct{ suite, test, reason string }{}
+// reasons say, by the text of a failure, why a test fails under faults with the library, and
+// why the library cannot help that. The first that matches counts.
+var reasons = []struct {
+	failure *regexp.Regexp
+	reason  string
+}{
+	{
+		regexp.MustCompile(`the server may have carried out the call: [^{]* already exists`),
+		"The answer to a create of an object with a fixed name and without a controller was lost. The object is there, and nothing proves who has made it: the error says so. " +
+			"`WithTokenAnnotation` would prove it.",
+	},
+	{
+		regexp.MustCompile(`OperationResult>: unchanged\s+to be equivalent to\s+<[^>]*OperationResult>: created`),
+		"As above: `CreateOrUpdate` and `CreateOrPatch` return the error of such a create, and the test looks at their other result first.",
+	},
+	{
+		regexp.MustCompile(`the object of this name may have been created since`),
+		"The answer to a delete by name through client-go was lost. The object is some seconds old and may be another one than the first delete has met: the error says so. " +
+			"NewClient deletes by UID.",
+	},
+	{
+		regexp.MustCompile(`unexpected error when reading response body`),
+		"An answer broke off in its body. A Transport ends with the headers of an answer, and above the test's client-go, or the RESTMapper, there is no retry.",
+	},
+	{
+		regexp.MustCompile(`update namespaces/finalize: [^{]*; the server may have carried out the call: [^{]* not found`),
+		"The answer to a finalize of a namespace through client-go was lost. The namespace is gone, and nothing proves who has finalized it: the error says so.",
+	},
+	{
+		regexp.MustCompile(`(?s)client_test\.go:64: .*Status: "Failure",\s+Message: "[^{]*not found`),
+		"The answer to a delete by name through client-go was lost. The NotFound after its repetition reaches the caller, who may have asked for it.",
+	},
+	{
+		regexp.MustCompile(`max elapsed time reached after 1 attempt; [^{]*context deadline exceeded`),
+		"The RESTMapper asks for discovery inside of the first call of a client, without its context. Several faults of the discovery in a row took the time of the attempt.",
+	},
+	{
+		regexp.MustCompile(`already exists|Expected\s+<\[\]|to be equivalent to\s+<int>`),
+		"An object of an earlier test that failed is still there.",
+	},
+}
 
 // reason returns that of a failed test, or "".
-func reason(suite, test string) string {
+func reason(test result) string {
 	for _, r := range reasons {
-		if r.suite == suite && strings.Contains(test, r.test) {
+		if r.failure.MatchString(test.Failure) {
 			return r.reason
 		}
 	}
