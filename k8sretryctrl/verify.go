@@ -72,6 +72,7 @@ type updater struct {
 	send        func(context.Context, client.Object) error
 	manager     string // "" if unknown
 	subresource string
+	answer      client.Object // to the last update that has succeeded
 }
 
 func (u *updater) Update(ctx context.Context, obj client.Object, _ metav1.UpdateOptions) (client.Object, error) {
@@ -79,6 +80,7 @@ func (u *updater) Update(ctx context.Context, obj client.Object, _ metav1.Update
 	if err := u.send(ctx, stored); err != nil {
 		return nil, err
 	}
+	u.answer = stored
 	return stored, nil
 }
 

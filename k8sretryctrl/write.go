@@ -32,7 +32,9 @@ func (c *retryClient) replace(ctx context.Context, name string, obj client.Objec
 	stored, err := k8sretry.Update(ctx, to, obj, metav1.UpdateOptions{DryRun: dryRun, FieldManager: u.manager},
 		k8sretry.WithName(name), c.policyOf(dryRun))
 	if err == nil {
-		keepKind(stored, obj)
+		if stored != u.answer {
+			keepKind(stored, obj)
+		}
 		assign(obj, stored)
 	}
 	return err

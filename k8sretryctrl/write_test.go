@@ -403,3 +403,53 @@ func TestChangesOfFailedAttemptsAreDiscarded(t *testing.T) {
 		})
 	}
 }
+
+// Whether a typed object has its kind after a write is up to the inner client: the one of
+// controller-runtime keeps it, its fake removes it.
+func TestAWriteLeavesTheKindToTheInnerClient(t *testing.T) {
+	for situation, write := range map[string]func(c client.Client, cm *corev1.ConfigMap) error{
+		"create": func(c client.Client, cm *corev1.ConfigMap) error { return c.Create(t.Context(), cm) },
+		"update": func(c client.Client, cm *corev1.ConfigMap) error {
+			cm.Name = "x"
+			return c.Update(t.Context(), cm)
+		},
+		"status update": func(c client.Client, cm *corev1.ConfigMap) error {
+			cm.Name = "x"
+			return c.Status().Update(t.Context(), cm)
+		},
+		"patch": func(c client.Client, cm *corev1.ConfigMap) error {
+			cm.Name = "x"
+			return c.Patch(t.Context(), cm, labelPatch())
+		},
+	} {
+		for inner, clears := range map[string]bool{"clears the kind": true, "keeps the kind": false} {
+			t.Run(situation+", the inner client "+inner, func(t *testing.T) {
+				answer := func(err error, obj client.Object) error {
+					obj.GetObjectKind().SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+					if clears {
+						obj.(*corev1.ConfigMap).TypeMeta = metav1.TypeMeta{}
+					}
+					return err
+				}
+				c := k8sretryctrl.NewClient(interceptor.NewClient(cluster(), interceptor.Funcs{
+					Create: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.CreateOption) error {
+						return answer(c.Create(ctx, obj, opts...), obj)
+					},
+					Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+						return answer(c.Update(ctx, obj, opts...), obj)
+					},
+					Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, p client.Patch, opts ...client.PatchOption) error {
+						return answer(c.Patch(ctx, obj, p, opts...), obj)
+					},
+					SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+						return answer(nil, obj)
+					},
+				}))
+				cm := configMap("new")
+				cm.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+				require.NoError(t, write(c, cm))
+				assert.Equal(t, clears, cm.TypeMeta == metav1.TypeMeta{})
+			})
+		}
+	}
+}
