@@ -231,7 +231,8 @@ func (r *runner) mode(ctx context.Context, s suite, m mode, binary string) (o ou
 	}
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir = r.path(s.module, s.dir)
-	c.Env = append(os.Environ(), "KUBEBUILDER_ASSETS="+filepath.Join(r.dir, "bin"), seam.EnvCounts+"="+counts)
+	c.Env = append(os.Environ(), "KUBEBUILDER_ASSETS="+filepath.Join(r.dir, "bin"),
+		"KUBEBUILDER_CONTROLPLANE_START_TIMEOUT=2m", "KUBEBUILDER_CONTROLPLANE_STOP_TIMEOUT=2m", seam.EnvCounts+"="+counts)
 	if m == library || m == libraryFaults {
 		c.Env = append(c.Env, seam.EnvLibrary+"=1")
 	}

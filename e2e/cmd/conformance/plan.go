@@ -147,12 +147,16 @@ func (s suite) testFile() string {
 		"func init() {\nrest.Seam = seam.RoundTripper\n" + wrap + begin + "\n}\n"
 }
 
-// reasons say, by the text of a failure, why a test fails under faults with the library, and
-// why the library cannot help that. The first that matches counts.
+// reasons say, by the text of a failure, why a test fails with the library, and why the library
+// cannot help that. The first that matches counts.
 var reasons = []struct {
 	failure *regexp.Regexp
 	reason  string
 }{
+	{
+		regexp.MustCompile(`discovery_client_test.go:\d+: case 1: unexpected error: <nil>`),
+		"The test server refuses a request twice, and the test expects that client-go gives up. The Transport repeats the request a second time, and it succeeds.",
+	},
 	{
 		regexp.MustCompile(`the server may have carried out the call: [^{]* already exists`),
 		"The answer to a create of an object with a fixed name and without a controller was lost. The object is there, and nothing proves who has made it: the error says so. " +
@@ -182,6 +186,10 @@ var reasons = []struct {
 	{
 		regexp.MustCompile(`max elapsed time reached after 1 attempt; [^{]*context deadline exceeded`),
 		"The RESTMapper asks for discovery inside of the first call of a client, without its context. Several faults of the discovery in a row took the time of the attempt.",
+	},
+	{
+		regexp.MustCompile(`Timed out after 1\.0`),
+		"The test waits 1 s, and a request was refused with a `Retry-After` of 1 s, or repeated once or twice.",
 	},
 	{
 		regexp.MustCompile(`already exists|Expected\s+<\[\]|to be equivalent to\s+<int>`),

@@ -27,7 +27,7 @@ func TestTable(t *testing.T) {
 	text := tab.markdown()
 	assert.Contains(t, text, "m v1; 8 % faults, seed 3.")
 	assert.Contains(t, text, "| client-go tools/x | 3 | 2 | 3 | 1.20 | 8 | 0 | 1 | 2 |\n")
-	assert.Contains(t, text, "without faults: none.\n")
+	assert.Contains(t, text, "without faults, and why: none.\n")
 	assert.Contains(t, text, "\n  - tools/x: a\n")
 	assert.NotContains(t, text, "tools/x: c", "it fails without k8sretry, too")
 	assert.NoError(t, tab.verdict())
