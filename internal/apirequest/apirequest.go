@@ -105,7 +105,7 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 	case "token": // of a service account: issued, not stored
 		r.StoresNothing = r.Verb == Create && r.Resource == "serviceaccounts"
 	}
-	if req.Header.Get("Upgrade") != "" || req.Method == http.MethodConnect || r.Unread() && isTrue(req.URL, "follow") {
+	if upgrades(req.Header) || req.Method == http.MethodConnect || r.Unread() && isTrue(req.URL, "follow") {
 		r.Once = true
 	}
 	switch {
@@ -122,6 +122,14 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 	if r.StoresNothing {
 		r.Risk = RiskNone
 	}
+}
+
+// upgrades reports whether a request asks for another protocol than HTTP. The RoundTrippers of
+// client-go that make the handshake add the header Upgrade themselves; above them a request has only
+// the protocols to choose from (wsstream.WebSocketProtocolHeader and
+// httpstream.HeaderProtocolVersion in k8s.io/streaming).
+func upgrades(h http.Header) bool {
+	return h["Upgrade"] != nil || h["Sec-Websocket-Protocol"] != nil || h["X-Stream-Protocol-Version"] != nil
 }
 
 // Unread reports whether the path does not say what the request is about: it is not one of

@@ -199,6 +199,16 @@ func TestReadTakesAnUpgradeForAStream(t *testing.T) {
 	assert.True(t, r.Once)
 }
 
+// client-go adds the header Upgrade below its wrappers. What it asks for is in another header by then.
+func TestReadTakesTheHandshakesOfClientGoForStreams(t *testing.T) {
+	for header, value := range map[string]string{"Sec-WebSocket-Protocol": "v5.channel.k8s.io", "X-Stream-Protocol-Version": "v4.channel.k8s.io"} {
+		req := httptest.NewRequest("GET", "https://server/shell", nil)
+		assert.False(t, Read(req).Once)
+		req.Header.Set(header, value)
+		assert.True(t, Read(req).Once, header)
+	}
+}
+
 func TestReadDoesNotAllocate(t *testing.T) {
 	req := httptest.NewRequest("GET", "https://server/apis/apps/v1/namespaces/web/deployments/d", nil)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { Read(req) }))
