@@ -9,11 +9,14 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
@@ -97,6 +100,31 @@ func TestUnknownKindsAreNotRetried(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The error of the inner client looks like that of a response without a kind, which is retried.
+func TestAnObjectWithoutAKindIsNotRetried(t *testing.T) {
+	inVirtualTime(t, "unstructured", func(t *testing.T) {
+		c, begin := k8sretryctrl.NewClient(cluster()), time.Now()
+		obj := &unstructured.Unstructured{}
+		obj.SetName("x")
+		obj.SetNamespace("default")
+		obj.SetAPIVersion("v1")
+		for name, err := range map[string]error{
+			"get":           c.Get(t.Context(), key("x"), obj),
+			"list":          c.List(t.Context(), &unstructured.UnstructuredList{}),
+			"create":        c.Create(t.Context(), obj),
+			"update":        c.Update(t.Context(), obj),
+			"status update": c.Status().Update(t.Context(), obj),
+			"patch":         c.Patch(t.Context(), obj, labelPatch()),
+			"delete":        c.Delete(t.Context(), obj),
+		} {
+			assert.True(t, runtime.IsMissingKind(err), "%s: %v", name, err)
+		}
+		noVersion := &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "ConfigMap"}}
+		assert.True(t, runtime.IsMissingVersion(c.Get(t.Context(), key("x"), noVersion)))
+		assert.Zero(t, time.Since(begin))
+	})
 }
 
 func TestSchemeAndMapperAreThoseOfTheInnerClient(t *testing.T) {

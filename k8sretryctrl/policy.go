@@ -27,8 +27,8 @@ var (
 )
 
 // check returns an error if the client or an object is nil, or if the type of an object is
-// not in the scheme. Without the latter check, k8sretry would take the error of inner for
-// a failure to decode the response of an executed request.
+// not in the scheme or unknown. Without the latter check, k8sretry would take the error of inner
+// for a failure to decode the response of an executed request.
 func (c *retryClient) check(objects ...any) error {
 	if isNil(c.inner) {
 		return errNilClient
@@ -38,7 +38,8 @@ func (c *retryClient) check(objects ...any) error {
 			return errNilObject
 		}
 		if o, ok := obj.(runtime.Object); ok {
-			if _, err := c.inner.GroupVersionKindFor(o); runtime.IsNotRegisteredError(err) {
+			_, err := c.inner.GroupVersionKindFor(o)
+			if runtime.IsNotRegisteredError(err) || runtime.IsMissingKind(err) || runtime.IsMissingVersion(err) {
 				return err
 			}
 		}
