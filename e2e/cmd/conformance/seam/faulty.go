@@ -68,7 +68,9 @@ func (f *faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (f *faulty) pick(r *http.Request) (fault, bool) {
-	if !begun.Load() || r.Header.Get("Upgrade") != "" {
+	// Above its own handshake client-go has only the protocols of an upgrade in the headers.
+	upgrade := r.Header.Get("Upgrade") + r.Header.Get("Sec-Websocket-Protocol") + r.Header.Get("X-Stream-Protocol-Version")
+	if !begun.Load() || upgrade != "" {
 		return fault{}, false
 	}
 	h := fnv.New64a()
