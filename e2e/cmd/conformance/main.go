@@ -181,7 +181,7 @@ func (r *runner) goes(ctx context.Context, args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// suite runs the tests of a package in all modes, and saves the results.
+// suite runs the tests of a package in all modes, and saves the results of each.
 func (r *runner) suite(ctx context.Context, s suite) error {
 	if err := os.WriteFile(r.path(s.module, s.dir+"/conformance_test.go"), []byte(s.testFile()), 0o600); err != nil {
 		return err
@@ -204,6 +204,10 @@ func (r *runner) suite(ctx context.Context, s suite) error {
 			return err
 		}
 		runs[m] = runs[m].merge(o)
+		text, err := json.Marshal(runs)
+		if err = errors.Join(err, os.WriteFile(r.saved(s), text, 0o600)); err != nil {
+			return err
+		}
 		fmt.Fprintf(r.log, "%s, %s: %d of %d passed, %d requests, %d faults, %.1f s\n", s.name(), m, o.count(passed), o.count(passed)+o.count(failed), o.Requests, o.Faults, o.took().Seconds())
 		if m == plain || m == library || m == libraryFaults {
 			for _, test := range o.Results {
@@ -213,8 +217,7 @@ func (r *runner) suite(ctx context.Context, s suite) error {
 			}
 		}
 	}
-	text, err := json.Marshal(runs)
-	return errors.Join(err, os.WriteFile(r.saved(s), text, 0o600))
+	return nil
 }
 
 // mode runs the tests of a package.
