@@ -4,7 +4,7 @@
 // k8sretry in their clients, each without and with faults below, on a real kube-apiserver
 // where the suite uses one.
 //
-//	go run ./cmd/conformance                      # in e2e/, about half an hour on 2 cores that are idle
+//	go run ./cmd/conformance                      # in e2e/, about an hour on 2 cores
 //	go run ./cmd/conformance -suites pkg/client$  # one suite
 //	go run ./cmd/conformance -dir /tmp/c -doc ''  # keeps sources, programs and results, changes no document
 //

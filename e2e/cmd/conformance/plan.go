@@ -164,7 +164,7 @@ var reasons = []struct {
 	},
 	{
 		regexp.MustCompile(`OperationResult>: unchanged\s+to be equivalent to\s+<[^>]*OperationResult>: created`),
-		"As above: `CreateOrUpdate` and `CreateOrPatch` return the error of such a create, and the test looks at their other result first.",
+		"The answer to such a create was lost in `CreateOrUpdate` or `CreateOrPatch`, which return its error; the test looks at their other result first.",
 	},
 	{
 		regexp.MustCompile(`the object of this name may have been created since`),

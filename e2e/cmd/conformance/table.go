@@ -136,31 +136,35 @@ func (t table) markdown() string {
 
 // list renders the lost tests of a mode, by their reasons.
 func (t table) list(b *strings.Builder, m mode) {
-	var order []string
+	const unknown = "No reason is known."
 	tests := map[string][]string{}
 	for _, r := range t.rows {
 		for _, test := range r.lost(m) {
 			why := reason(test)
 			if why == "" {
-				why = "No reason is known."
-			}
-			if tests[why] == nil {
-				order = append(order, why)
+				why = unknown
 			}
 			tests[why] = append(tests[why], r.suite.dir+": "+strings.TrimSpace(test.Name))
 		}
 	}
-	if len(order) == 0 {
+	if len(tests) == 0 {
 		b.WriteString(" none.\n")
 		return
 	}
-	b.WriteString("\n")
-	for _, why := range order {
-		fmt.Fprintf(b, "\n- %s\n", why)
+	b.WriteString("\n\n")
+	part := func(why string) {
+		if tests[why] == nil {
+			return
+		}
+		fmt.Fprintf(b, "- %s\n", why)
 		for _, test := range tests[why] {
 			fmt.Fprintf(b, "  - %s\n", test)
 		}
 	}
+	for _, r := range reasons {
+		part(r.reason)
+	}
+	part(unknown)
 }
 
 // verdict is an error if a test fails with k8sretry for no known reason.
