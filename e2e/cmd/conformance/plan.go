@@ -188,6 +188,10 @@ var reasons = []struct {
 		"The RESTMapper asks for discovery inside of the first call of a client, without its context. Several faults of the discovery in a row took the time of the attempt.",
 	},
 	{
+		regexp.MustCompile(`failed waiting for all runnables to end`),
+		"The reconciler of a test above that failed sends to a channel that has no reader any more, so that its manager does not end.",
+	},
+	{
 		regexp.MustCompile(`Timed out after 1\.0`),
 		"The test waits 1 s, and a request was refused with a `Retry-After` of 1 s, or repeated once or twice.",
 	},
