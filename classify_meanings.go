@@ -59,6 +59,7 @@ var (
 	meansDisruptionConflict    = meaning{ClassServer, OutcomeNotExecuted, besideServer, "conflict on the status of a disruption budget"}
 	meansBindingFailed         = meaning{ClassServer, OutcomeUnknown, 0, "storage failed during a binding"}
 	meansConflict              = meaning{ClassConflict, OutcomeNotExecuted, 0, "conflict"}
+	meansUIDConflict           = meaning{ClassConflict, OutcomeNotExecuted, versionNamed, "conflict on the UID"}
 	meansAggregatedUnavailable = meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "aggregated API server unavailable"}
 	meansKindUnknown           = meaning{ClassBlocked, OutcomeNotExecuted, 0, "kind unknown to a mutating policy"}
 	meansBackendUnreachable    = meaning{ClassServer, OutcomeNotExecuted, besideServer | beforeObjects, "backend unreachable"}

@@ -199,7 +199,8 @@ func notFoundMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 }
 
 // conflictMeaning tells conflicts about the object of the call from conflicts of the
-// server about an object of its own.
+// server about an object of its own, and those about the UID that the request names from
+// others (k8s.io/apiserver/pkg/endpoints/handlers/patch.go and pkg/storage/interfaces.go).
 func conflictMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 	if generic != nil {
 		return &meansPlainTextConflict
@@ -216,6 +217,9 @@ func conflictMeaning(s *metav1.Status, generic *metav1.StatusCause) *meaning {
 				return &meansBindingFailed
 			}
 		}
+	}
+	if strings.Contains(s.Message, `": uid mismatch: `) || strings.Contains(s.Message, "Precondition failed: UID in precondition: ") {
+		return &meansUIDConflict
 	}
 	return &meansConflict
 }

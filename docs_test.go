@@ -313,6 +313,7 @@ var errorsPage = []struct {
 		{"create", failure(409, metav1.StatusReasonAlreadyExists, `object is being deleted: pods "web-0" already exists`)},
 		{"a test or a path in it", apierrors.NewGenericServerResponse(422, "", schema.GroupResource{}, "", "test failed", 0, false)},
 		{"stale resourceVersion, other UID", apierrors.NewConflict(pods, "web-0", errRemodeled)},
+		{"other UID, server-side apply", apierrors.NewConflict(pods, "web-0", errors.New("uid mismatch: the provided object specified uid a, and no existing object was found"))},
 		{"server-side apply", caused(apierrors.NewConflict(pods, "web-0", errors.New("conflict with kubectl")), metav1.CauseTypeFieldManagerConflict, "x")},
 		{"410", apierrors.NewResourceExpired("too old resource version")},
 		{"eviction", caused(failure(429, metav1.StatusReasonTooManyRequests, "Cannot evict pod"), "DisruptionBudget", "x")},

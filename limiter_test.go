@@ -835,7 +835,7 @@ func TestLimiterQueuedCallsSaySo(t *testing.T) {
 	})
 	for situation, takes := range map[string]time.Duration{
 		"a panic of an Observer reaches the caller, and nothing is lost": 0,
-		"also if the call could have started meanwhile":                 20 * time.Second,
+		"also if the call could have started meanwhile":                  20 * time.Second,
 	} {
 		t.Run(situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -45,6 +45,7 @@ func (p *patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []by
 
 var (
 	staleVersion = apierrors.NewConflict(configMaps, "x", errors.New("the object has been modified"))
+	otherUID     = apierrors.NewConflict(configMaps, "x", errors.New("uid mismatch: the provided object specified uid a, and no existing object was found"))
 	testFailed   = apierrors.NewGenericServerResponse(422, "patch", configMaps, "x", "", 0, false)
 	fieldOwned   = apierrors.NewApplyConflict([]metav1.StatusCause{{Type: metav1.CauseTypeFieldManagerConflict}}, "owned")
 )
@@ -108,6 +109,8 @@ func TestPatch(t *testing.T) {
 		{"the first answer is a conflict: apply with a version", apply, appliedAt, []error{staleVersion}, 1, unchanged},
 		{"the first answer is a conflict: apply with a version in YAML", apply, appliedYAML + "  resourceVersion: '7'\n", []error{staleVersion}, 1, unchanged},
 		{"the first answer is a conflict: apply with a version in CBOR", applyCBORPatchType, string(appliedCBORAt), []error{staleVersion}, 1, unchanged},
+		{"the first answer is a conflict with the UID, which the body is not seen to name: apply", apply, applied, []error{otherUID}, 1, unchanged},
+		{"the first answer is a conflict with the UID: merge patch", merge, mergeData, []error{otherUID}, 1, unchanged},
 		{"the field of another manager", apply, applied, []error{fieldOwned}, 1, unchanged},
 
 		{"the server has lost a race: merge patch", merge, mergeData, []error{staleVersion}, 2, success},

@@ -187,7 +187,7 @@ func (v *Verdict) correctConflict(lostRace, staleVersion bool) {
 	case v.Class != ClassConflict || v.Outcome != OutcomeNotExecuted || v.StatusCode != http.StatusConflict:
 	case staleVersion:
 		v.flags |= versionNamed
-	case lostRace:
+	case lostRace && v.flags&versionNamed == 0:
 		v.Class, v.flags, v.Detail = ClassServer, v.flags|besideServer, details[detailServerRace]
 	}
 }

@@ -149,7 +149,8 @@ const (
 	// ofPriorityLevel: the failure is about all requests of a priority level of API Priority
 	// and Fairness.
 	ofPriorityLevel
-	// versionNamed: the conflict is one of an apply that names a version of the object.
+	// versionNamed: the conflict is one of a request that names a version or the UID of the
+	// object, so that its repetition fails as well.
 	versionNamed
 	// markedPermanent: the caller's function has marked the error with Permanent.
 	markedPermanent
