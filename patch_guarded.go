@@ -3,6 +3,7 @@
 package k8sretry
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,7 +131,8 @@ func (p *guardedPatch[T]) check(ctx context.Context) (T, checkResult, error) {
 	return first.obj, p.judge(first), nil
 }
 
-// patched returns what a patch makes of an object.
+// patched returns what a patch makes of an object. It fails for a patch with a field that the
+// type does not have: neither a change of that field nor its absence would be noticed.
 func patched[T Object](obj T, patch objectdiff.Patch) (sent T, ok bool) {
 	content := objectdiff.JSONOf(obj)
 	if content == nil || !patch(content) {
@@ -141,5 +143,7 @@ func patched[T Object](obj T, patch objectdiff.Patch) (sent T, ok bool) {
 	}
 	text, err := json.Marshal(content)
 	sent = reflect.New(reflect.TypeOf(obj).Elem()).Interface().(T)
-	return sent, err == nil && json.Unmarshal(text, sent) == nil
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	return sent, err == nil && decoder.Decode(sent) == nil
 }

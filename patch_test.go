@@ -331,6 +331,7 @@ func TestPatchThatNamesAVersionIsProven(t *testing.T) {
 	}
 	const counts, appends = `{"metadata":{"resourceVersion":"$V"},"data":{"n":"2"}}`, `{"metadata":{"resourceVersion":"$V","finalizers":["example.com/a"]}}`
 	const tested = `[{"op":"test","path":"/metadata/resourceVersion","value":"$V"},{"op":"replace","path":"/data/n","value":"2"}]`
+	const unknownField = `{"metadata":{"resourceVersion":"$V"},"mode":"fast"}` // of a newer server
 	answerLost := func(then func()) *fault { return &fault{after: lostReply(), then: then} }
 	requestLost := func(then func()) *fault { return &fault{before: gatewayTimeout(), then: then} }
 	tests := map[string]test{
@@ -472,6 +473,25 @@ func TestPatchThatNamesAVersionIsProven(t *testing.T) {
 			body:    `{"metadata":{"resourceVersion":"$V"},"data":{"n":"1"}}`,
 			prepare: func(c *cluster) { c.on("patch", answerLost(nil)) },
 			check:   success, sent: "patch patch", stored: "1",
+		},
+		"a field that the client's type lacks, carried out, an admission plugin has added another": {
+			body: unknownField,
+			prepare: func(c *cluster) {
+				c.admit = set("m", "plugin")
+				c.on("patch", answerLost(nil))
+			},
+			check: unknown, sent: "patch patch get watch", stored: "1",
+		},
+		"a field that the client's type lacks, not carried out, marked for deletion": {
+			body: unknownField,
+			prepare: func(c *cluster) {
+				c.on("patch", requestLost(other(c, func(o *corev1.ConfigMap) {
+					now := metav1.Now()
+					o.DeletionTimestamp = &now
+				})))
+			},
+			manager: "other",
+			check:   unknown, sent: "patch patch get watch", stored: "1",
 		},
 		"version 0 is no version": {
 			body:    `{"metadata":{"resourceVersion":"0"},"data":{"n":"2"}}`,
