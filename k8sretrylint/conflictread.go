@@ -230,6 +230,9 @@ func (u *updated) readsNothing(fn *types.Func, call *ast.CallExpr) bool {
 		return ok && tv.IsType() // a conversion
 	}
 	if u.p.IsLocal(fn) {
+		if u.p.Decl(fn).Body == nil {
+			return false
+		}
 		for i := range fn.Signature().Params().Len() {
 			if code.IsContext(fn.Signature().Params().At(i).Type()) {
 				return false

@@ -101,7 +101,8 @@ func APICall(info *types.Info, call *ast.CallExpr) *Call {
 	path := Path(fn.Pkg())
 	c := &Call{Expr: call, Fn: fn}
 	first := 0 // the first argument behind the context
-	if len(call.Args) > 0 && IsContext(info.TypeOf(call.Args[0])) {
+	// The argument may have a type of its own that implements context.Context.
+	if len(call.Args) > 0 && sig.Params().Len() > 0 && IsContext(sig.Params().At(0).Type()) {
 		c.Ctx, first = call.Args[0], 1
 	}
 	arg := func(i int) ast.Expr {

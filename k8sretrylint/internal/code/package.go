@@ -240,8 +240,8 @@ type Reached struct {
 func (p *Package) Calls(n ast.Node) []Reached { return p.calls(n) }
 
 func (p *Package) calls(n ast.Node) (found []Reached) {
-	if n == nil {
-		return nil
+	if body, ok := n.(*ast.BlockStmt); n == nil || ok && body == nil {
+		return nil // a function whose body is not in this package
 	}
 	ast.Inspect(n, func(m ast.Node) bool {
 		switch m := m.(type) {

@@ -116,7 +116,7 @@ func (p *Package) RetryCall(call *ast.CallExpr) *Retry {
 	if index < 0 {
 		index += len(args)
 	}
-	if len(args) > 0 && IsContext(p.Info.TypeOf(args[0])) {
+	if params := fn.Signature().Params(); len(args) > 0 && params.Len() > 0 && IsContext(params.At(0).Type()) {
 		r.Ctx = args[0]
 		// cenkalti/backoff takes a context since v5.
 		if library == Cenkalti {
