@@ -24,7 +24,7 @@ var sleepLoop = check("sleeploop", "report loops that repeat an API call after t
 				return true
 			}
 			sleep := sleepIn(p, loop)
-			if sleep == nil || !exits(n) || watchesEnd(p, loop) || inBackground(p, n) {
+			if sleep == nil || !exits(p, n) || watchesEnd(p, loop) || inBackground(p, n) {
 				return true
 			}
 			for _, call := range p.Calls(loop) {
@@ -88,14 +88,35 @@ func inLoop(p *code.Package, loop *ast.BlockStmt, call ast.Node) bool {
 	return true
 }
 
-// exits reports whether the loop ends: a loop without end does its work again and again, and does not retry.
-func exits(loop ast.Node) bool {
+// isCount reports whether the condition of a loop looks at nothing but the variables that its head declares and at numbers.
+func isCount(p *code.Package, loop *ast.ForStmt) bool {
+	if loop.Init == nil {
+		return false
+	}
+	count := true
+	ast.Inspect(loop.Cond, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			count = false
+		case *ast.Ident:
+			if v, ok := p.Info.ObjectOf(n).(*types.Var); ok && !code.DeclaredIn(v, loop.Init) && p.Value(v) == nil && len(p.Values(v)) > 0 {
+				count = false
+			}
+		}
+		return count
+	})
+	return count
+}
+
+// exits reports whether a round decides that the loop ends. A loop without end, or one with a number of rounds, does its
+// work again and again, and does not retry.
+func exits(p *code.Package, loop ast.Node) bool {
 	var body *ast.BlockStmt
 	switch loop := loop.(type) {
 	case *ast.RangeStmt:
-		return true
+		body = loop.Body
 	case *ast.ForStmt:
-		if loop.Cond != nil {
+		if loop.Cond != nil && !isCount(p, loop) {
 			return true
 		}
 		body = loop.Body
@@ -163,6 +184,19 @@ func watchesEnd(p *code.Package, body *ast.BlockStmt) bool {
 	return found
 }
 
+// usesDeclaredIn reports whether a variable of the block is used in n.
+func usesDeclaredIn(p *code.Package, n ast.Node, block *ast.BlockStmt) bool {
+	found := false
+	ast.Inspect(n, func(m ast.Node) bool {
+		if id, ok := m.(*ast.Ident); ok {
+			v, ok := p.Info.ObjectOf(id).(*types.Var)
+			found = found || ok && !v.IsField() && code.DeclaredIn(v, block)
+		}
+		return !found
+	})
+	return found
+}
+
 // dependsOn reports whether the call differs from one round to the next: it uses a variable of the loop.
 func dependsOn(p *code.Package, loop, call ast.Node) bool {
 	var head []ast.Node
@@ -193,6 +227,25 @@ func dependsOn(p *code.Package, loop, call ast.Node) bool {
 	usesOne := func(n ast.Node) bool {
 		return slices.ContainsFunc(changing, func(obj types.Object) bool { return uses(p, n, obj) })
 	}
+	// Those that the body changes to something of their own or of this round: queue = queue[1:], opts.Continue = list.Continue.
+	body := loopBody(p, loop)
+	ast.Inspect(body, func(n ast.Node) bool {
+		assign, ok := n.(*ast.AssignStmt)
+		if !ok || assign.Tok == token.DEFINE || len(assign.Lhs) != len(assign.Rhs) {
+			return true
+		}
+		for i, lhs := range assign.Lhs {
+			id := root(lhs)
+			if id == nil || len(p.Calls(assign.Rhs[i])) > 0 {
+				continue
+			}
+			v, ok := p.Info.ObjectOf(id).(*types.Var)
+			if ok && !isError(v.Type()) && !code.DeclaredIn(v, body) && (uses(p, assign.Rhs[i], v) || usesDeclaredIn(p, assign.Rhs[i], body)) {
+				changing = append(changing, v)
+			}
+		}
+		return true
+	})
 	// And what is made of them.
 	ast.Inspect(loop, func(n ast.Node) bool {
 		if assign, ok := n.(*ast.AssignStmt); ok && assign.Tok == token.DEFINE && usesOne(assign) {

@@ -12,7 +12,10 @@ type Pod struct {
 
 func (p *Pod) DeepCopy() *Pod { c := *p; return &c }
 
-type PodList struct{ Items []Pod }
+type PodList struct {
+	Continue string
+	Items    []Pod
+}
 
 type ConfigMap struct {
 	metav1.ObjectMeta

@@ -3,7 +3,7 @@ package v1
 
 type (
 	GetOptions    struct{ ResourceVersion string }
-	ListOptions   struct{ LabelSelector string }
+	ListOptions   struct{ LabelSelector, Continue string }
 	CreateOptions struct{ DryRun []string }
 	UpdateOptions struct{ DryRun []string }
 	PatchOptions  struct{ DryRun []string }
