@@ -61,9 +61,19 @@ func afterDo(pass *analysis.Pass, p *code.Package, r *code.Retry, call code.Reac
 	if err == nil || body == nil {
 		return
 	}
-	if at := succeedsOn(p, body, err, predicate, r.Expr.End()); at != nil {
+	if at := succeedsOn(p, body, err, predicate, r.Expr.End()); at != nil && origin(p, err, at) == r.Expr && !(call.Verb == code.Create && readsAfter(p, body, at)) {
 		pass.Reportf(at.Pos(), "%s after %s is taken for success: %s", predicate[len("Is"):], r.Name, instead)
 	}
+}
+
+// readsAfter reports whether something is read behind the place: the object that exists may be compared.
+func readsAfter(p *code.Package, body *ast.BlockStmt, at ast.Node) bool {
+	for _, call := range p.Calls(body) {
+		if call.Verb == code.Get && call.At.Pos() > at.Pos() {
+			return true
+		}
+	}
+	return false
 }
 
 // succeedsOn returns the call of the predicate for the error behind pos whose truth leads to success: if predicate(err) { return nil },
