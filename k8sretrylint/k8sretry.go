@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -36,51 +37,103 @@ func instead(calls []code.Reached) string {
 }
 
 // mostCalls are the calls of the API on the path through the statements that has most of them.
-func mostCalls(p *code.Package, list []ast.Stmt) (calls []code.Reached) {
+func mostCalls(p *code.Package, list []ast.Stmt) []code.Reached {
+	through, ended, _ := paths(p, list)
+	return longer(through, ended)
+}
+
+// paths are the calls on the longest path that reaches the end of the statements, and on the longest of those that
+// end the function before. ends reports that no path reaches the end.
+func paths(p *code.Package, list []ast.Stmt) (through, ended []code.Reached, ends bool) {
 	for _, stmt := range list {
+		if labeled, ok := stmt.(*ast.LabeledStmt); ok {
+			stmt = labeled.Stmt
+		}
+		var branches [][]ast.Stmt
+		all := false // one of the branches is taken
 		switch stmt := stmt.(type) {
 		case *ast.IfStmt:
 			if stmt.Init != nil {
-				calls = append(calls, requests(p, stmt.Init)...)
+				through = join(through, requests(p, stmt.Init))
 			}
-			calls = append(calls, requests(p, stmt.Cond)...)
-			then := mostCalls(p, stmt.Body.List)
-			var otherwise []code.Reached
+			through = join(through, requests(p, stmt.Cond))
+			branches = append(branches, stmt.Body.List)
 			if stmt.Else != nil {
-				otherwise = mostCalls(p, []ast.Stmt{stmt.Else})
+				branches, all = append(branches, []ast.Stmt{stmt.Else}), true
 			}
-			// A branch that returns is the end of its path.
-			if n := len(stmt.Body.List); n > 0 {
-				if _, ok := stmt.Body.List[n-1].(*ast.ReturnStmt); ok && stmt.Else == nil {
-					rest := mostCalls(p, after(list, stmt))
-					return append(calls, longer(then, rest)...)
-				}
-			}
-			calls = append(calls, longer(then, otherwise)...)
 		case *ast.BlockStmt:
-			calls = append(calls, mostCalls(p, stmt.List)...)
+			branches, all = append(branches, stmt.List), true
 		case *ast.SwitchStmt:
-			var most []code.Reached
-			for _, clause := range stmt.Body.List {
-				if c, ok := clause.(*ast.CaseClause); ok {
-					most = longer(most, mostCalls(p, c.Body))
-				}
+			if stmt.Init != nil {
+				through = join(through, requests(p, stmt.Init))
 			}
-			calls = append(calls, most...)
+			if stmt.Tag != nil {
+				through = join(through, requests(p, stmt.Tag))
+			}
+			branches, all = clauses(stmt.Body)
+		case *ast.TypeSwitchStmt:
+			branches, all = clauses(stmt.Body)
+		case *ast.SelectStmt:
+			branches, _ = clauses(stmt.Body)
+			all = true
 		default:
-			calls = append(calls, requests(p, stmt)...)
+			through = join(through, requests(p, stmt))
+			if endsFunc(p, stmt) {
+				return nil, longer(ended, through), true
+			}
+			continue
 		}
+		before, after := through, []code.Reached(nil)
+		reached := !all
+		if reached {
+			after = before
+		}
+		for _, branch := range branches {
+			t, e, done := paths(p, branch)
+			ended = longer(ended, join(before, e))
+			if !done {
+				reached, after = true, longer(after, join(before, t))
+			}
+		}
+		if !reached {
+			return nil, ended, true
+		}
+		through = after
 	}
-	return calls
+	return through, ended, false
 }
 
-func after(list []ast.Stmt, stmt ast.Stmt) []ast.Stmt {
-	for i, s := range list {
-		if s == stmt {
-			return list[i+1:]
+// clauses are the branches of a switch or select, and whether there is a default.
+func clauses(body *ast.BlockStmt) (branches [][]ast.Stmt, hasDefault bool) {
+	for _, clause := range body.List {
+		switch c := clause.(type) {
+		case *ast.CaseClause:
+			branches = append(branches, c.Body)
+			hasDefault = hasDefault || c.List == nil
+		case *ast.CommClause:
+			branches = append(branches, c.Body)
 		}
 	}
-	return nil
+	return branches, hasDefault
+}
+
+// endsFunc reports whether no statement behind this one is reached.
+func endsFunc(p *code.Package, stmt ast.Stmt) bool {
+	switch stmt := stmt.(type) {
+	case *ast.ReturnStmt:
+		return true
+	case *ast.ExprStmt:
+		if call, ok := stmt.X.(*ast.CallExpr); ok {
+			if id, ok := ast.Unparen(call.Fun).(*ast.Ident); ok {
+				return p.Info.ObjectOf(id) == types.Universe.Lookup("panic")
+			}
+		}
+	}
+	return false
+}
+
+func join(a, b []code.Reached) []code.Reached {
+	return append(a[:len(a):len(a)], b...)
 }
 
 func longer(a, b []code.Reached) []code.Reached {
@@ -214,7 +267,7 @@ var outcomeOrder = check("outcomeorder", "report ErrOutcomeUnknown that is asked
 				}
 				for _, clause := range n.Body.List {
 					if c, ok := clause.(*ast.CaseClause); ok {
-						conds = append(conds, c.List...)
+						conds = append(conds, asking(p, c.List, c.Body)...)
 					}
 				}
 			case *ast.IfStmt:
@@ -222,30 +275,43 @@ var outcomeOrder = check("outcomeorder", "report ErrOutcomeUnknown that is asked
 					return true // a part of the chain
 				}
 				for branch := n; branch != nil; {
-					conds = append(conds, branch.Cond)
+					conds = append(conds, asking(p, []ast.Expr{branch.Cond}, branch.Body.List)...)
 					branch, _ = branch.Else.(*ast.IfStmt)
 				}
 			case *ast.BlockStmt:
 				// One if statement after the other, each of which returns.
 				for _, stmt := range n.List {
 					if branch, ok := stmt.(*ast.IfStmt); ok && branch.Else == nil && returns(branch.Body) {
-						conds = append(conds, branch.Cond)
+						conds = append(conds, asking(p, []ast.Expr{branch.Cond}, branch.Body.List)...)
 					}
 				}
 			default:
 				return true
 			}
 			earlier, err := "", types.Object(nil)
-			for _, cond := range conds {
+			known := map[types.Object]token.Pos{} // where errors were asked for ErrOutcomeUnknown
+			for i, cond := range conds {
 				name, asked := askedFor(p, cond)
+				if asked == nil {
+					name = ""
+				}
+				if i > 0 {
+					if err != nil && isAssigned(p, n, err, conds[i-1].End(), cond.Pos()) {
+						earlier, err = "", nil // another error
+					}
+					if from := known[asked]; from.IsValid() && isAssigned(p, n, asked, from, cond.Pos()) {
+						delete(known, asked)
+					}
+				}
 				switch {
-				case name == "ErrOutcomeUnknown" && earlier != "" && asked == err:
-					pass.Reportf(cond.Pos(), "this is not reached for an error that is both %s and ErrOutcomeUnknown, so that a write which may have been carried out looks like one that failed; "+
-						"ask for ErrOutcomeUnknown first", earlier)
-					return true
+				case name == "" || known[asked].IsValid():
 				case name == "ErrOutcomeUnknown":
-					return true
-				case name != "":
+					if earlier != "" && asked == err {
+						pass.Reportf(cond.Pos(), "this is not reached for an error that is both %s and ErrOutcomeUnknown, so that a write which may have been carried out looks like one that failed; "+
+							"ask for ErrOutcomeUnknown first", earlier)
+					}
+					earlier, err, known[asked] = "", nil, cond.End()
+				default:
 					earlier, err = name, asked
 				}
 			}
@@ -253,6 +319,52 @@ var outcomeOrder = check("outcomeorder", "report ErrOutcomeUnknown that is asked
 		})
 	}
 })
+
+// asking are the conditions of a branch, without those of a branch in which ErrOutcomeUnknown is asked for once more.
+func asking(p *code.Package, conds []ast.Expr, body []ast.Stmt) (left []ast.Expr) {
+	inside := slices.ContainsFunc(body, func(stmt ast.Stmt) bool { return mentionsUnknown(p, stmt) })
+	for _, cond := range conds {
+		if name, _ := askedFor(p, cond); !inside || name == "ErrOutcomeUnknown" {
+			left = append(left, cond)
+		}
+	}
+	return left
+}
+
+func mentionsUnknown(p *code.Package, n ast.Node) bool {
+	found := false
+	ast.Inspect(n, func(m ast.Node) bool {
+		if id, ok := m.(*ast.Ident); ok && id.Name == "ErrOutcomeUnknown" {
+			v, ok := p.Info.ObjectOf(id).(*types.Var)
+			found = found || ok && v.Pkg() != nil && code.Path(v.Pkg()) == code.PathK8sretry
+		}
+		return !found
+	})
+	return found
+}
+
+// isAssigned reports whether the variable gets another value on the way from one condition in n to the next.
+func isAssigned(p *code.Package, n ast.Node, obj types.Object, from, to token.Pos) bool {
+	found := false
+	ast.Inspect(n, func(m ast.Node) bool {
+		switch m := m.(type) {
+		case *ast.CaseClause:
+			return false // another branch
+		case *ast.BlockStmt:
+			if _, chain := n.(*ast.IfStmt); m != n && (chain || returns(m)) {
+				return false
+			}
+		case *ast.AssignStmt:
+			if from < m.Pos() && m.End() <= to {
+				for _, lhs := range m.Lhs {
+					found = found || p.ObjectOf(lhs) == obj
+				}
+			}
+		}
+		return !found
+	})
+	return found
+}
 
 func returns(block *ast.BlockStmt) bool {
 	if len(block.List) == 0 {
