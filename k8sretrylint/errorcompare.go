@@ -56,22 +56,41 @@ func compareValue(pass *analysis.Pass, p *code.Package, file *ast.File, n *ast.B
 	if why == "" {
 		return
 	}
-	use, text := "errors.Is", ""
-	if name := importName(p, file, "errors"); name != "" {
-		text = fmt.Sprintf("%s.Is(%s, %s)", name, types.ExprString(err), types.ExprString(target))
+	use, fun := "errors.Is", ""
+	if name := importName(p, file, "errors"); name != "" && p.IsImported(name, "errors", n) {
+		fun = name + ".Is("
 	}
-	if code.Path(value.Pkg()) == code.PathWait {
-		use, text = "wait.Interrupted", fmt.Sprintf("%s.Interrupted(%s)", qualifier(target), types.ExprString(err))
+	isWait := code.Path(value.Pkg()) == code.PathWait
+	if isWait {
+		use, fun = "wait.Interrupted", ""
+		if value.Pkg().Scope().Lookup("Interrupted") != nil {
+			fun = qualifier(target) + ".Interrupted("
+		}
 	}
 	diagnostic := analysis.Diagnostic{
 		Pos: n.Pos(), End: n.End(),
 		Message: fmt.Sprintf("%s is never == %s: %s; use %s", types.ExprString(err), types.ExprString(target), why, use),
 	}
-	if text != "" {
+	if fun != "" {
 		if n.Op == token.NEQ {
-			text = "!" + text
+			fun = "!" + fun
 		}
-		diagnostic.SuggestedFixes = []analysis.SuggestedFix{{Message: "Use " + use, TextEdits: []analysis.TextEdit{{Pos: n.Pos(), End: n.End(), NewText: []byte(text)}}}}
+		// Around the operands, which may be long and have comments.
+		edits := []analysis.TextEdit{{Pos: n.Pos(), End: n.Pos(), NewText: []byte(fun)}}
+		switch {
+		case isWait && err == n.X:
+			edits = append(edits, analysis.TextEdit{Pos: n.X.End(), End: n.End(), NewText: []byte(")")})
+		case isWait:
+			edits = []analysis.TextEdit{{Pos: n.Pos(), End: n.Y.Pos(), NewText: []byte(fun)}, {Pos: n.End(), End: n.End(), NewText: []byte(")")}}
+		case err == n.X:
+			edits = append(edits, analysis.TextEdit{Pos: n.X.End(), End: n.Y.Pos(), NewText: []byte(", ")}, analysis.TextEdit{Pos: n.End(), End: n.End(), NewText: []byte(")")})
+		default:
+			edits = []analysis.TextEdit{
+				{Pos: n.Pos(), End: n.Y.Pos(), NewText: []byte(fun)},
+				{Pos: n.End(), End: n.End(), NewText: []byte(", " + types.ExprString(target) + ")")},
+			}
+		}
+		diagnostic.SuggestedFixes = []analysis.SuggestedFix{{Message: "Use " + use, TextEdits: edits}}
 	}
 	pass.Report(diagnostic)
 }

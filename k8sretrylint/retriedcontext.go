@@ -99,6 +99,9 @@ func useParam(p *code.Package, r *code.Retry, param *ast.Ident, given types.Obje
 		return nil
 	}
 	name := param.Name
+	if given != nil && p.Lookup(name, call.Ctx) != given {
+		return nil // something else has its name there
+	}
 	var edits []analysis.TextEdit
 	if given == nil {
 		name = "ctx"

@@ -156,6 +156,22 @@ func (p *Package) ObjectOf(e ast.Expr) types.Object {
 	return p.Info.ObjectOf(id)
 }
 
+// IsImported reports whether the name is that of the imported package where n is, and not that of something that hides it.
+func (p *Package) IsImported(name, path string, n ast.Node) bool {
+	obj, ok := p.Lookup(name, n).(*types.PkgName)
+	return ok && Path(obj.Imported()) == path
+}
+
+// Lookup is what the name means where n begins, nil if nothing.
+func (p *Package) Lookup(name string, n ast.Node) types.Object {
+	scope := p.Types.Scope().Innermost(n.Pos())
+	if scope == nil {
+		return nil
+	}
+	_, obj := scope.LookupParent(name, n.Pos())
+	return obj
+}
+
 // Value is the only expression that is assigned to the variable, nil if there are several, none or others.
 func (p *Package) Value(obj types.Object) ast.Expr {
 	if values := p.assigned[obj]; len(values) == 1 {
