@@ -135,23 +135,33 @@ func (w *rewriting) repeated(pl *plan, cond ast.Expr, err types.Object) error {
 	return nil
 }
 
-// marked finds the calls of a function of the library, such as Permanent, in return statements of the function. Each has one argument.
+// marked finds the calls of a function of the library, such as Permanent, in return statements of the function. Each has one
+// argument. all is false if the function uses anything else of the library, such as RetryAfter or a type of an error.
 func (w *rewriting) marked(lit *ast.FuncLit, name string) (calls []*ast.CallExpr, all bool) {
 	all = true
+	library := code.Path(w.r.Callee.Pkg())
 	ast.Inspect(lit.Body, func(n ast.Node) bool {
-		call, ok := n.(*ast.CallExpr)
+		id, ok := n.(*ast.Ident)
 		if !ok {
 			return true
 		}
-		fn := w.p.Callee(call)
-		if fn == nil || fn.Pkg() == nil {
+		obj := w.p.Info.Uses[id]
+		if obj == nil || obj.Pkg() == nil || code.Path(obj.Pkg()) != library || obj.Parent() != obj.Pkg().Scope() {
 			return true
 		}
-		if _, ok := code.LibraryOf(fn.Pkg()); !ok || code.Path(fn.Pkg()) != code.Path(w.r.Callee.Pkg()) {
-			return true
+		var fun ast.Node = id
+		for {
+			parent := w.p.Parent(fun)
+			switch parent.(type) {
+			case *ast.SelectorExpr, *ast.ParenExpr, *ast.IndexExpr:
+				fun = parent
+				continue
+			}
+			break
 		}
-		if fn.Name() != name || len(call.Args) != 1 {
-			all = false // another function of the library, such as RetryAfter
+		call, ok := w.p.Parent(fun).(*ast.CallExpr)
+		if !ok || call.Fun != fun || id.Name != name || len(call.Args) != 1 {
+			all = false
 			return true
 		}
 		if _, ok := w.p.Parent(call).(*ast.ReturnStmt); !ok {

@@ -12,6 +12,8 @@ import (
 	"github.com/k8sretry/k8sretry/k8sretrylint/internal/code"
 )
 
+var errUnlimited = errors.New("it repeats the call without limit")
+
 // plan reads what the retry does. It may make edits of the function.
 func (w *rewriting) plan(lit *ast.FuncLit, call code.Reached) (pl plan, err error) {
 	switch w.r.Library {
@@ -76,6 +78,9 @@ func (w *rewriting) cenkalti(lit *ast.FuncLit, call code.Reached) (pl plan, err 
 		if err != nil {
 			return pl, err
 		}
+	}
+	if pl.retries == math.MaxInt32 && pl.elapsed == 0 {
+		return pl, errUnlimited
 	}
 	return pl, nil
 }
@@ -276,7 +281,7 @@ func (w *rewriting) avast(lit *ast.FuncLit, call code.Reached) (pl plan, err err
 		}
 	}
 	if attempts < 1 {
-		return pl, errors.New("it repeats the call without limit")
+		return pl, errUnlimited
 	}
 	pl.retries, pl.initial, pl.multiplier = int(attempts)-1, delay, 2
 	return pl, nil
@@ -303,13 +308,13 @@ func (w *rewriting) sethvargo(lit *ast.FuncLit, call code.Reached) (pl plan, err
 	switch w.r.Callee.Name() {
 	case "Do", "DoValue":
 	default:
-		return pl, errors.New("it repeats the call without limit")
+		return pl, errUnlimited
 	}
 	if err := w.nextBackoff(&pl, w.r.Options[0]); err != nil {
 		return pl, err
 	}
 	if pl.retries == math.MaxInt32 && pl.elapsed == 0 {
-		return pl, errors.New("it repeats the call without limit")
+		return pl, errUnlimited
 	}
 	marks, all := w.marked(lit, "RetryableError")
 	if !all || len(marks) == 0 {

@@ -261,6 +261,9 @@ func (w *rewriting) importing(path, name string) (string, error) {
 			continue
 		}
 		if used := importedName(w.p, spec); used != "" && used != "_" && used != "." {
+			if !w.p.IsImported(used, path, w.r.Expr) {
+				return "", fmt.Errorf("the function has its own %s", used)
+			}
 			return used, nil
 		}
 	}

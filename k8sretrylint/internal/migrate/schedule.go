@@ -94,6 +94,9 @@ func (s schedule) longest() time.Duration {
 
 // duration is d as Go source.
 func (w *rewriting) duration(d time.Duration) (string, error) {
+	if d == 0 {
+		return "0", nil
+	}
 	pkg, err := w.importing("time", "time")
 	if err != nil {
 		return "", err
@@ -141,18 +144,27 @@ func (w *rewriting) value(e ast.Expr) ast.Expr {
 	if value == nil {
 		return nil
 	}
-	if v.Parent() == w.p.Types.Scope() {
-		return ast.Unparen(value) // may be used elsewhere; an unused one is no error
-	}
 	uses := 0
 	for used, obj := range w.p.Info.Uses {
-		if obj == v {
-			uses++
-			// A field that is set, or a method that is called: the value is not what it was.
-			if sel, ok := w.p.Parent(used).(*ast.SelectorExpr); ok && sel.X == ast.Expr(used) {
+		if obj != v {
+			continue
+		}
+		uses++
+		// A field that is set, a method that is called, or an address that is taken: the value is not what it was.
+		switch parent := w.p.Parent(used).(type) {
+		case *ast.SelectorExpr:
+			return nil
+		case *ast.UnaryExpr:
+			if parent.Op == token.AND {
 				return nil
 			}
 		}
+	}
+	if v.Parent() == w.p.Types.Scope() {
+		if v.Exported() && w.p.Types.Name() != "main" {
+			return nil // other packages may set it
+		}
+		return ast.Unparen(value) // may be used elsewhere; an unused one is no error
 	}
 	assign, ok := w.p.Parent(value).(*ast.AssignStmt)
 	if !ok || assign.Tok != token.DEFINE || len(assign.Lhs) != 1 {

@@ -21,3 +21,7 @@ func WithContext(b BackOff, ctx context.Context) BackOff                        
 func Permanent(err error) error                                                      { return err }
 func Retry(o func() error, b BackOff) error                                          { return nil }
 func RetryNotify(o func() error, b BackOff, notify func(error, time.Duration)) error { return nil }
+
+type PermanentError struct{ Err error }
+
+func (e *PermanentError) Error() string { return e.Err.Error() }

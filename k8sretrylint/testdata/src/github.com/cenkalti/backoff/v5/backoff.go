@@ -20,3 +20,7 @@ func Permanent(err error) error                           { return err }
 func Retry[T any](ctx context.Context, operation func() (T, error), opts ...RetryOption) (t T, err error) {
 	return t, nil
 }
+
+type PermanentError struct{ Err error }
+
+func (e *PermanentError) Error() string { return e.Err.Error() }
