@@ -79,6 +79,7 @@ func (w *rewriting) rewriteConflict() (string, error) {
 	// What is around the call has to take two results.
 	first, last := mutation[0].Pos(), mutation[len(mutation)-1].End()
 	first = w.withComments(lit.Body.List[1].End(), first)
+	last = w.withLine(last)
 	switch parent := w.p.Parent(w.r.Expr).(type) {
 	case *ast.ReturnStmt:
 		if len(parent.Results) != 1 {
@@ -130,6 +131,17 @@ func (w *rewriting) withComments(after, pos token.Pos) token.Pos {
 	for _, group := range w.file.Comments {
 		if group.Pos() > after && group.End() < pos {
 			return group.Pos()
+		}
+	}
+	return pos
+}
+
+// withLine is the end of a comment behind pos in the same line.
+func (w *rewriting) withLine(pos token.Pos) token.Pos {
+	file := w.pass.Fset.File(pos)
+	for _, group := range w.file.Comments {
+		if group.Pos() >= pos && file.Line(group.Pos()) == file.Line(pos) {
+			return group.List[0].End()
 		}
 	}
 	return pos

@@ -18,7 +18,7 @@ func returned(ctx context.Context, clientset kubernetes.Interface) error {
 			return err
 		}
 		// One more.
-		totals.Data["runs"] += "1"
+		totals.Data["runs"] += "1" // counts once
 		_, err = configMaps.Update(ctx, totals, metav1.UpdateOptions{})
 		return err
 	})
