@@ -52,8 +52,8 @@ func compareValue(pass *analysis.Pass, p *code.Package, file *ast.File, n *ast.B
 	if value == nil || !isError(p.Info.TypeOf(err)) {
 		return
 	}
-	why := neverEqual(p, value, err)
-	if why == "" {
+	verdict := unequal(p, value, err)
+	if verdict == "" {
 		return
 	}
 	use, fun := "errors.Is", ""
@@ -69,7 +69,7 @@ func compareValue(pass *analysis.Pass, p *code.Package, file *ast.File, n *ast.B
 	}
 	diagnostic := analysis.Diagnostic{
 		Pos: n.Pos(), End: n.End(),
-		Message: fmt.Sprintf("%s is never == %s: %s; use %s", types.ExprString(err), types.ExprString(target), why, use),
+		Message: fmt.Sprintf(verdict+"; use %s", types.ExprString(err), types.ExprString(target), use),
 	}
 	if fun != "" {
 		if n.Op == token.NEQ {
@@ -107,8 +107,8 @@ func compareCases(pass *analysis.Pass, p *code.Package, n *ast.SwitchStmt) {
 		}
 		for _, target := range clause.List {
 			if value := sentinel(p, target); value != nil {
-				if why := neverEqual(p, value, n.Tag); why != "" {
-					pass.Reportf(target.Pos(), "%s is never == %s: %s; use errors.Is", types.ExprString(n.Tag), types.ExprString(target), why)
+				if verdict := unequal(p, value, n.Tag); verdict != "" {
+					pass.Reportf(target.Pos(), verdict+"; use errors.Is", types.ExprString(n.Tag), types.ExprString(target))
 				}
 			}
 		}
@@ -128,11 +128,11 @@ func sentinel(p *code.Package, e ast.Expr) *types.Var {
 	return v
 }
 
-// neverEqual says why an error cannot be equal to a sentinel, "" if it may be.
-func neverEqual(p *code.Package, value *types.Var, err ast.Expr) string {
+// unequal says why an error is not equal to a sentinel, with a %s for each, "" if it may be.
+func unequal(p *code.Package, value *types.Var, err ast.Expr) string {
 	path := code.Path(value.Pkg())
 	if path == code.PathK8sretry {
-		return "the error of a call contains it and is not equal to it"
+		return "%s is never == %s: the error of a call contains it and is not equal to it"
 	}
 	obj := p.ObjectOf(err)
 	if obj == nil {
@@ -144,7 +144,7 @@ func neverEqual(p *code.Package, value *types.Var, err ast.Expr) string {
 	}
 	if path == code.PathWait && value.Name() == "ErrWaitTimeout" {
 		if r := p.RetryCall(call); r != nil && r.Library == code.Poll && strings.HasPrefix(r.Callee.Name(), "PollUntilContext") {
-			return r.Name + " returns the error of the context"
+			return "%s is never == %s: " + r.Name + " returns the error of the context"
 		}
 		return ""
 	}
@@ -152,7 +152,8 @@ func neverEqual(p *code.Package, value *types.Var, err ast.Expr) string {
 	if c == nil || c.Client == code.Cache || path != "context" && path != "io" {
 		return ""
 	}
-	return "client-go wraps what ends a request in a *url.Error"
+	// It is equal only if the context had ended before anything was sent and no rate limiter was asked.
+	return "%s need not be == %s: client-go wraps what ends a request in a *url.Error"
 }
 
 // importName is the name of an imported package in the file, "" if it is not imported.

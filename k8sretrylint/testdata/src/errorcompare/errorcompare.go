@@ -32,7 +32,7 @@ func wrong(ctx context.Context, c kubernetes.Interface) bool {
 		return true
 	}
 	_, err = c.CoreV1().Pods("a").Get(ctx, "b", metav1.GetOptions{})
-	if err == context.DeadlineExceeded { // want `err is never == context.DeadlineExceeded`
+	if err == context.DeadlineExceeded { // want `err need not be == context.DeadlineExceeded`
 		return true
 	}
 	if err != nil && strings.Contains(strings.ToLower(err.Error()), "already exists") { // want `use apierrors.IsAlreadyExists`
