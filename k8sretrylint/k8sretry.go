@@ -171,7 +171,7 @@ var missingVerb = check("missingverb", "report a k8sretry.Do around a create or 
 			default:
 				continue
 			}
-			if call.Verb == code.Create && !isStored(p, call.Call) || call.Verb == code.Delete && hasUID(call.Call) {
+			if call.DryRun() || call.Verb == code.Create && !isStored(p, call.Call) || call.Verb == code.Delete && hasUID(call.Call) {
 				continue
 			}
 			d := analysis.Diagnostic{
@@ -248,7 +248,7 @@ var readPreset = check("readpreset", "report ForRead and ReadOnly for calls that
 			continue
 		}
 		for _, call := range p.Calls(r.Body) {
-			if call.Verb.Writes() && (call.Verb != code.Create || isStored(p, call.Call)) {
+			if call.Verb.Writes() && !call.DryRun() && (call.Verb != code.Create || isStored(p, call.Call)) {
 				report(r.Expr, r.Options, call.Verb)
 				break
 			}

@@ -17,14 +17,14 @@ var retriedWrite = check("retriedwrite", "report writes that a retry may carry o
 			continue
 		}
 		for _, call := range p.Calls(r.Body) {
-			if !call.Direct {
+			if !call.Direct || call.DryRun() {
 				continue
 			}
 			harm := ""
 			switch {
-			case call.Verb == code.Create && isStored(p, call.Call) && !readsBefore(p, r, call) && !callsFunc(p, r.Body, code.PathErrors, "IsAlreadyExists"):
+			case call.Verb == code.Create && isStored(p, call.Call) && !readsBefore(p, r, call) && !handles(p, r, "IsAlreadyExists"):
 				harm = "if the answer to a create is lost, the retry creates a second object (generateName), or fails with AlreadyExists although the object has been created; use k8sretry.Create"
-			case call.Verb == code.Delete && !hasUID(call.Call) && !readsBefore(p, r, call) && !callsFunc(p, r.Body, code.PathErrors, "IsNotFound") && !callsFunc(p, r.Body, "sigs.k8s.io/controller-runtime/pkg/client", "IgnoreNotFound"):
+			case call.Verb == code.Delete && !hasUID(call.Call) && !readsBefore(p, r, call) && !handles(p, r, "IsNotFound"):
 				harm = "if the answer to a delete is lost, the retry fails with NotFound although the object has been deleted, or deletes a new object of that name; use k8sretry.Delete"
 			case call.Verb == code.DeleteCollection:
 				harm = "if the answer is lost, the retry deletes what has been created since; delete the objects one by one with k8sretry.Delete"
@@ -37,6 +37,35 @@ var retriedWrite = check("retriedwrite", "report writes that a retry may carry o
 		}
 	}
 })
+
+// handles reports whether a predicate is asked in the function, or for the error of the retry behind it.
+func handles(p *code.Package, r *code.Retry, predicate string) bool {
+	const pathClient = "sigs.k8s.io/controller-runtime/pkg/client"
+	ignore := "Ignore" + predicate[len("Is"):]
+	if callsFunc(p, r.Body, code.PathErrors, predicate) || callsFunc(p, r.Body, pathClient, ignore) {
+		return true
+	}
+	asks := func(call *ast.CallExpr) bool {
+		fn := p.Callee(call)
+		return code.IsFunc(fn, code.PathErrors, predicate) || code.IsFunc(fn, pathClient, ignore)
+	}
+	if call, ok := p.Parent(r.Expr).(*ast.CallExpr); ok && asks(call) {
+		return true
+	}
+	err := errOf(p, r.Expr)
+	_, body := p.EnclosingFunc(r.Expr)
+	if err == nil || body == nil {
+		return false
+	}
+	found := false
+	ast.Inspect(body, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok && !found && asks(call) && len(call.Args) == 1 && p.ObjectOf(call.Args[0]) == err {
+			found = origin(p, err, call) == r.Expr
+		}
+		return !found
+	})
+	return found
+}
 
 // isStored reports whether the object of a create stays in the server. Reviews and tokens do not.
 func isStored(p *code.Package, call *code.Call) bool {

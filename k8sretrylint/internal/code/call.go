@@ -65,6 +65,30 @@ type Call struct {
 // Name is how the call is written: "Pods(ns).Create" is "Create".
 func (c *Call) Name() string { return c.Fn.Name() }
 
+// DryRun reports whether the call is seen to change nothing.
+func (c *Call) DryRun() bool {
+	for _, arg := range c.Expr.Args {
+		switch arg := ast.Unparen(arg).(type) {
+		case *ast.SelectorExpr:
+			if c.Client == Runtime && arg.Sel.Name == "DryRunAll" {
+				return true
+			}
+		case *ast.CompositeLit:
+			if c.Client == Typed && ast.Expr(arg) != ast.Unparen(c.Options) {
+				continue
+			}
+			for _, element := range arg.Elts {
+				if kv, ok := element.(*ast.KeyValueExpr); ok {
+					if key, ok := kv.Key.(*ast.Ident); ok && key.Name == "DryRun" {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
 const (
 	pathMeta      = "k8s.io/apimachinery/pkg/apis/meta/v1"
 	pathRest      = "k8s.io/client-go/rest"

@@ -37,3 +37,10 @@ func right(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, opts ..
 		return c.CoreV1().Pods("a").Delete(ctx, "b", metav1.DeleteOptions{Preconditions: &metav1.Preconditions{}})
 	})
 }
+
+// A dry run changes nothing.
+func dryRun(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod) {
+	_, _ = k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
+		return c.CoreV1().Pods("a").Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	}, k8sretry.ForWrite())
+}

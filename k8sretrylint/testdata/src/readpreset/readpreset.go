@@ -30,3 +30,10 @@ func right(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod) {
 	_, _ = k8sretry.Do(ctx, update, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.ForRead())
 	_, _ = k8sretry.Do(ctx, update, k8sretry.ForRead(), k8sretry.ForWrite())
 }
+
+// A dry run changes nothing.
+func dryRun(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod) {
+	_, _ = k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
+		return c.CoreV1().Pods("a").Update(ctx, pod, metav1.UpdateOptions{DryRun: []string{metav1.DryRunAll}})
+	}, k8sretry.ForRead())
+}

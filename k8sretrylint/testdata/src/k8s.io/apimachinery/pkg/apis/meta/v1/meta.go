@@ -17,6 +17,8 @@ type (
 	}
 )
 
+const DryRunAll = "All"
+
 func (m *ObjectMeta) SetLabels(l map[string]string) { m.Labels = l }
 func (m *ObjectMeta) GetName() string               { return m.Name }
 
