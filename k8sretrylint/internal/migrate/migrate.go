@@ -284,21 +284,23 @@ func (w *rewriting) importing(path, name string) (string, error) {
 	}
 	var decl *ast.GenDecl
 	for _, d := range w.file.Decls {
-		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.IMPORT {
+		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.IMPORT && g.Lparen.IsValid() && len(g.Specs) > 0 {
 			decl = g
 			break
 		}
+	}
+	file := w.pass.Fset.File(w.file.Pos())
+	if decl == nil || file.Line(decl.Specs[len(decl.Specs)-1].End()) == file.Line(decl.Rparen) {
+		// Outside of parentheses nothing removes an import that several rewritings add.
+		return "", errors.New("the file has no import declaration in parentheses")
 	}
 	spec := fmt.Sprintf("%q", path)
 	if last := path[strings.LastIndex(path, "/")+1:]; last != name {
 		spec = name + " " + spec
 	}
-	// Each path has its place, so that the same edit of several rewritings is one.
+	// Each path has its place, so that the same edit of several rewritings is one, or the formatting after all edits
+	// removes it.
 	switch {
-	case decl == nil:
-		w.edit(w.file.Name.End(), w.file.Name.End(), "\n\nimport "+spec+"\n")
-	case !decl.Lparen.IsValid():
-		w.edit(decl.End(), decl.End(), "\nimport "+spec)
 	case strings.Contains(path, "."):
 		w.edit(decl.Rparen, decl.Rparen, "\t"+spec+"\n")
 	case path == "context":

@@ -1,0 +1,24 @@
+package migrate
+
+import "context"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/util/retry"
+)
+
+func block(ctx context.Context, clientset kubernetes.Interface) {
+	_ = retry.OnError(retry.DefaultRetry, transient, func() error { // want `can be k8sretry.Run`
+		_, err := clientset.CoreV1().Pods("default").List(ctx, metav1.ListOptions{})
+		return err
+	})
+	_ = retry.RetryOnConflict(retry.DefaultRetry, func() error { // want `can be k8sretry.Modify`
+		pod, err := clientset.CoreV1().Pods("default").Get(ctx, "a", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		pod.Labels = nil
+		_, err = clientset.CoreV1().Pods("default").Update(ctx, pod, metav1.UpdateOptions{})
+		return err
+	})
+}
