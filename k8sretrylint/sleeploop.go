@@ -240,7 +240,9 @@ func dependsOn(p *code.Package, loop, call ast.Node) bool {
 				continue
 			}
 			v, ok := p.Info.ObjectOf(id).(*types.Var)
-			if ok && !isError(v.Type()) && !code.DeclaredIn(v, body) && (uses(p, assign.Rhs[i], v) || usesDeclaredIn(p, assign.Rhs[i], body)) {
+			// An object whose field is changed is still the same one.
+			whole := p.ObjectOf(lhs) != nil && uses(p, assign.Rhs[i], v)
+			if ok && !isError(v.Type()) && !code.DeclaredIn(v, body) && (whole || usesDeclaredIn(p, assign.Rhs[i], body)) {
 				changing = append(changing, v)
 			}
 		}

@@ -39,6 +39,17 @@ func work(ctx context.Context, c kubernetes.Interface, queue []string, pod *core
 	}
 	var err error
 	for attempt := 0; attempt < 5; attempt++ {
+		pod, err = c.CoreV1().Pods("a").Get(ctx, pod.Name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		pod.Status.Phase = pod.Status.Phase + "!"
+		if _, err = c.CoreV1().Pods("a").Update(ctx, pod, metav1.UpdateOptions{}); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want `time.Sleep between repetitions of Get`
+	}
+	for attempt := 0; attempt < 5; attempt++ {
 		pod.Labels["attempt"] = "again"
 		if _, err = c.CoreV1().Pods("a").Update(ctx, pod, metav1.UpdateOptions{}); err == nil {
 			return nil
