@@ -281,25 +281,6 @@ func (l *limiterWithOnePlace) Wait(context.Context) error {
 	return nil
 }
 
-// A call that is canceled while the rate limiter of client-go makes its first request wait has
-// sent nothing.
-func TestRecordOfARequestThatWaitsForARateLimiter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cfg := &rest.Config{Host: "https://server", Transport: alwaysOK(), QPS: 0.001, Burst: 1}
-		client, err := kubernetes.NewForConfig(cfg)
-		require.NoError(t, err)
-		require.NoError(t, get(t.Context(), client))
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		err = k8sretry.Run(ctx, func(ctx context.Context) error {
-			_, err := client.CoreV1().ConfigMaps("default").Create(ctx, settings("a"), metav1.CreateOptions{})
-			return err
-		}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate))
-		assert.ErrorIs(t, err, context.Canceled)
-		assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
-	})
-}
-
 // What this very connection has refused was not executed, unless a write before was answered.
 func TestRecordOfARefusedStream(t *testing.T) {
 	for _, c := range []struct {
