@@ -5,9 +5,12 @@ package main
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io"
 	"testing"
 
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/contender"
+	"github.com/k8sretry/k8sretry/benchmarks/herd/internal/scenario"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -98,4 +101,28 @@ func TestEverydayTable(t *testing.T) {
 	require.NoError(t, s.run(t, &out))
 	assert.Contains(t, out.String(), "0 of 80 failed")
 	assert.NotContains(t, out.String(), "\u2717")
+}
+
+// Medians must meet a target, and each run must miss it by no more than a tenth.
+func TestMissesOfMediansAndOfSingleRuns(t *testing.T) {
+	busiest := scenario.Metric{
+		Name: "busiest", Of: func(f scenario.Figures) float64 { return f.Busiest },
+		Format: func(x float64) string { return fmt.Sprintf("%.2f", x) }, Target: [2]float64{2.5, 2.5},
+	}
+	missed := func(name string, runs ...float64) []string {
+		var figures []scenario.Figures
+		for _, x := range runs {
+			figures = append(figures, scenario.Figures{Busiest: x})
+		}
+		r := &result{
+			scenario: scenario.Scenario{Name: "X", Metrics: []scenario.Metric{busiest}}, processes: []int{20}, usual: true,
+			outcomes: []outcome{{contender: contender.Contender{Name: name}, figures: [][]scenario.Figures{figures}}},
+		}
+		return r.misses()
+	}
+	assert.Empty(t, missed(contender.Main, 2.75, 2.5, 1))
+	assert.Equal(t, []string{"X, 20 processes, busiest: 2.60, target 2.50"}, missed(contender.Main, 2.6, 2.6, 1))
+	assert.Equal(t, []string{"X, 20 processes, busiest, one run: 2.76, target 2.50"}, missed(contender.Main, 1, 2.76, 1))
+	assert.Len(t, missed("k8sretry Transport with limiter", 3, 3, 3), 1)
+	assert.Empty(t, missed("k8sretry", 3, 3, 3))
 }
