@@ -94,11 +94,8 @@ func (p *guardedPatch[T]) step(ctx context.Context) (T, error) {
 
 // request sends the patch.
 func (p *guardedPatch[T]) request(ctx context.Context) (patched T, v Verdict, err error) {
-	again := p.isAmbiguous()
 	v, err = p.send(ctx, func(ctx context.Context) (err error) {
-		if again {
-			ctx = p.manager.observe(ctx) // a check may follow
-		}
+		ctx = p.manager.observe(ctx)
 		patched, err = p.sends(ctx)
 		if err == nil && isEmpty(patched) {
 			err = errNoObject

@@ -30,7 +30,9 @@ import (
 // server no longer has that change, the error matches [ErrOutcomeUnknown].
 //
 // The field manager of the call is that of opts, or the one that a request over HTTP/2
-// shows.
+// shows. If a server reached over HTTP/1.1 records another one than the User-Agent names, for
+// the content that was sent, the error matches [ErrOutcomeUnknown]: a client may set the field
+// manager in the URL, which is not seen there.
 //
 // If the outcome is still ambiguous when the retries or the context end, Update checks it
 // once more. The check takes at most 5 s.
@@ -105,11 +107,8 @@ func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 
 // request sends the object.
 func (u *updateCall[T]) request(ctx context.Context) (updated T, v Verdict, err error) {
-	again := u.isAmbiguous()
 	v, err = u.send(ctx, func(ctx context.Context) (err error) {
-		if again {
-			ctx = u.manager.observe(ctx) // a check may follow
-		}
+		ctx = u.manager.observe(ctx)
 		updated, err = u.client.Update(ctx, u.obj, u.opts)
 		if err == nil && u.obj.GetName() != "" && isEmpty(updated) {
 			err = errNoObject

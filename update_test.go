@@ -492,6 +492,11 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 	stranger := func(c *cluster) {
 		c.on("update", &fault{before: unavailable(), then: overwrite(c)})
 	}
+	same := func(c *cluster) { // which another manager has stored
+		c.on("update", &fault{before: unavailable(), then: func() {
+			c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" })
+		}})
+	}
 	plugin := func(c *cluster) {
 		c.admit = func(o *corev1.ConfigMap) { o.Data["by"] = "the plugin" }
 		c.on("update", lost(unavailable()))
@@ -511,6 +516,7 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 		"HTTP/2, the client adds another one, changed by an admission plugin": {protoHTTP2, "", "added", plugin, false},
 		"HTTP/1.1, the User-Agent is not enough":                              {protoHTTP1, "", "", stranger, false},
 		"HTTP/1.1, the client adds one, changed by an admission plugin":       {protoHTTP1, "", "added", plugin, false},
+		"HTTP/1.1, equal content by another manager than the User-Agent":      {protoHTTP1, "", "", same, false},
 		"HTTP/1.1, the options":                                               {protoHTTP1, "me", "", stranger, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -569,6 +575,47 @@ func TestUpdateIsNotTheSameUpdateOfAnotherManager(t *testing.T) {
 				}
 				cl.on("update", lose)
 				_, err := k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: c.manager})
+				assert.True(t, c.want(err), "%v", err)
+			})
+		})
+	}
+}
+
+// The assumption was that an entry of the caller's manager shows that the caller wrote. The times
+// of the entries have whole seconds: after a write in this second, another one does not renew it.
+func TestUpdateIsNotTheSameUpdateOfAnotherManagerInThisSecond(t *testing.T) {
+	const theValue, nothing = `{"f:data":{"f:n":{}}}`, `{"f:data":{}}`
+	for situation, c := range map[string]struct {
+		me, other string // the fields that they own after the change
+		want      func(error) bool
+	}{
+		"the other owns the value": {nothing, theValue, func(err error) bool {
+			return apierrors.IsConflict(err) && !errors.Is(err, k8sretry.ErrOutcomeUnknown)
+		}},
+		"the call owns the value": {theValue, nothing, func(err error) bool { return err == nil }},
+		"no fields are recorded": {"", "", func(err error) bool {
+			return apierrors.IsConflict(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown)
+		}},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cl := newCluster()
+				cl.put(configMap("x", "n", "1"))
+				cl.change("x", func(o *corev1.ConfigMap) {
+					*o = *managedBy(managedBy(o, "me", ""), "other", "")
+					for i := range o.ManagedFields {
+						if fields := map[string]string{"me": c.me, "other": c.other}[o.ManagedFields[i].Manager]; fields != "" {
+							o.ManagedFields[i].FieldsV1 = &metav1.FieldsV1{Raw: []byte(fields)}
+						}
+					}
+				})
+				obj, err := cl.Get(t.Context(), "x", metav1.GetOptions{})
+				require.NoError(t, err)
+				obj.Data["n"] = "2"
+				cl.on("update", &fault{before: unavailable(), then: func() {
+					cl.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
+				}})
+				_, err = k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
 				assert.True(t, c.want(err), "%v", err)
 			})
 		})

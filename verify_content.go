@@ -102,21 +102,47 @@ func (s *sentObject[T]) isOtherToken(base, changed T) bool {
 // isOtherManager reports whether the server has recorded another field manager for a
 // change.
 func (s *sentObject[T]) isOtherManager(base, changed T) bool {
-	w := objectdiff.Writer{Manager: s.manager.name(s.fieldManager), Subresource: s.subresource}
-	return !s.changesManagedFields(base) && objectdiff.ByAnother(base, changed, w)
+	return s.author(base, changed, s.manager.name(s.fieldManager)) == objectdiff.Another
+}
+
+// author finds out whether a field manager has made a change.
+func (s *sentObject[T]) author(base, changed T, manager string) objectdiff.Author {
+	if s.changesManagedFields(base) {
+		return objectdiff.Undecided
+	}
+	return objectdiff.AuthorOf(base, changed, objectdiff.Writer{Manager: manager, Subresource: s.subresource})
 }
 
 // isMine finds out whether an object with the content of an Update was stored by it: another
 // field manager may have stored the same, for example because both have counted one up from
 // the same version. base is the object before the change, nil if it is not known.
 func (s *sentObject[T]) isMine(base, changed T) checkResult {
-	w := objectdiff.Writer{Manager: s.manager.name(s.fieldManager), Subresource: s.subresource}
-	switch known := !isNilValue(base); {
-	case s.modify:
+	if s.modify {
 		return applied
-	case known && s.isOtherManager(base, changed), !known && s.isOtherManager(s.obj, changed):
-		return notApplied
-	case !known && !objectdiff.MayBeBy(changed, w), !known && w.Manager != "" && isStripped(s.obj, changed):
+	}
+	manager := s.manager.name(s.fieldManager)
+	certain := manager != ""
+	if !certain {
+		manager = s.manager.likely()
+	}
+	known := !isNilValue(base)
+	if !known {
+		base = s.obj // which has the metadata of the version, if it was read
+	}
+	switch s.author(base, changed, manager) {
+	case objectdiff.Self:
+		return applied
+	case objectdiff.Another:
+		if certain {
+			return notApplied
+		}
+		return undetermined
+	case objectdiff.SelfOrAnother:
+		return undetermined
+	case objectdiff.Undecided:
+	}
+	w := objectdiff.Writer{Manager: manager, Subresource: s.subresource}
+	if !known && (!objectdiff.MayBeBy(changed, w) || certain && isStripped(s.obj, changed)) {
 		return undetermined
 	}
 	return applied
@@ -188,6 +214,16 @@ func (m *wireManager) name(option string) string {
 		return ""
 	} else if manager := u.Query().Get("fieldManager"); manager != "" {
 		return manager
+	}
+	return m.likely()
+}
+
+// likely returns the field manager that the User-Agent names, "" if it is not known. That is not
+// enough for a certain failure, because a client may set another manager in the URL.
+func (m *wireManager) likely() string {
+	userAgent := m.userAgent.Load()
+	if userAgent == nil {
+		return ""
 	}
 	// k8s.io/apiserver/pkg/endpoints/handlers/create.go, prefixFromUserAgent
 	manager, _, _ := strings.Cut(*userAgent, "/")

@@ -115,7 +115,7 @@ func TestEffectOf(t *testing.T) {
 	assert.Equal(t, Unclear, EffectOf(nil, Content{}, Content{}))
 }
 
-func TestByAnother(t *testing.T) {
+func TestAuthorOf(t *testing.T) {
 	at := func(second int) *metav1.Time {
 		return &metav1.Time{Time: time.Date(2020, 1, 1, 0, 0, second, 0, time.UTC)}
 	}
@@ -128,31 +128,80 @@ func TestByAnother(t *testing.T) {
 	applied := entry("me", "", 2, "")
 	applied.Operation = metav1.ManagedFieldsOperationApply
 	type entries = []metav1.ManagedFieldsEntry
-	const added = `{"data":{"a":"1","b":"2"}}`
+	const (
+		added = `{"data":{"a":"1","b":"2"}}`
+		ownsB = `{"f:data":{"f:b":{}}}`
+	)
 	for name, tt := range map[string]struct {
 		before, after entries
 		next          string
 		manager       string
-		another       bool
+		want          Author
 	}{
-		"mine is renewed":                          {entries{entry("me", "", 1, "")}, entries{entry("me", "", 2, "")}, added, "me", false},
-		"mine is new":                              {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, ""), entry("me", "", 2, "")}, added, "me", false},
-		"another is renewed":                       {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 2, "")}, added, "me", true},
-		"another is new":                           {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", true},
-		"another has more fields":                  {entries{entry("me", "", 1, ""), entry("other", "", 1, "{}")}, entries{entry("me", "", 1, ""), entry("other", "", 1, `{"f:data":{}}`)}, added, "me", true},
-		"mine applied, which is no update":         {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), applied}, added, "me", true},
-		"my status, not the object":                {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("me", "status", 2, "")}, added, "me", true},
-		"within a second":                          {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", false},
-		"mine is not there, a value is new":        {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, "")}, added, "me", true},
-		"mine is not there, nothing but a removal": {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, "")}, `{}`, "me", false},
-		"older entries are merged by the server":   {entries{entry("me", "", 1, ""), entry("a", "", 1, "")}, entries{entry("me", "", 1, ""), entry("ancient-changes", "", 2, "")}, added, "me", false},
-		"my manager is not known":                  {entries{entry("a", "", 1, "")}, entries{entry("b", "", 2, "")}, added, "", false},
-		"managed fields are not stored":            {nil, nil, added, "me", false},
+		"mine is renewed":                          {entries{entry("me", "", 1, "")}, entries{entry("me", "", 2, "")}, added, "me", Self},
+		"mine is new":                              {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, ""), entry("me", "", 2, "")}, added, "me", Self},
+		"another is renewed":                       {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 2, "")}, added, "me", Another},
+		"another is new":                           {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", Another},
+		"another has more fields":                  {entries{entry("me", "", 1, ""), entry("other", "", 1, "{}")}, entries{entry("me", "", 1, ""), entry("other", "", 1, `{"f:data":{}}`)}, added, "me", Another},
+		"mine applied, which is no update":         {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), applied}, added, "me", Another},
+		"my status, not the object":                {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("me", "status", 2, "")}, added, "me", Another},
+		"within a second":                          {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", SelfOrAnother},
+		"mine is not there, a value is new":        {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, "")}, added, "me", Another},
+		"mine is not there, nothing but a removal": {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, "")}, `{}`, "me", Undecided},
+		"older entries are merged by the server":   {entries{entry("me", "", 1, ""), entry("a", "", 1, "")}, entries{entry("me", "", 1, ""), entry("ancient-changes", "", 2, "")}, added, "me", SelfOrAnother},
+		"within a second, the value is mine":       {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, added, "me", Self},
+		"within a second, and was mine before":     {entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, added, "me", Self},
+		"within a second, the value is another's":  {entries{entry("me", "", 1, ""), entry("other", "", 1, ownsB)}, entries{entry("me", "", 1, ""), entry("other", "", 1, ownsB)}, added, "me", Another},
+		"within a second, the value is of both":    {entries{entry("me", "", 1, ownsB), entry("other", "", 1, ownsB)}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, ownsB)}, added, "me", SelfOrAnother},
+		"within a second, a removal":               {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, `{}`, "me", Undecided},
+		"within a second, the base is not known":   {entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, `{"data":{"a":"1"}}`, "me", SelfOrAnother},
+		"another wrote earlier":                    {entries{entry("me", "", 2, ""), entry("other", "", 1, "")}, entries{entry("me", "", 2, ""), entry("other", "", 1, "")}, added, "me", Undecided},
+		"no fields are recorded, one manager":      {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, "")}, added, "me", Undecided},
+		"my manager is not known":                  {entries{entry("a", "", 1, "")}, entries{entry("b", "", 2, "")}, added, "", Undecided},
+		"the server did not know the manager":      {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("unknown", "", 2, "")}, added, "me", Self},
+		"managed fields are not stored":            {nil, nil, added, "me", Undecided},
 	} {
 		base, next := object(t, `{"data":{"a":"1"}}`), object(t, tt.next)
 		base.SetManagedFields(tt.before)
 		next.SetManagedFields(tt.after)
-		assert.Equal(t, tt.another, ByAnother(base, next, Writer{Manager: tt.manager}), name)
+		assert.Equal(t, tt.want, AuthorOf(base, next, Writer{Manager: tt.manager}), name)
+	}
+}
+
+// Two managers have written within one second, so that only the owner of what has changed shows
+// which of them it was.
+func TestAuthorOfAChangeInAList(t *testing.T) {
+	const base = `{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1"]}}`
+	at := metav1.Time{Time: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for name, tt := range map[string]struct {
+		next, own, other string
+		want             Author
+	}{
+		"a field of a container of mine": {
+			`{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"2"},{"name":"y","image":"1"}],"args":["1"]}}`,
+			`{"f:spec":{"f:containers":{"k:{\"name\":\"x\"}":{".":{},"f:image":{}}}}}`, `{"f:spec":{"f:containers":{"k:{\"name\":\"y\"}":{".":{},"f:image":{}}}}}`, Self,
+		},
+		"a field of a container of another": {
+			`{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"2"}],"args":["1"]}}`,
+			`{"f:spec":{"f:containers":{"k:{\"name\":\"x\"}":{".":{},"f:image":{}}}}}`, `{"f:spec":{"f:containers":{"k:{\"name\":\"y\"}":{".":{},"f:image":{}}}}}`, Another,
+		},
+		"a finalizer of mine": {
+			`{"metadata":{"finalizers":["a/b","c/d"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1"]}}`,
+			`{"f:metadata":{"f:finalizers":{"v:\"c/d\"":{}}}}`, `{"f:metadata":{"f:finalizers":{".":{},"v:\"a/b\"":{}}}}`, Self,
+		},
+		"a list of another as a whole": {
+			`{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1","2"]}}`,
+			`{"f:spec":{"f:other":{}}}`, `{"f:spec":{"f:args":{}}}`, Another,
+		},
+	} {
+		entry := func(manager, fields string) metav1.ManagedFieldsEntry {
+			return metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
+		}
+		from, to := object(t, base), object(t, tt.next)
+		entries := []metav1.ManagedFieldsEntry{entry("me", tt.own), entry("other", tt.other)}
+		from.SetManagedFields(entries)
+		to.SetManagedFields(entries)
+		assert.Equal(t, tt.want, AuthorOf(from, to, Writer{Manager: "me"}), name)
 	}
 }
 

@@ -14,35 +14,79 @@ type Writer struct {
 	Subresource string
 }
 
-// isOf reports whether an entry is that of the updates of the writer.
+// unknownManager is what a server records that was given neither a manager nor a User-Agent
+// (k8s.io/apimachinery/pkg/util/managedfields/internal/buildmanagerinfo.go). The fake clientsets
+// of client-go record it, too.
+const unknownManager = "unknown"
+
+// isOf reports whether an entry may be that of the updates of the writer: it has its name, or the
+// server did not know the name.
 func (w Writer) isOf(e metav1.ManagedFieldsEntry) bool {
-	return e.Manager == w.Manager && e.Operation == metav1.ManagedFieldsOperationUpdate && e.Subresource == w.Subresource
+	return (e.Manager == w.Manager || e.Manager == unknownManager) && e.Operation == metav1.ManagedFieldsOperationUpdate && e.Subresource == w.Subresource
 }
 
-// ByAnother reports whether it is certain that the one write between base and next was not
-// an update of w.
+// Author is what the managed fields of an object show of who made a change.
+type Author uint8
+
+// The authors.
+const (
+	Undecided Author = iota
+	Self             // the writer
+	Another
+	SelfOrAnother // the writer or one that wrote within the same second
+)
+
+// AuthorOf finds out whether the one write between base and next was an update of w.
 //
-// A write renews or extends one entry, that of its manager, and may shrink others
+// A write that sets a value renews or extends one entry, that of its manager, and takes the
+// fields that it changes from the others
 // (k8s.io/apimachinery/pkg/util/managedfields/internal/managedfieldsupdater.go). The times
-// have whole seconds, so that an entry that looks unchanged proves nothing.
-func ByAnother(base, next metav1.Object, w Writer) bool {
+// have whole seconds, so that an entry that looks unchanged proves nothing. Then it counts who
+// owns what has changed.
+func AuthorOf(base, next metav1.Object, w Writer) Author {
 	before, after := base.GetManagedFields(), next.GetManagedFields()
 	if w.Manager == "" || len(before) == 0 || len(after) == 0 {
-		return false
+		return Undecided
 	}
 	listed, others := false, false
 	for _, e := range after {
 		switch renewed := isRenewed(before, e); {
 		case w.isOf(e) && renewed:
-			return false
+			return Self
 		case w.isOf(e):
 			listed = true
 		case renewed && e.Manager != "ancient-changes" && e.Manager != "before-first-apply": // of the server
 			others = true
 		}
 	}
-	// An update that set a value would be listed.
-	return others || !listed && !Contains(Of(base, All, ""), Of(next, All, ""))
+	from, to := Of(base, All, ""), Of(next, All, "")
+	switch {
+	case others, !listed && !Contains(from, to): // an update that set a value would be listed
+		return Another
+	case !listed:
+		return Undecided
+	}
+	author := ownerOfChange(from, to, after, w)
+	isRemoval := Contains(from, to) && !Equal(from, to) // which renews no entry
+	if author == Undecided && !isRemoval && sharesItsSecond(after, w) {
+		return SelfOrAnother
+	}
+	return author
+}
+
+// sharesItsSecond reports whether an entry that is not of w is as late as those of w.
+func sharesItsSecond(entries []metav1.ManagedFieldsEntry, w Writer) bool {
+	var own, other metav1.Time
+	for _, e := range entries {
+		last := &other
+		if w.isOf(e) {
+			last = &own
+		}
+		if e.Time != nil && last.Before(e.Time) {
+			*last = *e.Time
+		}
+	}
+	return !other.IsZero() && !other.Before(&own)
 }
 
 // MayBeBy reports whether the last writes of an object may include an update of w that has
