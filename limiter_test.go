@@ -205,7 +205,7 @@ func TestLimiterSituations(t *testing.T) {
 				assert.Zero(t, s.InFlight, "each attempt is given back")
 				assert.Zero(t, s.Queued)
 				assert.InDelta(t, c.rate, s.Rate, 1)
-				assert.True(t, c.pause*6/10 <= s.Pause && s.Pause <= 3*c.pause/2, s.Pause)
+				assert.True(t, c.pause/2 <= s.Pause && s.Pause <= 3*c.pause/2, s.Pause)
 				began := time.Now()
 				assert.NoError(t, one(t.Context(), l, 0, nil, k8sretry.WithVerb(k8sretry.VerbWatch)))
 				assert.Zero(t, time.Since(began), "a watch bypasses the limiter")
