@@ -12,69 +12,6 @@ import (
 	"github.com/k8sretry/k8sretry/internal/limiter"
 )
 
-// configOf returns the config of a call that went straight to fn: that of its Policy, or
-// one that is made of numbers. It is on the heap, which nothing that is read from numbers
-// makes escape.
-//
-//go:noinline // its frame must not be part of a call that waits
-func configOf(opts []Option) *config {
-	if p := onePolicy(opts); p != nil {
-		return &p.config
-	}
-	c := new(config)
-	for _, o := range opts {
-		if s, ok := o.(setting); ok {
-			c.setNumber(s.number, s.value)
-		}
-	}
-	c.setDefaults()
-	return c
-}
-
-// firstFailure decides what follows the failed first attempt of a call that went straight
-// to fn. It returns the config and the progress of a call that goes on, or a nil progress and
-// the error of the call.
-//
-//go:noinline // its frame must not be part of a call that waits
-func firstFailure(ctx context.Context, opts []Option, err error) (*config, *progress, error) {
-	var v Verdict
-	inner := classify(err, &v)
-	policy := onePolicy(opts)
-	if (policy == nil || policy.simple) && !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo) {
-		return nil, nil, withoutMark(err) // permanent, and there is nothing to log
-	}
-	c := configOf(opts)
-	if c.given&(hasCondition|hasClassifier|hasLogger) != 0 {
-		p, stopped := firstJudged(ctx, c, err, &v, inner)
-		return c, p, stopped
-	}
-	p := &progress{attempts: 1, verdict: v}
-	if stopped := p.failed(c, ctx, err, inner); stopped != nil {
-		return c, nil, stopped
-	}
-	return c, p, nil
-}
-
-// firstJudged is firstFailure for a call with a condition, a classifier or a logger of its
-// own. A call that ends with a permanent error allocates nothing.
-//
-//go:noinline // its frame must not be part of firstFailure
-func firstJudged(ctx context.Context, c *config, err error, v *Verdict, inner *Error) (*progress, error) {
-	answer := notAsked
-	if inner == nil && v.flags&markedPermanent == 0 {
-		answer = c.ask(err, v)
-	}
-	certain := v.Outcome == OutcomeNotExecuted || c.verb() == VerbUnspecified
-	if answer != answerRepeat && !v.Class.transient() && certain && ctx.Err() == nil && !c.logs(ctx, levelInfo) {
-		return nil, withoutMark(err)
-	}
-	p := &progress{attempts: 1, verdict: *v, answer: answer}
-	if stopped := p.failed(c, ctx, err, inner); stopped != nil {
-		return nil, stopped
-	}
-	return p, nil
-}
-
 // failed decides what follows a failed attempt. It returns the error with which the call
 // ends, or nil if another attempt follows after the delay in p.
 //
@@ -197,9 +134,9 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 	if v.flags&markedPermanent != 0 {
 		return false
 	}
-	answer := p.answer
+	j, answer := c.judge(), p.answer
 	if p.answer = notAsked; answer == notAsked {
-		answer = c.ask(err, v)
+		answer = j.ask(err, v, true)
 	}
 	if answer != noAnswer {
 		return answer == answerRepeat
@@ -209,68 +146,7 @@ func (p *progress) judge(c *config, ctx context.Context, err error, inner *Error
 			v.Class, v.Detail = ClassPermanent, "not a connection error"
 		}
 	}
-	return c.repeats(v) && (c.readOnly() || v.Outcome == OutcomeNotExecuted || !c.riskConfirmed(p.record))
-}
-
-// answer is what the caller's own classifier or condition has said about a failure.
-type answer uint8
-
-const (
-	notAsked     answer = iota
-	noAnswer            // there is none of them, or it leaves the decision to Classify
-	answerStop          // do not repeat
-	answerRepeat        // repeat
-)
-
-// ask asks the caller's own classifier and condition. A verdict of the classifier is stored
-// in v.
-func (c *config) ask(err error, v *Verdict) answer {
-	if c.classify != nil {
-		if own, ok := c.classify(err); ok {
-			own.complete(v, err)
-			repeat := c.repeats(&own)
-			if own.StatusCode == 0 { // from here on it no longer tells whether the server answered
-				own.StatusCode = v.StatusCode
-			}
-			*v = own
-			if repeat {
-				return answerRepeat
-			}
-			return answerStop
-		}
-	}
-	if c.condition != nil && !c.safeWrite.stopped() && c.condition(err) {
-		return answerRepeat
-	}
-	return noAnswer
-}
-
-// complete adds to the verdict of the caller's classifier what it has left out, and,
-// where it repeats what Classify makes of the error, what is known beyond that: how the
-// attempt ended, and what the record holds.
-func (v *Verdict) complete(known *Verdict, err error) {
-	plain := Classify(err)
-	if v.Class == ClassCanceled && plain.Class == ClassCanceled {
-		v.Class = known.Class
-	}
-	if v.Outcome == plain.Outcome {
-		v.Outcome = known.Outcome
-	}
-	if v.RetryAfter == 0 {
-		v.RetryAfter = known.RetryAfter
-	}
-	v.RetryAfter = max(0, v.RetryAfter)
-}
-
-// repeats reports whether the call may be repeated after a failure.
-func (c *config) repeats(v *Verdict) bool {
-	if c.safeWrite != nil {
-		return c.safeWrite.repeats(v)
-	}
-	if c.namedCreate && v.Class.transient() && v.Outcome == OutcomeUnknown {
-		return true // a second object of the same name cannot be made
-	}
-	return v.retryable(c.verb())
+	return j.repeats(v) && (c.readOnly() || v.Outcome == OutcomeNotExecuted || !c.riskConfirmed(p.record))
 }
 
 // correctTimeout corrects the verdict on an attempt that the attempt timeout has ended:

@@ -2,14 +2,7 @@
 
 package k8sretry
 
-import (
-	"context"
-	"errors"
-	"math"
-	"time"
-
-	"github.com/k8sretry/k8sretry/internal/window"
-)
+import "context"
 
 // Do calls fn until it succeeds, returns a non-retryable error, or the policy gives up,
 // and returns what fn returned last.
@@ -49,14 +42,6 @@ func Run(ctx context.Context, fn func(context.Context) error, opts ...Option) er
 	return err
 }
 
-const nilFunc = "the function to call is nil"
-
-// errNilFunc and errNilContext are returned for a nil function and a nil context.
-var (
-	errNilFunc    = errors.New("k8sretry: " + nilFunc)
-	errNilContext = errors.New("k8sretry: the context is nil")
-)
-
 // call chooses the way of a call. A call whose options need nothing before and after a
 // successful fn goes straight to fn; all others go through run. code is the address of the code
 // of the caller's function, 0 if that is fn.
@@ -72,7 +57,7 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 }
 
 // direct reports whether a successful attempt of a call with these options is nothing but
-// a call of fn: they are one Policy that says so, or numbers.
+// a call of fn: they are one Policy that says so, or numbers, conditions and classifiers.
 func direct(opts []Option) bool {
 	if len(opts) == 1 {
 		if p, ok := opts[0].(*Policy); ok && p != nil {
@@ -80,7 +65,17 @@ func direct(opts []Option) bool {
 		}
 	}
 	for i := range opts {
-		if _, ok := opts[i].(setting); !ok {
+		switch o := opts[i].(type) {
+		case setting:
+		case conditionOption:
+			if o.condition == nil {
+				return false
+			}
+		case classifierOption:
+			if o.classify == nil {
+				return false
+			}
+		default:
 			return false
 		}
 	}
@@ -90,11 +85,44 @@ func direct(opts []Option) bool {
 // failedAtOnce is the rest of a call that went straight to fn, whose first attempt has
 // failed.
 func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
+	for i := range opts {
+		switch opts[i].(type) {
+		case conditionOption, classifierOption:
+			return failedWithJudge(ctx, fn, opts, v, err)
+		}
+	}
 	c, p, err := firstFailure(ctx, opts, err)
 	if p == nil {
 		return v, err
 	}
 	return loop(ctx, fn, c, p, v)
+}
+
+// failedWithJudge is failedAtOnce for a call that has a condition or a classifier among its
+// options. Only a call that goes on adds up its options.
+//
+//go:noinline // its frame must not be part of a call that went straight to fn and waits
+func failedWithJudge[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
+	var verdict Verdict
+	inner := classify(err, &verdict)
+	answer, over := judgeFirst(ctx, opts, err, &verdict, inner)
+	if over {
+		return v, withoutMark(err)
+	}
+	return goOn(ctx, fn, opts, &progress{attempts: 1, verdict: verdict, answer: answer}, v, err, inner)
+}
+
+// goOn is the rest of failedWithJudge for a call that is repeated, or that ends with more than
+// the error of fn.
+//
+//go:noinline // its frame must not be part of failedWithJudge
+func goOn[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, p *progress, v T, err error, inner *Error) (T, error) {
+	c := resolve(opts)
+	c.setDefaults()
+	if stopped := p.failed(&c, ctx, err, inner); stopped != nil {
+		return v, stopped
+	}
+	return loop(ctx, fn, &c, p, v)
 }
 
 // indirect is a call with other options. A call with one Policy uses its config as it is;
@@ -148,127 +176,64 @@ func resolved[T any](ctx context.Context, fn func(context.Context) (T, error), o
 	return run(ctx, fn, &c, nil, code)
 }
 
-// run makes all attempts of a call. A Transport gives the record of its own calls, others
-// give nil.
-//
-//go:noinline // its frame must not be part of a call that went straight to fn and waits
-func run[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, record *callRecord, code uintptr) (v T, err error) {
-	p := progress{record: record, kind: kindOf(c, fn, code)}
-	if err := p.begin(c, ctx, fn != nil); err != nil {
-		return v, err
-	}
-	return loop(ctx, fn, c, &p, v)
-}
-
-// loop waits for the delay in p, makes an attempt, and does so again until the call ends.
-// v is what the last attempt returned.
-//
-// Ten thousand calls may wait here at a time, and a goroutine whose stack has grown
-// beyond 2 KiB keeps 4 KiB. So the frames of call and loop are small: what a call
-// remembers is on the heap, and functions with large frames are not inlined.
-func loop[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (T, error) {
-	for {
-		if p.delay > 0 {
-			p.startTimer()
-			select {
-			case <-p.timer.C:
-			case <-ctx.Done():
-				p.timer.Stop()
-			}
-		}
-		var done bool
-		var err error
-		if v, done, err = step(ctx, fn, c, p, v); done {
-			return v, err
-		}
-	}
-}
-
-// step makes one attempt and decides what follows it: the end of the call, or a wait.
+// configOf returns the config of a call that went straight to fn: that of its Policy, or
+// one that is made of numbers. It is on the heap, which nothing that is read from numbers
+// makes escape.
 //
 //go:noinline // its frame must not be part of a call that waits
-func step[T any](ctx context.Context, fn func(context.Context) (T, error), c *config, p *progress, v T) (_ T, done bool, _ error) {
-	if stopped := p.admit(c, ctx); stopped != nil {
-		return v, true, stopped
+func configOf(opts []Option) *config {
+	if p := onePolicy(opts); p != nil {
+		return &p.config
 	}
-	v, err := attempt(ctx, fn, c, p)
-	if err == nil {
-		p.succeeded(c, ctx)
-		return v, true, nil
+	c := new(config)
+	for _, o := range opts {
+		if s, ok := o.(setting); ok {
+			c.setNumber(s.number, s.value)
+		}
 	}
-	stopped := p.failed(c, ctx, err, p.classify(c, err))
-	return v, stopped != nil, stopped
+	c.setDefaults()
+	return c
 }
 
-// progress is where one call stands. It does not hold the config; see the escape rule in
-// config.go.
-type progress struct {
-	began    time.Duration // when the call began, if WithMaxElapsed asks for it
-	failedAt time.Duration // when the first attempt ended, if it was repeated
-	queued   time.Duration // time in the queue of the limiter
-	waiting  time.Duration // until when queued counts the time of attempts that a Transport below has not started; 0 after one that it has
-	charged  time.Duration // time that the budget has been charged for
-	last     error         // error of the last attempt
-	verdict  Verdict       // on the last attempt
-	kind     uint64        // of the call, for a Limiter
-	past     *past         // errors and reads before the current ones; nil for none
-	record   *callRecord   // what net/http and a Transport saw; nil for a read without a Transport
-	delay    time.Duration // before the next attempt
-	timer    *time.Timer
-	turn     turn
-	attempts int32
-	quiet    bool       // a call above reports the end
-	inner    StopReason // of an inner call that gave up in the last attempt, or StopNone
-	answer   answer     // of the caller's classifier or condition to the first failure, if it was asked already
-	outcome  Outcome    // of all failed attempts together
-}
-
-// count counts attempts up to the largest int32, after which every call ends.
-func (p *progress) count(n int) { p.attempts += int32(min(n, math.MaxInt32-int(p.attempts))) }
-
-// begin prepares a call, or ends it before its first attempt.
-func (p *progress) begin(c *config, ctx context.Context, callable bool) error {
-	switch {
-	case c.problem != "":
-		return c.invalid()
-	case !callable:
-		return errNilFunc
-	case ctx == nil:
-		return errNilContext
-	case ctx.Err() != nil:
-		return p.stop(c, ctx, endOf(ctx), &Verdict{Class: ClassCanceled}, context.Cause(ctx))
-	}
-	if c.duration(numMaxElapsed) > 0 {
-		p.began = now()
-	}
-	switch {
-	case p.record != nil: // a Transport's own
-	case c.safeWrite == nil && c.verb().writes():
-		p.record = newRecord(c.verb())
-	case transportBuilt.Load():
-		p.record = newRecord(VerbUnspecified)
-	}
-	if p.record != nil {
-		p.record.retries = c.maxRetries()
-		p.record.guarded = c.guarded()
-		p.record.bounded = c.duration(numAttemptTimeout) > 0
-		p.record.priority = c.numbers[numPriority] != 0
-	}
-	return nil
-}
-
-// startTimer starts the timer of the call for the delay.
+// firstFailure decides what follows the failed first attempt of a call that went straight
+// to fn. It returns the config and the progress of a call that goes on, or a nil progress and
+// the error of the call.
 //
 //go:noinline // its frame must not be part of a call that waits
-func (p *progress) startTimer() {
-	if p.timer == nil {
-		p.timer = time.NewTimer(p.delay)
-	} else {
-		p.timer.Reset(p.delay)
+func firstFailure(ctx context.Context, opts []Option, err error) (*config, *progress, error) {
+	var v Verdict
+	inner := classify(err, &v)
+	policy := onePolicy(opts)
+	if (policy == nil || policy.simple) && !v.Class.transient() && ctx.Err() == nil && !defaultLogger.enabled(ctx, levelInfo) {
+		return nil, nil, withoutMark(err) // permanent, and there is nothing to log
 	}
+	c, answer := configOf(opts), notAsked
+	if c.given&(hasCondition|hasClassifier|hasLogger) != 0 {
+		j := c.judge()
+		if answer = j.first(err, &v, inner); endsAtOnce(ctx, &v, answer) && !c.logs(ctx, levelInfo) {
+			return nil, nil, withoutMark(err)
+		}
+	}
+	p := &progress{attempts: 1, verdict: v, answer: answer}
+	if stopped := p.failed(c, ctx, err, inner); stopped != nil {
+		return c, nil, stopped
+	}
+	return c, p, nil
 }
 
-// now is the time by the clock that progress is measured with. It is never 0.
-func now() time.Duration { return clock.Now() }
-
-var clock = window.NewClock()
+// judgeFirst judges the first failure of a call that went straight to fn and has a condition or a
+// classifier among its options. over reports that the call ends with err. The verb does not
+// matter, because it is none that writes.
+func judgeFirst(ctx context.Context, opts []Option, err error, v *Verdict, inner *Error) (a answer, over bool) {
+	var j judge
+	for i := range opts {
+		switch o := opts[i].(type) {
+		case conditionOption:
+			j.condition = o.condition
+		case classifierOption:
+			j.classify = o.classify
+		}
+	}
+	a = j.first(err, v, inner)
+	return a, endsAtOnce(ctx, v, a) && !defaultLogger.enabled(ctx, levelInfo)
+}

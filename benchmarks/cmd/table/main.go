@@ -118,7 +118,7 @@ func measure(ctx context.Context, s settings, progress io.Writer) ([]byte, error
 	}
 	for round := range s.count {
 		fmt.Fprintf(progress, "round %d of %d\n", round+1, s.count)
-		if err := bench("^Benchmark(Success|NotFound|TwoFailures|Get|Classify|Delay)$", s.benchtime); err != nil {
+		if err := bench("^Benchmark(Success|NotFound|TwoFailures|Get|Classify|Condition|Delay)$", s.benchtime); err != nil {
 			return nil, err
 		}
 	}

@@ -116,6 +116,11 @@ func (r *Results) Targets() []Target {
 			targets = append(targets, r.absolute(s+", "+c, s+"/"+c, Allocs, 0))
 		}
 	}
+	for _, option := range []string{"WithRetryIf", "WithClassifier"} {
+		targets = append(targets,
+			r.absolute("NotFound, "+option+" in the call", "Condition/k8sretry-"+option, Time, 60),
+			r.absolute("NotFound, "+option+" in the call", "Condition/k8sretry-"+option, Allocs, 0))
+	}
 	for _, s := range parts[0].columns {
 		targets = append(targets,
 			r.absolute("Classify, "+s.label, s.name+"/k8sretry-Classify", Time, 40),

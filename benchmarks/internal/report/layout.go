@@ -124,4 +124,17 @@ var parts = []part{
 		},
 		ours: []string{"k8sretry"},
 	},
+	{
+		label:   "NotFound, with a condition of the caller",
+		about:   "The condition is the check of the loop written by hand. The classifier decides by it, too.",
+		columns: []situation{{name: "Condition", label: "NotFound", unit: Time}},
+		rows: []contender{
+			{name: byHand, label: "the loop written by hand"},
+			{name: prepared, label: "**k8sretry**, policy prepared with WithRetryIf"},
+			{name: "k8sretry-WithRetryIf", label: "**k8sretry**, WithMaxRetries and WithRetryIf in the call"},
+			{name: "k8sretry-WithClassifier", label: "**k8sretry**, WithMaxRetries and WithClassifier in the call"},
+			{name: "avast", label: "avast/retry-go, prepared with its context", peer: avast},
+		},
+		ours: []string{prepared, "k8sretry-WithRetryIf", "k8sretry-WithClassifier"},
+	},
 }
