@@ -569,6 +569,25 @@ func TestPatchThatNamesAVersionIsProven(t *testing.T) {
 	}
 }
 
+// The assumption was that managed fields which went through JSON stay the same bytes. The server
+// orders the keys of a list by their values, encoding/json by their text.
+func TestPatchKnowsTheManagersOfAnObjectWithPorts(t *testing.T) {
+	const owned = `{"f:data":{"k:{\"port\":80}":{},"k:{\"port\":443}":{},"f:<":{}}}`
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		c.put(configMap("x", "n", "1"))
+		c.objects["x"].ManagedFields[0].FieldsV1 = &metav1.FieldsV1{Raw: []byte(owned)}
+		c.change("x", func(o *corev1.ConfigMap) { o.Data["m"] = "1" })
+		c.on("patch", &fault{before: gatewayTimeout(), then: func() {
+			c.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
+		}})
+		body := `{"metadata":{"resourceVersion":"` + c.get("x").ResourceVersion + `"},"data":{"n":"2"}}`
+		_, err := k8sretry.Patch(t.Context(), c, "x", types.MergePatchType, []byte(body), metav1.PatchOptions{FieldManager: "me"})
+		requireUnchanged(t, err)
+		assert.True(t, apierrors.IsConflict(err), "another manager has sent the same")
+	})
+}
+
 // The server stores the status of most kinds without the rest of a patch, and that of pods together
 // with the labels and annotations.
 func TestPatchOfAStatusThatNamesAVersion(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 
@@ -157,8 +156,7 @@ func isStripped(sent, changed metav1.Object) bool {
 // changesManagedFields reports whether the caller has changed the managed fields. The
 // server accepts that, so that they prove nothing.
 func (s *sentObject[T]) changesManagedFields(base T) bool {
-	sent := s.obj.GetManagedFields()
-	return len(sent) > 0 && !apiequality.Semantic.DeepEqual(sent, base.GetManagedFields())
+	return len(s.obj.GetManagedFields()) > 0 && !objectdiff.SameManagedFields(s.obj, base)
 }
 
 func (s *sentObject[T]) content(obj T, part objectdiff.Part) objectdiff.Content {

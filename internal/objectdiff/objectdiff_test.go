@@ -205,6 +205,26 @@ func TestAuthorOfAChangeInAList(t *testing.T) {
 	}
 }
 
+func TestSameManagedFields(t *testing.T) {
+	managed := func(manager, fields string) metav1.Object {
+		return &metav1.ObjectMeta{ManagedFields: []metav1.ManagedFieldsEntry{{Manager: manager, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}}}
+	}
+	for name, tt := range map[string]struct {
+		a, b metav1.Object
+		same bool
+	}{
+		"the same":            {managed("me", `{"f:a":{}}`), managed("me", `{"f:a":{}}`), true},
+		"another order":       {managed("me", `{"f:b":{},"f:a":{}}`), managed("me", `{"f:a": {},"f:b":{}}`), true},
+		"other fields":        {managed("me", `{"f:b":{}}`), managed("me", `{"f:a":{}}`), false},
+		"another manager":     {managed("me", `{"f:a":{}}`), managed("other", `{"f:a":{}}`), false},
+		"none":                {&metav1.ObjectMeta{}, &metav1.ObjectMeta{}, true},
+		"none in one of them": {managed("me", `{"f:a":{}}`), &metav1.ObjectMeta{}, false},
+		"no JSON":             {managed("me", `{`), managed("me", `{`), false},
+	} {
+		assert.Equal(t, tt.same, SameManagedFields(tt.a, tt.b), name)
+	}
+}
+
 func TestPatches(t *testing.T) {
 	const merge, strategic, jsonPatch = "merge", "strategic", "json"
 	const base = `{"metadata":{"name":"x","labels":{"a":"b"},"finalizers":["f"]},"data":{"n":1},"list":[{"k":1},2]}`

@@ -3,6 +3,8 @@
 package objectdiff
 
 import (
+	"encoding/json"
+	"reflect"
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,6 +96,20 @@ func sharesItsSecond(entries []metav1.ManagedFieldsEntry, w Writer) bool {
 func MayBeBy(obj metav1.Object, w Writer) bool {
 	entries := obj.GetManagedFields()
 	return w.Manager == "" || len(entries) == 0 || slices.ContainsFunc(entries, w.isOf)
+}
+
+// SameManagedFields reports whether the managed fields of two objects are the same. They may
+// have gone through JSON in between, which changes the order of keys.
+func SameManagedFields(a, b metav1.Object) bool {
+	var same [2][]any
+	for i, obj := range []metav1.Object{a, b} {
+		text, err := json.Marshal(obj.GetManagedFields())
+		if err != nil {
+			return false
+		}
+		same[i] = decode[[]any](text)
+	}
+	return reflect.DeepEqual(same[0], same[1])
 }
 
 // isRenewed reports whether an entry is new, or has another time or more fields than
