@@ -254,8 +254,9 @@ func (v *Verdict) afterAnother(f *record.Facts) bool {
 	case v.StatusCode == 0:
 		return f.Connected > 0 // not for the request that has failed
 	}
-	// client-go repeats only what asks for a wait. A 429 that does not is no link of a chain of 429s.
-	return f.Answered > 1 && (v.causedByItself() || v.Class == ClassThrottled && v.RetryAfter == 0)
+	// client-go repeats only what asks for a wait. A failure that does not, such as a webhook that
+	// cannot be called, is no link of a chain of the same failures.
+	return f.Answered > 1 && (v.causedByItself() || v.Class.transient() && v.RetryAfter == 0)
 }
 
 // causedByItself reports whether a write may have got this answer because it was carried out

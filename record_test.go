@@ -342,6 +342,16 @@ func TestRecordOfAnAnswerToAReplay(t *testing.T) {
 		{"an address that the first request has allocated", answers(422, metav1.StatusReasonInvalid, "failed to allocate IP 10.0.0.10: provided IP is already allocated"), apierrors.IsInvalid, true},
 		{"invalid", answers(422, metav1.StatusReasonInvalid, "spec.type: Required value"), apierrors.IsInvalid, false},
 		{"a 429 that asks for no wait, so that what client-go has repeated was another answer", answers(429, metav1.StatusReasonTooManyRequests, "slow down"), apierrors.IsTooManyRequests, true},
+		// The assumption was that only a permanent answer can follow one that client-go has repeated.
+		{"a webhook that cannot be called", answers(500, metav1.StatusReasonInternalError, `Internal error occurred: failed calling webhook "w": refused`), apierrors.IsInternalError, true},
+		{"a server that shuts down", answers(503, metav1.StatusReasonServiceUnavailable, "apiserver is shutting down."), apierrors.IsServiceUnavailable, true},
+		{"a disruption budget", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusTooManyRequests)
+			spent := budgetSpent().(*apierrors.StatusError).ErrStatus
+			spent.Kind = "Status"
+			_ = json.NewEncoder(w).Encode(spent)
+		}, apierrors.IsTooManyRequests, true},
 		{"not authorized", answers(403, metav1.StatusReasonForbidden, `configmaps is forbidden: User "a" cannot create`), apierrors.IsForbidden, false},
 		{"not authenticated", answers(401, metav1.StatusReasonUnauthorized, "Unauthorized"), apierrors.IsUnauthorized, false},
 		{"malformed", answers(400, metav1.StatusReasonBadRequest, "malformed"), apierrors.IsBadRequest, false},
@@ -350,7 +360,7 @@ func TestRecordOfAnAnswerToAReplay(t *testing.T) {
 			for _, replays := range []bool{true, false} {
 				t.Run(fmt.Sprint(verb, ", ", c.situation, ", after a replay: ", replays), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
-						_, cfg := replayed(t, c.answer, nil)
+						server, cfg := replayed(t, c.answer, nil)
 						if !replays {
 							cfg = serveInMemory(t, protoHTTP2, func(w http.ResponseWriter, r *http.Request, _ int) {
 								if r.Method == http.MethodGet {
@@ -378,10 +388,40 @@ func TestRecordOfAnAnswerToAReplay(t *testing.T) {
 						}, quickly, k8sretry.WithVerb(verb))
 						assert.True(t, c.is(err), "%v", err)
 						assert.Equal(t, c.unknown && replays, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+						if replays && verb == k8sretry.VerbCreate {
+							assert.EqualValues(t, 2, server.sends.Load(), "both by client-go")
+						}
 					})
 				})
 			}
 		}
+	}
+}
+
+// The assumption was that a write has a Content-Type. A POST without a body has none, such as one
+// that restarts something.
+func TestRecordOfAnAnswerToAReplayWithoutABody(t *testing.T) {
+	for _, protocol := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serveInMemory(t, protocol, func(w http.ResponseWriter, _ *http.Request, n int) {
+					if n == 1 {
+						w.Header().Set("Retry-After", "0")
+						w.WriteHeader(http.StatusServiceUnavailable) // carried out
+						return
+					}
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(http.StatusConflict)
+					_, _ = io.WriteString(w, statusJSON(409, metav1.StatusReasonConflict, "it restarts already"))
+				})
+				client := clientset(t, server.config())
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error {
+					return client.CoreV1().RESTClient().Post().Resource("machines").Name("m").SubResource("restart").Do(ctx).Error()
+				}, quickly, k8sretry.WithVerb(k8sretry.VerbCreate))
+				requireUnknown(t, err)
+				assert.EqualValues(t, 2, server.sends.Load())
+			})
+		})
 	}
 }
 

@@ -126,20 +126,25 @@ func (r *Record) GotConn(httptrace.GotConnInfo) { r.connected.Add(1) }
 // GotConn of the same request.
 func (r *Record) Carried() { r.carried.Add(1) }
 
-// wroteHeaderField notices writes, which have a Content-Type where client-go makes them, and
-// JSON patches among them, which may append to a list (RFC 6902).
+// wroteHeaderField notices writes, by their method, length or Content-Type, and JSON patches
+// among them, which may append to a list (RFC 6902). It does not notice a DELETE without a body
+// over HTTP/1.1; client-go sends one with a body.
 func (r *Record) wroteHeaderField(key string, values []string) {
-	if len(values) > 0 {
-		r.mu.Lock()
-		r.requests.wroteHeaderField(key, values[0])
-		r.mu.Unlock()
-	}
-	if !strings.EqualFold(key, "Content-Type") {
+	if len(values) == 0 {
 		return
 	}
-	r.writing.Store(true)
-	if len(values) > 0 && apirequest.IsJSONPatch(values[0]) {
-		r.jsonPatch.Store(true)
+	r.mu.Lock()
+	r.requests.wroteHeaderField(key, values[0])
+	writes := r.requests.current.writes
+	r.mu.Unlock()
+	if strings.EqualFold(key, "Content-Type") {
+		writes = true
+		if apirequest.IsJSONPatch(values[0]) {
+			r.jsonPatch.Store(true)
+		}
+	}
+	if writes {
+		r.writing.Store(true)
 	}
 }
 

@@ -68,7 +68,7 @@ func TestHooksCountConnections(t *testing.T) {
 // A read is no write, an answer is counted once, and a write that is repeated without an
 // answer, as net/http does it, is one write.
 func TestAnsweredWrites(t *testing.T) {
-	const read, write, answer = "read", "write", "answer"
+	const read, write, answer, post, get, empty = "read", "write", "answer", "POST", "GET", "an empty body"
 	for _, c := range []struct {
 		seen []string
 		want int
@@ -82,6 +82,9 @@ func TestAnsweredWrites(t *testing.T) {
 		{[]string{write, write, write, answer}, 1},
 		{[]string{write, answer, write}, 1},
 		{[]string{write, answer, write, answer}, 2},
+		{[]string{post, answer, post, answer}, 2},
+		{[]string{empty, answer, empty, answer}, 2},
+		{[]string{post, answer, get, answer}, 1},
 	} {
 		var r Record
 		var trace httptrace.ClientTrace
@@ -93,6 +96,12 @@ func TestAnsweredWrites(t *testing.T) {
 				trace.WroteHeaderField("accept", []string{"application/json"})
 			case write:
 				trace.WroteHeaderField("content-type", []string{"application/json"})
+			case post, get: // over HTTP/2
+				trace.WroteHeaderField(":authority", []string{"server"})
+				trace.WroteHeaderField(":method", []string{s})
+			case empty: // over HTTP/1.1
+				trace.WroteHeaderField("Host", []string{"server"})
+				trace.WroteHeaderField("Content-Length", []string{"0"})
 			default:
 				trace.GotFirstResponseByte()
 			}
