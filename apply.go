@@ -24,7 +24,8 @@ type Applier[C, T any] interface {
 // conflict, because the server has lost a race against another write, unless the
 // configuration names a resource version or a UID. Such a conflict is returned unchanged, or
 // with [ErrOutcomeUnknown] after a request that may have been carried out, whose effect it
-// may be. So a configuration should not name a resource version.
+// may be. So a configuration should not name a resource version. An apply to a subresource that
+// may be an action is not repeated while its outcome is unknown, see [Update].
 func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C, opts metav1.ApplyOptions, options ...Option) (T, error) {
 	if isNilValue(client) {
 		var none T
@@ -43,7 +44,7 @@ func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C,
 			}
 			return t.or(targetOfType(reflect.TypeFor[T]()))
 		},
-		riskConfirmed: func() bool { return false },
+		riskConfirmed: func() bool { return isAction(VerbApply, subresourceOf(client)) },
 		namesVersion: func() bool {
 			body, err := json.Marshal(configuration)
 			return err == nil && see(string(types.ApplyPatchType), body, false).namesVersion()

@@ -50,8 +50,11 @@ import (
 // If the outcome is still ambiguous when the retries or the context end, Create checks it
 // once more. The check takes at most 5 s.
 //
-// An object without Name and GenerateName, such as a SubjectAccessReview, cannot be read;
-// use [Do] for it.
+// An object without Name and GenerateName, whose name the server chooses, cannot be read, and a
+// create of a subresource (see [Dynamic]) may be an action, such as an eviction or the start of a
+// build. Create adds no mark to them, does not repeat a request that may have been carried out, and
+// cannot determine its outcome. Reviews and tokens (groups authentication.k8s.io and
+// authorization.k8s.io) are repeated: the server does not store them.
 //
 // If it fails, Create returns the zero value of T. It does not change obj.
 func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1.CreateOptions, options ...Option) (T, error) {
@@ -67,16 +70,16 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 		return none, err
 	}
 	c := &createCall[T]{
-		safeWrite: safeWrite{verb: VerbCreate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
+		safeWrite: safeWrite{verb: VerbCreate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0 || isReview(obj)},
 		client:    client, obj: toSend, opts: opts, began: time.Now(),
 	}
+	c.action = !c.dryRun && (isAction(VerbCreate, subresourceOf(client)) || obj.GetName() == "" && obj.GetGenerateName() == "")
 	c.target = func() target { return c.seen.or(targetOf(c.obj, subresourceOf(client))) }
 	switch owner := metav1.GetControllerOf(obj); {
-	case c.dryRun:
-	case obj.GetName() == "" && obj.GetGenerateName() != "":
+	case c.dryRun, c.action:
+	case obj.GetName() == "":
 		c.generated = true
 		c.generateName()
-	case obj.GetName() == "":
 	case owner != nil && owner.UID != "":
 		c.owner = owner.UID
 		c.mark.key = createKey(options)
@@ -176,7 +179,7 @@ func (c *createCall[T]) create(ctx context.Context) (T, error) {
 func (c *createCall[T]) request(ctx context.Context) (created T, v Verdict, err error) {
 	v, err = c.send(ctx, func(ctx context.Context) (err error) {
 		created, err = c.client.Create(ctx, c.obj, c.opts)
-		if err == nil && c.obj.GetName() != "" && isEmpty(created) {
+		if err == nil && c.obj.GetName() != "" && isEmpty(created) && !c.action {
 			err = errNoObject
 		}
 		return err
@@ -187,7 +190,7 @@ func (c *createCall[T]) request(ctx context.Context) (created T, v Verdict, err 
 // check reads the object and finds out who has created it. A GET without a resource
 // version is a consistent read.
 func (c *createCall[T]) check(ctx context.Context) (T, checkResult, error) {
-	if c.obj.GetName() == "" {
+	if c.action {
 		var none T
 		return none, undetermined, nil
 	}
@@ -231,6 +234,13 @@ const maxClockSkew = 15 * time.Minute
 // isOlder reports whether an object was created before the call. Fake clients set no time.
 func (c *createCall[T]) isOlder(created metav1.Time) bool {
 	return !created.IsZero() && created.Add(maxClockSkew).Before(c.began)
+}
+
+// isReview reports whether an object is one of those that the server only answers: a review or
+// the request for a token.
+func isReview(obj Object) bool {
+	group := targetOf(obj, "").group
+	return group == "authentication.k8s.io" || group == "authorization.k8s.io"
 }
 
 // isNameTaken reports whether the server says that the name exists. A webhook may use the

@@ -20,7 +20,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -401,6 +404,59 @@ func (echo[T]) Get(context.Context, string, metav1.GetOptions) (o T, err error) 
 type ConfigMap struct{ corev1.ConfigMap }
 
 func (o *ConfigMap) DeepCopyObject() runtime.Object { return &ConfigMap{*o.DeepCopy()} }
+
+// The assumption was that a Create makes an object of its name. A subresource may start something
+// instead, and a server may choose the name of an object that has none.
+func TestCreateThatMakesNoObjectOfItsName(t *testing.T) {
+	builds := schema.GroupVersionResource{Group: "build.example.com", Version: "v1", Resource: "builds"}
+	object := func(apiVersion, kind, name string) *unstructured.Unstructured {
+		o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": apiVersion, "kind": kind}}
+		o.SetName(name)
+		return o
+	}
+	for _, c := range []struct {
+		situation   string
+		subresource []string
+		object      *unstructured.Unstructured
+		answers     []error // nil is a success without an object, as an eviction is answered
+		sent        int
+		unknown     bool
+	}{
+		{"an action, lost", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{lostReply()}, 1, true},
+		{"an action, throttled", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{tooMany(1)}, 2, false},
+		{"an action, throttled, then lost", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{tooMany(1), gatewayTimeout()}, 2, true},
+		{"an action, answered with a Status", []string{"eviction"}, object("policy/v1", "Eviction", "a"), []error{nil}, 1, false},
+		{"an action, answered with what cannot be decoded", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{errors.New("unexpected end of JSON input")}, 1, true},
+		{"no name, lost", nil, object("build.example.com/v1", "Build", ""), []error{lostReply()}, 1, true},
+		{"a token, lost", []string{"token"}, object("authentication.k8s.io/v1", "TokenRequest", "a"), []error{lostReply()}, 2, false},
+		{"a review, lost", nil, object("authorization.k8s.io/v1", "SubjectAccessReview", ""), []error{lostReply()}, 2, false},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, sent := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), 0
+				client.PrependReactor("create", "*", func(action k8stesting.Action) (bool, runtime.Object, error) {
+					obj := action.(k8stesting.CreateAction).GetObject().(*unstructured.Unstructured)
+					assert.Empty(t, obj.GetAnnotations())
+					if sent++; sent > len(c.answers) {
+						return true, obj, nil
+					}
+					err := c.answers[sent-1]
+					return true, object("v1", "Status", ""), err
+				})
+				client.PrependReactor("get", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
+					return true, c.object, nil
+				})
+				_, err := k8sretry.Create(t.Context(), k8sretry.Dynamic(client.Resource(builds), c.subresource...), c.object, metav1.CreateOptions{})
+				assert.Equal(t, c.sent, sent)
+				if c.unknown {
+					requireUnknown(t, err)
+				} else {
+					require.NoError(t, err)
+				}
+			})
+		})
+	}
+}
 
 func TestCreateDryRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

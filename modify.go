@@ -63,6 +63,7 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		t := target{name: name, subresource: m.subresource}
 		return m.seen.or(t).or(targetOf(m.base, "")).or(targetOfType(reflect.TypeFor[T]()))
 	}
+	m.action = isAction(VerbUpdate, m.subresource)
 	m.waitTurn = m.waitForTurn
 	defer func() { m.turn.Leave() }()
 	return runWrite(ctx, &m.safeWrite, m.step, m.check, options)

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"reflect"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -72,37 +71,9 @@ type guardedPatch[T Object] struct {
 	required      version
 }
 
-// step sends the patch, and explains the answer if an earlier request may have caused it. If
-// the last step has left an answer unverified, it sends nothing.
+// step sends the patch, see write.
 func (p *guardedPatch[T]) step(ctx context.Context) (T, error) {
-	var none T
-	if p.unverified != nil {
-		return explain(ctx, &p.safeWrite, p.check)
-	}
-	patched, v, err := p.request(ctx)
-	switch {
-	case err == nil:
-		return patched, nil
-	case errors.Is(err, errNoObject) && !p.dryRun:
-		return none, p.repeat(err, detailNoObject) // the resource version makes that safe
-	case !p.mustCheck(ctx, v):
-		return none, err
-	}
-	p.unverified = err
-	return explain(ctx, &p.safeWrite, p.check)
-}
-
-// request sends the patch.
-func (p *guardedPatch[T]) request(ctx context.Context) (patched T, v Verdict, err error) {
-	v, err = p.send(ctx, func(ctx context.Context) (err error) {
-		ctx = p.manager.observe(ctx)
-		patched, err = p.sends(ctx)
-		if err == nil && isEmpty(patched) {
-			err = errNoObject
-		}
-		return err
-	})
-	return patched, v, err
+	return p.write(ctx, &p.safeWrite, p.sends, p.check)
 }
 
 // check finds out whether the patch has been stored. The content of the object as it is

@@ -18,6 +18,7 @@ type safeWrite struct {
 	verb      Verb
 	code      uintptr // tells writes of different types apart, for a Limiter
 	dryRun    bool
+	action    bool    // the request starts something: it must not be repeated if it may have been carried out
 	outcome   Outcome // of all requests of the call, as far as is known
 	next      nextStep
 	detail    detail // for Verdict.Detail; detailNone keeps that of Classify
@@ -142,5 +143,8 @@ func (s *safeWrite) stopped() bool { return s != nil && s.next == nextStop }
 
 // repeats reports whether another step may follow.
 func (s *safeWrite) repeats(v *Verdict) bool {
+	if s.action && s.outcome != OutcomeNotExecuted {
+		return false
+	}
 	return s.next == nextRepeat || s.next == nextStartOver || s.next == nextByVerdict && v.Class.transient()
 }

@@ -4,7 +4,6 @@ package k8sretry
 
 import (
 	"context"
-	"errors"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,9 +29,7 @@ import (
 // server no longer has that change, the error matches [ErrOutcomeUnknown].
 //
 // The field manager of the call is that of opts, or the one that a request over HTTP/2
-// shows. If a server reached over HTTP/1.1 records another one than the User-Agent names, for
-// the content that was sent, the error matches [ErrOutcomeUnknown]: a client may set the field
-// manager in the URL, which is not seen there.
+// shows.
 //
 // If the outcome is still ambiguous when the retries or the context end, Update checks it
 // once more. The check takes at most 5 s.
@@ -41,7 +38,10 @@ import (
 // retry such a request after an ambiguous failure, it may overwrite a change that another
 // client has made in between.
 //
-// To update the status subresource, see [StatusSubresource]. If it fails, Update returns
+// To update the status subresource, see [StatusSubresource]. An update of another subresource
+// than status, scale, finalize, approval, ephemeralcontainers and resize may be an action, such as
+// the restart of a virtual machine. Update does not repeat it while its outcome is unknown, and
+// cannot determine it. If it fails, Update returns
 // the zero value of T. It does not change obj.
 func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1.UpdateOptions, options ...Option) (T, error) {
 	var none T
@@ -60,6 +60,7 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 		sentObject: sentObject[T]{obj: toSend, subresource: subresourceOf(client), fieldManager: opts.FieldManager},
 		client:     client, opts: opts,
 	}
+	u.action = isAction(VerbUpdate, u.subresource)
 	u.target = func() target { return u.seen.or(targetOf(u.obj, u.subresource)) }
 	return runWrite(ctx, &u.safeWrite, u.step, u.check, options)
 }
@@ -72,14 +73,10 @@ type updateCall[T Object] struct {
 	opts   metav1.UpdateOptions
 }
 
-// step sends the object, and explains the answer if an earlier request may have caused
-// it. If the last step has left an answer unverified, it sends nothing.
+// step sends the object, see write.
 func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 	var none T
-	if u.unverified != nil {
-		return explain(ctx, &u.safeWrite, u.check)
-	}
-	if u.isAmbiguous() && u.obj.GetResourceVersion() == "" {
+	if u.unverified == nil && u.isAmbiguous() && u.obj.GetResourceVersion() == "" {
 		// Without a resource version, the server would accept the retry at any version of
 		// the object. So the object is checked before it is sent again.
 		found, result, err := u.check(ctx)
@@ -92,35 +89,15 @@ func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 			return none, u.stop(u.ambiguousErr, detailUndetermined)
 		}
 	}
-	updated, v, err := u.request(ctx)
-	switch {
-	case err == nil:
-		return updated, nil
-	case errors.Is(err, errNoObject) && !u.dryRun:
-		return none, u.repeat(err, detailNoObject) // the resource version makes that safe
-	case !u.mustCheck(ctx, v):
-		return none, err
-	}
-	u.unverified = err
-	return explain(ctx, &u.safeWrite, u.check)
-}
-
-// request sends the object.
-func (u *updateCall[T]) request(ctx context.Context) (updated T, v Verdict, err error) {
-	v, err = u.send(ctx, func(ctx context.Context) (err error) {
-		ctx = u.manager.observe(ctx)
-		updated, err = u.client.Update(ctx, u.obj, u.opts)
-		if err == nil && u.obj.GetName() != "" && isEmpty(updated) {
-			err = errNoObject
-		}
-		return err
-	})
-	return updated, v, err
+	return u.write(ctx, &u.safeWrite, func(ctx context.Context) (T, error) { return u.client.Update(ctx, u.obj, u.opts) }, u.check)
 }
 
 // check finds out whether the object that was sent has been stored.
 func (u *updateCall[T]) check(ctx context.Context) (T, checkResult, error) {
 	var none T
+	if u.action {
+		return none, undetermined, nil
+	}
 	sent := u.version()
 	found, result, err := readObject(ctx, Getter[T](u.client), sent.name)
 	switch exists := result == applied; {

@@ -5,6 +5,7 @@ package k8sretry_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,7 +19,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
 )
@@ -488,6 +494,56 @@ func TestUpdateWithAContextWhoseErrStaysNil(t *testing.T) {
 
 // The field manager is what the server sees: a client may set another one than the
 // options, and the User-Agent is known to the client only.
+// The assumption was that an update stores an object. A PUT to a subresource may do something, such as
+// to restart a machine.
+func TestUpdateThatIsAnAction(t *testing.T) {
+	machines := schema.GroupVersionResource{Group: "kubevirt.example.com", Version: "v1", Resource: "machines"}
+	for _, version := range []string{"", "7"} {
+		for subresource, sent := range map[string]int{"restart": 1, "scale": 2} {
+			for verb, write := range map[string]func(context.Context, *k8sretry.DynamicClient, *unstructured.Unstructured) error{
+				"update": func(ctx context.Context, client *k8sretry.DynamicClient, o *unstructured.Unstructured) error {
+					_, err := k8sretry.Update(ctx, client, o, metav1.UpdateOptions{})
+					return err
+				},
+				"apply": func(ctx context.Context, client *k8sretry.DynamicClient, o *unstructured.Unstructured) error {
+					_, err := k8sretry.Apply(ctx, client, o, metav1.ApplyOptions{FieldManager: "me"})
+					return err
+				},
+			} {
+				t.Run(fmt.Sprint(verb, " of ", subresource, ", version ", version), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						client, n := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), 0
+						client.PrependReactor("*", "*", func(action k8stesting.Action) (bool, runtime.Object, error) {
+							o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "kubevirt.example.com/v1", "kind": "Machine"}}
+							o.SetName("m")
+							o.SetResourceVersion("7")
+							switch action.GetVerb() {
+							case "get":
+								return true, o, nil
+							case "watch":
+								return true, nil, forbidden("m")
+							}
+							if n++; n == 1 {
+								return true, nil, gatewayTimeout()
+							}
+							return true, o, nil
+						})
+						o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "kubevirt.example.com/v1", "kind": "Machine"}}
+						o.SetName("m")
+						o.SetResourceVersion(version)
+						if subresource == "scale" {
+							_ = unstructured.SetNestedField(o.Object, int64(2), "spec", "replicas")
+						}
+						err := write(t.Context(), k8sretry.Dynamic(client.Resource(machines), subresource), o)
+						assert.Equal(t, sent, n)
+						assert.Equal(t, sent == 1, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+					})
+				})
+			}
+		}
+	}
+}
+
 func TestUpdateKnowsItsFieldManager(t *testing.T) {
 	stranger := func(c *cluster) {
 		c.on("update", &fault{before: unavailable(), then: overwrite(c)})

@@ -4,6 +4,7 @@ package k8sretry
 
 import (
 	"context"
+	"errors"
 	"net/http/httptrace"
 	"net/url"
 	"strings"
@@ -26,6 +27,38 @@ type sentObject[T Object] struct {
 	manager      wireManager
 	modify       bool       // the call is a Modify, for which equal content proves nothing
 	token        writeToken // of a Modify
+}
+
+// write is the step of a write that names the resource version of the object. It sends the
+// request, and explains the answer if an earlier request may have caused it. If the last step has
+// left an answer unverified, it sends nothing.
+func (s *sentObject[T]) write(
+	ctx context.Context, w *safeWrite, request func(context.Context) (T, error),
+	check func(context.Context) (T, checkResult, error),
+) (stored T, err error) {
+	if w.unverified != nil {
+		return explain(ctx, w, check)
+	}
+	v, err := w.send(ctx, func(ctx context.Context) (err error) {
+		ctx = s.manager.observe(ctx)
+		stored, err = request(ctx)
+		if err == nil && isEmpty(stored) && !w.action {
+			err = errNoObject
+		}
+		return err
+	})
+	if err == nil {
+		return stored, nil
+	}
+	var none T
+	switch {
+	case errors.Is(err, errNoObject) && !w.dryRun:
+		return none, w.repeat(err, detailNoObject) // the resource version makes that safe
+	case !w.mustCheck(ctx, v):
+		return none, err
+	}
+	w.unverified = err
+	return explain(ctx, w, check)
 }
 
 // isStoredAs reports whether an object shows by itself that the call has had its effect:

@@ -109,7 +109,7 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 		r.Once = true
 	}
 	switch {
-	case !r.Verb.Reads() && (r.Unread() || r.acts()):
+	case !r.Verb.Reads() && (r.Unread() || r.Acts()):
 		r.Risk = RiskAction
 	case r.Verb == Create && (r.Group == "authentication.k8s.io" || r.Group == "authorization.k8s.io"):
 		r.StoresNothing = true // reviews: reads that are sent as a POST
@@ -136,10 +136,10 @@ func upgrades(h http.Header) bool {
 // the API, or goes through a proxy to something else.
 func (r *Request) Unread() bool { return r.Resource == "" || r.Subresource == "proxy" }
 
-// acts reports whether a write may do more than to replace the state of an object, so that
+// Acts reports whether a write may do more than to replace the state of an object, so that
 // to send it twice is to do it twice: a PUT to a subresource may restart a machine. A POST
 // is left to its verb.
-func (r *Request) acts() bool {
+func (r *Request) Acts() bool {
 	switch r.Subresource {
 	case "":
 		return false
