@@ -31,8 +31,8 @@ import (
 //     name is that of the call. While no request is ambiguous, Create draws another name if
 //     the name is taken.
 //   - An object with a controller in its ownerReferences is that of the call if it has the
-//     same controller and everything that was sent. Another replica of that controller may
-//     have created the same.
+//     same controller and everything that was sent, unless one of the proofs below says
+//     otherwise. Another replica of that controller may have created the same.
 //   - Any other object gets a random mark in an annotation (see [WithTokenAnnotation]). It is
 //     that of the call if it has the mark. Update and Modify leave marks alone.
 //
@@ -205,10 +205,12 @@ func (c *createCall[T]) check(ctx context.Context) (T, checkResult, error) {
 // object since and replaced its annotations. So a missing mark proves nothing.
 func (c *createCall[T]) judge(found T) checkResult {
 	switch {
-	case c.generated, c.mark.isOn(found), c.owner != "" && c.isOwnedCopy(found):
+	case c.generated, c.mark.isOn(found):
 		return applied
 	case c.isOtherMark(found), c.isOlder(found.GetCreationTimestamp()):
 		return notApplied
+	case c.owner != "" && c.isOwnedCopy(found):
+		return applied
 	}
 	return undetermined
 }

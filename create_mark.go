@@ -25,7 +25,7 @@ func createKey(options []Option) string {
 // other annotations, is noticed.
 func markOf(obj Object, namespace string) string {
 	t := targetOf(obj, "")
-	if t.group == "" && obj.GetObjectKind().GroupVersionKind().Kind == "" {
+	if t.group == "" && obj.GetObjectKind().GroupVersionKind().Version == "" { // not stated
 		t.group = groupOfType(obj)
 	}
 	h := fnv.New64a()

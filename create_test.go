@@ -147,6 +147,15 @@ func TestCreate(t *testing.T) {
 			},
 			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
 		},
+		"response lost, a controller copies the annotations of a kind of the same name in Go, which does not state its version: unknown": {
+			prepare: func(c *cluster) {
+				o := &ConfigMap{*configMap("x")}
+				o.Kind = "ConfigMap"
+				source, _ := k8sretry.Create(context.Background(), echo[*ConfigMap]{}, o, metav1.CreateOptions{})
+				c.on("create", then(c, func(o *corev1.ConfigMap) { o.Annotations = source.Annotations }))
+			},
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
 		"504, not stored, another Create whose client names the namespace: AlreadyExists is returned": {
 			prepare: func(c *cluster) {
 				c.on("create", &fault{before: gatewayTimeout(), then: func() {
@@ -182,6 +191,25 @@ func TestCreate(t *testing.T) {
 				}))
 			},
 			obj: controlled, requests: "create create get", created: 1, ours: true,
+		},
+		// The assumption was that an object with my owner and content can be that of the call at any age.
+		"504, an object of a controller, the same was created long before the call: AlreadyExists is returned": {
+			prepare: func(c *cluster) {
+				o := configMap("x", "by", "this call")
+				controlled(o)
+				c.put(o)
+				c.on("create", failed(gatewayTimeout()))
+			}, later: time.Hour,
+			obj: controlled, fails: requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
+		"504, an object of a controller, another Create has made the same without the owner, which was added: AlreadyExists is returned": {
+			prepare: func(c *cluster) {
+				c.on("create", &fault{before: gatewayTimeout(), then: func() {
+					_, _ = k8sretry.Create(context.Background(), c, configMap("x", "by", "this call"), metav1.CreateOptions{})
+					c.change("x", controlled)
+				}})
+			},
+			obj: controlled, fails: requireUnchanged, is: apierrors.IsAlreadyExists, requests: "create create create get", created: 1,
 		},
 		"response lost, an object of a controller, others change the content: unknown": {
 			prepare: func(c *cluster) {
