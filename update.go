@@ -29,7 +29,9 @@ import (
 // server no longer has that change, the error matches [ErrOutcomeUnknown].
 //
 // The field manager of the call is that of opts, or the one that a request over HTTP/2
-// shows.
+// shows. If a server reached over HTTP/1.1 records another one than the User-Agent names, for
+// the content that was sent, the error matches [ErrOutcomeUnknown]: a client may set the field
+// manager in the URL, which is not seen there.
 //
 // If the outcome is still ambiguous when the retries or the context end, Update checks it
 // once more. The check takes at most 5 s.
@@ -41,8 +43,7 @@ import (
 // To update the status subresource, see [StatusSubresource]. An update of another subresource
 // than status, scale, finalize, approval, ephemeralcontainers and resize may be an action, such as
 // the restart of a virtual machine. Update does not repeat it while its outcome is unknown, and
-// cannot determine it. If it fails, Update returns
-// the zero value of T. It does not change obj.
+// cannot determine it. If it fails, Update returns the zero value of T. It does not change obj.
 func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1.UpdateOptions, options ...Option) (T, error) {
 	var none T
 	switch {

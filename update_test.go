@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	k8stesting "k8s.io/client-go/testing"
@@ -623,6 +624,7 @@ func TestUpdateIsNotTheSameUpdateOfAnotherManager(t *testing.T) {
 				cl := newCluster()
 				obj := cl.put(configMap("x", "n", "1"))
 				obj.Data["n"] = "2"
+				testkit.Sleep(time.Second)
 				lose := &fault{before: unavailable(), then: func() {
 					cl.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
 				}}
@@ -637,43 +639,70 @@ func TestUpdateIsNotTheSameUpdateOfAnotherManager(t *testing.T) {
 	}
 }
 
-// The assumption was that an entry of the caller's manager shows that the caller wrote. The times
-// of the entries have whole seconds: after a write in this second, another one does not renew it.
-func TestUpdateIsNotTheSameUpdateOfAnotherManagerInThisSecond(t *testing.T) {
-	const theValue, nothing = `{"f:data":{"f:n":{}}}`, `{"f:data":{}}`
+// The assumption was that the time of an entry shows who has written last. It has whole seconds:
+// within one, only the fields that the entries own tell.
+func TestUpdateIsNotThatOfAnotherManagerInTheSameSecond(t *testing.T) {
+	fields := func(o *corev1.ConfigMap, manager, owned string) {
+		for i := range o.ManagedFields {
+			if o.ManagedFields[i].Manager == manager {
+				o.ManagedFields[i].FieldsV1 = &metav1.FieldsV1{Raw: []byte(owned)}
+			}
+		}
+	}
+	const n, m = `{"f:data":{".":{},"f:n":{}}}`, `{"f:data":{".":{},"f:m":{}}}`
 	for situation, c := range map[string]struct {
-		me, other string // the fields that they own after the change
-		want      func(error) bool
+		stored      bool   // the update of the call comes first
+		mine, other string // what the managers own afterwards
+		noWatch     bool
+		want        string
 	}{
-		"the other owns the value": {nothing, theValue, func(err error) bool {
-			return apierrors.IsConflict(err) && !errors.Is(err, k8sretry.ErrOutcomeUnknown)
-		}},
-		"the call owns the value": {theValue, nothing, func(err error) bool { return err == nil }},
-		"no fields are recorded": {"", "", func(err error) bool {
-			return apierrors.IsConflict(err) && errors.Is(err, k8sretry.ErrOutcomeUnknown)
-		}},
+		"stored by the call":                             {true, n, m, false, "success"},
+		"stored by another manager":                      {false, m, n, false, "conflict"},
+		"stored by the call, and the fields are unknown": {true, "", "", false, "unknown"},
+		"stored by another, and the fields are unknown":  {false, "", "", false, "unknown"},
+		"stored by the call, which may not watch":        {true, n, m, true, "unknown"},
 	} {
-		t.Run(situation, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				cl := newCluster()
-				cl.put(configMap("x", "n", "1"))
-				cl.change("x", func(o *corev1.ConfigMap) {
-					*o = *managedBy(managedBy(o, "me", ""), "other", "")
-					for i := range o.ManagedFields {
-						if fields := map[string]string{"me": c.me, "other": c.other}[o.ManagedFields[i].Manager]; fields != "" {
-							o.ManagedFields[i].FieldsV1 = &metav1.FieldsV1{Raw: []byte(fields)}
-						}
+		for _, verb := range []string{"update", "patch"} {
+			t.Run(verb+", "+situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					cl := newCluster()
+					obj := cl.put(configMap("x", "n", "1"))
+					obj.Data["m"] = "1"
+					_, err := k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
+					require.NoError(t, err)
+					obj = cl.get("x")
+					own := func(o *corev1.ConfigMap) { fields(o, "me", c.mine); fields(o, "other", c.other) }
+					own(cl.objects["x"]) // no entry grows
+					own(cl.history[1].Object.(*corev1.ConfigMap))
+					own(obj)
+					lose := &fault{before: unavailable(), then: func() {
+						cl.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
+					}}
+					if c.stored {
+						lose = &fault{after: lostReply()}
+					}
+					cl.on(verb, lose)
+					if c.noWatch {
+						cl.on("watch", failed(forbidden("x")))
+					}
+					if verb == "patch" {
+						body := `{"metadata":{"resourceVersion":"` + obj.ResourceVersion + `"},"data":{"n":"2"}}`
+						_, err = k8sretry.Patch(t.Context(), cl, "x", types.MergePatchType, []byte(body), metav1.PatchOptions{FieldManager: "me"})
+					} else {
+						obj.Data["n"] = "2"
+						_, err = k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
+					}
+					switch c.want {
+					case "success":
+						require.NoError(t, err)
+					case "conflict":
+						requireUnchanged(t, err)
+						assert.True(t, apierrors.IsConflict(err))
+					default:
+						requireUnknown(t, err)
 					}
 				})
-				obj, err := cl.Get(t.Context(), "x", metav1.GetOptions{})
-				require.NoError(t, err)
-				obj.Data["n"] = "2"
-				cl.on("update", &fault{before: unavailable(), then: func() {
-					cl.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
-				}})
-				_, err = k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
-				assert.True(t, c.want(err), "%v", err)
 			})
-		})
+		}
 	}
 }

@@ -189,6 +189,10 @@ func TestAuthorOfAChangeInAList(t *testing.T) {
 			`{"metadata":{"finalizers":["a/b","c/d"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1"]}}`,
 			`{"f:metadata":{"f:finalizers":{"v:\"c/d\"":{}}}}`, `{"f:metadata":{"f:finalizers":{".":{},"v:\"a/b\"":{}}}}`, Self,
 		},
+		"a map of mine as a whole": {
+			`{"metadata":{"finalizers":["a/b"],"labels":{"a":"b"}},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1"]}}`,
+			`{"f:metadata":{"f:labels":{}}}`, `{"f:spec":{"f:args":{}}}`, Self,
+		},
 		"a list of another as a whole": {
 			`{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1","2"]}}`,
 			`{"f:spec":{"f:other":{}}}`, `{"f:spec":{"f:args":{}}}`, Another,

@@ -108,9 +108,12 @@ func anyHas(sets []map[string]any, path []string) bool {
 	})
 }
 
-// descend returns the fields below a path.
+// descend returns the fields below a path. A field without any below it is owned as a whole.
 func descend(fields map[string]any, path []string) (below map[string]any, found bool) {
-	for _, key := range path {
+	for i, key := range path {
+		if i > 0 && len(fields) == 0 {
+			break
+		}
 		value, found := fields[key]
 		if !found {
 			return nil, false
