@@ -179,7 +179,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		x.record.transport = true
 		resp, err = x.repeat()
 	}
-	clientgo.HideRetryAfter(resp)
+	clientgo.HideRetryAfter(resp, req)
 	clientgo.HideReadErrors(resp, &x.request, req.Method)
 	return resp, clientgo.HideError(err, &x.request, req.Method)
 }

@@ -172,24 +172,28 @@ func TestTransportIsTheOnlyRetryLoopBelowALogger(t *testing.T) {
 		read      func(*http.Response)
 		media     string
 		delay     bool // the client's error has the delay
+		elsewhere bool // sent in another goroutine
 	}{
-		{"reads nothing", func(*http.Response) {}, "text/plain", true},
-		{"replaces the body by a copy", replace, "text/plain", false},
-		{"replaces the body, which is a Status", replace, "application/json", true},
+		{situation: "reads nothing", read: func(*http.Response) {}, media: "text/plain", delay: true},
+		{situation: "replaces the body by a copy", read: replace, media: "text/plain"},
+		{situation: "replaces the body, which is a Status", read: replace, media: "application/json", delay: true},
 		// The assumption was that a RoundTripper reads in the goroutine of its caller.
-		{"copies the body in another goroutine", func(resp *http.Response) {
+		{situation: "copies the body in another goroutine", read: func(resp *http.Response) {
 			done := make(chan struct{})
 			go func() { replace(resp); close(done) }()
 			<-done
-		}, "text/plain", false},
-		{"dumps the answer", func(resp *http.Response) { _, _ = httputil.DumpResponse(resp, true) }, "text/plain", false},
-		{"reads the beginning", func(resp *http.Response) {
+		}, media: "text/plain"},
+		// The assumption was that a RoundTripper sends in the goroutine of its caller.
+		{situation: "sends and reads in another goroutine", read: replace, media: "text/plain", elsewhere: true},
+		{situation: "sends in another goroutine", read: func(*http.Response) {}, media: "text/plain", delay: true, elsewhere: true},
+		{situation: "dumps the answer", read: func(resp *http.Response) { _, _ = httputil.DumpResponse(resp, true) }, media: "text/plain"},
+		{situation: "reads the beginning", read: func(resp *http.Response) {
 			head, _ := io.ReadAll(io.LimitReader(resp.Body, 4))
 			resp.Body = readCloser{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
-		}, "text/plain", true},
-		{"copies what the client reads", func(resp *http.Response) {
+		}, media: "text/plain", delay: true},
+		{situation: "copies what the client reads", read: func(resp *http.Response) {
 			resp.Body = readCloser{io.TeeReader(resp.Body, io.Discard), resp.Body}
-		}, "text/plain", true},
+		}, media: "text/plain", delay: true},
 	} {
 		for _, code := range []int{429, 500, 503} {
 			for _, inDo := range []bool{false, true} {
@@ -207,11 +211,20 @@ func TestTransportIsTheOnlyRetryLoopBelowALogger(t *testing.T) {
 							return answer(req, code, c.media, body, "Retry-After", "1"), nil
 						}
 						logger := func(next http.RoundTripper) http.RoundTripper {
-							return roundTripper(func(req *http.Request) (*http.Response, error) {
-								resp, err := next.RoundTrip(req)
-								if err == nil {
-									c.read(resp)
+							return roundTripper(func(req *http.Request) (resp *http.Response, err error) {
+								done := make(chan struct{})
+								send := func() {
+									defer close(done)
+									if resp, err = next.RoundTrip(req); err == nil {
+										c.read(resp)
+									}
 								}
+								if c.elsewhere {
+									go send()
+								} else {
+									send()
+								}
+								<-done
 								return resp, err
 							})
 						}

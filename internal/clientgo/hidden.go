@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -148,7 +150,7 @@ func isTimeout(err error) bool {
 // and reads the delay for its error after it. A RoundTripper above may read the body, too, to
 // log it: that is before client-go decides, so the header remains hidden. The response may be
 // nil.
-func HideRetryAfter(resp *http.Response) {
+func HideRetryAfter(resp *http.Response, req *http.Request) {
 	if resp == nil || resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode < http.StatusInternalServerError {
 		return
 	}
@@ -160,7 +162,7 @@ func HideRetryAfter(resp *http.Response) {
 	if resp.Body == nil {
 		resp.Body = http.NoBody
 	}
-	resp.Body = &hidingBody{ReadCloser: resp.Body, header: resp.Header, values: values, clientGo: calledByClientGo()}
+	resp.Body = &hidingBody{ReadCloser: resp.Body, header: resp.Header, values: values, clientGo: calledByClientGo() || tracedByClientGo(req)}
 }
 
 // hidingBody restores the header when the client reads it.
@@ -242,6 +244,18 @@ func readerOf() (who reader) {
 func calledByClientGo() (is bool) {
 	eachCaller(func(function string) bool { is = isOfClientGo(function); return !is })
 	return is
+}
+
+// tracedByClientGo reports whether client-go has made a request, also if a RoundTripper above
+// sends it in another goroutine, whose stack does not show that. client-go measures the look-up of
+// the host (newDNSMetricsTrace in k8s.io/client-go/rest/request.go).
+func tracedByClientGo(req *http.Request) bool {
+	trace := httptrace.ContextClientTrace(req.Context())
+	if trace == nil || trace.DNSStart == nil {
+		return false
+	}
+	f := runtime.FuncForPC(reflect.ValueOf(trace.DNSStart).Pointer())
+	return f != nil && isOfClientGo(f.Name())
 }
 
 func isOfClientGo(function string) bool { return strings.HasPrefix(function, "k8s.io/client-go/rest.") }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"syscall"
@@ -135,7 +136,7 @@ func TestRetryAfterIsHiddenUntilTheBodyIsRead(t *testing.T) {
 			if body == "" {
 				resp.Body = nil
 			}
-			HideRetryAfter(resp)
+			HideRetryAfter(resp, httptest.NewRequest(http.MethodGet, "/", nil))
 			assert.Equal(t, hidden, resp.Header.Get("Retry-After") == "", code)
 			if resp.Body != nil {
 				got, err := io.ReadAll(resp.Body)
@@ -145,10 +146,10 @@ func TestRetryAfterIsHiddenUntilTheBodyIsRead(t *testing.T) {
 			assert.Equal(t, []string{"1", "2"}, resp.Header["Retry-After"])
 		}
 	}
-	HideRetryAfter(nil)
+	HideRetryAfter(nil, nil)
 	resp := response(503, "", "")
 	before := resp.Body
-	HideRetryAfter(resp)
+	HideRetryAfter(resp, httptest.NewRequest(http.MethodGet, "/", nil))
 	assert.Equal(t, before, resp.Body, "there is nothing to hide")
 }
 

@@ -76,7 +76,7 @@ func throughClientGo(t *testing.T, verb string, code int, media, body, delay str
 		resp.Request = req
 		r := apirequest.Read(req)
 		ours = ResponseError(resp, &r, req.Method, true)
-		HideRetryAfter(resp)
+		HideRetryAfter(resp, req)
 		return resp, nil
 	})})
 	require.NoError(t, err)
