@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
@@ -21,8 +22,9 @@ import (
 // If the first answer is NotFound or Conflict, Delete returns it unchanged. After a request
 // that may have been carried out, Delete returns nil if the server answers NotFound or a
 // conflict about the UID, or if the object is being deleted (it has finalizers). A deletion
-// that obj already shows, or that leaves the object more time than opts does, proves nothing:
-// Delete then returns nil only after a success of the server or if the object is gone.
+// that obj already shows, that leaves the object more time than opts does, or that deals with
+// its dependents in another way than the propagation policy of opts, proves nothing: Delete
+// then returns nil only after a success of the server or if the object is gone.
 //
 // If neither obj nor opts has a UID, Delete cannot distinguish the object from one that was
 // created since with the same name. If an object with that name exists after an ambiguous
@@ -175,8 +177,9 @@ func (d *deleteCall[T]) maySetOff(found T) bool {
 	if d.verb != VerbDelete {
 		return true
 	}
-	given, asked := found.GetDeletionGracePeriodSeconds(), d.opts.GracePeriodSeconds
-	return !d.wasGoing && (asked == nil || given != nil && *given <= *asked)
+	return !d.wasGoing && apirequest.Satisfied(&d.opts, &metav1.ObjectMeta{
+		DeletionGracePeriodSeconds: found.GetDeletionGracePeriodSeconds(), Finalizers: found.GetFinalizers(),
+	})
 }
 
 // isUIDConflict reports whether a conflict says that another object has this name now

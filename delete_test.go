@@ -101,6 +101,45 @@ func TestDelete(t *testing.T) {
 			opts:  func(*corev1.ConfigMap) metav1.DeleteOptions { return *metav1.NewDeleteOptions(0) },
 			noUID: true, fails: requireUnknown, is: apierrors.IsServiceUnavailable, requests: "delete get", stays: true,
 		},
+		"all requests that keep the dependents lost, deleted with them by another client: unknown": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", repeated(4, &fault{before: gatewayTimeout(), then: func() { c.change("x", terminating(0)) }})...)
+			},
+			opts:  func(*corev1.ConfigMap) metav1.DeleteOptions { return propagation(metav1.DeletePropagationOrphan) },
+			fails: requireUnknown, is: apierrors.IsTimeout, requests: "delete delete delete delete get", stays: true,
+		},
+		"all requests for a foreground deletion lost, deleted in the background by another client: unknown": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", repeated(4, &fault{before: gatewayTimeout(), then: func() { c.change("x", terminating(0)) }})...)
+			},
+			opts:  func(*corev1.ConfigMap) metav1.DeleteOptions { return propagation(metav1.DeletePropagationForeground) },
+			fails: requireUnknown, is: apierrors.IsTimeout, requests: "delete delete delete delete get", stays: true,
+		},
+		"all requests for a background deletion lost, another client keeps the dependents: unknown": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", repeated(4, &fault{before: gatewayTimeout(), then: func() {
+					c.change("x", terminating(0, metav1.FinalizerOrphanDependents))
+				}})...)
+			},
+			opts:  func(*corev1.ConfigMap) metav1.DeleteOptions { return propagation(metav1.DeletePropagationBackground) },
+			fails: requireUnknown, is: apierrors.IsTimeout, requests: "delete delete delete delete get", stays: true,
+		},
+		"all responses to a foreground deletion lost: the final check sees it": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", repeated(4, &fault{before: gatewayTimeout(), then: func() {
+					c.change("x", terminating(0, metav1.FinalizerDeleteDependents))
+				}})...)
+			},
+			opts:     func(*corev1.ConfigMap) metav1.DeleteOptions { return propagation(metav1.DeletePropagationForeground) },
+			requests: "delete delete delete delete get", stays: true,
+		},
+		"no UID, the dependents are to be kept, deleted with them by another client: unknown": {
+			prepare: func(c *cluster, _ *corev1.ConfigMap) {
+				c.on("delete", &fault{before: gatewayTimeout(), then: func() { c.change("x", terminating(0)) }})
+			},
+			opts:  func(*corev1.ConfigMap) metav1.DeleteOptions { return propagation(metav1.DeletePropagationOrphan) },
+			noUID: true, fails: requireUnknown, is: apierrors.IsTimeout, requests: "delete get", stays: true,
+		},
 		"all responses to a grace period of 0 lost, finalizers: the final check sees the deletion": {
 			prepare: func(c *cluster, _ *corev1.ConfigMap) {
 				c.on("delete", repeated(4, &fault{before: gatewayTimeout(), then: func() { c.change("x", terminating(0)) }})...)
@@ -233,11 +272,18 @@ func TestDelete(t *testing.T) {
 	}
 }
 
-// terminating marks an object as being deleted after a grace period.
-func terminating(seconds int64) func(*corev1.ConfigMap) {
+// terminating marks an object as being deleted after a grace period, with the finalizers that the
+// server has added.
+func terminating(seconds int64, finalizers ...string) func(*corev1.ConfigMap) {
 	return func(o *corev1.ConfigMap) {
 		o.DeletionTimestamp, o.DeletionGracePeriodSeconds = &metav1.Time{Time: time.Now()}, &seconds
+		o.Finalizers = append(o.Finalizers, finalizers...)
 	}
+}
+
+// propagation says what is to become of the dependents.
+func propagation(policy metav1.DeletionPropagation) metav1.DeleteOptions {
+	return metav1.DeleteOptions{PropagationPolicy: &policy}
 }
 
 // A NotFound for a PodDisruptionBudget is special for Evict only.
