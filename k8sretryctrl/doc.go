@@ -28,7 +28,8 @@
 //	                                only if it tests what it changes or the resource version. With a
 //	                                resource version, verified by the first change after it
 //	Apply                         retried: a second apply has no further effect
-//	Apply with a resource version retried; a Conflict is verified by the content of the object
+//	Apply with a resource version retried; a Conflict is verified by the content of the object and by
+//	                                the fields that its manager owns: an apply also removes fields
 //	DeleteAllOf                   not retried: it would delete objects created in the meantime
 //	SubResource("scale").Update   retried, verified by the replicas
 //	SubResource("approval").Update  retried, verified by the conditions

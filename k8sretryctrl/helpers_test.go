@@ -4,8 +4,10 @@ package k8sretryctrl_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -113,7 +115,17 @@ func (f *faults) in(c client.WithWatch) client.WithWatch {
 			return f.apply(ctx, "Patch", func() error { return c.Patch(ctx, obj, patch, opts...) })
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			return f.apply(ctx, "Apply", func() error { return c.Apply(ctx, obj, opts...) })
+			text, err := json.Marshal(obj)
+			if err == nil {
+				err = f.apply(ctx, "Apply", func() error { return c.Apply(ctx, obj, opts...) })
+			}
+			if err != nil { // a client decodes no answer that is lost
+				reflect.ValueOf(obj).Elem().SetZero()
+				if err := json.Unmarshal(text, obj); err != nil {
+					return err
+				}
+			}
+			return err
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.DeleteOption) error {
 			return f.apply(ctx, "Delete", func() error { return c.Delete(ctx, obj, opts...) })

@@ -166,12 +166,22 @@ func appliedOf(obj runtime.ApplyConfiguration) *unstructured.Unstructured {
 	return u
 }
 
-// isApplied reports whether found has all that a field manager has applied.
+// isApplied reports whether found has all that a field manager has applied, and the field manager
+// owns just that: an apply also removes the fields that its manager has applied before, and takes
+// part in the ownership of fields that have the value already.
 func isApplied(found, applied client.Object, manager, subresource string) bool {
-	owns := len(found.GetManagedFields()) == 0 // of a fake
-	for _, f := range found.GetManagedFields() {
-		owns = owns || f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == subresource && (manager == "" || f.Manager == manager)
-	}
 	f, a := contentOf(found), contentOf(applied)
-	return owns && isSameUID(applied, found) && f != nil && a != nil && includes(f, a)
+	if !isSameUID(applied, found) || f == nil || a == nil || !includes(f, a) {
+		return false
+	}
+	owns := len(found.GetManagedFields()) == 0 // of a fake
+	for _, e := range found.GetManagedFields() {
+		if e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == subresource && (manager == "" || e.Manager == manager) {
+			if !ownsJust(e.FieldsV1, f, a, subresource) {
+				return false
+			}
+			owns = true
+		}
+	}
+	return owns
 }

@@ -4,6 +4,7 @@ package k8sretryctrl_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1apply "k8s.io/client-go/applyconfigurations/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -235,6 +237,142 @@ func TestAPatchWithAResourceVersion(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An apply removes the fields that its field manager has applied before and no longer applies.
+// The assumption was that an object which has all that is applied shows the apply.
+func TestAnApplyThatRemovesAFieldIsNotProvenByTheOthers(t *testing.T) {
+	cm := func(data map[string]string) *corev1apply.ConfigMapApplyConfiguration {
+		return corev1apply.ConfigMap("x", "default").WithData(data)
+	}
+	all := cm(map[string]string{"n": "1", "old": "yes"}).WithLabels(map[string]string{"a": "b"}).WithFinalizers("example.com/a", "example.com/b").
+		WithOwnerReferences(ownerReference("1"), ownerReference("2"))
+	for situation, config := range map[string]*corev1apply.ConfigMapApplyConfiguration{
+		"a key of a map":       cm(map[string]string{"n": "1"}).WithLabels(map[string]string{"a": "b"}).WithFinalizers("example.com/a", "example.com/b").WithOwnerReferences(ownerReference("1"), ownerReference("2")),
+		"a map":                cm(map[string]string{"n": "1", "old": "yes"}).WithFinalizers("example.com/a", "example.com/b").WithOwnerReferences(ownerReference("1"), ownerReference("2")),
+		"an element of a set":  cm(map[string]string{"n": "1", "old": "yes"}).WithLabels(map[string]string{"a": "b"}).WithFinalizers("example.com/a").WithOwnerReferences(ownerReference("1"), ownerReference("2")),
+		"an element of a list": cm(map[string]string{"n": "1", "old": "yes"}).WithLabels(map[string]string{"a": "b"}).WithFinalizers("example.com/a", "example.com/b").WithOwnerReferences(ownerReference("1")),
+		"nothing":              all,
+		"nothing, and adds what another client sets to the same": cm(map[string]string{"n": "1", "old": "yes", "other": "1"}).WithLabels(map[string]string{"a": "b"}).WithFinalizers("example.com/a", "example.com/b").WithOwnerReferences(ownerReference("1"), ownerReference("2")),
+	} {
+		for _, executed := range []bool{true, false} {
+			inVirtualTime(t, fmt.Sprint(situation, ", executed: ", executed), func(t *testing.T) {
+				server := builder().WithReturnManagedFields().Build()
+				copied := func(c *corev1apply.ConfigMapApplyConfiguration) *corev1apply.ConfigMapApplyConfiguration {
+					text, err := json.Marshal(c)
+					require.NoError(t, err)
+					copied := &corev1apply.ConfigMapApplyConfiguration{}
+					require.NoError(t, json.Unmarshal(text, copied))
+					return copied
+				}
+				require.NoError(t, server.Apply(t.Context(), copied(all), client.FieldOwner("me")))
+				config := copied(config).WithResourceVersion(read(t, server, "x").ResourceVersion)
+				f := &faults{only: "Apply", err: unknownOutcome}
+				if executed {
+					f.lose = 1
+				} else {
+					f.fail = 1
+				}
+				attempts := 0
+				retrying := k8sretryctrl.NewClient(after(f.in(server), func() {
+					if attempts++; attempts == 1 {
+						other := read(t, server, "x")
+						other.Data["other"] = "1"
+						other.Annotations = map[string]string{"other": "1"}
+						require.NoError(t, server.Update(t.Context(), other, client.FieldOwner("other")))
+					}
+				}))
+				err := retrying.Apply(t.Context(), config, client.FieldOwner("me"))
+				if executed || situation == "nothing" {
+					require.NoError(t, err)
+					return
+				}
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.True(t, apierrors.IsConflict(err), "%v", err)
+			})
+		}
+	}
+}
+
+// What a real server records as owned: it adds the defaults of the keys of a list, records no
+// status in an apply of the object and nothing else in one of the status, and owns lists that
+// are no sets as a whole.
+func TestAnApplyIsProvenByWhatItsManagerOwns(t *testing.T) {
+	const (
+		web    = `"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{".":{},"f:name":{},"f:args":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}`
+		keeper = `"f:metadata":{"f:finalizers":{"v:\"example.com/a\"":{}}}`
+		phase  = `"f:status":{"f:phase":{}}`
+		image  = `"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{".":{},"f:name":{},"f:args":{},"f:image":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}`
+		whole  = `"f:spec":{},` + keeper
+		two    = `"f:spec":{"f:containers":{"k:{\"name\":\"web\"}":{},"k:{\"name\":\"sidecar\"}":{}}}`
+	)
+	entry := func(subresource, fields string) metav1.ManagedFieldsEntry {
+		return metav1.ManagedFieldsEntry{
+			Manager: "me", Operation: metav1.ManagedFieldsOperationApply, APIVersion: "v1", Subresource: subresource,
+			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{" + fields + "}")},
+		}
+	}
+	for situation, c := range map[string]struct {
+		subresource string
+		owned       []metav1.ManagedFieldsEntry
+		proven      bool
+	}{
+		"all of it":                            {"", []metav1.ManagedFieldsEntry{entry("", web+","+keeper)}, true},
+		"a part as a whole":                    {"", []metav1.ManagedFieldsEntry{entry("", whole)}, true},
+		"and an empty field":                   {"", []metav1.ManagedFieldsEntry{entry("", web+","+keeper+`,"f:metadata2":{}`)}, true},
+		"all of it, the status by another":     {"", []metav1.ManagedFieldsEntry{entry("", web+","+keeper), entry("status", phase)}, true},
+		"the status":                           {"status", []metav1.ManagedFieldsEntry{entry("status", phase), entry("", image)}, true},
+		"more of an element":                   {"", []metav1.ManagedFieldsEntry{entry("", image+","+keeper)}, false},
+		"another container":                    {"", []metav1.ManagedFieldsEntry{entry("", two+","+keeper)}, false},
+		"no finalizer":                         {"", []metav1.ManagedFieldsEntry{entry("", web)}, false},
+		"nothing of the status":                {"status", []metav1.ManagedFieldsEntry{entry("status", ""), entry("", web+","+keeper)}, false},
+		"the object, but the status was asked": {"status", []metav1.ManagedFieldsEntry{entry("", web+","+keeper+","+phase)}, false},
+		"fields that cannot be decoded":        {"", []metav1.ManagedFieldsEntry{entry("", `"x":1`)}, false},
+		"no fields":                            {"", []metav1.ManagedFieldsEntry{{Manager: "me", Operation: metav1.ManagedFieldsOperationApply}}, false},
+	} {
+		inVirtualTime(t, situation, func(t *testing.T) {
+			found := podWithUID("1")
+			found.APIVersion, found.Kind = "v1", "Pod"
+			found.ManagedFields, found.Finalizers = c.owned, []string{"example.com/a"}
+			found.Spec.Containers = []corev1.Container{{Name: "web", Image: "web:1", Args: []string{"x"}, Ports: []corev1.ContainerPort{{ContainerPort: 80, Protocol: corev1.ProtocolTCP}}}, {Name: "sidecar"}}
+			found.Status.Phase = corev1.PodRunning
+			answers := []error{unknownOutcome(), apierrors.NewConflict(corev1.Resource("pods"), "web-0", nil)}
+			apply := func() error {
+				answer := answers[0]
+				answers = answers[1:]
+				return answer
+			}
+			retrying := k8sretryctrl.NewClient(interceptor.NewClient(cluster(), interceptor.Funcs{
+				Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, obj client.Object, _ ...client.GetOption) error {
+					text, err := json.Marshal(found)
+					require.NoError(t, err)
+					return json.Unmarshal(text, obj)
+				},
+				Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+					return apply()
+				},
+				SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+					return apply()
+				},
+			}))
+			config := corev1apply.Pod("web-0", "default").WithResourceVersion("7").WithFinalizers("example.com/a").
+				WithSpec(corev1apply.PodSpec().WithContainers(corev1apply.Container().WithName("web").WithArgs("x").
+					WithPorts(corev1apply.ContainerPort().WithContainerPort(80)))).
+				WithStatus(corev1apply.PodStatus().WithPhase(corev1.PodRunning))
+			var err error
+			if c.subresource == "" {
+				err = retrying.Apply(t.Context(), config, client.FieldOwner("me"))
+			} else {
+				err = retrying.SubResource(c.subresource).Apply(t.Context(), config, client.FieldOwner("me"))
+			}
+			assert.Equal(t, !c.proven, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			assert.Equal(t, c.proven, err == nil, "%v", err)
+		})
+	}
+}
+
+func ownerReference(uid types.UID) *metav1apply.OwnerReferenceApplyConfiguration {
+	return metav1apply.OwnerReference().WithAPIVersion("v1").WithKind("ConfigMap").WithName("owner-" + string(uid)).WithUID(uid)
 }
 
 // after calls then after each patch and apply.
