@@ -39,7 +39,9 @@
 //	SubResource(...).Patch, Apply like those of objects for the subresources above; not retried for others
 //	SubResource("eviction")       retried with the UID of the pod or of the eviction; succeeds if that
 //	                                pod is terminating or no longer exists
-//	SubResource("binding")        retried with the UID of the pod; succeeds if the pod has the node
+//	SubResource("binding")        retried with the UID of the pod; succeeds if the pod has the node and
+//	                                the annotations of the binding. Without a UID not retried; succeeds
+//	                                if any pod of that name has them
 //	SubResource("token")          retried: a token is issued and not stored
 //	SubResource(...).Create       not retried for others
 //	Create of an object without   not retried, except for reviews (authentication.k8s.io,

@@ -126,7 +126,9 @@ func isNamespaceTerminating(err error) bool {
 
 // bind creates a binding of a pod to a node. With the UID of the pod as a precondition it is
 // retried: a pod that has a node gets no other one. The binding has succeeded if the pod has
-// the node.
+// the node and the annotations of the binding, which the server copies
+// (k8s.io/kubernetes/pkg/registry/core/pod/storage/storage.go). Without a UID the binding is for
+// any pod of that name.
 func (s *subresource) bind(ctx context.Context, pod, binding client.Object, dryRun bool, opts []client.SubResourceCreateOption) error {
 	verb := k8sretry.VerbCreate
 	if uid := pod.GetUID(); uid != "" && binding.GetUID() == "" {
@@ -149,12 +151,23 @@ func (s *subresource) bind(ctx context.Context, pod, binding client.Object, dryR
 		case on == "" || uid != "" && found.GetUID() != uid:
 			return unproven, nil
 		case on == node:
-			return done, nil
+			return doneIf(hasAnnotations(found, binding)), nil
 		case uid == "":
 			return unproven, nil // it may be another pod
 		}
 		return notDone, nil
 	})
+}
+
+// hasAnnotations reports whether found has the annotations of sent.
+func hasAnnotations(found, sent client.Object) bool {
+	got := found.GetAnnotations()
+	for key, value := range sent.GetAnnotations() {
+		if v, ok := got[key]; !ok || v != value {
+			return false
+		}
+	}
+	return true
 }
 
 func nodeIn(content map[string]any, fields ...string) string {

@@ -5,6 +5,7 @@ package k8sretryctrl_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -224,6 +225,32 @@ func TestABindingIsVerifiedByTheNodeOfThePod(t *testing.T) {
 				default:
 					assert.Same(t, c.want, err)
 				}
+			})
+		}
+	}
+}
+
+// The server copies the annotations of a binding to the pod. The assumption was that the node of the
+// pod is all that a binding stores.
+func TestABindingIsAlsoVerifiedByItsAnnotations(t *testing.T) {
+	for situation, c := range map[string]struct {
+		stored map[string]string
+		done   bool
+	}{
+		"they are there, with others": {map[string]string{"example.com/gpu": "1", "a": "b"}, true},
+		"they are not there":          {nil, false},
+		"another scheduler has bound the pod to the same node with others": {map[string]string{"example.com/gpu": "2"}, false},
+	} {
+		for _, answers := range [][]error{{unknownOutcome()}, {unknownOutcome(), apierrors.NewConflict(corev1.Resource("pods/binding"), "web-0", nil)}} {
+			inVirtualTime(t, fmt.Sprintf("%s, %d answers", situation, len(answers)), func(t *testing.T) {
+				server := podWithUID("1")
+				server.Spec.NodeName, server.Annotations = "a", c.stored
+				retrying := podClient(builder().WithObjects(server).Build(), func(n int, _, _ client.Object) error { return answers[min(n, len(answers))-1] })
+				binding := bindingTo("a")
+				binding.Annotations = map[string]string{"example.com/gpu": "1"}
+				err := retrying.SubResource("binding").Create(t.Context(), podWithUID("1"), binding)
+				assert.Equal(t, !c.done, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+				assert.Equal(t, c.done, err == nil, "%v", err)
 			})
 		}
 	}

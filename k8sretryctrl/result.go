@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/k8sretry/k8sretry"
@@ -35,10 +36,12 @@ const (
 //	*k8sretry.Error with StopNonRetryable (a NotFound    RequeueAfter: 1 s
 //	  or Conflict after an unknown outcome)
 //	Conflict (409)                                       RequeueAfter: 1 s
-//	400, 405, 406, 413, 415                              TerminalError: the request is malformed
+//	400, 405, 406, 413, 415 of kube-apiserver            TerminalError: the request is malformed
 //	other API errors: NotFound, AlreadyExists,           unchanged: the workqueue retries them
 //	  Forbidden, Invalid (422), denied by a webhook        with increasing delays, because they
-//	  or a policy, quota, 401, field ownership, 410, ...   may depend on other objects
+//	  or a policy, quota, 401, field ownership, 410,       may depend on other objects, or on what
+//	  an unknown field (400), a container that has no      the server knows
+//	  logs yet (400), a rejection by a gateway, ...
 //	TerminalError, errors of other sources               unchanged
 //	several errors                                       the result of each error if they agree
 //	                                                       (with the longest delay), else unchanged
@@ -146,8 +149,8 @@ func decideAPIError(err error) decision {
 	if v.Class == k8sretry.ClassConflict {
 		return decision{requeue, max(delayAfterRefusal, v.RetryAfter)}
 	}
-	if v.Class != k8sretry.ClassPermanent || strings.HasPrefix(err.Error(), `admission webhook "`) {
-		return decision{} // a webhook may use any code
+	if v.Class != k8sretry.ClassPermanent || mayBeLifted(err) {
+		return decision{}
 	}
 	switch v.StatusCode {
 	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotAcceptable, http.StatusRequestEntityTooLarge,
@@ -155,4 +158,15 @@ func decideAPIError(err error) decision {
 		return decision{action: terminate}
 	}
 	return decision{}
+}
+
+// mayBeLifted reports whether a rejection may end although the object does not change: that of a
+// webhook or a policy, which may use any of these codes, of a gateway, or about something that is not
+// there yet, such as a field that a newer CustomResourceDefinition has.
+func mayBeLifted(err error) bool {
+	text := err.Error()
+	return apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) ||
+		strings.HasPrefix(text, `admission webhook "`) || strings.Contains(text, "ValidatingAdmissionPolicy '") ||
+		strings.Contains(text, "strict decoding error: ") ||
+		strings.Contains(text, " is waiting to start: ") || strings.HasSuffix(text, " does not have a host assigned") // of logs
 }

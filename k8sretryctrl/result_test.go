@@ -42,6 +42,11 @@ func permanentAfterUnknownOutcome(permanent error) error {
 	}, k8sretry.WithVerb(k8sretry.VerbUpdate), k8sretry.WithInitialDelay(0))
 }
 
+// ofGateway is what client-go makes of an answer that is none of the API.
+func ofGateway(code int, text string) error {
+	return apierrors.NewGenericServerResponse(code, "POST", corev1.Resource("pods"), "web-0", text, 0, true)
+}
+
 func TestResultOfEachKindOfError(t *testing.T) {
 	pods := corev1.Resource("pods")
 	invalid := apierrors.NewInvalid(corev1.SchemeGroupVersion.WithKind("Pod").GroupKind(), "web-0", field.ErrorList{})
@@ -93,6 +98,17 @@ func TestResultOfEachKindOfError(t *testing.T) {
 		{"a field of another owner", apierrors.NewApplyConflict([]metav1.StatusCause{{Type: metav1.CauseTypeFieldManagerConflict}}, "no"), 0, false},
 		{"denied by a webhook", k8sretrytest.WebhookDenied("no"), 0, false},
 		{"denied by a webhook that says bad request", k8sretrytest.ServerStatus(400, "", `admission webhook "a.b.c" denied the request: no`), 0, false},
+		{"too large, by a ValidatingAdmissionPolicy", k8sretrytest.ServerStatus(413, metav1.StatusReasonRequestEntityTooLarge,
+			`pods "web-0" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no`), 0, false},
+		{"an unknown field, which a newer definition of the kind may have", k8sretrytest.ServerStatus(400, metav1.StatusReasonBadRequest,
+			`Widget in version "v1" cannot be handled as a Widget: strict decoding error: unknown field "spec.size"`), 0, false},
+		{"the log of a container that does not run yet", k8sretrytest.ServerStatus(400, metav1.StatusReasonBadRequest,
+			`container "web" in pod "web-0" is waiting to start: ContainerCreating`), 0, false},
+		{"the log of a pod without a node", k8sretrytest.ServerStatus(400, metav1.StatusReasonBadRequest, `pod web-0 does not have a host assigned`), 0, false},
+		{"bad request, by a gateway", ofGateway(400, "Client sent an HTTP request to an HTTPS server."), 0, false},
+		{"method not allowed, by a gateway", ofGateway(405, "no"), 0, false},
+		{"too large, by a gateway", ofGateway(413, "no"), 0, false},
+		{"unsupported type, by a gateway, wrapped", fmt.Errorf("sync: %w", ofGateway(415, "no")), 0, false},
 		{"a 503 without retries", k8sretrytest.Status(503), 0, false},
 
 		{"an error of another package", io.EOF, 0, false},
