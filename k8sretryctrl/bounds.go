@@ -3,7 +3,6 @@
 package k8sretryctrl
 
 import (
-	"slices"
 	"time"
 
 	"github.com/k8sretry/k8sretry"
@@ -31,14 +30,10 @@ type policies struct {
 	reads   *k8sretry.Policy
 	writes  *k8sretry.Policy
 	checked *k8sretry.Policy // for writes whose outcome is checked in the end
-	noToken bool             // the caller's options say so
 }
 
 func newPolicies(opts []k8sretry.Option) policies {
-	// Creates have no mark by default, and Modify has a token by default. So an empty key is
-	// kept for Modify alone.
-	noToken := k8sretry.WithTokenAnnotation("")
-	given := k8sretry.NewPolicy(slices.DeleteFunc(slices.Clone(opts), func(o k8sretry.Option) bool { return o == noToken })...)
+	given := k8sretry.NewPolicy(opts...)
 	bounded := func(preset *k8sretry.Policy, attempt, elapsed time.Duration) *k8sretry.Policy {
 		return k8sretry.NewPolicy(preset, k8sretry.WithInitialDelay(initialDelay), k8sretry.WithMaxDelay(maxDelay),
 			k8sretry.WithAttemptTimeout(attempt), k8sretry.WithMaxElapsed(elapsed), k8sretry.WithMaxQueueTime(elapsed),
@@ -48,7 +43,6 @@ func newPolicies(opts []k8sretry.Option) policies {
 		reads:   bounded(k8sretry.ForRead(), attemptTimeout, maxElapsed),
 		writes:  bounded(k8sretry.ForWrite(), attemptTimeout, maxElapsed),
 		checked: bounded(k8sretry.ForWrite(), checkedAttemptTimeout, checkedMaxElapsed),
-		noToken: slices.Contains(opts, noToken),
 	}
 }
 

@@ -202,17 +202,18 @@ func TestACreateWithoutProofIsUnknown(t *testing.T) {
 
 func TestTheTokenOfACreateIsAnOption(t *testing.T) {
 	for situation, c := range map[string]struct {
-		opt   k8sretry.Option
+		opts  []k8sretry.Option
 		token bool
 	}{
-		"a key":        {k8sretry.WithTokenAnnotation("example.com/call"), true},
-		"an empty key": {k8sretry.WithTokenAnnotation(""), false},
+		"a key":                  {[]k8sretry.Option{k8sretry.WithTokenAnnotation("example.com/call")}, true},
+		"an empty key":           {[]k8sretry.Option{k8sretry.WithTokenAnnotation("")}, false},
+		"the last option counts": {[]k8sretry.Option{k8sretry.WithTokenAnnotation("example.com/call"), k8sretry.WithTokenAnnotation("")}, false},
 	} {
 		inVirtualTime(t, situation, func(t *testing.T) {
 			f := &faults{only: "Create", err: unknownOutcome, lose: 1}
 			server := cluster()
 			cm := configMap("new")
-			err := k8sretryctrl.NewClient(f.in(server), c.opt).Create(t.Context(), cm)
+			err := k8sretryctrl.NewClient(f.in(server), c.opts...).Create(t.Context(), cm)
 			if c.token {
 				require.NoError(t, err)
 				assert.NotEmpty(t, cm.Annotations["example.com/call-create"])
@@ -221,7 +222,7 @@ func TestTheTokenOfACreateIsAnOption(t *testing.T) {
 			}
 			assert.Equal(t, c.token, len(read(t, server, "new").Annotations) == 1)
 			f.lose = 1
-			require.NoError(t, k8sretryctrl.NewClient(f.in(server), c.opt).Create(t.Context(), owned(configMap("owned"))), "proven without a token as well")
+			require.NoError(t, k8sretryctrl.NewClient(f.in(server), c.opts...).Create(t.Context(), owned(configMap("owned"))), "proven without a token as well")
 			assert.Empty(t, read(t, server, "owned").Annotations, "which needs none")
 		})
 		inVirtualTime(t, situation+", and another writer replaces the annotations", func(t *testing.T) {
@@ -232,7 +233,7 @@ func TestTheTokenOfACreateIsAnOption(t *testing.T) {
 					other := read(t, server, "new")
 					other.Annotations = map[string]string{"example.com/call-create": "other"}
 					require.NoError(t, server.Update(t.Context(), other))
-				}, c.opt)
+				}, c.opts...)
 				err := retrying.Create(t.Context(), obj)
 				if metav1.GetControllerOf(obj) == nil {
 					assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)

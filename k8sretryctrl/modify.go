@@ -60,10 +60,6 @@ func modify[T client.Object](ctx context.Context, c client.Client, obj T, mutate
 	if !ok || retrying == nil {
 		retrying = &retryClient{inner: c, policies: newPolicies(nil)}
 	}
-	base := retrying.checked
-	if retrying.noToken {
-		base = k8sretry.NewPolicy(base, k8sretry.WithTokenAnnotation(""))
-	}
 	if err := retrying.check(obj); err != nil {
 		return err
 	}
@@ -78,10 +74,11 @@ func modify[T client.Object](ctx context.Context, c client.Client, obj T, mutate
 		to = k8sretry.StatusSubresource[T](statusModifier[T]{m})
 	}
 	stored, err := k8sretry.Modify(ctx, to, obj.GetName(), mutate,
-		append([]k8sretry.Option{k8sretry.WithName(name), base}, opts...)...)
+		append([]k8sretry.Option{k8sretry.WithName(name), retrying.checked}, opts...)...)
 	if err != nil {
 		return err
 	}
+	keepKind(stored, obj)
 	assign(obj, stored)
 	return nil
 }

@@ -149,6 +149,8 @@ func TestTheTokenOfModifyIsAnOption(t *testing.T) {
 		"by default":              {nil, nil, 1},
 		"off for the call":        {nil, []k8sretry.Option{none}, 0},
 		"off for the client":      {[]k8sretry.Option{none}, nil, 0},
+		"off in a policy":         {[]k8sretry.Option{k8sretry.NewPolicy(none)}, nil, 0},
+		"the last option counts":  {[]k8sretry.Option{none, k8sretry.WithTokenAnnotation("example.com/call")}, nil, 1},
 		"on for the call, though": {[]k8sretry.Option{none}, []k8sretry.Option{k8sretry.WithTokenAnnotation("example.com/call")}, 1},
 	} {
 		t.Run(situation, func(t *testing.T) {

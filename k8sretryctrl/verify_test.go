@@ -287,18 +287,25 @@ func TestAProofKeepsTheKindOfATypedObject(t *testing.T) {
 
 // The object that a watch reports has no kind either.
 func TestAProofByTheFirstChangeKeepsTheKind(t *testing.T) {
-	inVirtualTime(t, "stored, and then deleted by another client", func(t *testing.T) {
-		h := &history{}
-		server := h.of(builder().WithObjects(configMap("x", "n", "0")).Build())
-		c := interruptFirstUpdate(server, func(update func() error) {
-			require.NoError(t, update())
-			require.NoError(t, server.Delete(t.Context(), configMap("x")))
+	for call, update := range map[string]func(context.Context, client.Client, *corev1.ConfigMap) error{
+		"update": func(ctx context.Context, c client.Client, cm *corev1.ConfigMap) error { return c.Update(ctx, cm) },
+		"modify": func(ctx context.Context, c client.Client, cm *corev1.ConfigMap) error {
+			return k8sretryctrl.Modify(ctx, c, cm, plusOne)
+		},
+	} {
+		inVirtualTime(t, call+", stored, and then deleted by another client", func(t *testing.T) {
+			h := &history{}
+			server := h.of(builder().WithObjects(configMap("x", "n", "0")).Build())
+			c := interruptFirstUpdate(server, func(update func() error) {
+				require.NoError(t, update())
+				require.NoError(t, server.Delete(t.Context(), configMap("x")))
+			})
+			cm := read(t, server, "x")
+			cm.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+			cm.Data["n"] = "1"
+			require.NoError(t, update(t.Context(), c, cm))
+			assert.Equal(t, "ConfigMap", cm.Kind)
+			assert.Equal(t, "1", cm.Data["n"])
 		})
-		cm := read(t, server, "x")
-		cm.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-		cm.Data["n"] = "1"
-		require.NoError(t, c.Update(t.Context(), cm))
-		assert.Equal(t, "ConfigMap", cm.Kind)
-		assert.Equal(t, "1", cm.Data["n"])
-	})
+	}
 }
