@@ -41,9 +41,8 @@ func guard[T Object](client Patcher[T], name string, pt types.PatchType, data []
 }
 
 // guardOf returns a patch, and the version of the object that it requires. The number is empty
-// if it requires none: the server does not compare with version 0. The patch is nil if its effect
-// on an object is not known.
-func guardOf(name string, pt types.PatchType, data []byte) (patch objectdiff.Patch, required version) {
+// if it requires none. The patch is nil if its effect on an object is not known.
+func guardOf(name string, pt types.PatchType, data []byte) (patch objectdiff.Patch, after version) {
 	var number, uid string
 	switch pt {
 	case types.MergePatchType:
@@ -53,10 +52,7 @@ func guardOf(name string, pt types.PatchType, data []byte) (patch objectdiff.Pat
 	case types.JSONPatchType:
 		patch, number = objectdiff.JSONPatch(data)
 	}
-	if number == "0" {
-		number = ""
-	}
-	return patch, version{name, number, types.UID(uid)}
+	return patch, version{name, required(number), types.UID(uid)}
 }
 
 // guardedPatch is the state of one Patch that names the resource version of the object. Like

@@ -36,7 +36,7 @@ import (
 // If the outcome is still ambiguous when the retries or the context end, Update checks it
 // once more. The check takes at most 5 s.
 //
-// An obj without a resource version replaces the object at any version. If Update has to
+// An obj without a resource version, or with 0, replaces the object at any version. If Update has to
 // retry such a request after an ambiguous failure, it may overwrite a change that another
 // client has made in between.
 //
@@ -77,7 +77,7 @@ type updateCall[T Object] struct {
 // step sends the object, see write.
 func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 	var none T
-	if u.unverified == nil && u.isAmbiguous() && u.obj.GetResourceVersion() == "" {
+	if u.unverified == nil && u.isAmbiguous() && u.version().number == "" {
 		// Without a resource version, the server would accept the retry at any version of
 		// the object. So the object is checked before it is sent again.
 		found, result, err := u.check(ctx)
@@ -139,7 +139,7 @@ func (u *updateCall[T]) version() version {
 	if !isNilValue(u.base) {
 		uid = u.base.GetUID()
 	}
-	return version{u.obj.GetName(), u.obj.GetResourceVersion(), uid}
+	return version{u.obj.GetName(), required(u.obj.GetResourceVersion()), uid}
 }
 
 // completesDeletion reports whether storing obj removes it: the object is being deleted

@@ -325,13 +325,13 @@ func TestUpdate(t *testing.T) {
 			requests: "update update", stored: "initial",
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		test := func(t *testing.T, version string) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
 				obj := c.put(configMap("x", "by", "initial"))
 				obj.Data["by"] = "this call"
 				if tt.noVersion {
-					obj.ResourceVersion = ""
+					obj.ResourceVersion = version
 				}
 				if tt.send != nil {
 					tt.send(obj)
@@ -372,7 +372,11 @@ func TestUpdate(t *testing.T) {
 					assert.Equal(t, tt.stored, c.objects["x"].Data["by"])
 				}
 			})
-		})
+		}
+		t.Run(name, func(t *testing.T) { test(t, "") })
+		if tt.noVersion { // the server takes 0 for none
+			t.Run(name+", but 0", func(t *testing.T) { test(t, "0") })
+		}
 	}
 }
 

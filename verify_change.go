@@ -32,6 +32,15 @@ type version struct {
 	uid          types.UID // empty if it is not known
 }
 
+// required returns the resource version that a write requires if it names this one, "" for none:
+// the server does not compare with version 0.
+func required(number string) string {
+	if number == "0" {
+		return ""
+	}
+	return number
+}
+
 // change is the first change of an object after a version of it.
 type change[T Object] struct {
 	base    T // the object before the change; nil if it is not known
