@@ -142,7 +142,7 @@ func (p *program) config(transport, limiter bool) *rest.Config {
 		cfg.TLSClientConfig = rest.TLSClientConfig{CAData: certificatePEM}
 	}
 	if p.world.inner {
-		cfg.Wrap(faults.InnerLayer)
+		cfg.Wrap(p.front.InnerLayer)
 	}
 	if transport {
 		cfg.Wrap(k8sretry.Transport(p.options(limiter)...))

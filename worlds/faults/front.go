@@ -47,6 +47,7 @@ type Front struct {
 	requests map[int]int   // by call
 	dials    map[int]int   // by call
 	lost     map[int]bool  // by call: noted that a connection has lost something
+	resend   map[int]bool  // by call: an inner layer sends the request that failed last once more
 	epoch    chan struct{} // closed when the server stops
 	down     bool
 	late     sync.WaitGroup // what is carried out later
@@ -54,7 +55,7 @@ type Front struct {
 
 // NewFront returns a front of a server.
 func NewFront(p Plan, s *model.Server, n *Network, t *trace.Recorder, now func() time.Time) *Front {
-	return &Front{Plan: p, Server: s, Network: n, Trace: t, Now: now, requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]bool), epoch: make(chan struct{})}
+	return &Front{Plan: p, Server: s, Network: n, Trace: t, Now: now, requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]bool), resend: make(map[int]bool), epoch: make(chan struct{})}
 }
 
 // Wait waits until all that was to be carried out later has been.
@@ -232,6 +233,12 @@ func (x *exchange) serve() {
 	switch f.Kind {
 	case LostAnswer:
 		x.execute()
+		x.abort()
+	case InnerResend:
+		x.execute()
+		x.mu.Lock()
+		x.resend[x.op] = true
+		x.mu.Unlock()
 		x.abort()
 	case LostRequest:
 		x.abort()

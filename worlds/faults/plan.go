@@ -14,36 +14,37 @@ type Kind string
 // The kinds of faults.
 const (
 	None         Kind = ""
-	LostAnswer   Kind = "answer lost"                 // carried out, and the connection or the stream ends
-	LostRequest  Kind = "request lost"                // the same, but not carried out
-	LateAnswer   Kind = "answer late"                 // carried out, and answered after seconds
-	LateRequest  Kind = "request late"                // carried out after seconds, whether the client still waits or not
-	Truncated    Kind = "answer truncated"            // carried out
-	Reset        Kind = "connection reset"            // with all requests on it
-	GoAway       Kind = "GOAWAY"                      // answered, and the server wants no more requests on the connection
-	Dead         Kind = "connection dead"             // it swallows everything from now on
-	Redirected   Kind = "redirect"                    // to the same address
-	LoginPage    Kind = "login page"                  // 200 with HTML
-	TooMany      Kind = "429"                         // not carried out
-	TooManyAfter Kind = "429, Retry-After"            // not carried out
-	Gateway      Kind = "5xx"                         // of a gateway: carried out or not
-	GatewayAfter Kind = "5xx, Retry-After"            // of a gateway: carried out or not; client-go repeats by itself
-	EtcdTimeout  Kind = "etcd timeout"                // carried out at once, later, or never
-	AppliedLater Kind = "504, applied later"          // carried out seconds after the answer
-	InnerReplay  Kind = "repeated by an inner layer"  // the first answer is lost below the library, and a RoundTripper there sends once more
-	Restart      Kind = "restart"                     // of the server, with requests in flight
-	DialRefused  Kind = "connection refused"          // not carried out
-	DialHangs    Kind = "connection accepted, silent" // not carried out
-	WatchCut     Kind = "watch cut"                   // after its first events
-	NoHistory    Kind = "watch without history"       // begins with what there is, as ADDED
-	HistoryGone  Kind = "history compacted"           // before the watch
+	LostAnswer   Kind = "answer lost"                      // carried out, and the connection or the stream ends
+	LostRequest  Kind = "request lost"                     // the same, but not carried out
+	LateAnswer   Kind = "answer late"                      // carried out, and answered after seconds
+	LateRequest  Kind = "request late"                     // carried out after seconds, whether the client still waits or not
+	Truncated    Kind = "answer truncated"                 // carried out
+	Reset        Kind = "connection reset"                 // with all requests on it
+	GoAway       Kind = "GOAWAY"                           // answered, and the server wants no more requests on the connection
+	Dead         Kind = "connection dead"                  // it swallows everything from now on
+	Redirected   Kind = "redirect"                         // to the same address
+	LoginPage    Kind = "login page"                       // 200 with HTML
+	TooMany      Kind = "429"                              // not carried out
+	TooManyAfter Kind = "429, Retry-After"                 // not carried out
+	Gateway      Kind = "5xx"                              // of a gateway: carried out or not
+	GatewayAfter Kind = "5xx, Retry-After"                 // of a gateway: carried out or not; client-go repeats by itself
+	EtcdTimeout  Kind = "etcd timeout"                     // carried out at once, later, or never
+	AppliedLater Kind = "504, applied later"               // carried out seconds after the answer
+	InnerReplay  Kind = "repeated by an inner layer"       // the first answer is lost below the library, and a RoundTripper there sends once more
+	InnerResend  Kind = "lost, repeated by an inner layer" // carried out, the connection or the stream ends, and a RoundTripper below the library sends once more
+	Restart      Kind = "restart"                          // of the server, with requests in flight
+	DialRefused  Kind = "connection refused"               // not carried out
+	DialHangs    Kind = "connection accepted, silent"      // not carried out
+	WatchCut     Kind = "watch cut"                        // after its first events
+	NoHistory    Kind = "watch without history"            // begins with what there is, as ADDED
+	HistoryGone  Kind = "history compacted"                // before the watch
 )
 
 // Kinds returns all faults of requests and connections, in the order of the tables.
 func Kinds() []Kind {
 	return []Kind{
 		LostAnswer, LostRequest, LateAnswer, LateRequest, Truncated, Reset, GoAway, Dead, Redirected, LoginPage, TooMany, TooManyAfter,
-		Gateway, GatewayAfter, EtcdTimeout, AppliedLater, InnerReplay, Restart, DialRefused, DialHangs,
+		Gateway, GatewayAfter, EtcdTimeout, AppliedLater, InnerReplay, InnerResend, Restart, DialRefused, DialHangs,
 	}
 }
 
@@ -59,6 +60,9 @@ func (k Kind) Ambiguous() bool {
 		return true
 	}
 }
+
+// ByInnerLayer reports whether a RoundTripper below the library sends the request once more.
+func (k Kind) ByInnerLayer() bool { return k == InnerReplay || k == InnerResend }
 
 // Harmless reports whether the fault says by itself that the request was not carried out.
 func (k Kind) Harmless() bool { return k == TooMany || k == TooManyAfter }
@@ -121,10 +125,16 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 		f.Kind = WatchKinds()[r.IntN(3)]
 		return f
 	}
-	kinds := Kinds()[:18] // the rest happens to connections
+	kinds := Kinds()[:19] // the rest happens to connections
 	f.Kind = kinds[r.IntN(len(kinds))]
-	if p.InnerLayer && r.IntN(6) == 0 {
-		f.Kind = InnerReplay
+	if p.InnerLayer {
+		switch r.IntN(12) {
+		case 0, 1:
+			f.Kind = InnerReplay
+		case 2, 3:
+			f.Kind = InnerResend
+		default:
+		}
 	}
 	switch f.Kind {
 	case Redirected:
@@ -135,7 +145,7 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 		f.Code = []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}[r.IntN(3)]
 	case GatewayAfter:
 		f.Code, f.RetryAfter = []int{http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}[r.IntN(3)], r.IntN(4)
-	case InnerReplay:
+	case InnerReplay, InnerResend:
 		if !p.InnerLayer {
 			f.Kind = LostAnswer
 		}

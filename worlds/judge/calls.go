@@ -146,6 +146,9 @@ func (c *call) met(kind faults.Kind) bool {
 	return false
 }
 
+// repeatedBelow reports whether a RoundTripper below the library has repeated a write of the call.
+func (c *call) repeatedBelow() bool { return c.met(faults.InnerReplay) || c.met(faults.InnerResend) }
+
 // settled returns when nothing of the call is under way any more.
 func (c *call) settled() (at time.Duration) {
 	for _, r := range c.requests {

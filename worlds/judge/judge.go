@@ -4,6 +4,7 @@ package judge
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/k8sretry/k8sretry/worlds/faults"
@@ -50,6 +51,7 @@ const (
 	NotFoundLater  Exception = "a 404 after a repeated delete reaches the client of a Transport as it came"
 	HiddenReplay   Exception = "client-go repeated a JSON patch by itself after a 5xx with Retry-After, no Transport"
 	InnerReplay    Exception = "another layer below repeated a JSON patch, or a create whose name the server draws, and brought a success"
+	UnseenLoss     Exception = "another layer below repeated a write after a lost connection, which safe writes without a Transport notice"
 	HiddenDelay    Exception = "the attempt timeout cut the wait of client-go for a Retry-After, which nothing can see without a Transport"
 	FinalCheck     Exception = "the final check after the end of a call does not wait for a Retry-After"
 )
@@ -122,8 +124,21 @@ func (j *Judgement) judge(w *world, c *call) {
 		j.unknown(w, c)
 	}
 	j.touched(w, c)
+	if c.met(faults.InnerResend) && (!isSafe(c) || c.BelowAll) {
+		j.exceptUnseen(c)
+	}
 	j.delays(c)
 	j.bounds(c)
+}
+
+// exceptUnseen counts what the judge has found in a call below which another layer has repeated a
+// write unseen.
+func (j *Judgement) exceptUnseen(c *call) {
+	before := len(j.Violations)
+	j.Violations = slices.DeleteFunc(j.Violations, func(v Violation) bool {
+		return v.Op == c.Op && (v.Rule == DoneOnce || v.Rule == NeverDone || v.Rule == OtherObject)
+	})
+	j.Exceptions[UnseenLoss] += before - len(j.Violations)
 }
 
 // success: carried out exactly once.
@@ -147,7 +162,7 @@ func (j *Judgement) success(w *world, c *call) {
 		switch {
 		case len(c.changes) > 1 && !c.BelowAll && call == ways.JSONAppend && c.met(faults.GatewayAfter):
 			j.Exceptions[HiddenReplay]++
-		case len(c.changes) > 1 && call == ways.JSONAppend && c.met(faults.InnerReplay):
+		case len(c.changes) > 1 && call == ways.JSONAppend && c.repeatedBelow():
 			j.Exceptions[InnerReplay]++
 		case len(c.changes) > 1:
 			j.violation(c.Op, DoneOnce, "%d changes", len(c.changes))
@@ -183,7 +198,7 @@ func (j *Judgement) created(w *world, c *call) {
 			j.Exceptions[CreatedAgain]++
 			continue
 		}
-		if c.kind() == ways.Generate && isOnTransportAlone(c) && c.met(faults.InnerReplay) {
+		if c.kind() == ways.Generate && isOnTransportAlone(c) && c.repeatedBelow() {
 			j.Exceptions[InnerReplay]++ // the server draws the names
 			continue
 		}
@@ -268,7 +283,7 @@ func (j *Judgement) deletedByName(w *world, c *call, e trace.Entry) (violated bo
 				return true
 			}
 		}
-		first = faults.Kind(r.came.Fault) == faults.InnerReplay
+		first = faults.Kind(r.came.Fault).ByInnerLayer()
 	}
 	j.Exceptions[ByNameAlone]++
 	return false
@@ -316,10 +331,8 @@ func (j *Judgement) bounds(c *call) {
 	}
 	inner := 0
 	for _, r := range c.requests {
-		switch faults.Kind(r.came.Fault) {
-		case faults.InnerReplay, faults.Redirected: // one more by what is below, or by net/http
-			inner++
-		default:
+		if kind := faults.Kind(r.came.Fault); kind.ByInnerLayer() || kind == faults.Redirected {
+			inner++ // one more by what is below, or by net/http
 		}
 	}
 	limit += inner

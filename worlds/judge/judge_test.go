@@ -3,6 +3,7 @@
 package judge_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 func call(way string, kind ways.Call) trace.Entry {
 	return trace.Entry{
 		Kind: trace.OpBegins, Op: 1, Way: way, Call: string(kind), Resource: "configmaps", Name: "a", UID: "u1", Version: 5,
-		Retries: 2, Limit: time.Minute, BelowAll: way != "Wrap, Do", Value: "op-1",
+		Retries: 2, Limit: time.Minute, BelowAll: strings.Contains(way, "Transport"), Value: "op-1",
 	}
 }
 
@@ -100,6 +101,14 @@ func TestJudge(t *testing.T) {
 			call("Wrap, Do", ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
 			request(2, ""), change("DELETED", "u2", 8), done(2, 200, 8), answered(2, 200, 0), end(trace.Success, ""),
 		}, "", judge.ByNameAlone},
+		{"another layer repeats a write unseen, without a Transport", []trace.Entry{
+			call("safe writes", ways.Update), request(1, faults.InnerResend), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			request(2, ""), done(2, 409, 6), answered(2, 409, 0), end(trace.Certain, "conflict"),
+		}, judge.NeverDone, ""},
+		{"another layer repeats a write unseen, on a Transport", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.InnerResend), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			request(2, ""), done(2, 409, 6), answered(2, 409, 0), end(trace.Certain, "conflict"),
+		}, "", judge.UnseenLoss},
 		{"a Retry-After that is not kept", []trace.Entry{
 			call(safe, ways.Update), request(1, faults.TooManyAfter), answered(1, 429, 5*time.Second), request(2, ""), change("MODIFIED", "u1", 6), done(2, 200, 6), answered(2, 200, 0), end(trace.Success, ""),
 		}, judge.KeepsDelay, ""},

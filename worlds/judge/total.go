@@ -95,6 +95,6 @@ func (t *Total) Write(w io.Writer, ways []string) {
 func Exceptions() []Exception {
 	return []Exception{
 		ByNameAlone, PatchByName, LastWriteWins, CreatedAgain, SameContent, UnseenRedirect, UnseenPage, NotFoundLater,
-		HiddenReplay, InnerReplay, HiddenDelay, FinalCheck,
+		HiddenReplay, InnerReplay, UnseenLoss, HiddenDelay, FinalCheck,
 	}
 }
