@@ -26,19 +26,19 @@ func Shorten(entries []trace.Entry, op int) string {
 			began = e.At
 		}
 		about := e.Kind == trace.Changed && e.Resource == resource && (e.Name == name || strings.HasPrefix(e.Name, name+"-"))
-		if e.Op != op && !about && e.Kind != trace.ServerDown && e.Kind != trace.ServerUp {
+		if e.Op != op && !about && e.Kind != trace.ServerDown && e.Kind != trace.ServerUp && e.Kind != trace.ReplicaDown && e.Kind != trace.ReplicaUp {
 			continue
 		}
 		fmt.Fprintf(&b, "%12v ", (e.At - max(began, 0)).Round(time.Microsecond))
 		switch e.Kind {
 		case trace.OpBegins:
-			fmt.Fprintf(&b, "%s: %s %s %s, version %d uid %s, retries %d, limit %v, canceled %t", e.Way, e.Call, e.Resource, e.Name, e.Version, e.UID, e.Retries, e.Limit, e.Canceled)
+			fmt.Fprintf(&b, "%s: %s %s %s, version %d uid %s, retries %d, limit %v, canceled %t, behind %d", e.Way, e.Call, e.Resource, e.Name, e.Version, e.UID, e.Retries, e.Limit, e.Canceled, e.Behind)
 		case trace.OpEnds:
 			fmt.Fprintf(&b, "ends: %s %s %s", e.Claim, e.Stop, e.Error)
 		case trace.RequestCame:
 			fmt.Fprintf(&b, "request %d %s %s [%s] %s", e.N, e.Method, e.Path, e.Fault, e.Sends)
 		case trace.RequestDone:
-			fmt.Fprintf(&b, "done %d: %d at version %d", e.N, e.Code, e.Version)
+			fmt.Fprintf(&b, "done %d: %d at version %d, behind %d", e.N, e.Code, e.Version, e.Behind)
 		case trace.Answered:
 			fmt.Fprintf(&b, "answer %d: %d clean %t retry after %v", e.N, e.Code, e.Clean, e.RetryAfter)
 		case trace.Changed:

@@ -38,7 +38,10 @@ type World struct {
 	attempt time.Duration // the timeout of an attempt, 0 for none
 	faults  float64
 	actors  float64
-	old     bool // the objects of others are older than the clocks may differ
+	lag     time.Duration // of the watch caches, at most
+	others  int           // servers behind the balancer, besides one
+	spreads bool          // the balancer chooses a server for each request
+	old     bool          // the objects of others are older than the clocks may differ
 }
 
 const (
@@ -46,6 +49,9 @@ const (
 	forCaller
 	forUID
 	forSuffix
+	forReplicas
+	forLag
+	forCache
 )
 
 // callers is how many callers a world has, and callsEach how many calls each of them makes.
@@ -67,7 +73,20 @@ func New(seed uint64) *World {
 	if r.IntN(10) == 0 {
 		w.quota = 8 + r.IntN(12)
 	}
+	r = faults.Rand(seed, forReplicas)
+	w.others, w.spreads = min(r.IntN(4), 2), r.IntN(3) == 0
+	w.lag = []time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second}[r.IntN(4)]
 	return w
+}
+
+// lagOf returns how long the cache of a replica takes to hear of a version. Every sixteenth takes the
+// whole lag of the world.
+func (w *World) lagOf(replica int, version int64) time.Duration {
+	r := faults.Rand(w.Seed, forLag, uint64(replica), uint64(version))
+	if r.IntN(16) == 0 {
+		return w.lag
+	}
+	return time.Duration(r.Float64() * r.Float64() * float64(w.lag))
 }
 
 // Run lets everything happen, and returns the trace. It has to be called in a bubble of
@@ -86,7 +105,7 @@ func (w *World) Run() []trace.Entry {
 			return fmt.Sprintf("%05x", faults.Rand(w.Seed, forSuffix, uint64(n)).Uint32()%0xfffff)
 		},
 		Admit: w.admit,
-		Quota: w.quotas(),
+		Quota: w.quotas(), Replicas: 1 + w.others, Lag: w.lagOf,
 		OnChange: func(c model.Change) {
 			recorder.Add(trace.Entry{
 				Kind: trace.Changed, Version: c.Version, Type: string(c.Type), Resource: c.Key.Resource, Name: c.Key.Name, UID: string(c.UID), By: c.By,
@@ -97,7 +116,9 @@ func (w *World) Run() []trace.Entry {
 	})
 	company.Server = server
 	network := faults.NewNetwork()
-	front := faults.NewFront(faults.Plan{Seed: w.Seed, Rate: w.faults, InnerLayer: w.inner, NoHistory: w.recent}, server, network, recorder, now)
+	front := faults.NewFront(faults.Plan{
+		Seed: w.Seed, Rate: w.faults, InnerLayer: w.inner, NoHistory: w.recent, Replicas: 1 + w.others, EachRequest: w.spreads,
+	}, server, network, recorder, now)
 	front.TLS = w.http2
 	stop := serve(front, w.http2)
 	controller := newProgram(w, front, "label-controller")
@@ -220,7 +241,7 @@ func (c *caller) call(id int) {
 		Retries: c.retries, Options: c.program.options(way.Limiter),
 	}
 	op.Resource = way.ResourceOf(op.Call)
-	c.prepare(op)
+	behind := c.prepare(op)
 	if op.Name == "" {
 		return // the quota is used up
 	}
@@ -237,6 +258,7 @@ func (c *caller) call(id int) {
 		begins.UID, begins.WasGoing = string(op.Object.GetUID()), op.Object.GetDeletionTimestamp() != nil
 		begins.Version, _ = strconv.ParseInt(op.Object.GetResourceVersion(), 10, 64)
 	}
+	begins.Behind = behind
 	clients := c.program.clientsFor(way)
 	ctx := faults.WithOp(context.Background(), id)
 	var cancel context.CancelFunc
@@ -260,6 +282,7 @@ func (c *caller) call(id int) {
 func ended(op *ways.Op, err error) trace.Entry {
 	e := trace.Entry{Kind: trace.OpEnds, Op: op.ID, Claim: trace.Success}
 	if err == nil {
+		e.Version, _ = strconv.ParseInt(op.Got, 10, 64)
 		return e
 	}
 	e.Claim, e.Error = trace.Certain, err.Error()
@@ -274,8 +297,9 @@ func ended(op *ways.Op, err error) trace.Entry {
 	return e
 }
 
-// prepare finds or makes the object of a call.
-func (c *caller) prepare(op *ways.Op) {
+// prepare finds or makes the object of a call. It returns how many versions the cache is behind from
+// which the caller has read it.
+func (c *caller) prepare(op *ways.Op) (behind int64) {
 	r := c.rand
 	op.Name = fmt.Sprintf("%s-%d", map[bool]string{true: "new", false: "obj"}[op.Call.Creates()], op.ID)
 	switch {
@@ -283,7 +307,7 @@ func (c *caller) prepare(op *ways.Op) {
 		if op.Call != ways.Generate && r.IntN(5) == 0 {
 			op.Name = fmt.Sprintf("taken-%d", r.IntN(taken))
 		}
-		return
+		return 0
 	case op.Call == ways.Modify && r.IntN(4) > 0, op.Call == ways.Update && r.IntN(4) == 0:
 		op.Name = fmt.Sprintf("counter-%d", r.IntN(counters))
 		if op.Call == ways.Update && r.IntN(2) == 0 {
@@ -303,13 +327,38 @@ func (c *caller) prepare(op *ways.Op) {
 		}
 	}
 	key := model.Key{Resource: op.Resource, Namespace: ways.Namespace, Name: op.Name}
-	if op.Object = c.server.Look(key); op.Object == nil {
+	if op.Object, behind = c.look(key, op.ID); op.Object == nil {
 		op.Name = ""
-		return
+		return 0
 	}
 	if r.IntN(10) == 0 { // what the caller has read is out of date
 		actors.Send(c.server, http.MethodPatch, key, "", "earlier-writer", "application/merge-patch+json", map[string]any{"metadata": map[string]any{"labels": map[string]any{"late": "yes"}}})
 	}
+	return behind
+}
+
+// look returns an object as the caller has read it: from the storage, or from a cache, which
+// others have made out of date.
+func (c *caller) look(key model.Key, id int) (obj *unstructured.Unstructured, behind int64) {
+	r := faults.Rand(c.Seed, forCache, uint64(id))
+	if c.lag == 0 || r.IntN(2) == 0 {
+		return c.server.Look(key), 0
+	}
+	replica := r.IntN(1 + c.others)
+	sleep(context.Background(), c.server.Lag(replica)) // an informer would not know of the object before
+	switch r.IntN(4) {
+	case 0, 1:
+		body := map[string]any{"metadata": map[string]any{"labels": map[string]any{"unseen": "yes"}}}
+		actors.Send(c.server, http.MethodPatch, key, "", "earlier-writer", "application/merge-patch+json", body)
+	case 2:
+		actors.Send(c.server, http.MethodDelete, key, "", "earlier-writer", "application/json", map[string]any{"gracePeriodSeconds": 0})
+		create(c.server, ways.New(key.Resource, key.Name, "others"))
+	default:
+	}
+	if obj, behind = c.server.LookInCache(replica, key); obj == nil {
+		return c.server.Look(key), 0
+	}
+	return obj, behind
 }
 
 // budget makes a budget that lets the pod of a name go once.

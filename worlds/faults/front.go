@@ -44,18 +44,31 @@ type Front struct {
 	TLS     bool
 
 	mu       sync.Mutex
-	requests map[int]int   // by call
-	dials    map[int]int   // by call
-	lost     map[int]bool  // by call: noted that a connection has lost something
-	resend   map[int]bool  // by call: an inner layer sends the request that failed last once more
-	epoch    chan struct{} // closed when the server stops
+	requests map[int]int  // by call
+	dials    map[int]int  // by call
+	lost     map[int]bool // by call: noted that a connection has lost something
+	resend   map[int]bool // by call: an inner layer sends the request that failed last once more
+	replicas []replica
 	down     bool
 	late     sync.WaitGroup // what is carried out later
 }
 
+// replica is a server behind the balancer.
+type replica struct {
+	epoch chan struct{} // closed when it stops
+	down  bool
+}
+
 // NewFront returns a front of a server.
 func NewFront(p Plan, s *model.Server, n *Network, t *trace.Recorder, now func() time.Time) *Front {
-	return &Front{Plan: p, Server: s, Network: n, Trace: t, Now: now, requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]bool), resend: make(map[int]bool), epoch: make(chan struct{})}
+	f := &Front{
+		Plan: p, Server: s, Network: n, Trace: t, Now: now,
+		requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]bool), resend: make(map[int]bool),
+	}
+	for range max(p.Replicas, 1) {
+		f.replicas = append(f.replicas, replica{epoch: make(chan struct{})})
+	}
+	return f
 }
 
 // Wait waits until all that was to be carried out later has been.
@@ -77,7 +90,7 @@ func (f *Front) Dialer(active func() []int) func(ctx context.Context, network, a
 		if kind == DialRefused {
 			return nil, refused()
 		}
-		conn, err := f.Network.dial(ctx, kind == DialHangs, func() {
+		conn, err := f.Network.dial(ctx, f.running(f.Plan.Replica(op, n)), kind == DialHangs, func() {
 			if kind == DialHangs && f.TLS {
 				return // there was no handshake yet
 			}
@@ -101,6 +114,19 @@ func (f *Front) lose(op int) {
 	if !noted {
 		f.Trace.Add(trace.Entry{Kind: trace.ConnectionLost, Op: op})
 	}
+}
+
+// running returns the replica that the balancer takes for the one that was drawn: that one, or the
+// next one that is not down.
+func (f *Front) running(drawn int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.replicas {
+		if n := (drawn + i) % len(f.replicas); !f.replicas[n].down {
+			return n
+		}
+	}
+	return drawn
 }
 
 // number returns the number of a request within its call.
@@ -127,6 +153,7 @@ type exchange struct {
 	w     http.ResponseWriter
 	req   *http.Request
 	op, n int
+	to    int // the replica
 	body  []byte
 	fault Fault
 	write bool
@@ -147,8 +174,14 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	x.n = f.number(op)
 	x.fault = f.Plan.Request(op, x.n, x.write, x.watch)
+	if x.conn != nil {
+		x.to = x.conn.replica
+	}
+	if f.Plan.EachRequest {
+		x.to = f.running(f.Plan.Replica(op, x.n))
+	}
 	f.mu.Lock()
-	x.epoch = f.epoch
+	x.epoch = f.replicas[x.to].epoch
 	f.mu.Unlock()
 	f.Trace.Add(trace.Entry{
 		Kind: trace.RequestCame, Op: op, N: x.n, Method: req.Method, Path: req.URL.Path, Fault: string(x.fault.Kind),
@@ -173,11 +206,11 @@ func (x *exchange) execute() model.Response {
 	} else if name := x.req.Header.Get(ActorHeader); name != "" {
 		by = name
 	}
-	r := x.Server.Handle(&model.Request{
+	r := x.Server.HandleOn(x.to, &model.Request{
 		Method: x.req.Method, Path: x.req.URL.Path, Query: x.req.URL.Query(), ContentType: x.req.Header.Get("Content-Type"),
 		Accept: x.req.Header.Get("Accept"), UserAgent: x.req.UserAgent(), Body: x.body, By: by,
 	})
-	x.Trace.Add(trace.Entry{Kind: trace.RequestDone, Op: x.op, N: x.n, Code: r.Code, Version: r.Version, Write: x.write})
+	x.Trace.Add(trace.Entry{Kind: trace.RequestDone, Op: x.op, N: x.n, Code: r.Code, Version: r.Version, Behind: r.Behind, Write: x.write})
 	return r
 }
 
@@ -213,7 +246,7 @@ func (x *exchange) abort() {
 
 // answered records what the client could see.
 func (x *exchange) answered(code, retryAfter int, clean bool) {
-	if x.conn == nil || x.conn.dead.Load() || x.conn.broken.Load() {
+	if x.conn == nil || x.conn.dead.Load() || x.conn.broken.Load() || x.req.Context().Err() != nil {
 		clean, retryAfter = false, 0 // it does not arrive
 	}
 	x.Trace.Add(trace.Entry{
@@ -256,6 +289,8 @@ func (x *exchange) serve() {
 		panic(http.ErrAbortHandler)
 	case Restart:
 		x.restart(f)
+	case ReplicaDown:
+		x.restartReplica(f)
 	case LateRequest:
 		if !x.pause(f.Delay) && !f.Executed {
 			x.abort()
@@ -304,7 +339,7 @@ func (x *exchange) serve() {
 		x.failure(http.StatusGatewayTimeout, `"reason":"Timeout","message":"request did not complete within the allotted timeout"`)
 	case NoHistory, HistoryGone:
 		if f.Kind == HistoryGone {
-			x.Trace.Add(trace.Entry{Kind: trace.HistoryGone, Version: x.Server.Compact(1)})
+			x.Trace.Add(trace.Entry{Kind: trace.HistoryGone, Version: x.Server.Compact(x.to, 1)})
 		} else {
 			x.req.URL.RawQuery = strings.ReplaceAll(x.req.URL.RawQuery, "resourceVersion=", "ignored=")
 		}
@@ -385,6 +420,53 @@ func (x *exchange) restart(f Fault) {
 	panic(http.ErrAbortHandler)
 }
 
+// fillsCache is how long the watch caches need after a restart of all servers.
+const fillsCache = 300 * time.Millisecond
+
+// restartReplica stops one of the servers and starts it some time later, with an empty cache.
+func (x *exchange) restartReplica(f Fault) {
+	if f.Executed {
+		x.execute()
+	}
+	x.answered(0, 0, false)
+	if x.stopReplica(x.to) {
+		x.late.Go(func() {
+			timer := time.NewTimer(f.Delay / 3)
+			defer timer.Stop()
+			<-timer.C
+			x.Server.Restart(x.to, f.Delay/6)
+			x.startReplica(x.to)
+		})
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func (f *Front) stopReplica(n int) bool {
+	f.mu.Lock()
+	if f.replicas[n].down {
+		f.mu.Unlock()
+		return false
+	}
+	f.replicas[n].down = true
+	close(f.replicas[n].epoch)
+	f.mu.Unlock()
+	f.Trace.Add(trace.Entry{Kind: trace.ReplicaDown, N: n})
+	if !f.Plan.EachRequest {
+		f.Network.resetAll(n)
+	}
+	return true
+}
+
+func (f *Front) startReplica(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down || !f.replicas[n].down {
+		return // it starts with the others, or has
+	}
+	f.replicas[n] = replica{epoch: make(chan struct{})}
+	f.Trace.Add(trace.Entry{Kind: trace.ReplicaUp, N: n})
+}
+
 // Stop cuts all connections and refuses new ones.
 func (f *Front) Stop() {
 	f.mu.Lock()
@@ -393,11 +475,16 @@ func (f *Front) Stop() {
 		return
 	}
 	f.down = true
-	close(f.epoch)
+	for i := range f.replicas {
+		if !f.replicas[i].down {
+			f.replicas[i].down = true
+			close(f.replicas[i].epoch)
+		}
+	}
 	f.mu.Unlock()
 	f.Trace.Add(trace.Entry{Kind: trace.ServerDown})
 	f.Network.setDown(true)
-	f.Network.resetAll()
+	f.Network.resetAll(-1)
 }
 
 // Start accepts connections again.
@@ -407,7 +494,11 @@ func (f *Front) Start() {
 	if !f.down {
 		return
 	}
-	f.down, f.epoch = false, make(chan struct{})
+	f.down = false
+	for i := range f.replicas {
+		f.Server.Restart(i, fillsCache)
+		f.replicas[i] = replica{epoch: make(chan struct{})}
+	}
 	f.Network.setDown(false)
 	f.Trace.Add(trace.Entry{Kind: trace.ServerUp})
 }

@@ -40,16 +40,16 @@ func dialError(err syscall.Errno) error {
 	return &net.OpError{Op: "dial", Net: "tcp", Addr: serverAddress, Err: os.NewSyscallError("connect", err)}
 }
 
-// dial connects a client. A connection that hangs is accepted, but never answered. lost is
-// called when the connection swallows or loses something.
-func (n *Network) dial(ctx context.Context, hangs bool, lost func()) (net.Conn, error) {
+// dial connects a client to a replica. A connection that hangs is accepted, but never answered.
+// lost is called when the connection swallows or loses something.
+func (n *Network) dial(ctx context.Context, replica int, hangs bool, lost func()) (net.Conn, error) {
 	n.mu.Lock()
 	if n.down {
 		n.mu.Unlock()
 		return nil, dialError(syscall.ECONNREFUSED)
 	}
 	inner, outer := net.Pipe()
-	c := &conn{Conn: outer, network: n}
+	c := &conn{Conn: outer, network: n, replica: replica}
 	client := &clientConn{Conn: inner, of: c, lost: lost}
 	n.open[c] = true
 	n.mu.Unlock()
@@ -95,12 +95,14 @@ func (n *Network) setDown(down bool) {
 	n.down = down
 }
 
-// resetAll resets all connections.
-func (n *Network) resetAll() {
+// resetAll resets all connections to a replica, or to any for -1.
+func (n *Network) resetAll(replica int) {
 	n.mu.Lock()
 	open := make([]*conn, 0, len(n.open))
 	for c := range n.open {
-		open = append(open, c)
+		if replica < 0 || c.replica == replica {
+			open = append(open, c)
+		}
 	}
 	n.mu.Unlock()
 	for _, c := range open {
@@ -119,6 +121,7 @@ func (n *Network) Open() int {
 type conn struct {
 	net.Conn
 	network *Network
+	replica int
 	dead    atomic.Bool
 	broken  atomic.Bool
 }

@@ -32,6 +32,7 @@ const (
 	AppliedLater Kind = "504, applied later"               // carried out seconds after the answer
 	InnerReplay  Kind = "repeated by an inner layer"       // the first answer is lost below the library, and a RoundTripper there sends once more
 	InnerResend  Kind = "lost, repeated by an inner layer" // carried out, the connection or the stream ends, and a RoundTripper below the library sends once more
+	ReplicaDown  Kind = "restart of a replica"             // and its watch cache begins again; the others run on
 	Restart      Kind = "restart"                          // of the server, with requests in flight
 	DialRefused  Kind = "connection refused"               // not carried out
 	DialHangs    Kind = "connection accepted, silent"      // not carried out
@@ -44,9 +45,16 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		LostAnswer, LostRequest, LateAnswer, LateRequest, Truncated, Reset, GoAway, Dead, Redirected, LoginPage, TooMany, TooManyAfter,
-		Gateway, GatewayAfter, EtcdTimeout, AppliedLater, InnerReplay, InnerResend, Restart, DialRefused, DialHangs,
+		Gateway, GatewayAfter, EtcdTimeout, AppliedLater, InnerReplay, InnerResend, ReplicaDown, Restart, DialRefused, DialHangs,
 	}
 }
+
+// CacheBehind is no fault of a request: the call, or its caller before, has read from a watch cache
+// that was behind the storage.
+const CacheBehind Kind = "read from a lagging cache"
+
+// States returns what is not drawn for a request, and yet met by calls.
+func States() []Kind { return []Kind{CacheBehind} }
 
 // WatchKinds returns the faults of watches.
 func WatchKinds() []Kind { return []Kind{WatchCut, NoHistory, HistoryGone} }
@@ -85,6 +93,10 @@ type Plan struct {
 	InnerLayer bool
 	// NoHistory says that the server has none: each watch begins with what there is.
 	NoHistory bool
+	// Replicas is how many servers there are behind the balancer, which chooses one for each
+	// connection, or EachRequest for each request.
+	Replicas    int
+	EachRequest bool
 }
 
 // Rand returns random numbers for one purpose.
@@ -101,6 +113,7 @@ func Rand(seed uint64, purpose ...uint64) *rand.Rand {
 const (
 	forRequest = iota + 1
 	forDial
+	forReplica
 )
 
 // Request returns what happens to the n-th request of a call. The more requests a call has
@@ -125,7 +138,7 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 		f.Kind = WatchKinds()[r.IntN(3)]
 		return f
 	}
-	kinds := Kinds()[:19] // the rest happens to connections
+	kinds := Kinds()[:20] // the rest happens to connections
 	f.Kind = kinds[r.IntN(len(kinds))]
 	if p.InnerLayer {
 		switch r.IntN(12) {
@@ -150,12 +163,21 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 			f.Kind = LostAnswer
 		}
 	case Restart:
-		if r.IntN(2) > 0 {
+		if r.IntN(3) == 0 {
 			f.Kind = Reset
+		}
+	case ReplicaDown:
+		if p.Replicas < 2 {
+			f.Kind = Restart
 		}
 	default:
 	}
 	return f
+}
+
+// Replica returns to which server the balancer sends the n-th request or connection of a call.
+func (p Plan) Replica(op, n int) int {
+	return Rand(p.Seed, forReplica, uint64(op), uint64(n)).IntN(max(p.Replicas, 1))
 }
 
 // Dial returns what happens to the n-th connection that a call makes.

@@ -95,9 +95,17 @@ func (c *call) faults() map[faults.Kind]bool {
 		if r.came.Fault != "" {
 			met[faults.Kind(r.came.Fault)] = true
 		}
+		for _, d := range r.done {
+			if d.Behind > 0 {
+				met[faults.CacheBehind] = true
+			}
+		}
 	}
 	for _, d := range c.dials {
 		met[faults.Kind(d.Fault)] = true
+	}
+	if c.Behind > 0 {
+		met[faults.CacheBehind] = true
 	}
 	return met
 }

@@ -31,6 +31,7 @@ const (
 	KeepsDelay   Rule = "a Retry-After is kept"
 	Bounded      Rule = "attempts and requests are bounded"
 	WithinLimits Rule = "a call ends within its own limits"
+	Fresh        Rule = "a read is not older than it asks for"
 	Converges    Rule = "an informer ends with the state of the server"
 	NothingLeft  Rule = "nothing is left behind"
 )
@@ -82,6 +83,10 @@ func Judge(entries []trace.Entry) *Judgement {
 			}
 		case trace.DialFailed:
 			j.Faults[faults.Kind(e.Fault)]++
+		case trace.OpBegins, trace.RequestDone:
+			if e.Behind > 0 {
+				j.Faults[faults.CacheBehind]++
+			}
 		case trace.InformerDiffers:
 			j.violation(0, Converges, "%s", e.Error)
 		case trace.LeakDetected:
@@ -148,6 +153,7 @@ func (j *Judgement) success(w *world, c *call) {
 		if len(c.changes) > 0 {
 			j.violation(c.Op, DoneOnce, "a read has changed something")
 		}
+		j.fresh(w, c)
 	case call.Creates():
 		j.created(w, c)
 	case call.Removes():
@@ -171,6 +177,22 @@ func (j *Judgement) success(w *world, c *call) {
 		case c.accepted() == 0:
 			j.nothingDone(c)
 		}
+	}
+}
+
+// fresh: a read shows what was stored when the call began, or at the version that it names; or
+// anything if it says so.
+func (j *Judgement) fresh(w *world, c *call) {
+	call, lists := c.kind(), c.kind() == ways.List || c.kind() == ways.ListNotOlder
+	var oldest int64
+	for _, e := range w.changes {
+		about := lists || e.Resource == c.Resource && e.Name == c.Name
+		if about && (e.At < c.At && !call.NotOlder() || call.NotOlder() && e.Version <= c.Version) {
+			oldest = max(oldest, e.Version)
+		}
+	}
+	if !call.Cached() && c.end.Version < oldest {
+		j.violation(c.Op, Fresh, "version %d, but %d was stored", c.end.Version, oldest)
 	}
 }
 
@@ -296,7 +318,7 @@ func (j *Judgement) delays(c *call) {
 			continue
 		}
 		next, earliest := c.requests[i+1].came, r.answered.At+r.answered.RetryAfter
-		if next.At+time.Millisecond >= earliest {
+		if next.At+time.Millisecond >= earliest || next.At < r.answered.At { // the client had given up
 			continue
 		}
 		switch {

@@ -49,6 +49,13 @@ func change(kind, uid string, version int64) trace.Entry {
 	return trace.Entry{At: time.Second, Kind: trace.Changed, Op: 1, By: "op:1", Type: kind, Resource: "configmaps", Name: "a", UID: uid, Version: version, Object: `{"data":{"value":"op-1"}}`}
 }
 
+// stored is a change of the object, n seconds after the call began.
+func stored(n int, version int64) trace.Entry {
+	e := change("MODIFIED", "u1", version)
+	e.At = time.Duration(n) * time.Second
+	return e
+}
+
 // byOthers is the same by another client.
 func byOthers(e trace.Entry) trace.Entry {
 	e.Op, e.By = 0, "others"
@@ -88,6 +95,12 @@ func TestJudge(t *testing.T) {
 		{"unknown after a lost answer", []trace.Entry{call(safe, ways.Update), request(1, faults.LostAnswer), answered(1, 0, 0), end(trace.Unknown, "unknown")}, "", ""},
 		{"unknown although every request was answered", []trace.Entry{call(safe, ways.Update), request(1, ""), done(1, 409, 6), answered(1, 409, 0), end(trace.Unknown, "conflict")}, judge.Provable, ""},
 		{"unknown although nothing but 429s came", []trace.Entry{call(safe, ways.Update), request(1, faults.TooMany), {Kind: trace.Answered, At: time.Second, Op: 1, N: 1, Code: 429}, end(trace.Unknown, "429")}, judge.Provable, ""},
+		{"a read of what was stored before the call", []trace.Entry{
+			byOthers(stored(-2, 6)), byOthers(stored(-1, 7)), call(safe, ways.Get), {Kind: trace.OpEnds, Op: 1, Claim: trace.Success, Version: 6},
+		}, judge.Fresh, ""},
+		{"a read of what is stored", []trace.Entry{byOthers(stored(-1, 6)), call(safe, ways.Get), byOthers(stored(1, 7)), {Kind: trace.OpEnds, Op: 1, Claim: trace.Success, Version: 6}}, "", ""},
+		{"a read from a cache", []trace.Entry{byOthers(stored(-1, 6)), call(safe, ways.GetCached), {Kind: trace.OpEnds, Op: 1, Claim: trace.Success, Version: 5}}, "", ""},
+		{"a read that is older than the version that it names", []trace.Entry{byOthers(stored(-1, 5)), call(safe, ways.GetNotOlder), {Kind: trace.OpEnds, Op: 1, Claim: trace.Success, Version: 4}}, judge.Fresh, ""},
 		{"a read that is unknown", []trace.Entry{call(safe, ways.Get), end(trace.Unknown, "unknown")}, judge.Provable, ""},
 		{"unknown although the object was seen to be gone", []trace.Entry{
 			call(safe, ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),

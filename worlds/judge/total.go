@@ -56,7 +56,7 @@ func (t *Total) Add(j *Judgement) {
 // Smallest returns the smallest cell of the faults that every way of use meets.
 func (t *Total) Smallest(ways []string) (n int, cell string) {
 	n = -1
-	for _, kind := range faults.Kinds() {
+	for _, kind := range slices.Concat(faults.Kinds(), faults.States()) {
 		for _, way := range ways {
 			if have := t.Cells[kind][way]; n < 0 || have < n {
 				n, cell = have, fmt.Sprintf("%s x %s", kind, way)
@@ -71,7 +71,7 @@ func (t *Total) Write(w io.Writer, ways []string) {
 	fmt.Fprintf(w, "| worlds | operations | requests | violations |\n| --- | --- | --- | --- |\n| %d | %d | %d | %d |\n\n", t.Worlds, t.Operations, t.Requests, len(t.Violations))
 
 	fmt.Fprintf(w, "Operations that met a fault, by way of use:\n\n| fault | times | %s |\n| --- | --- |%s\n", strings.Join(ways, " | "), strings.Repeat(" --- |", len(ways)))
-	for _, kind := range slices.Concat(faults.Kinds(), faults.WatchKinds()) {
+	for _, kind := range slices.Concat(faults.Kinds(), faults.States(), faults.WatchKinds()) {
 		fmt.Fprintf(w, "| %s | %d |", kind, t.Faults[kind])
 		for _, way := range ways {
 			fmt.Fprintf(w, " %d |", t.Cells[kind][way])

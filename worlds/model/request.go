@@ -36,6 +36,7 @@ type Response struct {
 	RetryAfter int // in seconds, 0 for none
 	Watch      *Watch
 	Version    int64 // of what the server had stored when it answered
+	Behind     int64 // how many versions the cache that has served it was behind the storage
 	Changed    bool  // the request has changed something
 }
 
@@ -47,9 +48,17 @@ type request struct {
 	label                        labels.Selector
 	field                        fields.Selector
 	otherUID                     types.UID // that a patch names, if it is not that of the object
+	replica                      *replica
+	objects                      map[Key]*object // what serves a read: the storage or a cache
+	version                      int64           // of objects
 }
 
 func (r *request) key() Key { return Key{r.kind.resource, r.namespace, r.name} }
+
+func (r *request) isWatch() bool {
+	watching := r.Query.Get("watch")
+	return r.name == "" && (watching == "true" || watching == "1")
+}
 
 func (r *request) dryRun() bool { return slices.Contains(r.Query["dryRun"], metav1.DryRunAll) }
 
@@ -153,26 +162,38 @@ func (r *request) deleteOptions() (opts metav1.DeleteOptions, err error) {
 	return opts, nil
 }
 
-// Handle carries a request out.
-func (s *Server) Handle(req *Request) Response {
+// Handle carries a request out, on the first replica.
+func (s *Server) Handle(req *Request) Response { return s.HandleOn(0, req) }
+
+// HandleOn carries a request out on a replica.
+func (s *Server) HandleOn(n int, req *Request) Response {
 	r, err := parse(req)
 	if err != nil {
 		return Failure(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r.replica = s.replicas[n]
+	if err := s.choose(r, r.replica); err != nil {
+		response := Failure(err)
+		if response.Code == http.StatusGatewayTimeout && r.isWatch() { // it has begun by then
+			response = Response{Code: http.StatusOK, Watch: &Watch{server: s, r: r, next: -1, first: [][]byte{failed(err)}}}
+		}
+		response.Version = s.version
+		return response
+	}
 	before := s.version
 	response, err := s.handle(r)
 	if err != nil {
 		response = Failure(err)
 	}
-	response.Version, response.Changed = s.version, s.version != before
+	response.Version, response.Changed, response.Behind = s.version, s.version != before, before-r.version
 	return response
 }
 
 func (s *Server) handle(r *request) (Response, error) {
 	switch {
-	case r.Method == http.MethodGet && r.name == "" && (r.Query.Get("watch") == "true" || r.Query.Get("watch") == "1"):
+	case r.Method == http.MethodGet && r.isWatch():
 		return s.watch(r)
 	case r.Method == http.MethodGet && r.name == "":
 		return s.listAll(r)
@@ -193,7 +214,7 @@ func (s *Server) handle(r *request) (Response, error) {
 }
 
 func (s *Server) get(r *request) (Response, error) {
-	obj := s.objects[r.key()]
+	obj := r.objects[r.key()]
 	switch {
 	case obj == nil:
 		return Response{}, notFound(r.kind, r.name)
@@ -222,6 +243,6 @@ func (s *Server) listAll(r *request) (Response, error) {
 	}
 	return Response{Code: http.StatusOK, Body: marshal(map[string]any{
 		"kind": r.kind.Kind + "List", "apiVersion": r.kind.GroupVersion().String(),
-		"metadata": map[string]any{"resourceVersion": formatVersion(s.version)}, "items": items,
+		"metadata": map[string]any{"resourceVersion": formatVersion(r.version)}, "items": items,
 	})}, nil
 }

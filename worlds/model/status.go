@@ -64,14 +64,20 @@ func badJSONPatch(err error) error {
 	return apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
 }
 
-// Failure returns the answer that an API server makes of a status.
-func Failure(err error) Response {
+// statusOf returns the status that an API server makes of an error.
+func statusOf(err error) metav1.Status {
 	var s apierrors.APIStatus
 	if !errors.As(err, &s) {
 		s = apierrors.NewInternalError(err)
 	}
 	status := s.Status()
 	status.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
+	return status
+}
+
+// Failure returns the answer that an API server makes of a status.
+func Failure(err error) Response {
+	status := statusOf(err)
 	r := Response{Code: int(status.Code), Body: marshal(status)}
 	if status.Details != nil && status.Details.RetryAfterSeconds > 0 {
 		r.RetryAfter = int(status.Details.RetryAfterSeconds)

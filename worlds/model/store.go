@@ -46,13 +46,12 @@ func (c Change) JSON() string {
 type Server struct {
 	config Config
 
-	mu        sync.Mutex
-	version   int64
-	objects   map[Key]*object
-	history   []Change
-	compacted int64         // changes up to this version are gone
-	changed   chan struct{} // closed at the next change
-	uids      int
+	mu       sync.Mutex
+	version  int64
+	objects  map[Key]*object
+	replicas []*replica
+	changed  chan struct{} // closed at the next change
+	uids     int
 }
 
 // Config is what a world decides about its server.
@@ -68,13 +67,22 @@ type Config struct {
 	Admit func(key Key, obj *unstructured.Unstructured)
 	// Quota is how many objects of a resource there may be; none for no limit.
 	Quota map[string]int
+	// Replicas is how many servers there are on the storage; 0 is one.
+	Replicas int
+	// Lag returns how long the cache of a replica takes to hear of a version. It is nil if they
+	// hear at once.
+	Lag func(replica int, version int64) time.Duration
 	// OnChange is called with the lock held, after each change.
 	OnChange func(Change)
 }
 
 // New returns an empty server.
 func New(c Config) *Server {
-	return &Server{config: c, version: 1, objects: make(map[Key]*object), changed: make(chan struct{})}
+	s := &Server{config: c, version: 1, objects: make(map[Key]*object), changed: make(chan struct{})}
+	for range max(c.Replicas, 1) {
+		s.replicas = append(s.replicas, newReplica(s.version))
+	}
+	return s
 }
 
 // Version returns the version of the last change.
@@ -84,15 +92,15 @@ func (s *Server) Version() int64 {
 	return s.version
 }
 
-// Compact forgets all changes but the last ones.
-func (s *Server) Compact(keep int) int64 {
+// Compact forgets all changes but the last ones of a replica, and returns the last version that it
+// does not have.
+func (s *Server) Compact(n, keep int) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.history) - keep; n > 0 {
-		s.compacted = s.history[n-1].Version
-		s.history = slices.Clone(s.history[n:])
-	}
-	return s.compacted
+	p := s.replicas[n]
+	p.advance()
+	p.compact(keep)
+	return p.gone
 }
 
 // Look returns an object, nil if there is none.
@@ -143,7 +151,13 @@ func (s *Server) remove(key Key, last *object, by string) *object {
 }
 
 func (s *Server) remember(c Change) {
-	s.history = append(s.history, c)
+	for i, p := range s.replicas {
+		var lag time.Duration
+		if s.config.Lag != nil {
+			lag = s.config.Lag(i, c.Version)
+		}
+		p.hears(c, lag)
+	}
 	close(s.changed)
 	s.changed = make(chan struct{})
 	if s.config.OnChange != nil {
@@ -163,7 +177,7 @@ func (s *Server) count(k *kind, namespace string) (n int) {
 
 // list returns the objects of a resource that a request selects, in the order of their names.
 func (s *Server) list(r *request) (found []*object) {
-	for key, obj := range s.objects {
+	for key, obj := range r.objects {
 		if key.Resource == r.kind.resource && (r.namespace == "" || r.namespace == key.Namespace) && r.selects(obj) {
 			found = append(found, obj)
 		}

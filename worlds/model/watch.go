@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,10 +23,10 @@ type Watch struct {
 	first  [][]byte // what comes before the changes
 }
 
-// watch begins a watch. Without a resource version, or with version 0, it begins with each
+// watch begins a watch on the cache of a replica. Without a resource version, or with version 0, it begins with each
 // object that there is.
 func (s *Server) watch(r *request) (Response, error) {
-	w := &Watch{server: s, r: r, next: s.version + 1}
+	w := &Watch{server: s, r: r, next: r.version + 1}
 	from := r.Query.Get("resourceVersion")
 	initial := r.Query.Get("sendInitialEvents") == "true"
 	if initial && r.Query.Get("allowWatchBookmarks") != "true" {
@@ -41,10 +42,10 @@ func (s *Server) watch(r *request) (Response, error) {
 			w.first = append(w.first, r.event(watch.Added, obj))
 		}
 		if initial {
-			w.first = append(w.first, r.bookmark(s.version, true))
+			w.first = append(w.first, r.bookmark(r.version, true))
 		}
-	case version < s.compacted:
-		w.first, w.next = [][]byte{expired(version, s.compacted)}, -1
+	case version < r.replica.gone:
+		w.first, w.next = [][]byte{expired(version, r.replica.gone)}, -1
 	default:
 		w.next = version + 1
 	}
@@ -53,9 +54,12 @@ func (s *Server) watch(r *request) (Response, error) {
 
 // expired is the last event of a watch whose changes are gone.
 func expired(version, compacted int64) []byte {
-	e := apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", version, compacted)).ErrStatus
-	e.TypeMeta = metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}
-	return marshal(map[string]any{"type": watch.Error, "object": e})
+	return failed(apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", version, compacted)))
+}
+
+// failed is the last event of a watch that fails.
+func failed(err error) []byte {
+	return marshal(map[string]any{"type": watch.Error, "object": statusOf(err)})
 }
 
 func (r *request) event(kind watch.EventType, obj *object) []byte {
@@ -90,28 +94,37 @@ func (w *Watch) Next(ctx context.Context) ([][]byte, error) {
 		return nil, nil
 	}
 	for {
-		events, changed := w.pending()
+		events, changed, wait := w.pending()
 		if len(events) > 0 {
 			return events, nil
 		}
+		var later <-chan time.Time
+		if wait > 0 {
+			timer := time.NewTimer(wait)
+			defer timer.Stop()
+			later = timer.C
+		}
 		select {
 		case <-changed:
+		case <-later:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 }
 
-// pending returns the events that were not sent yet, and a channel that says that there may be
-// more.
-func (w *Watch) pending() (events [][]byte, changed <-chan struct{}) {
+// pending returns the events that were not sent yet, a channel that says that there may be more,
+// and when the cache hears of more.
+func (w *Watch) pending() (events [][]byte, changed <-chan struct{}, wait time.Duration) {
 	w.server.mu.Lock()
 	defer w.server.mu.Unlock()
-	if w.next <= w.server.compacted {
+	p := w.r.replica
+	p.advance()
+	if w.next <= p.gone {
 		w.next = -1
-		return [][]byte{expired(w.next, w.server.compacted)}, nil
+		return [][]byte{expired(w.next, p.gone)}, nil, 0
 	}
-	for _, c := range w.server.history {
+	for _, c := range p.history {
 		if c.Version < w.next {
 			continue
 		}
@@ -134,5 +147,5 @@ func (w *Watch) pending() (events [][]byte, changed <-chan struct{}) {
 			events = append(events, w.r.event(watch.Deleted, last))
 		}
 	}
-	return events, w.server.changed
+	return events, w.server.changed, p.next()
 }

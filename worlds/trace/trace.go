@@ -17,16 +17,18 @@ type Kind string
 
 // The kinds of entries.
 const (
-	OpBegins        Kind = "op"       // a caller begins a call
-	OpEnds          Kind = "end"      // the call has returned
-	RequestCame     Kind = "request"  // a request has reached the server or what stands before it
-	RequestDone     Kind = "done"     // the server has carried the request out, or has refused it
-	Answered        Kind = "answer"   // what the client could see of the answer
-	Changed         Kind = "change"   // a change of an object was stored
-	DialFailed      Kind = "dial"     // a connection was not made
-	ConnectionLost  Kind = "lost"     // a connection has swallowed or lost something, which may be of the call
-	ServerDown      Kind = "down"     // the server stops; requests in flight are cut
-	ServerUp        Kind = "up"       // the server runs again
+	OpBegins        Kind = "op"      // a caller begins a call
+	OpEnds          Kind = "end"     // the call has returned
+	RequestCame     Kind = "request" // a request has reached the server or what stands before it
+	RequestDone     Kind = "done"    // the server has carried the request out, or has refused it
+	Answered        Kind = "answer"  // what the client could see of the answer
+	Changed         Kind = "change"  // a change of an object was stored
+	DialFailed      Kind = "dial"    // a connection was not made
+	ConnectionLost  Kind = "lost"    // a connection has swallowed or lost something, which may be of the call
+	ServerDown      Kind = "down"    // the server stops; requests in flight are cut
+	ServerUp        Kind = "up"      // the server runs again
+	ReplicaDown     Kind = "replica down"
+	ReplicaUp       Kind = "replica up"
 	HistoryGone     Kind = "compact"  // changes up to Version are no longer served
 	InformerDiffers Kind = "informer" // the cache of the informer is not what the server has
 	LeakDetected    Kind = "leak"     // something is left after the world has ended
@@ -74,6 +76,7 @@ type Entry struct {
 	Clean      bool          `json:"clean,omitempty"` // the client got the server's own answer
 	Write      bool          `json:"write,omitempty"`
 	Watch      bool          `json:"watch,omitempty"`
+	Behind     int64         `json:"behind,omitempty"` // how many versions the cache was behind that the caller has read
 
 	// Changed
 	Type   string `json:"type,omitempty"` // ADDED, MODIFIED, DELETED

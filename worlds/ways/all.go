@@ -2,13 +2,16 @@
 
 package ways
 
+import "slices"
+
 var (
 	writes = []Call{
 		Create, Generate, CreateOwned, Update, UpdateStatus, Modify, Modify, ModifyStatus, Delete, DeletePod, Evict,
 		Merge, MergeVersion, JSONTest, JSONAppend, Apply,
 	}
+	reads   = []Call{Get, List, GetCached, GetNotOlder, ListCached, ListNotOlder}
 	methods = []Call{
-		Create, Generate, CreateOwned, Update, UpdateStatus, Delete, DeletePod, Evict, Merge, MergeVersion, JSONAppend, Apply, Scale, Get, List,
+		Create, Generate, CreateOwned, Update, UpdateStatus, Delete, DeletePod, Evict, Merge, MergeVersion, JSONAppend, Apply, Scale,
 	}
 )
 
@@ -20,14 +23,14 @@ func All() (all []*Way) {
 			suffix = ", Limiter"
 		}
 		all = append(all,
-			&Way{Name: "Wrap, Do" + suffix, Limiter: limiter, Calls: methods, run: wrapped},
-			&Way{Name: "Wrap, Do on Transport" + suffix, Limiter: limiter, Transport: true, Calls: methods, run: wrapped},
-			&Way{Name: "Transport" + suffix, ClientGoSpeaks: true, Limiter: limiter, Transport: true, Calls: append([]Call{JSONTest}, methods...), run: plain},
+			&Way{Name: "Wrap, Do" + suffix, Limiter: limiter, Calls: slices.Concat(reads, methods), run: wrapped},
+			&Way{Name: "Wrap, Do on Transport" + suffix, Limiter: limiter, Transport: true, Calls: slices.Concat(reads, methods), run: wrapped},
+			&Way{Name: "Transport" + suffix, ClientGoSpeaks: true, Limiter: limiter, Transport: true, Calls: slices.Concat(reads, methods, []Call{JSONTest}), run: plain},
 			&Way{Name: "safe writes" + suffix, Limiter: limiter, Calls: writes, run: safe},
 			&Way{Name: "safe writes on Transport" + suffix, Limiter: limiter, Transport: true, Calls: writes, run: safe},
 			&Way{Name: "safe writes, dynamic" + suffix, Limiter: limiter, Dynamic: true, Calls: writes, run: dynamicSafe},
-			&Way{Name: "k8sretryctrl" + suffix, Limiter: limiter, Calls: append([]Call{Get, List}, writes...), run: controller},
-			&Way{Name: "k8sretryctrl on Transport" + suffix, Limiter: limiter, Transport: true, Calls: append([]Call{Get, List}, writes...), run: controller},
+			&Way{Name: "k8sretryctrl" + suffix, Limiter: limiter, Calls: slices.Concat(reads, writes), run: controller},
+			&Way{Name: "k8sretryctrl on Transport" + suffix, Limiter: limiter, Transport: true, Calls: slices.Concat(reads, writes), run: controller},
 		)
 	}
 	return all

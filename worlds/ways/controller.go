@@ -49,10 +49,12 @@ func controller(ctx context.Context, c *Clients, op *Op) error {
 		return k.Patch(ctx, typed[corev1.ConfigMap](op.Object), client.RawPatch(types.JSONPatchType, op.patch()))
 	case Apply:
 		return k.Apply(ctx, applycore.ConfigMap(op.Name, Namespace).WithData(map[string]string{"value": op.Value}), client.FieldOwner(op.Manager), client.ForceOwnership)
-	case Get:
-		return k.Get(ctx, key, &corev1.ConfigMap{})
-	case List:
-		return k.List(ctx, &corev1.ConfigMapList{}, client.InNamespace(Namespace))
+	case Get, GetCached, GetNotOlder:
+		cm, options := &corev1.ConfigMap{}, op.getOptions()
+		return op.got(cm, k.Get(ctx, key, cm, &client.GetOptions{Raw: &options}))
+	case List, ListCached, ListNotOlder:
+		list, options := &corev1.ConfigMapList{}, op.listOptions()
+		return op.got(list, k.List(ctx, list, &client.ListOptions{Namespace: Namespace, Raw: &options}))
 	default:
 		return unknownCall(op)
 	}

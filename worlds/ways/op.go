@@ -46,6 +46,10 @@ const (
 	Scale        Call = "scale"
 	Get          Call = "get"
 	List         Call = "list"
+	GetCached    Call = "get, cached"     // with resourceVersion 0
+	GetNotOlder  Call = "get, not older"  // than a version
+	ListCached   Call = "list, cached"    // with resourceVersion 0
+	ListNotOlder Call = "list, not older" // than a version
 )
 
 // Op is one call.
@@ -60,13 +64,36 @@ type Op struct {
 	Manager  string                     // the field manager of an apply
 	Retries  int
 	Options  []k8sretry.Option
+	Got      string // the resource version that a read has brought
 }
 
 // Reads reports whether the call changes nothing.
-func (c Call) Reads() bool { return c == Get || c == List }
+func (c Call) Reads() bool { return c.gets() || c.lists() }
+
+func (c Call) gets() bool { return c == Get || c == GetCached || c == GetNotOlder }
+
+func (c Call) lists() bool { return c == List || c == ListCached || c == ListNotOlder }
+
+// asks returns the resource version that a read names, given that of an object.
+func (c Call) asks(version string) string {
+	switch c {
+	case GetCached, ListCached:
+		return "0"
+	case GetNotOlder, ListNotOlder:
+		return version
+	default:
+		return ""
+	}
+}
 
 // Creates reports whether the call makes a new object.
 func (c Call) Creates() bool { return c == Create || c == Generate || c == CreateOwned }
+
+// NotOlder reports whether the call reads what is not older than a version.
+func (c Call) NotOlder() bool { return c == GetNotOlder || c == ListNotOlder }
+
+// Cached reports whether any state will do.
+func (c Call) Cached() bool { return c == GetCached || c == ListCached }
 
 // Removes reports whether the call deletes an object.
 func (c Call) Removes() bool { return c == Delete || c == DeletePod || c == Evict }
@@ -234,6 +261,28 @@ func changed[T any](obj *T, change func(*unstructured.Unstructured)) {
 	u := untyped(obj)
 	change(u)
 	*obj = *typed[T](u)
+}
+
+// getOptions are those of a read of one object.
+func (op *Op) getOptions() metav1.GetOptions {
+	return metav1.GetOptions{ResourceVersion: op.Call.asks(op.Object.GetResourceVersion())}
+}
+
+// listOptions are those of a read of all.
+func (op *Op) listOptions() metav1.ListOptions {
+	o := metav1.ListOptions{ResourceVersion: op.Call.asks(op.Object.GetResourceVersion())}
+	if op.Call == ListNotOlder {
+		o.ResourceVersionMatch = metav1.ResourceVersionMatchNotOlderThan
+	}
+	return o
+}
+
+// got notes the version that a read has brought.
+func (op *Op) got(found interface{ GetResourceVersion() string }, err error) error {
+	if err == nil {
+		op.Got = found.GetResourceVersion()
+	}
+	return err
 }
 
 // Way is a way of using the library.

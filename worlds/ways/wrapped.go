@@ -67,12 +67,12 @@ func wrapped(ctx context.Context, c *Clients, op *Op) error {
 			return c.Deployments.UpdateScale(ctx, op.Name, op.scale(), metav1.UpdateOptions{})
 		}, withVerb(k8sretry.VerbUpdate)...)
 		return err
-	case Get:
-		_, err := k8sretry.Wrap2(maps.Get, options...)(ctx, op.Name, metav1.GetOptions{})
-		return err
-	case List:
-		_, err := k8sretry.Wrap1(maps.List, options...)(ctx, metav1.ListOptions{})
-		return err
+	case Get, GetCached, GetNotOlder:
+		cm, err := k8sretry.Wrap2(maps.Get, options...)(ctx, op.Name, op.getOptions())
+		return op.got(cm, err)
+	case List, ListCached, ListNotOlder:
+		list, err := k8sretry.Wrap1(maps.List, options...)(ctx, op.listOptions())
+		return op.got(list, err)
 	default:
 		return unknownCall(op)
 	}
@@ -115,10 +115,12 @@ func plain(ctx context.Context, c *Clients, op *Op) (err error) {
 			metav1.ApplyOptions{FieldManager: op.Manager, Force: true})
 	case Scale:
 		_, err = c.Deployments.UpdateScale(ctx, op.Name, op.scale(), metav1.UpdateOptions{})
-	case Get:
-		_, err = maps.Get(ctx, op.Name, metav1.GetOptions{})
-	case List:
-		_, err = maps.List(ctx, metav1.ListOptions{})
+	case Get, GetCached, GetNotOlder:
+		cm, err := maps.Get(ctx, op.Name, op.getOptions())
+		return op.got(cm, err)
+	case List, ListCached, ListNotOlder:
+		list, err := maps.List(ctx, op.listOptions())
+		return op.got(list, err)
 	default:
 		return unknownCall(op)
 	}

@@ -176,7 +176,17 @@ func (s *sequence) next() (resource, name string, make func(state) request) {
 			return req
 		}
 	case 3:
-		return resource, name, send(http.MethodGet, "", nil)
+		return resource, name, func(st state) request {
+			req := send(http.MethodGet, "", nil)(st)
+			switch {
+			case st.version == "" || version == 2:
+			case version == 3 && uid == 0: // one that does not exist yet
+				req.query = url.Values{"resourceVersion": {st.version + "0000"}}
+			default: // from a cache that has reached the version
+				req.query = url.Values{"resourceVersion": {st.version}}
+			}
+			return req
+		}
 	case 4, 5:
 		return resource, name, send(http.MethodPut, "application/json", whole)
 	case 6:
@@ -296,6 +306,9 @@ func (s *sequence) read(i int, resource string, code int, body []byte) answer {
 	_ = json.Unmarshal(body, &a.object) // what cannot be read is empty
 	o := &a.object
 	if o.Kind == "Status" || o.Metadata.Name == "" {
+		if before, _, found := strings.Cut(o.Message, "Too large resource version: "); found {
+			o.Message = before + "Too large resource version"
+		}
 		for _, states := range s.known {
 			st := states[i]
 			for _, v := range []string{st.uid, st.version, st.before} {
