@@ -21,10 +21,11 @@ import (
 //
 // It replaces client-go's own retries, which repeat any verb up to ten times on a 429 or
 // 5xx with Retry-After. With n retries the server sees at most n + 1 requests, including
-// those that net/http repeats by itself. There are three exceptions: if a kept HTTP/1.1
+// those that net/http repeats by itself. There are four exceptions: if a kept HTTP/1.1
 // connection breaks in the last attempt of a read, net/http sends it once more; before a
-// Transport repeats a delete or an eviction by name, it reads the object, see below; and with
-// [WithHedge], an attempt of a read may be two requests at the same time. The client
+// Transport repeats a delete or an eviction by name, it reads the object, see below; with
+// [WithHedge], an attempt of a read may be two requests at the same time; and a redirect that
+// net/http follows is a new request, with retries of its own. The client
 // receives the last answer as the server sent it, so apierrors.SuggestsClientDelay and the
 // other predicates are right; or the last error of the connection, in an [*Error] if it was
 // transient.

@@ -41,6 +41,8 @@ type World struct {
 	lag     time.Duration // of the watch caches, at most
 	others  int           // servers behind the balancer, besides one
 	spreads bool          // the balancer chooses a server for each request
+	levels  bool          // nothing but a priority level fails
+	elects  bool          // an elector runs beside the calls of the first program
 	old     bool          // the objects of others are older than the clocks may differ
 }
 
@@ -75,6 +77,7 @@ func New(seed uint64) *World {
 	}
 	r = faults.Rand(seed, forReplicas)
 	w.others, w.spreads = min(r.IntN(4), 2), r.IntN(3) == 0
+	w.elects, w.levels = r.IntN(4) == 0, r.IntN(16) == 0
 	w.lag = []time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second}[r.IntN(4)]
 	return w
 }
@@ -118,6 +121,7 @@ func (w *World) Run() []trace.Entry {
 	network := faults.NewNetwork()
 	front := faults.NewFront(faults.Plan{
 		Seed: w.Seed, Rate: w.faults, InnerLayer: w.inner, NoHistory: w.recent, Replicas: 1 + w.others, EachRequest: w.spreads,
+		OnlyLevels: w.levels, Informer: informerOp,
 	}, server, network, recorder, now)
 	front.TLS = w.http2
 	stop := serve(front, w.http2)
@@ -137,6 +141,10 @@ func (w *World) Run() []trace.Entry {
 	}
 	// The first two are replicas: they have the same field manager.
 	programs := []*program{newProgram(w, front, "replica"), newProgram(w, front, "replica"), newProgram(w, front, "caller")}
+	stopElector := func() {}
+	if w.elects {
+		stopElector = startElector(programs[0], w.Seed%2 == 0, recorder).stop
+	}
 	var all sync.WaitGroup
 	for i := range callers {
 		all.Go(func() {
@@ -147,6 +155,7 @@ func (w *World) Run() []trace.Entry {
 		})
 	}
 	all.Wait()
+	stopElector()
 	sleep(context.Background(), 2*time.Minute) // for what is carried out later
 	company.Wait()
 	front.Wait()
@@ -251,7 +260,7 @@ func (c *caller) call(id int) {
 		limit = time.Duration(5+r.IntN(6000)) * time.Millisecond
 	}
 	begins := trace.Entry{
-		Kind: trace.OpBegins, Op: id, Way: way.Name, Call: string(op.Call), Caller: c.program.name, Resource: op.Resource, Name: op.Name, Retries: op.Retries,
+		Kind: trace.OpBegins, Op: id, Way: way.Name, Call: string(op.Call), Caller: c.program.name, Program: c.number, Limited: way.Limiter, Resource: op.Resource, Name: op.Name, Retries: op.Retries,
 		Limit: limit, Canceled: canceled, BelowAll: way.Transport, Value: op.Value,
 	}
 	if op.Object != nil {

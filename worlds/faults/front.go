@@ -44,11 +44,12 @@ type Front struct {
 	TLS     bool
 
 	mu       sync.Mutex
-	requests map[int]int  // by call
-	dials    map[int]int  // by call
-	lost     map[int]bool // by call: noted that a connection has lost something
-	resend   map[int]bool // by call: an inner layer sends the request that failed last once more
+	requests map[int]int       // by call
+	dials    map[int]int       // by call
+	lost     map[int]time.Time // by call: when it was noted that a connection has lost something
+	resend   map[int]bool      // by call: an inner layer sends the request that failed last once more
 	replicas []replica
+	levels   levels
 	down     bool
 	late     sync.WaitGroup // what is carried out later
 }
@@ -63,11 +64,12 @@ type replica struct {
 func NewFront(p Plan, s *model.Server, n *Network, t *trace.Recorder, now func() time.Time) *Front {
 	f := &Front{
 		Plan: p, Server: s, Network: n, Trace: t, Now: now,
-		requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]bool), resend: make(map[int]bool),
+		requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]time.Time), resend: make(map[int]bool),
 	}
 	for range max(p.Replicas, 1) {
 		f.replicas = append(f.replicas, replica{epoch: make(chan struct{})})
 	}
+	f.levels.until = make(map[levelOf]full)
 	return f
 }
 
@@ -108,8 +110,10 @@ func (f *Front) Dialer(active func() []int) func(ctx context.Context, network, a
 // lose notes that a connection may have lost something of a call.
 func (f *Front) lose(op int) {
 	f.mu.Lock()
-	noted := f.lost[op]
-	f.lost[op] = true
+	last, noted := f.lost[op]
+	if noted = noted && time.Since(last) < time.Second; !noted {
+		f.lost[op] = time.Now()
+	}
 	f.mu.Unlock()
 	if !noted {
 		f.Trace.Add(trace.Entry{Kind: trace.ConnectionLost, Op: op})
@@ -153,7 +157,8 @@ type exchange struct {
 	w     http.ResponseWriter
 	req   *http.Request
 	op, n int
-	to    int // the replica
+	to    int    // the replica
+	level string // the priority level
 	body  []byte
 	fault Fault
 	write bool
@@ -164,7 +169,7 @@ type exchange struct {
 
 func (f *Front) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	op, _ := strconv.Atoi(req.Header.Get(OpHeader))
-	x := &exchange{Front: f, w: w, req: req, op: op, write: req.Method != http.MethodGet}
+	x := &exchange{Front: f, w: w, req: req, op: op, write: req.Method != http.MethodGet, level: levelOfPath(req.URL.Path)}
 	x.conn, _ = req.Context().Value(connKey{}).(*conn)
 	watching := req.URL.Query().Get("watch")
 	x.watch = watching == "true" || watching == "1"
@@ -200,6 +205,10 @@ func (x *exchange) noted() string {
 
 // execute lets the server carry the request out.
 func (x *exchange) execute() model.Response {
+	if r, refused := x.refused(); refused {
+		x.Trace.Add(trace.Entry{Kind: trace.RequestDone, Op: x.op, N: x.n, Code: r.Code, Version: r.Version, Level: x.level, Write: x.write})
+		return r
+	}
 	by := "others"
 	if x.op > 0 {
 		by = "op:" + strconv.Itoa(x.op)
@@ -210,7 +219,7 @@ func (x *exchange) execute() model.Response {
 		Method: x.req.Method, Path: x.req.URL.Path, Query: x.req.URL.Query(), ContentType: x.req.Header.Get("Content-Type"),
 		Accept: x.req.Header.Get("Accept"), UserAgent: x.req.UserAgent(), Body: x.body, By: by,
 	})
-	x.Trace.Add(trace.Entry{Kind: trace.RequestDone, Op: x.op, N: x.n, Code: r.Code, Version: r.Version, Behind: r.Behind, Write: x.write})
+	x.Trace.Add(trace.Entry{Kind: trace.RequestDone, Op: x.op, N: x.n, Code: r.Code, Version: r.Version, Behind: r.Behind, Level: x.level, Write: x.write})
 	return r
 }
 
@@ -334,6 +343,9 @@ func (x *exchange) serve() {
 			x.execute()
 		}
 		x.failure(http.StatusInternalServerError, `"message":"etcdserver: request timed out"`)
+	case LevelFull:
+		x.exhaust()
+		x.reply(x.execute())
 	case AppliedLater:
 		x.later(f.Delay)
 		x.failure(http.StatusGatewayTimeout, `"reason":"Timeout","message":"request did not complete within the allotted timeout"`)
@@ -372,6 +384,10 @@ func (x *exchange) failure(code int, fields string) {
 func (x *exchange) header(r model.Response) {
 	h := x.w.Header()
 	h.Set("Content-Type", "application/json")
+	if r.ContentType != "" {
+		h.Set("Content-Type", r.ContentType)
+	}
+	x.classify()
 	h.Set("Date", x.Now().UTC().Format(http.TimeFormat))
 	if r.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(r.RetryAfter))

@@ -30,6 +30,7 @@ const (
 	GatewayAfter Kind = "5xx, Retry-After"                 // of a gateway: carried out or not; client-go repeats by itself
 	EtcdTimeout  Kind = "etcd timeout"                     // carried out at once, later, or never
 	AppliedLater Kind = "504, applied later"               // carried out seconds after the answer
+	LevelFull    Kind = "priority level exhausted"         // for a time; the others are well
 	InnerReplay  Kind = "repeated by an inner layer"       // the first answer is lost below the library, and a RoundTripper there sends once more
 	InnerResend  Kind = "lost, repeated by an inner layer" // carried out, the connection or the stream ends, and a RoundTripper below the library sends once more
 	ReplicaDown  Kind = "restart of a replica"             // and its watch cache begins again; the others run on
@@ -45,7 +46,7 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		LostAnswer, LostRequest, LateAnswer, LateRequest, Truncated, Reset, GoAway, Dead, Redirected, LoginPage, TooMany, TooManyAfter,
-		Gateway, GatewayAfter, EtcdTimeout, AppliedLater, InnerReplay, InnerResend, ReplicaDown, Restart, DialRefused, DialHangs,
+		Gateway, GatewayAfter, EtcdTimeout, AppliedLater, LevelFull, InnerReplay, InnerResend, ReplicaDown, Restart, DialRefused, DialHangs,
 	}
 }
 
@@ -62,7 +63,7 @@ func WatchKinds() []Kind { return []Kind{WatchCut, NoHistory, HistoryGone} }
 // Ambiguous reports whether the client of a write may think that it was carried out.
 func (k Kind) Ambiguous() bool {
 	switch k {
-	case None, GoAway, TooMany, TooManyAfter, DialRefused, DialHangs, WatchCut, NoHistory, HistoryGone:
+	case None, GoAway, TooMany, TooManyAfter, LevelFull, DialRefused, DialHangs, WatchCut, NoHistory, HistoryGone:
 		return false
 	default:
 		return true
@@ -97,6 +98,10 @@ type Plan struct {
 	// connection, or EachRequest for each request.
 	Replicas    int
 	EachRequest bool
+	// Informer is the number under which an informer sends its requests.
+	Informer int
+	// OnlyLevels says that nothing but a priority level fails.
+	OnlyLevels bool
 }
 
 // Rand returns random numbers for one purpose.
@@ -134,13 +139,18 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 	}
 	f.Delay = time.Duration(500+r.IntN(12_000)) * time.Millisecond
 	f.Executed = r.IntN(3) > 0
-	if watch && r.IntN(2) == 0 {
+	if watch && !p.OnlyLevels && r.IntN(2) == 0 {
 		f.Kind = WatchKinds()[r.IntN(3)]
+		if f.Kind == NoHistory && op == p.Informer {
+			f.Kind = WatchCut // without history it would not hear of what was deleted meanwhile
+		}
 		return f
 	}
-	kinds := Kinds()[:20] // the rest happens to connections
+	kinds := Kinds()[:21] // the rest happens to connections
 	f.Kind = kinds[r.IntN(len(kinds))]
-	if p.InnerLayer {
+	if p.OnlyLevels {
+		f.Kind = LevelFull
+	} else if p.InnerLayer {
 		switch r.IntN(12) {
 		case 0, 1:
 			f.Kind = InnerReplay
@@ -152,6 +162,8 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 	switch f.Kind {
 	case Redirected:
 		f.Code = []int{http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect}[r.IntN(5)]
+	case LevelFull:
+		f.RetryAfter = 1 << r.IntN(3)
 	case TooManyAfter:
 		f.RetryAfter = 1 + r.IntN(6)
 	case Gateway:
@@ -183,7 +195,7 @@ func (p Plan) Replica(op, n int) int {
 // Dial returns what happens to the n-th connection that a call makes.
 func (p Plan) Dial(op, n int) Kind {
 	r := Rand(p.Seed, forDial, uint64(op), uint64(n))
-	if op == 0 || n > 4 || r.Float64() >= p.Rate/2 {
+	if op == 0 || n > 4 || p.OnlyLevels || r.Float64() >= p.Rate/2 {
 		return None
 	}
 	return []Kind{DialRefused, DialHangs}[r.IntN(2)]

@@ -3,6 +3,7 @@
 package judge
 
 import (
+	"net/http"
 	"strings"
 	"time"
 
@@ -23,6 +24,11 @@ func (r *request) isRead(of string) bool {
 	return !r.came.Write && !r.came.Watch && strings.HasSuffix(r.came.Path, "/"+of)
 }
 
+// shows reports whether the answer to a read shows the object, or that there is none.
+func (r *request) shows() bool {
+	return r.answered.Code == http.StatusOK || r.answered.Code == http.StatusNotFound
+}
+
 // call is all that the trace says about one call.
 type call struct {
 	trace.Entry // OpBegins
@@ -40,6 +46,16 @@ type world struct {
 	entries []trace.Entry
 	calls   []*call
 	changes []trace.Entry
+}
+
+// call returns a call by its number, nil if there is none.
+func (w *world) call(op int) *call {
+	for _, c := range w.calls {
+		if c.Op == op {
+			return c
+		}
+	}
+	return nil
 }
 
 func read(entries []trace.Entry) *world {

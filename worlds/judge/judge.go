@@ -32,6 +32,8 @@ const (
 	Bounded      Rule = "attempts and requests are bounded"
 	WithinLimits Rule = "a call ends within its own limits"
 	Fresh        Rule = "a read is not older than it asks for"
+	KeepsLease   Rule = "an elector loses no lease while its server is well"
+	NotHeldBack  Rule = "a call does not wait for another priority level"
 	Converges    Rule = "an informer ends with the state of the server"
 	NothingLeft  Rule = "nothing is left behind"
 )
@@ -54,6 +56,7 @@ const (
 	InnerReplay    Exception = "another layer below repeated a JSON patch, or a create whose name the server draws, and brought a success"
 	UnseenLoss     Exception = "another layer below repeated a write after a lost connection, which safe writes without a Transport notice"
 	HiddenDelay    Exception = "the attempt timeout cut the wait of client-go for a Retry-After, which nothing can see without a Transport"
+	LeaseOfTheDown Exception = "a lease was lost while the server was down, or a connection of the elector was lost"
 	FinalCheck     Exception = "the final check after the end of a call does not wait for a Retry-After"
 )
 
@@ -66,6 +69,9 @@ type Judgement struct {
 	Faults     map[faults.Kind]int            // requests and connections that met it
 	Operations int
 	Requests   int
+	// Renewals is how many renewals of a lease were stored, OtherLevels how many calls began while a
+	// Limiter had seen nothing but another exhausted priority level.
+	Renewals, OtherLevels int
 }
 
 // Judge judges a trace.
@@ -94,6 +100,7 @@ func Judge(entries []trace.Entry) *Judgement {
 		default:
 		}
 	}
+	j.leases(w)
 	for _, c := range w.calls {
 		j.count(c)
 		j.judge(w, c)
@@ -133,6 +140,7 @@ func (j *Judgement) judge(w *world, c *call) {
 		j.exceptUnseen(c)
 	}
 	j.delays(c)
+	j.otherLevels(w, c)
 	j.bounds(c)
 }
 
@@ -355,6 +363,9 @@ func (j *Judgement) bounds(c *call) {
 	for _, r := range c.requests {
 		if kind := faults.Kind(r.came.Fault); kind.ByInnerLayer() || kind == faults.Redirected {
 			inner++ // one more by what is below, or by net/http
+			if kind == faults.Redirected && isOnTransportAlone(c) {
+				inner += c.Retries // net/http follows above the Transport, with a new request
+			}
 		}
 	}
 	limit += inner

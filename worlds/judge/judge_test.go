@@ -62,6 +62,22 @@ func byOthers(e trace.Entry) trace.Entry {
 	return e
 }
 
+// later moves an entry to the second call of a program.
+func later(e trace.Entry, at time.Duration) trace.Entry {
+	e.Op, e.At = 2, 20*time.Second+at
+	return e
+}
+
+// afterAnotherLevel is a call of pods that a 429 of their level has refused, and the beginning of a
+// call of another level with the same Limiter.
+func afterAnotherLevel() []trace.Entry {
+	first, second := call("Transport, Limiter", ways.DeletePod), call("Transport, Limiter", ways.Merge)
+	first.Resource, first.Limited, second.Limited = "pods", true, true
+	refused := done(1, 429, 6)
+	refused.Level = faults.LevelOf("pods")
+	return []trace.Entry{first, request(1, faults.LevelFull), refused, answered(1, 429, 0), end(trace.Certain, "429"), later(second, 0)}
+}
+
 func TestJudge(t *testing.T) {
 	const safe = "safe writes on Transport"
 	for _, tt := range []struct {
@@ -130,6 +146,10 @@ func TestJudge(t *testing.T) {
 			request(4, faults.LostRequest), answered(4, 0, 0), end(trace.Unknown, "unknown"),
 		}, judge.Bounded, ""},
 		{"a call that does not end", []trace.Entry{call(safe, ways.Update), {At: 2 * time.Minute, Kind: trace.OpEnds, Op: 1, Claim: trace.Certain}}, judge.WithinLimits, ""},
+		{"a lease that was lost", []trace.Entry{{Kind: trace.LeaseHeld}, {At: time.Minute, Kind: trace.LeaseLost}}, judge.KeepsLease, ""},
+		{"a lease that was lost while the server was down", []trace.Entry{{Kind: trace.LeaseHeld}, {At: 50 * time.Second, Kind: trace.ServerDown}, {At: time.Minute, Kind: trace.LeaseLost}}, "", judge.LeaseOfTheDown},
+		{"a lease that was lost long after the server was down", []trace.Entry{{Kind: trace.ServerDown}, {At: time.Second, Kind: trace.ServerUp}, {At: time.Minute, Kind: trace.LeaseLost}}, judge.KeepsLease, ""},
+		{"a call that waits for another priority level", append(afterAnotherLevel(), later(request(7, ""), 2*time.Second), later(end(trace.Certain, "429"), 2*time.Second)), judge.NotHeldBack, ""},
 		{"goroutines that are left", []trace.Entry{{Kind: trace.LeakDetected, Error: "deadlock"}}, judge.NothingLeft, ""},
 		{"an informer that has missed something", []trace.Entry{{Kind: trace.InformerDiffers}}, judge.Converges, ""},
 	} {

@@ -28,6 +28,8 @@ func (t *Total) Add(j *Judgement) {
 	t.Worlds++
 	t.Operations += j.Operations
 	t.Requests += j.Requests
+	t.Renewals += j.Renewals
+	t.OtherLevels += j.OtherLevels
 	t.Violations = append(t.Violations, j.Violations...)
 	for e, n := range j.Exceptions {
 		t.Exceptions[e] += n
@@ -85,6 +87,8 @@ func (t *Total) Write(w io.Writer, ways []string) {
 		fmt.Fprintf(w, "| %s | %d | %d | %d |\n", call, c[trace.Success], c[trace.Certain], c[trace.Unknown])
 	}
 
+	fmt.Fprintf(w, "\nAn elector has renewed its lease %d times. %d calls with a Limiter began while nothing but another priority level was exhausted.\n", t.Renewals, t.OtherLevels)
+
 	fmt.Fprintf(w, "\nWhat the documentation excepts:\n\n| exception | times |\n| --- | --- |\n")
 	for _, e := range Exceptions() {
 		fmt.Fprintf(w, "| %s | %d |\n", e, t.Exceptions[e])
@@ -95,6 +99,6 @@ func (t *Total) Write(w io.Writer, ways []string) {
 func Exceptions() []Exception {
 	return []Exception{
 		ByNameAlone, PatchByName, LastWriteWins, CreatedAgain, SameContent, UnseenRedirect, UnseenPage, NotFoundLater,
-		HiddenReplay, InnerReplay, UnseenLoss, HiddenDelay, FinalCheck,
+		HiddenReplay, InnerReplay, UnseenLoss, HiddenDelay, FinalCheck, LeaseOfTheDown,
 	}
 }

@@ -76,7 +76,7 @@ func (w *world) lastLook(c *call) (look, state *trace.Entry) {
 		if added := c.added(); c.kind() == ways.Generate && len(added) > 0 {
 			name = added[0].Name
 		}
-		if !r.isRead(name) || len(r.done) == 0 || r.done[0].At < settled || r.answered == nil || !r.answered.Clean ||
+		if !r.isRead(name) || len(r.done) == 0 || r.done[0].At < settled || r.answered == nil || !r.answered.Clean || !r.shows() ||
 			r.answered.At-r.came.At > atOnce || r.answered.At > c.end.At {
 			continue
 		}

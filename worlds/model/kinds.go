@@ -6,6 +6,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -39,6 +40,7 @@ var kinds = []*kind{
 	{GroupVersionKind: corev1.SchemeGroupVersion.WithKind("ConfigMap"), resource: "configmaps", typed: &corev1.ConfigMap{}},
 	{GroupVersionKind: corev1.SchemeGroupVersion.WithKind("Pod"), resource: "pods", typed: &corev1.Pod{}, hasStatus: true, hasGeneration: true, returnsDeleted: true},
 	{GroupVersionKind: appsv1.SchemeGroupVersion.WithKind("Deployment"), resource: "deployments", typed: &appsv1.Deployment{}, hasStatus: true, hasScale: true, hasGeneration: true},
+	{GroupVersionKind: coordinationv1.SchemeGroupVersion.WithKind("Lease"), resource: "leases", typed: &coordinationv1.Lease{}, needsVersion: true},
 	{GroupVersionKind: policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"), resource: "poddisruptionbudgets", typed: &policyv1.PodDisruptionBudget{}, hasStatus: true, hasGeneration: true},
 	{
 		GroupVersionKind: schema.GroupVersionKind{Group: "example.com", Version: "v1", Kind: "Widget"}, resource: "widgets",

@@ -34,10 +34,12 @@ type Response struct {
 	Code       int
 	Body       []byte
 	RetryAfter int // in seconds, 0 for none
-	Watch      *Watch
-	Version    int64 // of what the server had stored when it answered
-	Behind     int64 // how many versions the cache that has served it was behind the storage
-	Changed    bool  // the request has changed something
+	// ContentType is that of the body, "" for JSON.
+	ContentType string
+	Watch       *Watch
+	Version     int64 // of what the server had stored when it answered
+	Behind      int64 // how many versions the cache that has served it was behind the storage
+	Changed     bool  // the request has changed something
 }
 
 // request is a request for a resource that is served.

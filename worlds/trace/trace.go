@@ -25,8 +25,10 @@ const (
 	Changed         Kind = "change"  // a change of an object was stored
 	DialFailed      Kind = "dial"    // a connection was not made
 	ConnectionLost  Kind = "lost"    // a connection has swallowed or lost something, which may be of the call
-	ServerDown      Kind = "down"    // the server stops; requests in flight are cut
-	ServerUp        Kind = "up"      // the server runs again
+	LeaseHeld       Kind = "lease held"
+	LeaseLost       Kind = "lease lost"
+	ServerDown      Kind = "down" // the server stops; requests in flight are cut
+	ServerUp        Kind = "up"   // the server runs again
 	ReplicaDown     Kind = "replica down"
 	ReplicaUp       Kind = "replica up"
 	HistoryGone     Kind = "compact"  // changes up to Version are no longer served
@@ -55,6 +57,8 @@ type Entry struct {
 	Way      string        `json:"way,omitempty"`
 	Call     string        `json:"call,omitempty"`
 	Caller   string        `json:"caller,omitempty"`
+	Program  int           `json:"program,omitempty"` // the number of the process
+	Limited  bool          `json:"limited,omitempty"` // by a Limiter of the process
 	Resource string        `json:"resource,omitempty"`
 	Name     string        `json:"name,omitempty"`
 	UID      string        `json:"uid,omitempty"`     // of the object that the caller means; "" for any
@@ -75,6 +79,7 @@ type Entry struct {
 	RetryAfter time.Duration `json:"retry_after,omitempty"`
 	Clean      bool          `json:"clean,omitempty"` // the client got the server's own answer
 	Write      bool          `json:"write,omitempty"`
+	Level      string        `json:"level,omitempty"` // of Priority and Fairness
 	Watch      bool          `json:"watch,omitempty"`
 	Behind     int64         `json:"behind,omitempty"` // how many versions the cache was behind that the caller has read
 
