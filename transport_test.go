@@ -2214,3 +2214,18 @@ func TestTransportDoesNotFollowAWriteWithAGet(t *testing.T) {
 		assert.EqualValues(t, 1, server.sends.Load())
 	}
 }
+
+// A redirect that net/http follows, above a Transport, is a new request with retries of its own.
+func TestTransportRetriesWhatItIsRedirectedTo(t *testing.T) {
+	server := serve(t, protoHTTP1, func(w http.ResponseWriter, r *http.Request, n int) {
+		if n == 2 {
+			http.Redirect(w, r, "/elsewhere"+r.URL.Path, http.StatusPermanentRedirect)
+			return
+		}
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	client := clientset(t, server.config(), wrapper(t, quickly, k8sretry.WithMaxRetries(2)))
+	_, err := client.CoreV1().ConfigMaps("default").Update(t.Context(), settings("a"), metav1.UpdateOptions{})
+	require.True(t, apierrors.IsTooManyRequests(err), "%v", err)
+	assert.EqualValues(t, 2+3, server.sends.Load())
+}
