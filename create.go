@@ -235,7 +235,8 @@ const maxClockSkew = 15 * time.Minute
 
 // isOlder reports whether an object was created before the call. Fake clients set no time.
 func (c *createCall[T]) isOlder(created metav1.Time) bool {
-	return !created.IsZero() && created.Add(maxClockSkew).Before(c.began)
+	latest := created.Add(time.Second) // whole seconds are stored
+	return !created.IsZero() && latest.Add(maxClockSkew).Before(c.began)
 }
 
 // isReview reports whether an object is one of those that the server only answers: a review or

@@ -102,6 +102,17 @@ func TestCreate(t *testing.T) {
 			},
 			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
 		},
+		// The assumption was that a creationTimestamp is a time. It is one in whole seconds.
+		"response lost, others set the annotations that they want, and the clock of the server is almost 15 minutes behind: unknown": {
+			prepare: func(c *cluster) {
+				c.on("create", then(c, func(o *corev1.ConfigMap) {
+					o.Annotations = map[string]string{"a": "b"}
+					o.CreationTimestamp = metav1.NewTime(time.Now().Add(500*time.Millisecond - 15*time.Minute).Truncate(time.Second))
+				}))
+			},
+			later: 200 * time.Millisecond,
+			fails: requireUnknown, is: apierrors.IsAlreadyExists, requests: "create create get", created: 1,
+		},
 		"response lost, others copy the annotations of another object: unknown": {
 			prepare: func(c *cluster) {
 				source, _ := k8sretry.Create(context.Background(), c, configMap("source"), metav1.CreateOptions{})
