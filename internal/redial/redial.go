@@ -112,9 +112,16 @@ func (c *Connections) Done(ctx context.Context, u *Use, err error) {
 	case conn == nil:
 	case err == nil:
 		c.answered(conn)
-	case kept && errors.Is(ctx.Err(), context.DeadlineExceeded) && !c.answeredSince(conn, answers):
+	case kept && timedOut(ctx) && !c.answeredSince(conn, answers):
 		c.abandon(u.through)
 	}
+}
+
+// timedOut reports whether the deadline of ctx has passed. The Timeout of an http.Client ends a
+// request through Request.Cancel, too, which may come before the context has ended.
+func timedOut(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return errors.Is(ctx.Err(), context.DeadlineExceeded) || ok && !time.Now().Before(deadline)
 }
 
 func (c *Connections) answered(conn net.Conn) {

@@ -51,6 +51,11 @@ func expired(t *testing.T) context.Context {
 	return ctx
 }
 
+// unaware is a context whose timer has not fired yet.
+type unaware struct{ context.Context }
+
+func (unaware) Deadline() (time.Time, bool) { return time.Unix(1, 0), true }
+
 func canceled(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -66,6 +71,11 @@ func TestWhenRequestsGetNewConnections(t *testing.T) {
 	}{
 		{"a deadline on a kept connection", func(t *testing.T, c *Connections) {
 			c.Done(expired(t), &begin(c, one, true).Use, errLost)
+		}, true},
+		// The assumption was that a context has ended when its deadline has ended the request. The Timeout
+		// of an http.Client cancels requests in another way, too, and that may come first.
+		{"a deadline on a kept connection, which the context does not show yet", func(t *testing.T, c *Connections) {
+			c.Done(unaware{t.Context()}, &begin(c, one, true).Use, errLost)
 		}, true},
 		{"a deadline on a new connection", func(t *testing.T, c *Connections) {
 			c.Done(expired(t), &begin(c, one, false).Use, errLost)
