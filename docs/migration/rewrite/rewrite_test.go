@@ -99,6 +99,7 @@ func TestReads(t *testing.T) {
 		"cenkalti": before.Cenkalti, "cenkalti, rewritten": after.Cenkalti,
 		"avast": before.Avast, "avast, rewritten": after.Avast,
 		"sethvargo": before.Sethvargo, "sethvargo, rewritten": after.Sethvargo,
+		"a chain of sethvargo": before.SethvargoChain, "a chain of sethvargo, rewritten": after.SethvargoChain,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -5,8 +5,11 @@ package migrate
 import (
 	"errors"
 	"go/ast"
+	"go/constant"
 	"go/types"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/k8sretry/k8sretry/k8sretrylint/internal/code"
@@ -108,7 +111,10 @@ func (w *rewriting) backOff(pl *plan, e ast.Expr) error {
 			e = value
 		}
 	}
-	value := w.value(e)
+	value := w.made(e)
+	if value == nil {
+		value = w.value(e)
+	}
 	if value == nil {
 		return errSchedule
 	}
@@ -320,36 +326,109 @@ func (w *rewriting) sethvargo(lit *ast.FuncLit, call code.Reached) (pl plan, err
 	if !all || len(marks) == 0 {
 		return pl, errors.New("which errors it repeats is not visible")
 	}
-	errVar := w.errVar(call)
 	for _, mark := range marks {
-		ret, ok := w.p.Parent(mark).(*ast.ReturnStmt)
-		if !ok || w.guard(ret, lit) == nil {
-			return pl, errors.New("which errors it repeats is not visible")
-		}
-		if err := w.repeated(&pl, w.guard(ret, lit), errVar); err != nil {
+		if err := w.retryable(&pl, lit, call, mark); err != nil {
 			return pl, err
 		}
+	}
+	if pl.retryIf == everyError && !w.repeatsAll(lit, call, marks) {
+		return pl, errors.New("it repeats some errors of the call and not others")
 	}
 	return pl, nil
 }
 
+// repeatsAll reports whether the function returns no error that is not marked.
+func (w *rewriting) repeatsAll(lit *ast.FuncLit, call code.Reached, marks []*ast.CallExpr) bool {
+	passed := false // no error gets this far
+	for _, ret := range returnsOf(lit) {
+		if len(ret.Results) == 0 {
+			return false
+		}
+		result := ast.Unparen(ret.Results[len(ret.Results)-1])
+		isMark := slices.ContainsFunc(marks, func(mark *ast.CallExpr) bool { return ast.Expr(mark) == result })
+		cond := w.guard(ret, lit)
+		switch {
+		case isMark && cond != nil && w.isErrNotNil(cond, w.errVar(call)):
+			branch := w.p.Parent(w.p.Parent(ret))
+			passed = passed || w.p.Parent(branch) == ast.Node(lit.Body)
+		case isMark || isNil(result):
+		case w.p.ObjectOf(result) != w.errVar(call) || !passed:
+			return false
+		}
+	}
+	return true
+}
+
+// retryable reads return RetryableError(err), and the condition under which it is reached.
+func (w *rewriting) retryable(pl *plan, lit *ast.FuncLit, call code.Reached, mark *ast.CallExpr) error {
+	hidden := errors.New("which errors it repeats is not visible")
+	errVar := w.errVar(call)
+	ret, ok := w.p.Parent(mark).(*ast.ReturnStmt)
+	if !ok || errVar == nil {
+		return hidden
+	}
+	cond := w.guard(ret, lit)
+	if cond == nil {
+		// RetryableError(nil) is nil.
+		if w.p.Parent(ret) != ast.Node(lit.Body) || w.p.ObjectOf(mark.Args[0]) != errVar {
+			return hidden
+		}
+		pl.covered, pl.retryIf = false, everyError
+		return nil
+	}
+	if err := w.repeated(pl, cond, errVar); err != nil {
+		return err
+	}
+	// The error that is returned has to be the one that the condition has looked at, or one around it.
+	arg := mark.Args[0]
+	if pl.retryIf == everyError || w.p.ObjectOf(arg) == errVar || pl.covered && w.wraps(arg, errVar) {
+		return nil
+	}
+	return hidden
+}
+
+// wraps reports whether the expression is fmt.Errorf("...: %w", err).
+func (w *rewriting) wraps(e ast.Expr, err types.Object) bool {
+	call, ok := ast.Unparen(e).(*ast.CallExpr)
+	if !ok || !code.IsFunc(w.p.Callee(call), "fmt", "Errorf") || len(call.Args) < 2 || w.p.ObjectOf(call.Args[len(call.Args)-1]) != err {
+		return false
+	}
+	format := w.p.Info.Types[call.Args[0]].Value
+	return format != nil && format.Kind() == constant.String && strings.HasSuffix(constant.StringVal(format), "%w")
+}
+
+var errShared = errors.New("its schedule is shared by several calls, which use it up together")
+
 // nextBackoff reads NewExponential(base) and what is around it.
 func (w *rewriting) nextBackoff(pl *plan, e ast.Expr) error {
-	value := w.value(e)
+	value := w.made(e)
 	if value == nil {
+		if v, ok := w.p.ObjectOf(e).(*types.Var); ok && v.Parent() == w.p.Types.Scope() {
+			return errShared
+		}
 		return errSchedule
 	}
 	call, name := w.libraryCall(value)
 	if call == nil || len(call.Args) == 0 {
 		return errSchedule
 	}
+	if last := call.Args[len(call.Args)-1]; len(call.Args) == 2 || name == "WithFullJitter" {
+		if err := w.nextBackoff(pl, last); err != nil {
+			return err
+		}
+	}
+	if name == "WithFullJitter" {
+		pl.jitter = true
+		return nil
+	}
 	n, ok := w.number(call.Args[0])
-	if !ok {
+	if !ok || n < 0 || n == 0 && name != "WithMaxRetries" && name != "WithJitter" && name != "WithJitterPercent" {
 		return errSchedule
 	}
-	if len(call.Args) == 2 {
-		if err := w.nextBackoff(pl, call.Args[1]); err != nil {
-			return err
+	// Of two limits the tighter one counts.
+	tighter := func(limit *time.Duration) {
+		if d := time.Duration(n); *limit == 0 || d < *limit {
+			*limit = d
 		}
 	}
 	switch name {
@@ -357,13 +436,16 @@ func (w *rewriting) nextBackoff(pl *plan, e ast.Expr) error {
 		pl.initial, pl.multiplier = time.Duration(n), 2
 	case "NewConstant":
 		pl.initial, pl.multiplier = time.Duration(n), 1
+	case "NewFibonacci":
+		pl.initial, pl.fibonacci = time.Duration(n), true
 	case "WithMaxRetries":
-		pl.retries = int(n)
+		pl.retries = min(pl.retries, int(n))
 	case "WithCappedDuration":
-		pl.max = time.Duration(n)
+		tighter(&pl.max)
 	case "WithMaxDuration":
-		pl.elapsed = time.Duration(n)
-	case "WithJitter", "WithJitterPercent", "WithFullJitter":
+		tighter(&pl.elapsed)
+	case "WithJitter", "WithJitterPercent":
+		pl.jitter = true
 	default:
 		return errors.New("its schedule is " + name)
 	}

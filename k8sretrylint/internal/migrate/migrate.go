@@ -91,6 +91,7 @@ type rewriting struct {
 
 	imports map[string]bool // paths that have an edit
 	deleted map[ast.Node]bool
+	stands  map[*ast.Ident]ast.Expr // see chain
 }
 
 var errNoLiteral = errors.New("its function is not written in the call")

@@ -9,7 +9,9 @@ import (
 	"go/constant"
 	"go/token"
 	"go/types"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,6 +25,8 @@ type schedule struct {
 	multiplier float64
 	max        time.Duration // of a delay, 0: none
 	elapsed    time.Duration // 0: none
+	fibonacci  bool          // initial, and then each delay is the sum of the two before it; in place of multiplier
+	jitter     bool          // the schedule is spread by an option of its own
 }
 
 // plan is what is known of a retry.
@@ -63,6 +67,17 @@ func (w *rewriting) options(pkg string, s schedule) (options []string, err error
 	if s.retries == 0 {
 		return options, nil
 	}
+	if s.fibonacci {
+		backoff, err := w.fibonacci(pkg, s)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, backoff)
+		if s.elapsed > 0 {
+			duration("WithMaxElapsed", s.elapsed)
+		}
+		return options, err
+	}
 	if s.initial != defaultInitial {
 		duration("WithInitialDelay", s.initial)
 	}
@@ -81,6 +96,46 @@ func (w *rewriting) options(pkg string, s schedule) (options []string, err error
 		duration("WithMaxElapsed", s.elapsed)
 	}
 	return options, err
+}
+
+// fibonacci is the option with a Fibonacci schedule as sethvargo/go-retry has it: base, 2 base, 3 base, 5 base.
+func (w *rewriting) fibonacci(pkg string, s schedule) (string, error) {
+	if s.jitter {
+		return "", errors.New("its Fibonacci schedule has jitter, which a func in place of the schedule of k8sretry would lack")
+	}
+	limit := s.max
+	if limit == 0 {
+		limit = s.elapsed // no longer delay is waited for
+	}
+	first, next := s.initial, 2*s.initial
+	var sum string
+	if limit > 0 {
+		first, next = min(first, limit), min(next, limit)
+		text, err := w.duration(limit)
+		if err != nil {
+			return "", err
+		}
+		sum = "min(d+next, " + text + ")"
+	} else {
+		if float64(s.initial)*math.Pow(math.Phi, float64(s.retries+1)) > math.MaxInt64 {
+			return "", errors.New("its delays are too long")
+		}
+		sum = "d+next"
+	}
+	firstText, err := w.duration(first)
+	if err != nil {
+		return "", err
+	}
+	nextText, err := w.duration(next)
+	if err != nil {
+		return "", err
+	}
+	pkgTime, err := w.importing("time", "time")
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s.WithBackoff(%s.BackoffFunc(func(n int) %s.Duration {\nd, next := %s, %s\nfor ; n > 1; n-- {\nd, next = next, %s\n}\nreturn d\n}))",
+		pkg, pkg, pkgTime, firstText, nextText, sum), nil
 }
 
 // longest is the longest delay of the schedule without a maximum, but no more than a day.
@@ -175,6 +230,95 @@ func (w *rewriting) value(e ast.Expr) ast.Expr {
 	}
 	w.deleteStmt(assign)
 	return ast.Unparen(value)
+}
+
+// made is what an expression stands for: a local variable, what a chain has made of it.
+func (w *rewriting) made(e ast.Expr) ast.Expr {
+	id, ok := ast.Unparen(e).(*ast.Ident)
+	if !ok {
+		return ast.Unparen(e)
+	}
+	if w.stands[id] == nil {
+		if w.stands == nil {
+			w.stands = map[*ast.Ident]ast.Expr{}
+		}
+		maps.Copy(w.stands, w.chain(id))
+	}
+	return ast.Unparen(w.stands[id])
+}
+
+// chain follows a local variable that is made in several statements of one block and then used once, such as
+//
+//	b := retry.NewExponential(time.Second)
+//	b = retry.WithMaxRetries(3, b)
+//
+// and deletes these statements. It returns what each use of the variable stands for, nil if there is more to it.
+func (w *rewriting) chain(id *ast.Ident) map[*ast.Ident]ast.Expr {
+	v, ok := w.p.Info.ObjectOf(id).(*types.Var)
+	if !ok || v.Parent() == w.p.Types.Scope() {
+		return nil
+	}
+	type set struct {
+		stmt  ast.Stmt
+		value ast.Expr
+	}
+	var sets []set
+	var reads []*ast.Ident
+	visit := func(ident *ast.Ident, obj types.Object) {
+		if obj != types.Object(v) {
+			return
+		}
+		switch parent := w.p.Parent(ident).(type) {
+		case *ast.AssignStmt:
+			if len(parent.Lhs) == 1 && len(parent.Rhs) == 1 && parent.Lhs[0] == ast.Expr(ident) && (parent.Tok == token.DEFINE || parent.Tok == token.ASSIGN) {
+				sets = append(sets, set{parent, parent.Rhs[0]})
+				return
+			}
+		case *ast.ValueSpec:
+			decl, isDecl := w.p.Parent(parent).(*ast.GenDecl)
+			stmt, isStmt := w.p.Parent(decl).(*ast.DeclStmt)
+			if isDecl && isStmt && len(decl.Specs) == 1 && len(parent.Names) == 1 && len(parent.Values) == 1 {
+				sets = append(sets, set{stmt, parent.Values[0]})
+				return
+			}
+		}
+		reads = append(reads, ident)
+	}
+	for ident, obj := range w.p.Info.Defs {
+		visit(ident, obj)
+	}
+	for ident, obj := range w.p.Info.Uses {
+		visit(ident, obj)
+	}
+	if len(sets) == 0 || len(reads) != len(sets) {
+		return nil
+	}
+	slices.SortFunc(sets, func(a, b set) int { return int(a.stmt.Pos() - b.stmt.Pos()) })
+	slices.SortFunc(reads, func(a, b *ast.Ident) int { return int(a.Pos() - b.Pos()) })
+	block := w.p.Parent(sets[0].stmt)
+	stands := map[*ast.Ident]ast.Expr{}
+	for i, read := range reads {
+		// Each statement reads what the one before it has set, and the retry what the last has set.
+		if i+1 < len(sets) && (!code.Contains(sets[i+1].value, read) || w.p.Parent(sets[i+1].stmt) != block) {
+			return nil
+		}
+		stands[read] = sets[i].value
+	}
+	last := reads[len(reads)-1]
+	if last != id || last.Pos() < sets[len(sets)-1].stmt.End() {
+		return nil
+	}
+	// In a loop or a function, the calls would share the schedule, which they use up.
+	for n := w.p.Parent(last); n != block; n = w.p.Parent(n) {
+		switch n.(type) {
+		case nil, *ast.ForStmt, *ast.RangeStmt, *ast.FuncLit:
+			return nil
+		}
+	}
+	for _, s := range sets {
+		w.deleteStmt(s.stmt)
+	}
+	return stands
 }
 
 // deleteStmt deletes a statement with its line.

@@ -4,6 +4,7 @@ package before
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/sethvargo/go-retry"
@@ -19,6 +20,20 @@ func Sethvargo(ctx context.Context, clientset kubernetes.Interface, name string)
 		pod, err := clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
 		if transient(err) {
 			return nil, retry.RetryableError(err)
+		}
+		return pod, err
+	})
+}
+
+// SethvargoChain reads a pod with a schedule that is made in several statements.
+func SethvargoChain(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
+	b := retry.NewFibonacci(500 * time.Millisecond)
+	b = retry.WithCappedDuration(2*time.Second, b)
+	b = retry.WithMaxRetries(3, b)
+	return retry.DoValue(ctx, b, func(ctx context.Context) (*corev1.Pod, error) {
+		pod, err := clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
+		if transient(err) {
+			return nil, retry.RetryableError(fmt.Errorf("pod %s: %w", name, err))
 		}
 		return pod, err
 	})

@@ -9,6 +9,9 @@ import (
 type Backoff interface{ Next() (time.Duration, bool) }
 
 func NewExponential(base time.Duration) Backoff                              { return nil }
+func NewFibonacci(base time.Duration) Backoff                                { return nil }
+func WithFullJitter(next Backoff) Backoff                                    { return next }
+func WithJitterPercent(j uint64, next Backoff) Backoff                       { return next }
 func NewConstant(t time.Duration) Backoff                                    { return nil }
 func WithMaxRetries(max uint64, next Backoff) Backoff                        { return next }
 func WithCappedDuration(cap time.Duration, next Backoff) Backoff             { return next }
