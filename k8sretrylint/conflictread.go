@@ -79,7 +79,7 @@ func (u *updated) source(obj ast.Expr, depth int) (source, ast.Node) {
 	}
 	obj = ast.Unparen(obj)
 	if call, ok := obj.(*ast.CallExpr); ok {
-		if c := code.APICall(u.p.Info, call); c != nil && c.Client == code.Cache {
+		if c := u.p.APICall(call); c != nil && c.Client == code.Cache {
 			return fromLister, call
 		}
 		if sel, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr); ok && (sel.Sel.Name == "DeepCopy" || sel.Sel.Name == "DeepCopyObject") && len(call.Args) == 0 {
@@ -108,7 +108,7 @@ func (u *updated) source(obj ast.Expr, depth int) (source, ast.Node) {
 	}
 	// A read into the object, by a client of controller-runtime.
 	for _, c := range u.calls {
-		if !c.Direct || c.Client != code.Runtime || !c.Verb.Reads() || len(c.Expr.Args) < 3 || !u.same(c.Expr.Args[2], obj, v) {
+		if !c.Direct || c.Client != code.Runtime || !c.Verb.Reads() || len(c.Args) < 3 || !u.same(c.Args[2], obj, v) {
 			continue
 		}
 		if c.At.Pos() < u.write.Expr.Pos() && isManagersClient(u.p, c.Recv) && !u.otherReads(c.Call) {
@@ -188,7 +188,7 @@ func (u *updated) mayBeRefreshed(obj ast.Expr, v *types.Var) bool {
 				}
 			}
 		case *ast.CallExpr:
-			if n == u.write.Expr || code.APICall(u.p.Info, n) != nil {
+			if n == u.write.Expr || u.p.APICall(n) != nil {
 				return true
 			}
 			fn := u.p.Callee(n)
@@ -274,7 +274,7 @@ func (u *updated) isNew(v *types.Var) bool {
 				return true
 			}
 		case *ast.CallExpr:
-			if c := code.APICall(u.p.Info, value); c == nil {
+			if c := u.p.APICall(value); c == nil {
 				fn := u.p.Callee(value)
 				if fn == nil || !strings.HasPrefix(fn.Name(), "DeepCopy") {
 					return true // who knows what that function returns
@@ -292,8 +292,8 @@ func (u *updated) isReadInto(v *types.Var) bool {
 		return false
 	}
 	for _, c := range u.p.Calls(decl.Body) {
-		if c.Client == code.Runtime && c.Verb == code.Get && len(c.Expr.Args) > 2 {
-			if id := root(c.Expr.Args[2]); id != nil && u.p.Info.ObjectOf(id) == v {
+		if c.Client == code.Runtime && c.Verb == code.Get && len(c.Args) > 2 {
+			if id := root(c.Args[2]); id != nil && u.p.Info.ObjectOf(id) == v {
 				return true
 			}
 		}

@@ -148,7 +148,7 @@ func unequal(p *code.Package, value *types.Var, err ast.Expr) string {
 		}
 		return ""
 	}
-	c := code.APICall(p.Info, call)
+	c := p.APICall(call)
 	if c == nil || c.Client == code.Cache || path != "context" && path != "io" {
 		return ""
 	}
@@ -215,7 +215,7 @@ func compareText(pass *analysis.Pass, p *code.Package, pos token.Pos, message, t
 	if call == nil {
 		return
 	}
-	c := code.APICall(p.Info, call)
+	c := p.APICall(call)
 	if c == nil {
 		r := p.RetryCall(call)
 		if r == nil || r.Body == nil || len(p.Calls(r.Body)) == 0 {

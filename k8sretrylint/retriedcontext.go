@@ -130,6 +130,6 @@ func ofCall(p *code.Package, id *ast.Ident) bool {
 	if !ok {
 		return false
 	}
-	c := code.APICall(p.Info, call)
+	c := p.APICall(call)
 	return c != nil && c.Ctx == ast.Expr(id)
 }

@@ -92,7 +92,7 @@ func readsBefore(p *code.Package, r *code.Retry, call code.Reached) bool {
 
 // hasUID reports whether the options of a delete may have preconditions.
 func hasUID(call *code.Call) bool {
-	for _, arg := range call.Expr.Args {
+	for _, arg := range call.Args {
 		lit, ok := ast.Unparen(arg).(*ast.CompositeLit)
 		if !ok {
 			if arg == call.Options {
@@ -107,14 +107,14 @@ func hasUID(call *code.Call) bool {
 		}
 	}
 	if call.Client == code.Runtime {
-		return len(call.Expr.Args) > 2
+		return len(call.Args) > 2
 	}
 	return false
 }
 
 // isJSONPatch reports whether the type of the patch is written in the call and is JSON.
 func isJSONPatch(call *code.Call) bool {
-	for _, arg := range call.Expr.Args {
+	for _, arg := range call.Args {
 		if sel, ok := ast.Unparen(arg).(*ast.SelectorExpr); ok && sel.Sel.Name == "JSONPatchType" {
 			return true
 		}

@@ -6,8 +6,6 @@ import (
 	"go/ast"
 	"go/types"
 	"strings"
-
-	"golang.org/x/tools/go/types/typeutil"
 )
 
 // Verb is what a call asks the API to do.
@@ -52,8 +50,10 @@ type Call struct {
 	Fn     *types.Func
 	Verb   Verb
 	Client Client
-	// Recv is the client, nil if there is none in the expression.
+	// Recv is the client, nil if there is none. It is in another expression if Expr calls a variable.
 	Recv ast.Expr
+	// Args are the arguments without the client, which the first one of a method expression is.
+	Args []ast.Expr
 	// Ctx is the context, nil if the call has none.
 	Ctx ast.Expr
 	// Obj is the object that is written, nil if the call takes a name.
@@ -67,7 +67,7 @@ func (c *Call) Name() string { return c.Fn.Name() }
 
 // DryRun reports whether the call is seen to change nothing.
 func (c *Call) DryRun() bool {
-	for _, arg := range c.Expr.Args {
+	for _, arg := range c.Args {
 		switch arg := ast.Unparen(arg).(type) {
 		case *ast.SelectorExpr:
 			if c.Client == Runtime && arg.Sel.Name == "DryRunAll" {
@@ -115,23 +115,50 @@ var runtimeVerbs = map[string]Verb{
 	"Get": Get, "List": List, "Watch": Watch, "Create": Create, "Update": Update, "Patch": Patch, "Apply": Apply, "Delete": Delete, "DeleteAllOf": DeleteCollection,
 }
 
+// method returns the function or method that is called, the client, and the arguments behind it. It follows a variable
+// that only ever holds one method value, such as create := client.Create, and reads a method expression.
+func (p *Package) method(call *ast.CallExpr) (fn *types.Func, recv ast.Expr, args []ast.Expr) {
+	fun := ast.Unparen(call.Fun)
+	if v, ok := p.ObjectOf(fun).(*types.Var); ok {
+		value, ok := ast.Unparen(p.Value(v)).(*ast.SelectorExpr)
+		if !ok {
+			return nil, nil, nil
+		}
+		fun = value
+		fn, _ = p.Info.ObjectOf(value.Sel).(*types.Func)
+	} else {
+		fn = p.Callee(call)
+	}
+	sel, ok := fun.(*ast.SelectorExpr)
+	switch {
+	case fn == nil || !ok:
+		return fn, nil, call.Args
+	case p.Info.Selections[sel] != nil && p.Info.Selections[sel].Kind() == types.MethodExpr:
+		if len(call.Args) == 0 {
+			return nil, nil, nil // f(g()), where g returns all arguments
+		}
+		return fn, call.Args[0], call.Args[1:]
+	}
+	return fn, sel.X, call.Args
+}
+
 // APICall returns what call asks of the API, nil if it is no such call.
-func APICall(info *types.Info, call *ast.CallExpr) *Call {
-	fn, ok := typeutil.Callee(info, call).(*types.Func)
-	if !ok || fn.Pkg() == nil {
+func (p *Package) APICall(call *ast.CallExpr) *Call {
+	fn, recv, args := p.method(call)
+	if fn == nil || fn.Pkg() == nil {
 		return nil
 	}
 	sig := fn.Signature()
 	path := Path(fn.Pkg())
-	c := &Call{Expr: call, Fn: fn}
+	c := &Call{Expr: call, Fn: fn, Args: args}
 	first := 0 // the first argument behind the context
 	// The argument may have a type of its own that implements context.Context.
-	if len(call.Args) > 0 && sig.Params().Len() > 0 && IsContext(sig.Params().At(0).Type()) {
-		c.Ctx, first = call.Args[0], 1
+	if len(args) > 0 && sig.Params().Len() > 0 && IsContext(sig.Params().At(0).Type()) {
+		c.Ctx, first = args[0], 1
 	}
 	arg := func(i int) ast.Expr {
-		if first+i < len(call.Args) {
-			return call.Args[first+i]
+		if first+i < len(args) {
+			return args[first+i]
 		}
 		return nil
 	}
@@ -142,10 +169,8 @@ func APICall(info *types.Info, call *ast.CallExpr) *Call {
 		}
 		return nil
 	}
-	if sel, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr); ok {
-		c.Recv = sel.X
-	}
-	if isCache(info, c, path) {
+	c.Recv = recv
+	if isCache(p.Info, c, path) {
 		c.Client = Cache
 		c.Verb = Get
 		if fn.Name() == "List" {
@@ -186,10 +211,10 @@ func APICall(info *types.Info, call *ast.CallExpr) *Call {
 		return nil
 	}
 	for i := range sig.Params().Len() {
-		if !isNamed(sig.Params().At(i).Type(), pathMeta, kind.options) || i >= len(call.Args) {
+		if !isNamed(sig.Params().At(i).Type(), pathMeta, kind.options) || i >= len(args) {
 			continue
 		}
-		c.Verb, c.Options = kind.verb, call.Args[i]
+		c.Verb, c.Options = kind.verb, args[i]
 		if i > first {
 			if kind.verb == Create || kind.verb == Update || kind.verb == Apply {
 				c.Obj = arg(0)

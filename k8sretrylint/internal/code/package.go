@@ -264,7 +264,7 @@ func (p *Package) calls(n ast.Node) (found []Reached) {
 		case *ast.GoStmt:
 			return false
 		case *ast.CallExpr:
-			if c := APICall(p.Info, m); c != nil {
+			if c := p.APICall(m); c != nil {
 				found = append(found, Reached{Call: c, At: m, Direct: true})
 				return true
 			}

@@ -39,6 +39,11 @@ func (w *rewriting) rewriteConflict() (string, error) {
 	if read.Fn.Signature().Variadic() {
 		return "", errors.New("its client is a dynamic one; use k8sretry.Modify with k8sretry.Dynamic")
 	}
+	for _, call := range w.calls {
+		if sel, ok := ast.Unparen(call.Expr.Fun).(*ast.SelectorExpr); !ok || sel.X != call.Recv {
+			return "", errors.New("it calls a function value; use k8sretry.Modify with the client")
+		}
+	}
 	obj, errVar := w.readStmt(lit, read)
 	if obj == nil {
 		return "", errShape
@@ -48,10 +53,10 @@ func (w *rewriting) rewriteConflict() (string, error) {
 		return "", errShape
 	}
 	client := w.text(read.Recv)
-	if read.Ctx == nil || write.Ctx == nil || w.text(read.Ctx) != w.text(write.Ctx) || client != w.text(write.Recv) || !isPure(w.p, read.Recv) || !isPure(w.p, read.Ctx) || !isPure(w.p, read.Expr.Args[1]) {
+	if read.Ctx == nil || write.Ctx == nil || w.text(read.Ctx) != w.text(write.Ctx) || client != w.text(write.Recv) || !isPure(w.p, read.Recv) || !isPure(w.p, read.Ctx) || !isPure(w.p, read.Args[1]) {
 		return "", errors.New("the read and the update do not use the same client")
 	}
-	for _, inside := range []ast.Node{read.Recv, read.Ctx, read.Expr.Args[1]} {
+	for _, inside := range []ast.Node{read.Recv, read.Ctx, read.Args[1]} {
 		if w.usesDeclared(inside, lit) {
 			return "", errShape
 		}
@@ -73,7 +78,7 @@ func (w *rewriting) rewriteConflict() (string, error) {
 	if write.Name() == "UpdateStatus" {
 		client = fmt.Sprintf("%s.StatusSubresource(%s)", pkg, client)
 	}
-	call := fmt.Sprintf("%s.Modify(%s, %s, %s, func(%s %s) error {\n", pkg, w.text(read.Ctx), client, w.text(read.Expr.Args[1]), obj.Name(), typ)
+	call := fmt.Sprintf("%s.Modify(%s, %s, %s, func(%s %s) error {\n", pkg, w.text(read.Ctx), client, w.text(read.Args[1]), obj.Name(), typ)
 	tail := fmt.Sprintf("\nreturn nil\n}, %s.ForWrite())", pkg)
 
 	// What is around the call has to take two results.
@@ -150,7 +155,7 @@ func (w *rewriting) withLine(pos token.Pos) token.Pos {
 // readStmt reads obj, err := client.Get(ctx, name, metav1.GetOptions{}) and the return after it.
 func (w *rewriting) readStmt(lit *ast.FuncLit, read code.Reached) (obj *types.Var, err types.Object) {
 	assign, ok := lit.Body.List[0].(*ast.AssignStmt)
-	if !ok || read.Name() != "Get" || len(assign.Lhs) != 2 || len(assign.Rhs) != 1 || ast.Unparen(assign.Rhs[0]) != ast.Expr(read.Expr) || assign.Tok != token.DEFINE || len(read.Expr.Args) != 3 {
+	if !ok || read.Name() != "Get" || len(assign.Lhs) != 2 || len(assign.Rhs) != 1 || ast.Unparen(assign.Rhs[0]) != ast.Expr(read.Expr) || assign.Tok != token.DEFINE || len(read.Args) != 3 {
 		return nil, nil
 	}
 	obj, _ = w.p.ObjectOf(assign.Lhs[0]).(*types.Var)
@@ -174,7 +179,7 @@ func (w *rewriting) returnsOnly(block *ast.BlockStmt, err types.Object) bool {
 
 // updateStmts reads the update at the end of the function, and returns the statements before it.
 func (w *rewriting) updateStmts(lit *ast.FuncLit, write code.Reached, obj *types.Var) ([]ast.Stmt, bool) {
-	if write.Name() != "Update" && write.Name() != "UpdateStatus" || len(write.Expr.Args) != 3 || w.p.ObjectOf(write.Expr.Args[1]) != types.Object(obj) || !isEmptyOptions(write.Options) {
+	if write.Name() != "Update" && write.Name() != "UpdateStatus" || len(write.Args) != 3 || w.p.ObjectOf(write.Args[1]) != types.Object(obj) || !isEmptyOptions(write.Options) {
 		return nil, false
 	}
 	list := lit.Body.List
