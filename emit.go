@@ -62,6 +62,7 @@ func (p *progress) emit(c *config, ctx context.Context, e Event, v *Verdict) {
 func (p *progress) complete(c *config, e *Event, v *Verdict) {
 	e.Attempt, e.MaxRetries, e.Verb, e.Elapsed = int(p.attempts), c.maxRetries(), c.verb(), p.elapsed()
 	e.Queued += p.queued
+	e.Hedges = p.record.hedged()
 	e.Class, e.Outcome, e.StatusCode, e.RetryAfter, e.Detail = v.Class, v.Outcome, v.StatusCode, v.RetryAfter, v.Detail
 	e.addRisk()
 	if e.Err == nil && e.Kind != EventFailure {

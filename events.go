@@ -62,6 +62,8 @@ type Event struct {
 	StopReason StopReason
 	// Queued is how long the call has queued at its Limiter so far.
 	Queued time.Duration
+	// Hedges is how many requests the call has sent so far beside a slow one. See WithHedge.
+	Hedges int
 	// Breaker is the new state of the Breaker; EventBreaker only.
 	Breaker BreakerState
 	// Limited reports whether the Limiter has started to limit attempts; EventLimiter only.

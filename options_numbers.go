@@ -252,7 +252,7 @@ func WithObjectNames() Option { return setting{numObjectNames, 1} }
 // A Transport makes at most one second request for ten answers, and 10 more in 10 s, so that
 // a server that is slow with all answers gets little more load. It sends a second request only
 // if its [Limiter] has a place for it without a wait, its [Breaker] is closed, and its [Budget]
-// pays for it as for a retry at a price of 1.
+// pays for it as for a retry at a price of 1. [Event].Hedges counts them.
 //
 // Everything else is sent once: writes, watches and other streams, subresources but status
 // and scale, leases (see [IncludeLeases]), what is not a resource, and the requests of a Do

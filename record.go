@@ -33,6 +33,7 @@ type callRecord struct {
 	bounded    bool                   // the call has an attempt timeout
 	transport  bool                   // the call is one of a Transport
 	retries    int                    // that the call may make
+	hedges     atomic.Int32           // reads that were sent beside another one
 	closed     atomic.Bool            // the call has returned: watches and informers keep its context
 
 	mu     sync.Mutex
@@ -126,6 +127,14 @@ func (r *callRecord) repetitions() int {
 		return 0
 	}
 	return r.Repetitions()
+}
+
+// hedged is how many reads were sent beside another one.
+func (r *callRecord) hedged() int {
+	if r == nil {
+		return 0
+	}
+	return int(r.hedges.Load())
 }
 
 // lend gives a call without a budget that of a Transport.

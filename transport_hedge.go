@@ -78,7 +78,7 @@ func (x *exchange) transmitRead(ctx context.Context, r *callRecord, req *http.Re
 		panic(h.panicked)
 	}
 	returned = true
-	if h.won {
+	if h.won || resp == nil && h.response != nil { // an answer says more than a lost connection
 		drop(h.first, resp)
 		h.second.End(true)
 		return h.response, nil
@@ -114,6 +114,7 @@ func (h *hedge) sendSecond() {
 	if !h.admitted() {
 		return
 	}
+	h.record.hedges.Add(1)
 	resp, err := h.exchange.transmit(h.second, h.record, h.req, &h.exchange.request) //nolint:bodyclose // by whoever reads it, or drop
 	h.response = resp
 	if isAnswer(resp, err) && h.decided.CompareAndSwap(false, true) {

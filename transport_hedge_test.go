@@ -4,8 +4,11 @@ package k8sretry_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +21,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // timedReply is how a server answers one request: with a code, after a time. lostConnection
@@ -217,6 +221,15 @@ func TestHedgeIsForReads(t *testing.T) {
 		{"a delete", "DELETE", "/api/v1/namespaces/default/configmaps/a", 1},
 		{"a deletecollection", "DELETE", "/api/v1/namespaces/default/configmaps", 1},
 		{"a watch", "GET", "/api/v1/namespaces/default/configmaps?watch=true", 1},
+		{"a watch of one object", "GET", "/api/v1/namespaces/default/configmaps?fieldSelector=metadata.name%3Da&watch=1", 1},
+		{"a watch without a value", "GET", "/api/v1/namespaces/default/configmaps?watch", 1},
+		{"a watch in other letters", "GET", "/api/v1/namespaces/default/configmaps?watch=True", 1},
+		{"a streaming list", "GET", "/api/v1/configmaps?sendInitialEvents=true&watch=true&resourceVersionMatch=NotOlderThan", 1},
+		{"an old watch", "GET", "/api/v1/watch/namespaces/default/configmaps", 1},
+		{"an old watch of one object", "GET", "/api/v1/watch/namespaces/default/configmaps/a", 1},
+		{"an old proxy", "GET", "/api/v1/proxy/namespaces/default/services/a/b", 1},
+		{"exec", "GET", "/api/v1/namespaces/default/pods/a/exec?command=date", 1},
+		{"a subresource of another API", "GET", "/apis/subresources.kubevirt.io/v1/namespaces/default/virtualmachineinstances/a/console", 1},
 		{"logs", "GET", "/api/v1/namespaces/default/pods/a/log", 1},
 		{"followed logs", "GET", "/api/v1/namespaces/default/pods/a/log?follow=true", 1},
 		{"what a service serves", "GET", "/api/v1/namespaces/default/services/a/proxy/count", 1},
@@ -403,6 +416,208 @@ func TestHedgePassesPanicsOn(t *testing.T) {
 				assert.PanicsWithValue(t, "no luck", func() { _, _ = transport.RoundTrip(req) })
 				assert.Zero(t, limiter.State().InFlight)
 				assert.Equal(t, 2, requests)
+			})
+		})
+	}
+}
+
+// A reader of events sees how many second requests a call has made.
+func TestHedgeIsReported(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		replies   []timedReply
+		hedges    []int // of each event
+	}{
+		{"an answer in time: none", []timedReply{{second, 200}}, []int{0}},
+		{"a slow answer: one", []timedReply{{20 * second, 200}, {second, 200}}, []int{1}},
+		{"the first answer counts: one, too", []timedReply{{4 * second, 200}, {20 * second, 200}}, []int{1}},
+		{"of all attempts", []timedReply{{4 * second, 503}, {second, 502}, {second, 503}, {20 * second, 200}, {second, 200}}, []int{1, 1, 2}},
+		{"of a call that fails", []timedReply{{4 * second, 503}, {second, 502}, {second, 404}}, []int{1, 1}},
+	} {
+		for name, call := range map[string]func(*testing.T, *replies, k8sretry.Option) error{
+			"the loop of the Transport": func(t *testing.T, s *replies, observer k8sretry.Option) error {
+				return get(t.Context(), over(t, s.serve, wrapper(t, hedging, exact, observer)))
+			},
+			"in a Do": func(t *testing.T, s *replies, observer k8sretry.Option) error {
+				client := over(t, s.serve, wrapper(t, hedging))
+				return k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, exact, observer)
+			},
+		} {
+			t.Run(c.situation+", "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var seen recorder
+					_ = call(t, &replies{next: c.replies}, k8sretry.WithObserver(&seen))
+					var hedges []int
+					for _, e := range seen.events {
+						hedges = append(hedges, e.Hedges)
+					}
+					assert.Equal(t, c.hedges, hedges)
+				})
+			})
+		}
+	}
+	t.Run("a budget that pays for none", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var seen recorder
+			spent := k8sretry.NewBudget(k8sretry.BudgetConfig{MinRetries: 1})
+			server := &replies{next: []timedReply{{second, 503}, {4 * second, 200}}}
+			require.NoError(t, get(t.Context(), over(t, server.serve, wrapper(t, hedging, k8sretry.WithBudget(spent), k8sretry.WithObserver(&seen)))))
+			assert.Zero(t, seen.last(t).Hedges)
+		})
+	})
+}
+
+// If neither has what was asked for, an answer of the server says more than a lost connection.
+func TestHedgePrefersAnAnswer(t *testing.T) {
+	for _, c := range []struct {
+		situation string
+		replies   []timedReply
+		fails     func(error) bool
+	}{
+		{"the first is lost, the second refused", []timedReply{{4 * second, lostConnection}, {3 * second, 429}}, apierrors.IsTooManyRequests},
+		{"the first is lost, the second refused before", []timedReply{{4 * second, lostConnection}, {second, 503}}, apierrors.IsServiceUnavailable},
+		{"the first is refused, the second lost", []timedReply{{4 * second, 503}, {second, lostConnection}}, apierrors.IsServiceUnavailable},
+		{"both are refused: the first", []timedReply{{4 * second, 503}, {second, 429}}, apierrors.IsServiceUnavailable},
+		{"both are lost", []timedReply{{4 * second, lostConnection}, {second, noServer}}, func(err error) bool { return errors.Is(err, syscall.ECONNRESET) }},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &replies{next: c.replies}
+				err := get(t.Context(), over(t, server.serve, wrapper(t, hedging, k8sretry.WithMaxRetries(0))))
+				assert.True(t, c.fails(err), "%v", err)
+				assert.Equal(t, 2, server.requests)
+			})
+		})
+	}
+}
+
+// Of two Transports around one client the outer one hedges. A request that may not be sent in
+// time is not sent.
+func TestHedgeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &replies{next: []timedReply{{20 * second, 200}, {20 * second, 200}, {20 * second, 200}, {20 * second, 200}}}
+		require.NoError(t, get(t.Context(), over(t, server.serve, wrapper(t, hedging), wrapper(t, hedging))))
+		assert.Equal(t, 2, server.requests)
+	})
+	for name, opts := range map[string][]k8sretry.Option{
+		"the attempt ends before":       {k8sretry.WithAttemptTimeout(second), k8sretry.WithMaxRetries(0)},
+		"the attempt ends at that time": {k8sretry.WithAttemptTimeout(2*second - 1), k8sretry.WithMaxRetries(0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &replies{next: []timedReply{{20 * second, 200}, {20 * second, 200}}}
+				require.Error(t, get(t.Context(), over(t, server.serve, wrapper(t, append(opts, hedging)...))))
+				assert.Equal(t, 1, server.requests)
+			})
+		})
+	}
+	t.Run("the caller's deadline is before", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), second)
+			defer cancel()
+			server := &replies{next: []timedReply{{20 * second, 200}, {20 * second, 200}}}
+			require.Error(t, get(ctx, over(t, server.serve, wrapper(t, hedging))))
+			assert.Equal(t, 1, server.requests)
+		})
+	})
+}
+
+// What the winner has opened is read after the call, ends with the caller's context, and nothing
+// stays there when it is read.
+func TestHedgedBodyBelongsToTheCaller(t *testing.T) {
+	for name, next := range map[string][]timedReply{
+		"the first wins": {{4 * second, 200}, {20 * second, 200}}, "the second wins": {{20 * second, 200}, {second, 200}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				server := &replies{next: next}
+				transport := wrapper(t, hedging)(roundTripper(server.serve))
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://server/api/v1/namespaces/default/configmaps", nil)
+				require.NoError(t, err)
+				resp, err := transport.RoundTrip(req)
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				testkit.Sleep(hour)
+				goruntime.GC()
+				_, err = resp.Body.Read(make([]byte, 1))
+				require.NoError(t, err, "no timeout of the call ends it")
+				cancel()
+				synctest.Wait()
+				_, err = resp.Body.Read(make([]byte, 1))
+				assert.ErrorIs(t, err, context.Canceled)
+			})
+		})
+	}
+	t.Run("nothing stays at the caller's context", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		first := sync.Map{}
+		t.Cleanup(k8sretry.ForgetTransports)
+		server := roundTripper(func(req *http.Request) (*http.Response, error) {
+			if _, second := first.LoadOrStore(req.URL.RawQuery, true); !second {
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
+			return answer(req, 200, "application/json", "{}"), nil
+		})
+		rounds := func(from, n int) {
+			for i := range n {
+				// A Transport of its own, which pays for ten second requests.
+				own := k8sretry.Transport(k8sretry.WithHedge(1), k8sretry.WithLogger(nil))(server)
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("https://server/api/v1/namespaces/default/configmaps/a?n=%d", from+i), nil)
+				require.NoError(t, err)
+				resp, err := own.RoundTrip(req)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+			}
+			first.Clear()
+			collect()
+		}
+		heap := func() uint64 {
+			collect()
+			var m goruntime.MemStats
+			goruntime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		rounds(0, 500)
+		before := heap()
+		rounds(500, 3000)
+		assert.Less(t, heap(), before+3000*100, "a context takes some hundred bytes")
+	})
+}
+
+// Many hedged calls at the same time, over real connections.
+func TestHedgeConcurrently(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, n int) {
+					if n%3 == 0 {
+						pause(r, 20*second)
+					}
+					if n%7 == 0 {
+						w.WriteHeader(503)
+						return
+					}
+					write(w, 200, settings("a"))
+				})
+				limiter := k8sretry.NewLimiter()
+				client := clientset(t, server.config(), wrapper(t, hedging, k8sretry.WithLimiter(limiter), k8sretry.WithMaxRetries(9)))
+				var all sync.WaitGroup
+				for range 60 {
+					all.Add(1)
+					go func() {
+						defer all.Done()
+						for range 5 {
+							assert.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithMaxRetries(9)))
+							assert.NoError(t, get(t.Context(), client))
+						}
+					}()
+				}
+				all.Wait()
+				assert.Zero(t, limiter.State().InFlight)
+				assert.Zero(t, limiter.State().Queued)
 			})
 		})
 	}

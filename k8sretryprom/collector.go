@@ -23,6 +23,7 @@ type Collector struct {
 	retries  *prometheus.CounterVec
 	attempts *prometheus.CounterVec
 	perCall  *prometheus.HistogramVec
+	hedges   *prometheus.CounterVec
 	waits    *prometheus.CounterVec
 	sends    *prometheus.CounterVec
 	breaker  *prometheus.CounterVec
@@ -59,6 +60,9 @@ func New(options ...Option) *Collector {
 		attempts: counter("k8sretry_attempts_total",
 			"Attempts of calls that have ended.",
 			"function", "verb"),
+		hedges: counter("k8sretry_hedges_total",
+			"Second requests of reads beside a slow one, of calls that have ended.",
+			"function", "verb"),
 		waits: counter("k8sretry_wait_seconds_total",
 			"Time that calls waited, by cause: the class of the failed attempt for a wait before a retry, counted when it starts; limiter for a wait in the queue of a limiter, counted when the call ends.",
 			"function", "verb", "cause"),
@@ -85,7 +89,7 @@ func New(options ...Option) *Collector {
 		breakers: map[string]*k8sretry.Breaker{},
 		limiters: map[string]*k8sretry.Limiter{},
 	}
-	c.vectors = []prometheus.Collector{c.calls, c.retries, c.attempts, c.waits, c.sends, c.breaker, c.limiter, c.perCall}
+	c.vectors = []prometheus.Collector{c.calls, c.retries, c.attempts, c.hedges, c.waits, c.sends, c.breaker, c.limiter, c.perCall}
 	c.series.Store(&map[call]*series{})
 	for _, s := range []k8sretry.BreakerState{k8sretry.BreakerClosed, k8sretry.BreakerOpen, k8sretry.BreakerHalfOpen} {
 		c.breaker.WithLabelValues(s.String())

@@ -21,6 +21,7 @@
 //	k8sretry_budget_retry_time_seconds         gauge      budget
 //	k8sretry_call_attempts                     histogram  function, verb
 //	k8sretry_calls_total                       counter    function, verb, result, stop_reason
+//	k8sretry_hedges_total                      counter    function, verb
 //	k8sretry_limiter_changes_total             counter    state, scope
 //	k8sretry_limiter_in_flight_attempts        gauge      limiter
 //	k8sretry_limiter_limit_attempts            gauge      limiter

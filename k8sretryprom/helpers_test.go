@@ -78,6 +78,7 @@ func full(t testing.TB) *k8sretryprom.Collector {
 		k8sretryprom.WithLimiter("default", k8sretry.NewLimiter()),
 	)
 	success(t, c, "f", k8sretry.VerbGet)
+	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventSuccess, Attempt: 1, Function: "f", Hedges: 1})
 	c.Observe(t.Context(), k8sretry.Event{Kind: k8sretry.EventRetry, Attempt: 1, Function: "f", Class: k8sretry.ClassServer, StatusCode: 503})
 	_, _ = c.CountSends(responses(200)).RoundTrip(request(t))
 	return c

@@ -48,6 +48,9 @@ func (c *Collector) ended(e *k8sretry.Event, result, stopReason string) {
 		s.attempts.Add(float64(e.Attempt))
 		s.perCall.Observe(float64(e.Attempt))
 	}
+	if e.Hedges > 0 {
+		c.hedges.WithLabelValues(s.function, s.verb).Add(float64(e.Hedges))
+	}
 	if e.Queued > 0 {
 		c.waited(s, "limiter", e.Queued.Seconds())
 	}

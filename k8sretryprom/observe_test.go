@@ -253,3 +253,18 @@ func BenchmarkDo(b *testing.B) {
 		})
 	}
 }
+
+// Second requests of reads are counted when their call ends.
+func TestHedgesAreCounted(t *testing.T) {
+	c := k8sretryprom.New()
+	for _, e := range []k8sretry.Event{
+		{Kind: k8sretry.EventSuccess, Attempt: 1},
+		{Kind: k8sretry.EventSuccess, Attempt: 1, Hedges: 1},
+		{Kind: k8sretry.EventRetry, Attempt: 1, Hedges: 1},
+		{Kind: k8sretry.EventFailure, Attempt: 2, Hedges: 2},
+	} {
+		e.Function, e.Verb = "get pods", k8sretry.VerbGet
+		c.Observe(t.Context(), e)
+	}
+	assert.Equal(t, []string{"hedges_total{function=get pods,verb=get} 3"}, values(t, c, "hedges_total"))
+}
