@@ -2,7 +2,8 @@
 
 // Command survey runs the checks over the modules of a list, one module@version a line, and
 // prints what they find: a table of findings by check and, with -sample, some of them with
-// the code around, to be judged by a reader. It downloads the modules with the go command.
+// the code around, to be judged by a reader. It downloads the modules with the go command. A module
+// that the module proxy lacks can be put into -dir, as a copy of its repository in a folder of its name with _ for /.
 //
 //	go run ./cmd/survey -dir /tmp/survey -sample 30 -seed 1
 //
