@@ -13,7 +13,7 @@
 // clientsets. Options configure a call; a [Policy], made by [NewPolicy], is a reusable
 // set of options. Presets such as [ForWrite] are Policies. A function that knows that an
 // error is final returns [Permanent] of it. [ReadOnly] says that a call changes nothing.
-// [Until] reads until a condition holds.
+// [Until] reads until a condition holds, and [UntilWatch] watches.
 //
 // # Terms
 //

@@ -45,9 +45,20 @@ var ErrConditionNotMet = errors.New("condition not met")
 // read last, the zero value if there is none. If the time is over between two reads, the
 // failure is an event of its own.
 //
+// [UntilWatch] waits for one object with a watch, which sees a change at once.
+//
 // Until takes the options of Do. It only reads, and is [ReadOnly]; a verb that writes is an
 // error. A nil read or done is an error.
 func Until[T any](ctx context.Context, read func(context.Context) (T, error), done func(T) (bool, error), opts ...Option) (T, error) {
+	return until(ctx, read, done, nil, 0, opts)
+}
+
+// until is Until. If follow is not nil, it is called after each read in place of a wait for the
+// next one, and returns what it has seen last and whether done holds for it. code is that of a
+// kind of calls, see kindOf.
+func until[T any](ctx context.Context, read func(context.Context) (T, error), done func(T) (bool, error),
+	follow func(context.Context, T) (T, bool, error), code uintptr, opts []Option,
+) (T, error) {
 	c := resolve(opts)
 	if c.verb().writes() {
 		c.reject("WithVerb(" + c.verb().String() + "): Until only reads")
@@ -56,7 +67,7 @@ func Until[T any](ctx context.Context, read func(context.Context) (T, error), do
 	c.setDefaults()
 	var last T
 	var all past
-	p := newRead(&c, read, &all)
+	p := newRead(&c, read, code, &all)
 	if err := p.begin(&c, ctx, read != nil && done != nil); err != nil {
 		return last, err
 	}
@@ -67,14 +78,27 @@ func Until[T any](ctx context.Context, read func(context.Context) (T, error), do
 			return last, err
 		}
 		last = v
-		if ok, err := done(v); ok || err != nil {
+		ok, err := done(v)
+		if ok || err != nil {
 			return v, withoutMark(err)
+		}
+		if all.since == 0 {
+			all.since = now()
+		}
+		if left, _ := p.timeLeft(&c, ctx); follow != nil && left > 0 {
+			bounded, cancel := context.WithTimeout(ctx, min(left, watchTime))
+			v, ok, err = follow(bounded, v)
+			cancel()
+			last = v
+			if ok || err != nil {
+				return v, withoutMark(err)
+			}
 		}
 		if err := p.pause(&c, ctx, n); err != nil {
 			return v, err
 		}
 		all.attempts += int(p.attempts)
-		p = newRead(&c, read, &all)
+		p = newRead(&c, read, code, &all)
 		p.last = ErrConditionNotMet // it says more than the end of the context
 		if err := p.begin(&c, ctx, true); err != nil {
 			return v, err
@@ -84,15 +108,12 @@ func Until[T any](ctx context.Context, read func(context.Context) (T, error), do
 }
 
 // newRead is the progress of the next read.
-func newRead[T any](c *config, read func(context.Context) (T, error), all *past) *progress {
-	return &progress{kind: kindOf(c, read, 0), past: all}
+func newRead[T any](c *config, read func(context.Context) (T, error), code uintptr, all *past) *progress {
+	return &progress{kind: kindOf(c, read, code), past: all}
 }
 
 // pause waits for the next read after read n, for which the condition did not hold.
 func (p *progress) pause(c *config, ctx context.Context, n int) error {
-	if p.past.since == 0 {
-		p.past.since = now()
-	}
 	left, why := p.timeLeft(c, ctx)
 	d, least := c.pace(n)
 	if least <= left && ctxerr.Of(ctx) == nil {

@@ -4,7 +4,6 @@ package recipes
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,12 +16,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/cache"
-	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretrytest"
@@ -48,26 +43,9 @@ func running(pod *corev1.Pod) (bool, error) {
 	return pod != nil && pod.Status.Phase == corev1.PodRunning, nil
 }
 
-// watchUntilRunning waits for the same with a watch. Its informer repeats what fails until the
-// context ends, but does not tell what has failed. One read at the end does.
+// watchUntilRunning waits for the same with a watch.
 func watchUntilRunning(ctx context.Context, clientset kubernetes.Interface, name string) (*corev1.Pod, error) {
-	pods := cache.NewListWatchFromClient(clientset.CoreV1().RESTClient(), "pods", "default", fields.OneTermEqualSelector("metadata.name", name))
-	event, err := watchtools.UntilWithSync(ctx, pods, new(corev1.Pod), nil, func(e watch.Event) (bool, error) {
-		pod, _ := e.Object.(*corev1.Pod)
-		return running(pod)
-	})
-	if err == nil {
-		return event.Object.(*corev1.Pod), nil
-	}
-	if ctx.Err() == nil {
-		return nil, err // of the condition
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	pod, last := k8sretry.Do(ctx, func(ctx context.Context) (*corev1.Pod, error) {
-		return clientset.CoreV1().Pods("default").Get(ctx, name, metav1.GetOptions{})
-	}, k8sretry.ForRead())
-	return pod, errors.Join(err, last)
+	return k8sretry.UntilWatch(ctx, clientset.CoreV1().Pods("default"), name, running, k8sretry.ForRead(), k8sretry.WithMaxElapsed(5*time.Minute))
 }
 
 func TestWaitUntilRunning(t *testing.T) {
@@ -177,7 +155,7 @@ func TestWatchUntilRunning(t *testing.T) {
 		}},
 		"it has failed": {serve(corev1.PodFailed), func(t *testing.T, _ *corev1.Pod, err error) { assert.ErrorContains(t, err, "pod web-0 has failed") }},
 		"it stays pending": {serve(corev1.PodPending), func(t *testing.T, pod *corev1.Pod, err error) {
-			assert.ErrorContains(t, err, "timed out waiting for the condition")
+			assert.ErrorIs(t, err, k8sretry.ErrConditionNotMet)
 			assert.Equal(t, corev1.PodPending, pod.Status.Phase)
 		}},
 		"the program may not read pods": {forbidden, func(t *testing.T, _ *corev1.Pod, err error) { assert.True(t, apierrors.IsForbidden(err), "%v", err) }},
