@@ -57,6 +57,12 @@ func stored(n int, version int64) trace.Entry {
 }
 
 // byOthers is the same by another client.
+// withTimes gives the object of an entry to two field managers that have written at these times.
+func withTimes(e trace.Entry, one, two string) trace.Entry {
+	e.Object = `{"metadata":{"managedFields":[{"manager":"one","time":"` + one + `"},{"manager":"two","time":"` + two + `"}]}}`
+	return e
+}
+
 func byOthers(e trace.Entry) trace.Entry {
 	e.Op, e.By = 0, "others"
 	return e
@@ -121,6 +127,18 @@ func TestJudge(t *testing.T) {
 		{"unknown although the object was seen to be gone", []trace.Entry{
 			call(safe, ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
 			look(2), done(2, 404, 6), answered(2, 404, 0), end(trace.Unknown, "unknown"),
+		}, judge.Provable, ""},
+		{"unknown although a read has shown the write", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.LostAnswer), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			look(2), done(2, 200, 6), answered(2, 200, 0), end(trace.Unknown, "unknown"),
+		}, judge.Provable, ""},
+		{"unknown, and another manager has written in the same second", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.LostAnswer), withTimes(change("MODIFIED", "u1", 6), "2000-01-01T00:00:01Z", "2000-01-01T00:00:01Z"), done(1, 200, 6), answered(1, 0, 0),
+			look(2), done(2, 200, 6), answered(2, 200, 0), end(trace.Unknown, "unknown"),
+		}, "", ""},
+		{"unknown, and another manager has written a second earlier", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.LostAnswer), withTimes(change("MODIFIED", "u1", 6), "2000-01-01T00:00:01Z", "2000-01-01T00:00:02Z"), done(1, 200, 6), answered(1, 0, 0),
+			look(2), done(2, 200, 6), answered(2, 200, 0), end(trace.Unknown, "unknown"),
 		}, judge.Provable, ""},
 		{"another object is deleted", []trace.Entry{
 			call(safe, ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),

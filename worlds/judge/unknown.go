@@ -26,6 +26,9 @@ type content struct {
 	Metadata struct {
 		Annotations       map[string]string `json:"annotations"`
 		DeletionTimestamp string            `json:"deletionTimestamp"`
+		ManagedFields     []struct {
+			Time string `json:"time"`
+		} `json:"managedFields"`
 	} `json:"metadata"`
 	Data, Spec struct {
 		Value string `json:"value"`
@@ -122,7 +125,25 @@ func (w *world) couldTell(c *call, state *trace.Entry) string {
 		if call == ways.Modify && contentOf(state.Object).Metadata.Annotations["k8sretry.dev/call"] == "" {
 			return ""
 		}
+		if obj := contentOf(state.Object); call != ways.Modify && obj.isOfOneSecond() {
+			return ""
+		}
 		return "the object is as the call has written it"
 	}
 	return ""
+}
+
+// isOfOneSecond reports whether two field managers have written last within the same second. Equal
+// content does not show then which of them it was.
+func (c *content) isOfOneSecond() bool {
+	last, number := "", 0
+	for _, e := range c.Metadata.ManagedFields {
+		switch {
+		case e.Time > last:
+			last, number = e.Time, 1
+		case e.Time == last:
+			number++
+		}
+	}
+	return number > 1
 }
