@@ -49,6 +49,7 @@ const (
 	LastWriteWins  Exception = "merge patch or apply stored twice: last write wins"
 	CreatedAgain   Exception = "created again after others had removed it"
 	SameContent    Exception = "two clients with one field manager sent the same content"
+	ChangesNothing Exception = "an update that changes nothing, of which no request was carried out"
 	UnseenRedirect Exception = "a redirect made a GET of a write, no Transport"
 	UnseenPage     Exception = "a page answered a deletion or an eviction, no Transport"
 	NotFoundLater  Exception = "a 404 after a repeated delete reaches the client of a Transport as it came"
@@ -182,10 +183,19 @@ func (j *Judgement) success(w *world, c *call) {
 			j.violation(c.Op, DoneOnce, "%d changes", len(c.changes))
 		case c.accepted() == 0 && w.sameContent(c):
 			j.Exceptions[SameContent]++
+		case c.accepted() == 0 && w.changesNothing(c):
+			j.Exceptions[ChangesNothing]++
 		case c.accepted() == 0:
 			j.nothingDone(c)
 		}
 	}
+}
+
+// changesNothing reports whether an update has the content of the version that it names. The
+// object is then as if the update had been carried out.
+func (w *world) changesNothing(c *call) bool {
+	state := w.last(c.Resource, c.Name, c.Version)
+	return c.kind() == ways.Update && state != nil && valueOf(state.Object) == c.Value
 }
 
 // fresh: a read shows what was stored when the call began, or at the version that it names; or

@@ -106,6 +106,12 @@ func TestJudge(t *testing.T) {
 			call(safe, ways.Create), request(1, faults.LostAnswer), change("ADDED", "u2", 6), done(1, 201, 6), answered(1, 0, 0), byOthers(change("DELETED", "u2", 7)),
 			request(2, ""), change("ADDED", "u3", 8), done(2, 201, 8), answered(2, 201, 0), end(trace.Success, ""),
 		}, "", judge.CreatedAgain},
+		{"an update that changes nothing, and was never carried out", []trace.Entry{
+			byOthers(change("MODIFIED", "u1", 5)), call(safe, ways.Update), request(1, faults.TooMany), answered(1, 429, 0), end(trace.Success, ""),
+		}, "", judge.ChangesNothing},
+		{"an update that changes something, and was never carried out", []trace.Entry{
+			call(safe, ways.Update), request(1, faults.TooMany), answered(1, 429, 0), end(trace.Success, ""),
+		}, judge.DoneOnce, ""},
 		{"a patch that was stored twice", []trace.Entry{
 			call(safe, ways.Merge), request(1, faults.LostAnswer), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
 			request(2, ""), change("MODIFIED", "u1", 8), done(2, 200, 8), answered(2, 200, 0), end(trace.Success, ""),

@@ -98,7 +98,7 @@ func (t *Total) Write(w io.Writer, ways []string) {
 // Exceptions returns all exceptions.
 func Exceptions() []Exception {
 	return []Exception{
-		ByNameAlone, PatchByName, LastWriteWins, CreatedAgain, SameContent, UnseenRedirect, UnseenPage, NotFoundLater,
+		ByNameAlone, PatchByName, LastWriteWins, CreatedAgain, SameContent, ChangesNothing, UnseenRedirect, UnseenPage, NotFoundLater,
 		HiddenReplay, InnerReplay, UnseenLoss, HiddenDelay, FinalCheck, LeaseOfTheDown,
 	}
 }
