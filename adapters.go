@@ -41,7 +41,10 @@ type DynamicClient struct {
 //	widget, err := k8sretry.Create(ctx, widgets, widget, metav1.CreateOptions{})
 //
 // With subresources, such as "status" or "scale", all requests except those of Watch and
-// EvictV1 go there. For a nil resource, Dynamic returns nil; the safe writes return an
+// EvictV1 go there. A write to another subresource than status, scale, finalize, approval,
+// ephemeralcontainers and resize may be an action, such as the restart of a virtual machine: no
+// function of this package repeats it while its outcome is unknown. So is every create and delete
+// at a subresource. For a nil resource, Dynamic returns nil; the safe writes return an
 // error for a nil client.
 func Dynamic(resource DynamicResource, subresources ...string) *DynamicClient {
 	if isNilValue(resource) {

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
@@ -367,4 +368,128 @@ func TestScaleWithALostResponse(t *testing.T) {
 			assert.Equal(t, 1, s.watches)
 		})
 	})
+}
+
+// acting is a subresource whose writes are actions, such as the restart of a virtual machine. It
+// stores nothing, and a read shows the object.
+type acting struct {
+	answers []error
+	done    int
+	marked  bool // what a create has sent has an annotation, which a binding would leave on its pod
+}
+
+func (a *acting) act() (*unstructured.Unstructured, error) {
+	a.done++
+	if a.done <= len(a.answers) && a.answers[a.done-1] != nil {
+		return nil, a.answers[a.done-1]
+	}
+	return &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": "Status", "status": "Success"}}, nil
+}
+
+func (a *acting) Create(_ context.Context, obj *unstructured.Unstructured, _ metav1.CreateOptions, _ ...string) (*unstructured.Unstructured, error) {
+	a.marked = len(obj.GetAnnotations()) > 0
+	return a.act()
+}
+
+func (a *acting) Update(context.Context, *unstructured.Unstructured, metav1.UpdateOptions, ...string) (*unstructured.Unstructured, error) {
+	return a.act()
+}
+
+func (a *acting) Delete(context.Context, string, metav1.DeleteOptions, ...string) error {
+	_, err := a.act()
+	return err
+}
+
+func (a *acting) Get(context.Context, string, metav1.GetOptions, ...string) (*unstructured.Unstructured, error) {
+	return machine(), nil
+}
+
+func (a *acting) Watch(context.Context, metav1.ListOptions) (watch.Interface, error) {
+	return watch.NewFake(), nil
+}
+
+func (a *acting) Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*unstructured.Unstructured, error) {
+	return a.act()
+}
+
+func (a *acting) Apply(context.Context, string, *unstructured.Unstructured, metav1.ApplyOptions, ...string) (*unstructured.Unstructured, error) {
+	return a.act()
+}
+
+func machine() *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine",
+		"metadata": map[string]any{"name": "x", "namespace": "default", "uid": "1", "resourceVersion": "7"},
+	}}
+}
+
+// A write to a subresource that is not known to replace state may be an action. The assumption
+// was that all that a safe write sends can be sent twice.
+func TestSafeWritesDoNotRepeatAnAction(t *testing.T) {
+	noVersion := machine()
+	noVersion.SetResourceVersion("")
+	for name, call := range map[string]func(*k8sretry.DynamicClient, ...k8sretry.Option) error{
+		"Create": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Create(context.Background(), c, noVersion, metav1.CreateOptions{}, opts...)
+			return err
+		},
+		"Create without a name": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Create(context.Background(), c, &unstructured.Unstructured{Object: map[string]any{"kind": "Restart"}}, metav1.CreateOptions{}, opts...)
+			return err
+		},
+		"Update": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Update(context.Background(), c, machine(), metav1.UpdateOptions{}, opts...)
+			return err
+		},
+		"Update without a version": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Update(context.Background(), c, noVersion, metav1.UpdateOptions{}, opts...)
+			return err
+		},
+		"Modify": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Modify(context.Background(), c, "x", func(o *unstructured.Unstructured) error {
+				o.SetLabels(map[string]string{"a": "b"})
+				return nil
+			}, opts...)
+			return err
+		},
+		"Delete": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			return k8sretry.Delete(context.Background(), c, machine(), metav1.DeleteOptions{}, opts...)
+		},
+		"Patch": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Patch(context.Background(), c, "x", types.MergePatchType, []byte(`{}`), metav1.PatchOptions{}, opts...)
+			return err
+		},
+		"Apply": func(c *k8sretry.DynamicClient, opts ...k8sretry.Option) error {
+			_, err := k8sretry.Apply(context.Background(), c, noVersion, metav1.ApplyOptions{FieldManager: "me"}, opts...)
+			return err
+		},
+	} {
+		for situation, c := range map[string]struct {
+			answers []error
+			done    int
+			unknown bool
+		}{
+			"success":                              {nil, 1, false},
+			"the answer is lost":                   {[]error{lostReply()}, 1, true},
+			"every answer is lost":                 {[]error{gatewayTimeout(), gatewayTimeout(), gatewayTimeout(), gatewayTimeout(), gatewayTimeout()}, 1, true},
+			"done, but the answer is empty":        {[]error{errors.New("0-length response with status code: 202 and content type: ")}, 1, true},
+			"refused before anything is done":      {[]error{tooMany(1)}, 2, false},
+			"refused, and then the answer is lost": {[]error{tooMany(1), lostReply()}, 2, true},
+		} {
+			t.Run(name+": "+situation, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					a := &acting{answers: c.answers}
+					err := call(k8sretry.Dynamic(a, "restart"))
+					assert.Equal(t, c.done, a.done)
+					assert.False(t, a.marked)
+					if c.unknown && (name != "Delete" || situation != "done, but the answer is empty") {
+						requireUnknown(t, err)
+						assert.ErrorIs(t, err, c.answers[c.done-1])
+					} else {
+						require.NoError(t, err)
+					}
+				})
+			})
+		}
+	}
 }

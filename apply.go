@@ -44,7 +44,7 @@ func Apply[C, T any](ctx context.Context, client Applier[C, T], configuration C,
 			}
 			return t.or(targetOfType(reflect.TypeFor[T]()))
 		},
-		riskConfirmed: func() bool { return isAction(VerbApply, subresourceOf(client)) },
+		riskConfirmed: func() bool { return isAction(client, VerbApply) },
 		namesVersion: func() bool {
 			body, err := json.Marshal(configuration)
 			return err == nil && see(string(types.ApplyPatchType), body, false).namesVersion()

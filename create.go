@@ -73,7 +73,7 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 		safeWrite: safeWrite{verb: VerbCreate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0 || isReview(obj)},
 		client:    client, obj: toSend, opts: opts, began: time.Now(),
 	}
-	c.action = !c.dryRun && (isAction(VerbCreate, subresourceOf(client)) || obj.GetName() == "" && obj.GetGenerateName() == "")
+	c.action = !c.dryRun && (isAction(client, VerbCreate) || obj.GetName() == "" && obj.GetGenerateName() == "")
 	c.target = func() target { return c.seen.or(targetOf(c.obj, subresourceOf(client))) }
 	switch owner := metav1.GetControllerOf(obj); {
 	case c.dryRun, c.action:
@@ -190,10 +190,6 @@ func (c *createCall[T]) request(ctx context.Context) (created T, v Verdict, err 
 // check reads the object and finds out who has created it. A GET without a resource
 // version is a consistent read.
 func (c *createCall[T]) check(ctx context.Context) (T, checkResult, error) {
-	if c.action {
-		var none T
-		return none, undetermined, nil
-	}
 	found, result, err := readObject(ctx, Getter[T](c.client), c.obj.GetName())
 	if result == applied {
 		result = c.judge(found)

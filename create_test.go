@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -596,4 +597,63 @@ func TestCreateGenerateName(t *testing.T) {
 			assert.Equal(t, 2, c.count("create"))
 		})
 	})
+}
+
+// nameless is a client for objects without a name. Its first creates fail with errors.
+type nameless[T k8sretry.Object] struct{ *script }
+
+func (c nameless[T]) Create(ctx context.Context, obj T, _ metav1.CreateOptions) (T, error) {
+	_, err := c.get(ctx)
+	return obj, err
+}
+
+func (c nameless[T]) Get(context.Context, string, metav1.GetOptions) (obj T, err error) {
+	return obj, errors.New("no name to get")
+}
+
+// Without any name a repetition may create a second object, which cannot be found. The assumption
+// was that the server refuses such an object. A review stores nothing.
+func TestCreateWithoutAName(t *testing.T) {
+	typed := func(o metav1.CreateOptions) func(*script) error {
+		return func(s *script) error {
+			_, err := k8sretry.Create(context.Background(), nameless[*corev1.ConfigMap]{s}, &corev1.ConfigMap{}, o)
+			return err
+		}
+	}
+	untyped := func(version string) func(*script) error {
+		return func(s *script) error {
+			u := &unstructured.Unstructured{Object: map[string]any{"apiVersion": version, "kind": "X"}}
+			_, err := k8sretry.Create(context.Background(), nameless[*unstructured.Unstructured]{s}, u, metav1.CreateOptions{})
+			return err
+		}
+	}
+	for situation, c := range map[string]struct {
+		create   func(*script) error
+		repeated bool
+	}{
+		"an object":    {typed(metav1.CreateOptions{}), false},
+		"unstructured": {untyped("example.com/v1"), false},
+		"a dry run":    {typed(metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}), true},
+		"a review": {func(s *script) error {
+			_, err := k8sretry.Create(context.Background(), nameless[*authorizationv1.SubjectAccessReview]{s}, &authorizationv1.SubjectAccessReview{}, metav1.CreateOptions{})
+			return err
+		}, true},
+		"an unstructured review":              {untyped("authentication.k8s.io/v1"), true},
+		"an unstructured review of an access": {untyped("authorization.k8s.io/v1"), true},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := fails(tooMany(1), gatewayTimeout())
+				err := c.create(s)
+				if c.repeated {
+					require.NoError(t, err)
+					assert.Equal(t, 3, s.attempts())
+					return
+				}
+				requireUnknown(t, err)
+				assert.True(t, apierrors.IsTimeout(err))
+				assert.Equal(t, 2, s.attempts())
+			})
+		})
+	}
 }

@@ -43,6 +43,7 @@ func Delete[T Object](ctx context.Context, client Deleter[T], obj T, opts metav1
 	}
 	d := newDeleteCall(VerbDelete, Getter[T](client), obj, opts)
 	d.request = func(ctx context.Context) error { return client.Delete(ctx, d.name, d.opts) }
+	d.action = isAction(client, VerbDelete)
 	d.target = func() target { return d.seen.or(targetOf(obj, subresourceOf(client))) }
 	_, err := runWrite(ctx, &d.safeWrite, d.step, d.check, options)
 	return err

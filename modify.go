@@ -59,11 +59,11 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		},
 		name: name, mutate: mutate,
 	}
+	m.action = isAction(client, VerbUpdate)
 	m.target = func() target {
 		t := target{name: name, subresource: m.subresource}
 		return m.seen.or(t).or(targetOf(m.base, "")).or(targetOfType(reflect.TypeFor[T]()))
 	}
-	m.action = isAction(VerbUpdate, m.subresource)
 	m.waitTurn = m.waitForTurn
 	defer func() { m.turn.Leave() }()
 	return runWrite(ctx, &m.safeWrite, m.step, m.check, options)

@@ -66,6 +66,7 @@ const (
 	detailCallerError
 	detailServerRace
 	detailNamespace
+	detailAction
 )
 
 var details = [...]string{
@@ -80,6 +81,7 @@ var details = [...]string{
 	detailCallerError:   "error of the caller's function",
 	detailServerRace:    "the server lost a race of its own",
 	detailNamespace:     "the namespace is being deleted, the pod is not yet",
+	detailAction:        "it may be an action, which is not repeated",
 }
 
 // errWriteApplied tells runWrite that the final check has found the write applied.
@@ -143,8 +145,5 @@ func (s *safeWrite) stopped() bool { return s != nil && s.next == nextStop }
 
 // repeats reports whether another step may follow.
 func (s *safeWrite) repeats(v *Verdict) bool {
-	if s.action && s.outcome != OutcomeNotExecuted {
-		return false
-	}
 	return s.next == nextRepeat || s.next == nextStartOver || s.next == nextByVerdict && v.Class.transient()
 }

@@ -37,10 +37,3 @@ func (t target) call(verb Verb) string {
 	r := apirequest.Request{Verb: apirequest.Verb(verb), Group: t.group, Resource: t.resource, Subresource: t.subresource}
 	return r.Name()
 }
-
-// isAction reports whether a write to a subresource, "" for the object itself, may do more than
-// to replace the state of an object. It may start or restart something.
-func isAction(verb Verb, subresource string) bool {
-	r := apirequest.Request{Verb: apirequest.Verb(verb), Subresource: subresource}
-	return verb == VerbCreate && subresource != "" || r.Acts()
-}

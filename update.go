@@ -61,7 +61,7 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 		sentObject: sentObject[T]{obj: toSend, subresource: subresourceOf(client), fieldManager: opts.FieldManager},
 		client:     client, opts: opts,
 	}
-	u.action = isAction(VerbUpdate, u.subresource)
+	u.action = isAction(client, VerbUpdate)
 	u.target = func() target { return u.seen.or(targetOf(u.obj, u.subresource)) }
 	return runWrite(ctx, &u.safeWrite, u.step, u.check, options)
 }
@@ -96,9 +96,6 @@ func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 // check finds out whether the object that was sent has been stored.
 func (u *updateCall[T]) check(ctx context.Context) (T, checkResult, error) {
 	var none T
-	if u.action {
-		return none, undetermined, nil
-	}
 	sent := u.version()
 	found, result, err := readObject(ctx, Getter[T](u.client), sent.name)
 	switch exists := result == applied; {

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/k8sretry/k8sretry/internal/apirequest"
 	"github.com/k8sretry/k8sretry/internal/ctxerr"
 )
 
@@ -57,7 +58,11 @@ func runWrite[T any](
 	v, err := resolved(ctx, func(ctx context.Context) (T, error) {
 		s.next, s.detail, s.report = nextByVerdict, detailNone, nil
 		s.class, s.retryAfter = ClassNone, 0
-		return step(ctx)
+		v, err := step(ctx)
+		if err != nil && s.action && s.isAmbiguous() {
+			err = s.stop(err, detailAction)
+		}
+		return v, err
 	}, append(slices.Clip(opts), safeWriteOption{s}), s.code)
 	switch {
 	case err == nil:
@@ -125,7 +130,7 @@ func (s *safeWrite) isAmbiguous() bool { return s.outcome != OutcomeNotExecuted 
 // write was carried out without a usable response, or an earlier request may be the cause
 // of the answer.
 func (s *safeWrite) mustCheck(ctx context.Context, v Verdict) bool {
-	return v.Outcome == OutcomeExecuted || s.isAmbiguous() && isPermanent(ctx, v)
+	return !s.action && (v.Outcome == OutcomeExecuted || s.isAmbiguous() && isPermanent(ctx, v))
 }
 
 // stop returns err and ends the call without a final check.
@@ -204,6 +209,12 @@ func watcherOf(client any) (Watcher, bool) {
 	}
 	w, ok := client.(Watcher)
 	return w, ok
+}
+
+// isAction reports whether a write by a client may be an action, such as the restart of a virtual
+// machine: it is one to a subresource that is not known to replace state.
+func isAction(client any, verb Verb) bool {
+	return apirequest.IsAction(apirequest.Verb(verb), subresourceOf(client))
 }
 
 // subresourceOf returns the subresource that a client writes, "" for the object itself.

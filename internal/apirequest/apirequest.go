@@ -109,7 +109,7 @@ func (r *Request) refine(req *http.Request, oldWatch bool) {
 		r.Once = true
 	}
 	switch {
-	case !r.Verb.Reads() && (r.Unread() || r.Acts()):
+	case !r.Verb.Reads() && (r.Unread() || r.acts()):
 		r.Risk = RiskAction
 	case r.Verb == Create && (r.Group == "authentication.k8s.io" || r.Group == "authorization.k8s.io"):
 		r.StoresNothing = true // reviews: reads that are sent as a POST
@@ -136,17 +136,21 @@ func upgrades(h http.Header) bool {
 // the API, or goes through a proxy to something else.
 func (r *Request) Unread() bool { return r.Resource == "" || r.Subresource == "proxy" }
 
-// Acts reports whether a write may do more than to replace the state of an object, so that
+// acts reports whether a write may do more than to replace the state of an object, so that
 // to send it twice is to do it twice: a PUT to a subresource may restart a machine. A POST
 // is left to its verb.
-func (r *Request) Acts() bool {
-	switch r.Subresource {
+func (r *Request) acts() bool { return r.Verb != Create && IsAction(r.Verb, r.Subresource) }
+
+// IsAction reports whether a write to a subresource, "" for the object itself, may do more than to
+// replace state.
+func IsAction(verb Verb, subresource string) bool {
+	switch subresource {
 	case "":
 		return false
 	case "status", "scale", "finalize", "approval", "ephemeralcontainers", "resize":
-		return r.deletes()
+		return verb == Create || verb == Delete || verb == DeleteCollection
 	}
-	return r.Verb != Create
+	return true
 }
 
 // Evicts reports whether the request is the eviction of a pod.
