@@ -103,37 +103,6 @@ func fromCBOR(encoded []byte) (body []byte, ok bool) {
 	return body, err == nil
 }
 
-// failsOnRepeat reports whether a JSON patch fails when it is applied a second time. It does
-// if it tests the resourceVersion, which its first application changes, or something at,
-// above or below a path that it changes itself. A test of anything else, such as the UID,
-// would succeed again.
-func failsOnRepeat(patch []byte) bool {
-	var operations []struct {
-		Op, Path, From string
-		Value          json.RawMessage
-	}
-	if json.Unmarshal(patch, &operations) != nil {
-		return false
-	}
-	for i, test := range operations {
-		if test.Op != "test" {
-			continue
-		}
-		if test.Path == "/metadata/resourceVersion" {
-			return true
-		}
-		for _, o := range operations[i+1:] { // a test of what an earlier operation stored succeeds again
-			if o.Path == test.Path && (o.Op == "add" || o.Op == "replace") && bytes.Equal(o.Value, test.Value) {
-				continue // and so does a test of a value that the operation stores again
-			}
-			if o.Op != "test" && (related(test.Path, o.Path) || o.Op == "move" && related(test.Path, o.From)) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // NamesVersion reports whether a patch or an apply names the version or the UID of the
 // object that it is for, or replaces metadata as a whole, so that a conflict may be about
 // that. If it cannot read the body, it returns true for a patch, and false for an apply,

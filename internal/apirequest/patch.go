@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -71,4 +73,99 @@ func anyListRepeatsMergeKey(content any) bool {
 		}
 	}
 	return false
+}
+
+// operation is one of a JSON patch (RFC 6902).
+type operation struct {
+	Op, Path, From string
+	Value          any
+}
+
+// failsOnRepeat reports whether a JSON patch fails when it is applied a second time. It does
+// if it tests the resourceVersion, which its first application changes, or something at,
+// above or below a path to which it gives another value. A test of anything else, such as the
+// UID, would succeed again.
+func failsOnRepeat(patch []byte) bool {
+	var operations []operation
+	if json.Unmarshal(patch, &operations) != nil {
+		return false
+	}
+	for i, test := range operations {
+		if test.Op != "test" {
+			continue
+		}
+		if test.Path == "/metadata/resourceVersion" {
+			return true
+		}
+		changed := false
+		for _, o := range operations[i+1:] { // a test of what an earlier operation stored succeeds again
+			changed = o.changes(&test, changed)
+		}
+		if changed {
+			return true
+		}
+	}
+	return false
+}
+
+// changes reports whether what was tested has another value after an operation. changed is the
+// same before it.
+func (o *operation) changes(test *operation, changed bool) bool {
+	below, isBelow := strings.CutPrefix(o.Path, test.Path+"/")
+	above, isAbove := strings.CutPrefix(test.Path, o.Path+"/")
+	isSame := o.Path == test.Path
+	switch o.Op {
+	case "test":
+	case "remove":
+		return changed || isSame || isBelow || isAbove
+	case "move":
+		leaves := o.From != o.Path && related(test.Path, o.From)
+		return leaves || changed && !isSame && !isAbove
+	case "add", "replace":
+		switch {
+		case isSame:
+			return !reflect.DeepEqual(o.Value, test.Value)
+		case isAbove:
+			value, ok := valueAt(o.Value, above)
+			return !ok || !reflect.DeepEqual(value, test.Value)
+		case isBelow:
+			value, ok := valueAt(test.Value, below)
+			return changed || !ok || !reflect.DeepEqual(value, o.Value) || o.Op == "add" && inList(test.Value, below)
+		}
+	default: // a copy, of a value that is not known
+		return changed && !isSame && !isAbove
+	}
+	return changed
+}
+
+var unescape = strings.NewReplacer("~1", "/", "~0", "~")
+
+// valueAt returns the part of a JSON value at a path without its first slash.
+func valueAt(value any, path string) (part any, ok bool) {
+	for key := range strings.SplitSeq(path, "/") {
+		switch v := value.(type) {
+		case map[string]any:
+			if value, ok = v[unescape.Replace(key)]; !ok {
+				return nil, false
+			}
+		case []any:
+			i, err := strconv.Atoi(key)
+			if err != nil || i < 0 || i >= len(v) {
+				return nil, false
+			}
+			value = v[i]
+		default:
+			return nil, false
+		}
+	}
+	return value, true
+}
+
+// inList reports whether a path leads to an element of a list.
+func inList(value any, path string) bool {
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		value, _ = valueAt(value, path[:i])
+	}
+	_, ok := value.([]any)
+	return ok
 }
