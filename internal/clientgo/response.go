@@ -60,15 +60,16 @@ func ResponseError(resp *http.Response, r *apirequest.Request, method string, re
 // IsForeign reports whether a response is not one of the API, by its content type: it is the
 // page of a login or of a captive portal, for example. To a write whose response client-go
 // does not decode, it would be a success. JSON without a content type is sent as text by
-// servers that use net/http.
+// servers that use net/http. client-go takes an answer without one for what it has asked for.
 func IsForeign(resp *http.Response) bool {
-	media, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	given := resp.Header.Get("Content-Type")
+	media, _, err := mime.ParseMediaType(given)
 	switch {
-	case err != nil, resp.StatusCode == http.StatusNoContent, strings.HasSuffix(media, "+json"):
+	case given != "" && err != nil, resp.StatusCode == http.StatusNoContent, strings.HasSuffix(media, "+json"):
 		return false // client-go reports a type that cannot be parsed
-	case media == "text/plain":
+	case given == "", media == "text/plain":
 		body := bytes.TrimSpace(peek(resp))
-		return len(body) > 0 && body[0] != '{'
+		return len(body) > 0 && body[0] != '{' && !bytes.HasPrefix(body, protobufPrefix)
 	}
 	switch media {
 	case runtime.ContentTypeJSON, runtime.ContentTypeYAML, runtime.ContentTypeProtobuf, runtime.ContentTypeCBOR:
