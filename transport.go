@@ -49,7 +49,9 @@ import (
 // port-forward are sent once, without
 // events: their callers resume them. If an earlier attempt may have been carried out and the
 // last answer does not say so, the client gets an *Error that holds both: errors.Is finds
-// ErrOutcomeUnknown, and the predicates find the answer.
+// ErrOutcomeUnknown, and the predicates find the answer. The error of a write whose successful
+// answer ends before it is complete matches ErrOutcomeUnknown, too; the client reads the body after
+// the Transport has returned, which does not repeat the request then.
 //
 // A delete or an eviction with a UID or a resourceVersion as a precondition is repeated. Of
 // one without, another object may have the name by now. So before the repetition the Transport reads the
@@ -179,6 +181,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		x.record.transport = true
 		resp, err = x.repeat()
+		x.markCut(resp)
 	}
 	clientgo.HideRetryAfter(resp, req)
 	clientgo.HideReadErrors(resp, &x.request, req.Method)

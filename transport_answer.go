@@ -3,6 +3,8 @@
 package k8sretry
 
 import (
+	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/k8sretry/k8sretry/internal/apirequest"
@@ -39,6 +41,30 @@ func notAnswered(request *apirequest.Request, resp *http.Response) error {
 		return &foreignAnswer{resp.Header.Get("Content-Type")}
 	}
 	return nil
+}
+
+// markCut makes an error of the body of a successful answer to a write say that the outcome is
+// unknown: the client reads it when the call has ended here.
+func (x *exchange) markCut(resp *http.Response) {
+	if resp == nil || x.request.Verb.Reads() || x.request.StoresNothing || resp.StatusCode >= http.StatusMultipleChoices ||
+		resp.Body == nil || resp.Body == http.NoBody {
+		return
+	}
+	resp.Body = &answerBody{resp.Body, x}
+}
+
+// answerBody is the body of the answer to a write.
+type answerBody struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && !b.x.request.DryRunInBody(b.x.req) {
+		err = fmt.Errorf("%w; %w", err, ErrOutcomeUnknown)
+	}
+	return n, err
 }
 
 // strays reports whether a request was made by the function of a call whose record is not in its

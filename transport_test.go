@@ -29,6 +29,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -754,6 +755,70 @@ func TestTransportDoesNotRetryTruncatedBodies(t *testing.T) {
 			err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, quickly, k8sretry.WithMaxRetries(2))
 			assert.ErrorIs(t, err, k8sretry.ErrMaxRetries)
 			assert.EqualValues(t, 1+3, server.sends.Load())
+		})
+	}
+}
+
+// A Transport has returned when the client reads the answer. The assumption was that the outcome
+// is known from there on.
+func TestTransportMarksAWriteWhoseAnswerIsCut(t *testing.T) {
+	dryRun := []string{metav1.DryRunAll}
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		t.Run(proto, func(t *testing.T) {
+			server := serve(t, proto, func(w http.ResponseWriter, r *http.Request, _ int) {
+				w.Header().Set("Content-Type", "application/json")
+				w.Header().Set("Content-Length", "1000")
+				_, _ = io.WriteString(w, `{"kind":"ConfigMap"`)
+				flush(w)
+				panic(http.ErrAbortHandler)
+			})
+			clientset := clientset(t, server.config(), wrapper(t, quickly))
+			client := clientset.CoreV1().ConfigMaps("default")
+			for situation, c := range map[string]struct {
+				call    func(context.Context) error
+				unknown bool
+			}{
+				"create": {func(ctx context.Context) error {
+					_, err := client.Create(ctx, settings("a"), metav1.CreateOptions{})
+					return err
+				}, true},
+				"update": {func(ctx context.Context) error {
+					_, err := client.Update(ctx, settings("a"), metav1.UpdateOptions{})
+					return err
+				}, true},
+				"patch": {func(ctx context.Context) error {
+					_, err := client.Patch(ctx, "a", types.MergePatchType, []byte("{}"), metav1.PatchOptions{})
+					return err
+				}, true},
+				"delete": {func(ctx context.Context) error { return client.Delete(ctx, "a", metav1.DeleteOptions{}) }, true},
+				"delete all": {func(ctx context.Context) error {
+					return client.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
+				}, true},
+				"evict": {func(ctx context.Context) error {
+					return clientset.CoreV1().Pods("default").EvictV1(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: "a"}})
+				}, true},
+				"proxied": {func(ctx context.Context) error {
+					return clientset.CoreV1().RESTClient().Post().AbsPath("/api/v1/namespaces/a/services/s/proxy/orders").Do(ctx).Error()
+				}, true},
+				"get": {func(ctx context.Context) error { return get(ctx, clientset) }, false},
+				"a dry run": {func(ctx context.Context) error {
+					_, err := client.Create(ctx, settings("a"), metav1.CreateOptions{DryRun: dryRun})
+					return err
+				}, false},
+				"a dry run delete": {func(ctx context.Context) error { return client.Delete(ctx, "a", metav1.DeleteOptions{DryRun: dryRun}) }, false},
+				"a review": {func(ctx context.Context) error {
+					_, err := clientset.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, &authorizationv1.SelfSubjectAccessReview{}, metav1.CreateOptions{})
+					return err
+				}, false},
+			} {
+				before := server.sends.Load()
+				err := c.call(t.Context())
+				require.Error(t, err, situation)
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%s: %v", situation, err)
+				assert.Equal(t, k8sretry.OutcomeUnknown, k8sretry.Classify(err).Outcome, situation)
+				assert.Equal(t, k8sretry.ClassConnection, k8sretry.Classify(err).Class, situation)
+				assert.EqualValues(t, 1, server.sends.Load()-before, situation)
+			}
 		})
 	}
 }
