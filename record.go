@@ -177,11 +177,11 @@ func (r *callRecord) correct(v *Verdict) {
 		}
 	case v.Outcome == OutcomeUnknown && v.StatusCode == 0 && f.Asked > 0 && f.Connected == 0:
 		v.Outcome, v.Detail = OutcomeNotExecuted, "no connection was obtained"
-	case v.Outcome == OutcomeNotExecuted && f.Requests == 0 && v.afterAnother(&f):
+	case v.Outcome == OutcomeNotExecuted && f.Requests == 0 && r.isAfterAnother(v, &f):
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent before"
 	}
 	v.correctConflict(f.LostRace, f.StaleVersion)
-	if v.Outcome == OutcomeNotExecuted && (f.Done || f.EarlierAmbiguous || f.Unseen || f.Repeated && v.mayFollowItself()) {
+	if v.Outcome == OutcomeNotExecuted && (f.Done || f.EarlierAmbiguous || f.Unseen || f.Repeated && r.mayFollowItself(v)) {
 		v.Outcome, v.Detail = OutcomeUnknown, "another request of the attempt was sent"
 	}
 	if v.Outcome == OutcomeNotExecuted && (f.Collection || r.collection) && !f.StoresNothing && !v.beforeAnyObject() {
@@ -250,11 +250,11 @@ func (c *config) riskConfirmed(r *callRecord) bool {
 // unknown, whatever the verb allows.
 func (r *callRecord) riskConfirmed() bool { return r != nil && r.RiskConfirmed() }
 
-// afterAnother reports whether a failure that was not executed leaves the outcome of the attempt
+// isAfterAnother reports whether a failure that was not executed leaves the outcome of the attempt
 // unknown, because another write of the attempt was sent before. It is used without a
 // Transport, where client-go may have repeated a write by itself, up to ten times, after
 // answers that it has forgotten.
-func (v *Verdict) afterAnother(f *record.Facts) bool {
+func (r *callRecord) isAfterAnother(v *Verdict, f *record.Facts) bool {
 	switch {
 	case v.flags&notOfSending != 0:
 		return false
@@ -265,22 +265,35 @@ func (v *Verdict) afterAnother(f *record.Facts) bool {
 	}
 	// client-go repeats only what asks for a wait. A failure that does not, such as a webhook that
 	// cannot be called, is no link of a chain of the same failures.
-	return f.Answered > 1 && (v.causedByItself() || v.Class.transient() && v.RetryAfter == 0)
+	return f.Answered > 1 && (r.causedByItself(v) || v.Class.transient() && v.RetryAfter == 0)
 }
 
 // causedByItself reports whether a write may have got this answer because it was carried out
 // before. All others say nothing about it, but the same request would have got them before, too.
-func (v *Verdict) causedByItself() bool {
+func (r *callRecord) causedByItself(v *Verdict) bool {
 	switch v.StatusCode {
 	case http.StatusNotFound, http.StatusConflict:
 		return true
+	case http.StatusUnprocessableEntity:
+		if r.patchesTwice() {
+			return true // the first one may have made the object such that the second is invalid
+		}
 	}
 	return v.Class == ClassConflict ||
 		v.Class == ClassBlocked && (v.StatusCode == http.StatusForbidden || v.StatusCode == http.StatusUnprocessableEntity)
 }
 
 // mayFollowItself reports whether the same write may have been carried out before this failure.
-func (v *Verdict) mayFollowItself() bool { return v.Class.transient() || v.causedByItself() }
+func (r *callRecord) mayFollowItself(v *Verdict) bool {
+	return v.Class.transient() || r.causedByItself(v)
+}
+
+// patchesTwice reports whether the attempt held a patch that changes the object again if it is
+// applied again. Without a Transport, every JSON patch may.
+func (r *callRecord) patchesTwice() bool {
+	verb := r.Request().Verb
+	return (verb == apirequest.Unspecified || verb == apirequest.Patch) && r.RiskConfirmed()
+}
 
 // repeatedUnseen reports whether client-go may have repeated the request by itself, after
 // answers that were not seen. It counts connections that were obtained, not looked for:

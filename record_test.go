@@ -398,6 +398,52 @@ func TestRecordOfAnAnswerToAReplay(t *testing.T) {
 	}
 }
 
+// The assumption was that an object which is invalid was so before. A JSON patch that is applied twice
+// may make it so.
+func TestRecordOfAnInvalidReplayOfAJSONPatch(t *testing.T) {
+	const appends, merges = `[{"op":"add","path":"/spec/ports/-","value":{"port":80}}]`, `{"spec":{"a":1}}`
+	invalid := func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_, _ = io.WriteString(w, statusJSON(422, metav1.StatusReasonInvalid, "spec.ports[1]: Duplicate value"))
+	}
+	for _, c := range []struct {
+		situation, body string
+		kind            types.PatchType
+		unknown         bool
+	}{
+		{"a JSON patch", appends, types.JSONPatchType, true},
+		{"a merge patch", merges, types.MergePatchType, false},
+	} {
+		call := func(ctx context.Context, client kubernetes.Interface) error {
+			_, err := client.CoreV1().Services("default").Patch(ctx, "a", c.kind, []byte(c.body), metav1.PatchOptions{})
+			return err
+		}
+		t.Run(c.situation+", by client-go", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, cfg := replayed(t, invalid, nil)
+				client := clientset(t, cfg)
+				err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return call(ctx, client) }, quickly, k8sretry.WithVerb(k8sretry.VerbPatch))
+				assert.True(t, apierrors.IsInvalid(err))
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			})
+		})
+		t.Run(c.situation+", below a Transport", func(t *testing.T) {
+			server := serve(t, protoHTTP2, func(w http.ResponseWriter, _ *http.Request, n int) {
+				if n%2 == 1 {
+					w.WriteHeader(http.StatusBadGateway) // carried out
+					return
+				}
+				invalid(w)
+			})
+			client := clientset(t, server.config(), repeatsBadGateways, wrapper(t, quickly))
+			assert.Equal(t, c.unknown, errors.Is(call(t.Context(), client), k8sretry.ErrOutcomeUnknown), "the Transport alone")
+			err := k8sretry.Run(t.Context(), func(ctx context.Context) error { return call(ctx, client) }, quickly, k8sretry.WithVerb(k8sretry.VerbPatch))
+			assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown), "a Do on it")
+		})
+	}
+}
+
 // The assumption was that a write has a Content-Type. A POST without a body has none, such as one
 // that restarts something.
 func TestRecordOfAnAnswerToAReplayWithoutABody(t *testing.T) {
