@@ -87,19 +87,20 @@ func (s *Server) apply(r *request, old, sent *object, force bool) (*object, erro
 	return obj, err
 }
 
-// stamped replaces the times of new entries, which are those of this process, by the server's.
+// stamped replaces the times of new and of renewed entries, which are those of this process, by the
+// server's. An update renews the entry of its manager, also if that owns the same fields as before.
 func (s *Server) stamped(old *object, managed runtime.Object) (*object, error) {
 	obj, ok := managed.(*unstructured.Unstructured)
 	if !ok {
 		return nil, fmt.Errorf("%T in place of an unstructured object", managed)
 	}
-	had := map[string]*metav1.Time{}
+	had := map[string]bool{}
 	for _, entry := range old.GetManagedFields() {
-		had[entryKey(entry)] = entry.Time
+		had[entryKey(entry)] = true
 	}
 	fields, now := obj.GetManagedFields(), s.now()
 	for i, entry := range fields {
-		if fields[i].Time = had[entryKey(entry)]; fields[i].Time == nil {
+		if !had[entryKey(entry)] {
 			fields[i].Time = &now
 		}
 	}
@@ -107,13 +108,13 @@ func (s *Server) stamped(old *object, managed runtime.Object) (*object, error) {
 	return obj, nil
 }
 
-// entryKey is all of an entry but its time.
+// entryKey tells entries apart that were not written by the same update.
 func entryKey(e metav1.ManagedFieldsEntry) string {
 	raw := ""
 	if e.FieldsV1 != nil {
 		raw = e.FieldsV1.GetRawString()
 	}
-	return fmt.Sprintf("%s|%s|%s|%s|%s", e.Manager, e.Operation, e.APIVersion, e.Subresource, raw)
+	return fmt.Sprintf("%s|%s|%s|%s|%s|%s", e.Manager, e.Operation, e.APIVersion, e.Subresource, raw, e.Time)
 }
 
 // sameVersion converts nothing: each kind has one version.
