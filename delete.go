@@ -32,6 +32,9 @@ import (
 // objects of fake clients, which have no UIDs, are deleted again. Pass the object as read
 // from the server.
 //
+// A delete of a subresource (see [Dynamic]) may be an action. It is not repeated while its
+// outcome is unknown.
+//
 // If the outcome is still ambiguous when the retries or the context end, Delete checks it
 // once more. The check takes at most 5 s.
 func Delete[T Object](ctx context.Context, client Deleter[T], obj T, opts metav1.DeleteOptions, options ...Option) error {

@@ -504,23 +504,32 @@ func TestUpdateWithAContextWhoseErrStaysNil(t *testing.T) {
 func TestUpdateThatIsAnAction(t *testing.T) {
 	machines := schema.GroupVersionResource{Group: "kubevirt.example.com", Version: "v1", Resource: "machines"}
 	for _, version := range []string{"", "7"} {
-		for subresource, sent := range map[string]int{"restart": 1, "scale": 2} {
+		for subresource, repeated := range map[string]int{"restart": 1, "scale": 2} {
 			for verb, write := range map[string]func(context.Context, *k8sretry.DynamicClient, *unstructured.Unstructured) error{
 				"update": func(ctx context.Context, client *k8sretry.DynamicClient, o *unstructured.Unstructured) error {
 					_, err := k8sretry.Update(ctx, client, o, metav1.UpdateOptions{})
 					return err
+				},
+				"delete": func(ctx context.Context, client *k8sretry.DynamicClient, o *unstructured.Unstructured) error {
+					o.SetUID("u") // which an action ignores
+					return k8sretry.Delete(ctx, client, o, metav1.DeleteOptions{})
 				},
 				"apply": func(ctx context.Context, client *k8sretry.DynamicClient, o *unstructured.Unstructured) error {
 					_, err := k8sretry.Apply(ctx, client, o, metav1.ApplyOptions{FieldManager: "me"})
 					return err
 				},
 			} {
+				sent := repeated
+				if verb == "delete" {
+					sent = 1
+				}
 				t.Run(fmt.Sprint(verb, " of ", subresource, ", version ", version), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						client, n := dynamicfake.NewSimpleDynamicClient(runtime.NewScheme()), 0
 						client.PrependReactor("*", "*", func(action k8stesting.Action) (bool, runtime.Object, error) {
 							o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "kubevirt.example.com/v1", "kind": "Machine"}}
 							o.SetName("m")
+							o.SetUID("u")
 							o.SetResourceVersion("7")
 							switch action.GetVerb() {
 							case "get":
