@@ -7,6 +7,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"mime"
 	"net"
 	"net/http"
 	"slices"
@@ -21,6 +22,9 @@ var files embed.FS
 
 // refreshInterval is how often the page gets the state.
 const refreshInterval = 500 * time.Millisecond
+
+// stalled is how long a browser may take to read one state.
+const stalled = 10 * time.Second
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"seconds": func(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) },
@@ -128,6 +132,11 @@ func newPage(d *demo) http.Handler {
 		mux.HandleFunc("GET /"+file, func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, file) })
 	}
 	mux.HandleFunc("POST /faults", func(w http.ResponseWriter, r *http.Request) {
+		// ParseForm ignores what it cannot read, and the form would switch everything off.
+		if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); r.ContentLength != 0 && kind != "application/x-www-form-urlencoded" {
+			http.Error(w, "not the form of the page", http.StatusUnsupportedMediaType)
+			return
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, 4096)
 		if err := r.ParseForm(); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -161,12 +170,14 @@ func (d *demo) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	ticker := time.NewTicker(refreshInterval)
 	defer ticker.Stop()
+	control := http.NewResponseController(w)
 	for {
+		_ = control.SetWriteDeadline(time.Now().Add(stalled)) // a recorder of a test has none
 		for line := range bytes.Lines(render("live", d.view())) {
 			fmt.Fprintf(w, "data: %s\n", bytes.TrimSuffix(line, []byte("\n")))
 		}
 		fmt.Fprintln(w)
-		if http.NewResponseController(w).Flush() != nil {
+		if control.Flush() != nil {
 			return
 		}
 		select {

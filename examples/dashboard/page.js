@@ -6,15 +6,17 @@ const live = document.getElementById("live");
 const pause = document.getElementById("pause");
 const status = document.getElementById("status");
 let sending = 0;
+let sent = Promise.resolve();
 let shown;
 
-form.addEventListener("change", async () => {
+// One after the other: two requests at a time may arrive in another order.
+form.addEventListener("change", () => {
 	sending++;
-	try {
-		await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), redirect: "manual" });
-	} finally {
+	const body = new URLSearchParams(new FormData(form));
+	sent = sent.then(() => fetch(form.action, { method: "POST", body, redirect: "manual" })).catch(() => {}).finally(() => {
 		sending--;
-	}
+		shown = undefined; // the switches become what the server says
+	});
 });
 
 pause.hidden = false;
@@ -42,6 +44,9 @@ events.onmessage = (event) => {
 		}
 	}
 	status.textContent = names.length > 0 ? "On: " + names.join(", ") : "No fault is on.";
+};
+events.onopen = () => {
+	status.textContent = "";
 };
 events.onerror = () => {
 	status.textContent = "No connection to the program.";

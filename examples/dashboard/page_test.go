@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,6 +87,7 @@ func TestSwitches(t *testing.T) {
 		{"one that does not exist changes nothing", "on=lost&on=fire", http.StatusBadRequest, []fault{deadConnections, slow}},
 		{"a body that is no form changes nothing", "%", http.StatusBadRequest, []fault{deadConnections, slow}},
 		{"a body that is too long changes nothing", "on=lost&x=" + strings.Repeat("x", 5000), http.StatusBadRequest, []fault{deadConnections, slow}},
+		{"the same one twice", "on=dead&on=slow&on=dead", http.StatusSeeOther, []fault{deadConnections, slow, deadConnections}},
 		{"all off", "", http.StatusSeeOther, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -91,6 +95,82 @@ func TestSwitches(t *testing.T) {
 			assert.Equal(t, test.want, d.faults.list())
 		})
 	}
+}
+
+func TestAnotherBodyThanThatOfTheFormChangesNothing(t *testing.T) {
+	d := idle(t)
+	d.setFaults([]fault{slow})
+	for _, kind := range []string{"application/json", "text/plain", "multipart/form-data; boundary=x", "", ";"} {
+		r := request("POST", "/faults", `{"on": "lost"}`)
+		r.Header.Set("Content-Type", kind)
+		assert.Equal(t, http.StatusUnsupportedMediaType, serve(d, r).Code, kind)
+		assert.Equal(t, []fault{slow}, d.faults.list())
+	}
+	r := request("POST", "/faults", "on=lost")
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
+	assert.Equal(t, http.StatusSeeOther, serve(d, r).Code)
+}
+
+// pipes is a listener in memory whose connections have no buffer.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	conn, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// A tab that is closed, and one that reads no more, leave nothing behind, while others go on and
+// switches change.
+func TestTabsLeaveNothingBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := idle(t)
+		var open atomic.Int32
+		page := newPage(d)
+		listener := make(pipes)
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			open.Add(1)
+			defer open.Add(-1)
+			page.ServeHTTP(w, r)
+		})}
+		served := make(chan struct{})
+		go func() { defer close(served); _ = server.Serve(listener) }()
+		connect := func() net.Conn {
+			near, far := net.Pipe()
+			listener <- far
+			_, err := io.WriteString(near, "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			require.NoError(t, err)
+			return near
+		}
+		var tabs []net.Conn
+		for n := range 10 {
+			tab := connect()
+			tabs = append(tabs, tab)
+			if n >= 5 { // the others read nothing
+				go func() { _, _ = io.Copy(io.Discard, tab) }()
+			}
+		}
+		for n := range 20 {
+			go d.setFaults([]fault{allFaults[n%len(allFaults)].Fault})
+		}
+		testkit.Sleep(stalled - time.Second)
+		assert.EqualValues(t, 10, open.Load())
+		testkit.Sleep(2 * time.Second)
+		assert.EqualValues(t, 5, open.Load(), "those that read nothing are gone")
+		testkit.Sleep(time.Hour)
+		assert.EqualValues(t, 5, open.Load(), "those that read are served")
+		for _, tab := range tabs {
+			require.NoError(t, tab.Close())
+		}
+		testkit.Sleep(2 * refreshInterval)
+		assert.Zero(t, open.Load())
+		close(listener)
+		<-served
+	})
 }
 
 func TestOtherSitesCannotUseThePage(t *testing.T) {

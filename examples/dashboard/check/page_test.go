@@ -37,14 +37,16 @@ type program struct {
 }
 
 // start builds and starts the program.
-func start(t *testing.T) *program {
+func start(t *testing.T) *program { return startAt(t, "127.0.0.1:0") }
+
+func startAt(t *testing.T, address string) *program {
 	binary := filepath.Join(t.TempDir(), "dashboard")
 	build := exec.Command("go", "build", "-o", binary, ".")
 	build.Dir = ".." // another module
 	output, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", output)
 
-	p := &program{Cmd: exec.Command(binary, "-listen", "127.0.0.1:0")}
+	p := &program{Cmd: exec.Command(binary, "-listen", address)}
 	p.Stderr = os.Stderr
 	stdout, err := p.StdoutPipe()
 	require.NoError(t, err)
@@ -247,6 +249,14 @@ func TestPage(t *testing.T) {
 		require.NoError(t, p.Process.Signal(os.Interrupt))
 		require.NoError(t, p.Wait())
 		b.waitFor(t, status+` === "No connection to the program."`)
+	})
+
+	t.Run("and goes on when it is back, without its faults", func(t *testing.T) {
+		assert.True(t, value[bool](t, b, `document.getElementById("lost").checked = true`))
+		startAt(t, strings.TrimPrefix(p.url, "http://"))
+		b.waitFor(t, status+` === "No fault is on."`)
+		b.waitFor(t, cell("Succeeded", ours)+" > 3")
+		assert.False(t, value[bool](t, b, `document.getElementById("lost").checked`))
 	})
 }
 
