@@ -20,6 +20,9 @@ type Backoff interface {
 // BackoffFunc is a func as a [Backoff]:
 //
 //	k8sretry.WithBackoff(k8sretry.BackoffFunc(func(retry int) time.Duration { return time.Second }))
+//
+// It has no jitter and no maximum. A func that grows has to bound its result: a duration that
+// overflows may be negative, and a negative delay is none.
 type BackoffFunc func(retry int) time.Duration
 
 // Delay calls f.

@@ -419,3 +419,75 @@ func TestJitterFitsTheTimeThatIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a schedule returns, the call ends when it has to, and waits no negative time.
+func TestBackoffFuncOfAnyValue(t *testing.T) {
+	const s = time.Second
+	always := func(d time.Duration) k8sretry.Option {
+		return k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return d }))
+	}
+	overflowing := k8sretry.WithBackoff(k8sretry.BackoffFunc(func(retry int) time.Duration { return 10 * s << (30 * (retry - 1)) }))
+	nan := k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return time.Duration(nan()) }))
+	for _, c := range []struct {
+		situation string
+		opts      []k8sretry.Option
+		errs      []error
+		timeout   time.Duration
+		took      time.Duration
+		waits     int
+		ends      error // nil: success
+	}{
+		{"the longest, without an end: until the caller cancels", []k8sretry.Option{always(math.MaxInt64)}, times(9, unavailable()), 0, time.Hour, 0, context.Canceled},
+		{"the longest, and a deadline: at once", []k8sretry.Option{always(math.MaxInt64)}, times(9, unavailable()), time.Minute, 0, 0, k8sretry.ErrDeadline},
+		{"the longest, and a maximum: at once", []k8sretry.Option{always(math.MaxInt64), k8sretry.WithMaxElapsed(time.Minute)}, times(9, unavailable()), 0, 0, 0, k8sretry.ErrMaxElapsed},
+		{"the longest, with the longest maximum", []k8sretry.Option{always(math.MaxInt64), k8sretry.WithMaxElapsed(math.MaxInt64)}, times(9, unavailable()), 0, time.Hour, 0, context.Canceled},
+		{"the longest, with a Retry-After", []k8sretry.Option{always(math.MaxInt64)}, times(9, error(tooMany(5))), time.Minute, 0, 0, k8sretry.ErrDeadline},
+		{"the least: no wait", []k8sretry.Option{always(math.MinInt64)}, times(2, unavailable()), 0, 0, 2, nil},
+		{"the least, with a Retry-After: that", []k8sretry.Option{always(math.MinInt64), exact}, times(2, error(tooMany(5))), 0, 10 * s, 2, nil},
+		{"it overflows and is negative: no wait", []k8sretry.Option{overflowing}, times(9, unavailable()), time.Minute, 10 * s, 3, k8sretry.ErrMaxRetries},
+		{"it is made of NaN: no wait", []k8sretry.Option{nan}, times(2, unavailable()), time.Minute, 0, 2, nil},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				time.AfterFunc(time.Hour, cancel)
+				defer cancel()
+				if c.timeout > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, c.timeout)
+					defer cancel()
+				}
+				began := time.Now()
+				object := fails(c.errs...)
+				_, err := k8sretry.Do(ctx, object.get, append([]k8sretry.Option{k8sretry.ForRead()}, c.opts...)...)
+				if c.ends == nil {
+					assert.NoError(t, err)
+				} else {
+					assert.ErrorIs(t, err, c.ends)
+				}
+				assert.Equal(t, c.took, time.Since(began))
+				assert.Len(t, object.waits(), c.waits)
+			})
+		})
+	}
+}
+
+// A retry that would take forever is paid by no Budget that counts time, and spoils none.
+func TestBackoffFuncOfAnyValueAndABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := k8sretry.NewBudget(k8sretry.BudgetConfig{MaxRetryTime: time.Minute})
+		for _, d := range []time.Duration{math.MaxInt64, math.MinInt64} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			opt := k8sretry.WithBackoff(k8sretry.BackoffFunc(func(int) time.Duration { return d }))
+			_, _ = k8sretry.Do(ctx, fails(times(2, unavailable())...).get, opt, k8sretry.WithBudget(budget), k8sretry.WithMaxRetries(9))
+			canceled, cancelSoon := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancelSoon)
+			_, _ = k8sretry.Do(canceled, fails(times(2, unavailable())...).get, opt, k8sretry.WithBudget(budget))
+			cancel()
+		}
+		assert.GreaterOrEqual(t, budget.State().RetryTime, time.Duration(0))
+		assert.LessOrEqual(t, budget.State().RetryTime, time.Minute)
+		_, err := k8sretry.Do(t.Context(), fails(unavailable()).get, k8sretry.WithBudget(budget), exact)
+		assert.NoError(t, err)
+	})
+}

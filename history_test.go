@@ -3,8 +3,13 @@
 package k8sretry_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -94,5 +99,69 @@ func TestErrorHistoryOfASafeWrite(t *testing.T) {
 		require.Len(t, e.History(), 3)
 		assert.Equal(t, lostReply(), e.History()[0])
 		assert.True(t, apierrors.IsServiceUnavailable(e.History()[2]), "%v", e.History()[2])
+	})
+}
+
+type largeError struct {
+	error
+	_ [1 << 10]byte
+}
+
+func (e *largeError) Unwrap() error { return e.error }
+
+// Errors that are no longer in the history are not kept, however long a call goes on.
+func TestErrorHistoryForgets(t *testing.T) {
+	for name, call := range map[string]func(fn func(context.Context) (int, error), opts ...k8sretry.Option) error{
+		"Do": func(fn func(context.Context) (int, error), opts ...k8sretry.Option) error {
+			_, err := k8sretry.Do(t.Context(), fn, opts...)
+			return err
+		},
+		"Until": func(fn func(context.Context) (int, error), opts ...k8sretry.Option) error {
+			_, err := k8sretry.Until(t.Context(), fn, func(int) (bool, error) { return false, nil }, opts...)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var released atomic.Int32
+			attempts := 0
+			err := call(func(context.Context) (int, error) {
+				attempts++
+				if attempts == 100 {
+					collect()
+					assert.GreaterOrEqual(t, released.Load(), int32(90))
+					return 0, k8sretry.Permanent(unavailable())
+				}
+				err := &largeError{error: unavailable()}
+				goruntime.AddCleanup(err, func(r *atomic.Int32) { r.Add(1) }, &released)
+				return 0, err
+			}, k8sretry.WithErrorHistory(3), k8sretry.WithMaxRetries(1000), k8sretry.WithInitialDelay(0), k8sretry.WithLogger(nil), k8sretry.WithVerb(k8sretry.VerbGet))
+			assert.True(t, apierrors.IsServiceUnavailable(err), "%v", err)
+			assert.Equal(t, 100, attempts)
+		})
+	}
+}
+
+// Calls that share a Policy share no history.
+func TestErrorHistoryBelongsToACall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := k8sretry.NewPolicy(k8sretry.WithErrorHistory(2), k8sretry.WithMaxRetries(5), k8sretry.WithLogger(nil))
+		var all sync.WaitGroup
+		for n := range 50 {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				attempt := 0
+				_, err := k8sretry.Do(t.Context(), func(context.Context) (int, error) {
+					attempt++
+					return 0, apierrors.NewServiceUnavailable(fmt.Sprintf("%d of %d", attempt, n))
+				}, policy)
+				history := asError(t, err).History()
+				if assert.Len(t, history, 2) {
+					assert.EqualError(t, history[0], fmt.Sprintf("5 of %d", n))
+					assert.EqualError(t, history[1], fmt.Sprintf("6 of %d", n))
+				}
+			}()
+		}
+		all.Wait()
 	})
 }
