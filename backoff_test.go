@@ -441,9 +441,9 @@ func TestBackoffFuncOfAnyValue(t *testing.T) {
 		{"the longest, and a deadline: at once", []k8sretry.Option{always(math.MaxInt64)}, times(9, unavailable()), time.Minute, 0, 0, k8sretry.ErrDeadline},
 		{"the longest, and a maximum: at once", []k8sretry.Option{always(math.MaxInt64), k8sretry.WithMaxElapsed(time.Minute)}, times(9, unavailable()), 0, 0, 0, k8sretry.ErrMaxElapsed},
 		{"the longest, with the longest maximum", []k8sretry.Option{always(math.MaxInt64), k8sretry.WithMaxElapsed(math.MaxInt64)}, times(9, unavailable()), 0, time.Hour, 0, context.Canceled},
-		{"the longest, with a Retry-After", []k8sretry.Option{always(math.MaxInt64)}, times(9, error(tooMany(5))), time.Minute, 0, 0, k8sretry.ErrDeadline},
+		{"the longest, with a Retry-After", []k8sretry.Option{always(math.MaxInt64)}, times(9, tooMany(5)), time.Minute, 0, 0, k8sretry.ErrDeadline},
 		{"the least: no wait", []k8sretry.Option{always(math.MinInt64)}, times(2, unavailable()), 0, 0, 2, nil},
-		{"the least, with a Retry-After: that", []k8sretry.Option{always(math.MinInt64), exact}, times(2, error(tooMany(5))), 0, 10 * s, 2, nil},
+		{"the least, with a Retry-After: that", []k8sretry.Option{always(math.MinInt64), exact}, times(2, tooMany(5)), 0, 10 * s, 2, nil},
 		{"it overflows and is negative: no wait", []k8sretry.Option{overflowing}, times(9, unavailable()), time.Minute, 10 * s, 3, k8sretry.ErrMaxRetries},
 		{"it is made of NaN: no wait", []k8sretry.Option{nan}, times(2, unavailable()), time.Minute, 0, 2, nil},
 	} {

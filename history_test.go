@@ -155,8 +155,9 @@ func TestErrorHistoryBelongsToACall(t *testing.T) {
 					attempt++
 					return 0, apierrors.NewServiceUnavailable(fmt.Sprintf("%d of %d", attempt, n))
 				}, policy)
-				history := asError(t, err).History()
-				if assert.Len(t, history, 2) {
+				var e *k8sretry.Error
+				if assert.ErrorAs(t, err, &e) && assert.Len(t, e.History(), 2) {
+					history := e.History()
 					assert.EqualError(t, history[0], fmt.Sprintf("5 of %d", n))
 					assert.EqualError(t, history[1], fmt.Sprintf("6 of %d", n))
 				}

@@ -624,7 +624,10 @@ func TestUntilWatchOverConnections(t *testing.T) {
 			clients := clientset(t, server.Config(), wrapper(t, k8sretry.ForRead()))
 			dynamicClient, err := dynamic.NewForConfig(server.Config())
 			require.NoError(t, err)
+			var all sync.WaitGroup
+			all.Add(4)
 			time.AfterFunc(5*time.Second, func() {
+				defer all.Done()
 				_, err := clients.CoreV1().ConfigMaps("default").Create(t.Context(), configMap("settings"), metav1.CreateOptions{})
 				assert.NoError(t, err)
 				if lost {
@@ -632,14 +635,13 @@ func TestUntilWatchOverConnections(t *testing.T) {
 				}
 			})
 			time.AfterFunc(10*time.Second, func() {
+				defer all.Done()
 				_, err := k8sretry.Modify(t.Context(), clients.CoreV1().ConfigMaps("default"), "settings", func(o *corev1.ConfigMap) error {
 					o.Data = map[string]string{"ready": "yes"}
 					return nil
 				})
 				assert.NoError(t, err)
 			})
-			var all sync.WaitGroup
-			all.Add(2)
 			go func() {
 				defer all.Done()
 				object, err := k8sretry.UntilWatch(t.Context(), clients.CoreV1().ConfigMaps("default"), "settings", func(o *corev1.ConfigMap) (bool, error) {
