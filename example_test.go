@@ -33,6 +33,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
+	"k8s.io/apimachinery/pkg/watch"
 	applyv1 "k8s.io/client-go/applyconfigurations/core/v1"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes"
@@ -736,6 +737,32 @@ func ExampleUntil() {
 	}, k8sretry.ForRead(), k8sretry.WithMaxElapsed(5*time.Minute), noDelay)
 	fmt.Println(pod.Status.Phase, err, "after", reads, "reads")
 	// Output: Running <nil> after 3 reads
+}
+
+// The pod is pending when it is read, and the watch reports that it runs.
+func ExampleUntilWatch() {
+	clientset := fake.NewClientset()
+	clientset.PrependReactor("get", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, webPod(corev1.PodPending), nil
+	})
+	clientset.PrependWatchReactor("pods", func(clienttesting.Action) (bool, watch.Interface, error) {
+		w := watch.NewFakeWithChanSize(1, false)
+		w.Modify(webPod(corev1.PodRunning))
+		return true, w, nil
+	})
+
+	pod, err := k8sretry.UntilWatch(context.Background(), clientset.CoreV1().Pods("default"), "web-0", func(pod *corev1.Pod) (bool, error) {
+		if pod == nil {
+			return false, nil // it does not exist yet, or no longer
+		}
+		return pod.Status.Phase == corev1.PodRunning, nil
+	}, k8sretry.ForRead(), k8sretry.WithMaxElapsed(5*time.Minute))
+	fmt.Println(pod.Status.Phase, err)
+	// Output: Running <nil>
+}
+
+func webPod(phase corev1.PodPhase) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-0", ResourceVersion: "7"}, Status: corev1.PodStatus{Phase: phase}}
 }
 
 // Other schedules than Exponential are one line each: constant, linear and Fibonacci.
