@@ -31,7 +31,7 @@ type WatchGetter[T Object] interface {
 //	}, k8sretry.ForRead(), k8sretry.WithMaxElapsed(5*time.Minute))
 //
 // It is [Until] with a watch in place of the waits between reads: it sees a change at once, and
-// a wait of minutes costs the server a request per minute. done is called after each read and
+// a wait of minutes costs the server two requests a minute. done is called after each read and
 // for each change. Its argument is nil while the object does not exist, so that a condition may
 // wait for its creation or its deletion. A NotFound of anything else, such as the resource, is
 // an error.
