@@ -41,7 +41,9 @@ func startElector(p *program, limiter bool, t *trace.Recorder) *elector {
 		},
 		LeaseDuration: 15 * time.Second, RenewDeadline: judge.RenewDeadline, RetryPeriod: 2 * time.Second,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(context.Context) { t.Add(trace.Entry{Kind: trace.LeaseHeld}) },
+			OnStartedLeading: func(context.Context) {
+				t.Add(trace.Entry{Kind: trace.LeaseHeld, BelowAll: !p.world.inner && !p.world.pauses})
+			},
 			OnStoppedLeading: func() {
 				if ctx.Err() == nil {
 					t.Add(trace.Entry{Kind: trace.LeaseLost})

@@ -77,6 +77,7 @@ type program struct {
 	active  map[int]bool
 	clients map[clientKey]*ways.Clients
 	limiter *k8sretry.Limiter
+	pauses  pauses
 }
 
 type clientKey struct{ transport, limiter bool }
@@ -143,6 +144,9 @@ func (p *program) config(transport, limiter bool) *rest.Config {
 	}
 	if p.world.inner {
 		cfg.Wrap(p.front.InnerLayer)
+	}
+	if p.world.pauses { // a RoundTripper below a Transport hides its connections
+		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &pausing{next, &p.pauses} })
 	}
 	if transport {
 		cfg.Wrap(k8sretry.Transport(p.options(limiter)...))

@@ -26,7 +26,7 @@ func Shorten(entries []trace.Entry, op int) string {
 			began = e.At
 		}
 		about := e.Kind == trace.Changed && e.Resource == resource && (e.Name == name || strings.HasPrefix(e.Name, name+"-"))
-		if e.Op != op && !about && e.Kind != trace.ServerDown && e.Kind != trace.ServerUp && e.Kind != trace.ReplicaDown && e.Kind != trace.ReplicaUp {
+		if e.Op != op && !about && e.Kind != trace.ServerDown && e.Kind != trace.ServerUp && e.Kind != trace.ClockSet && e.Kind != trace.ProcessPaused && e.Kind != trace.ReplicaDown && e.Kind != trace.ReplicaUp {
 			continue
 		}
 		fmt.Fprintf(&b, "%12v ", (e.At - max(began, 0)).Round(time.Microsecond))
@@ -43,6 +43,8 @@ func Shorten(entries []trace.Entry, op int) string {
 			fmt.Fprintf(&b, "answer %d: %d clean %t retry after %v", e.N, e.Code, e.Clean, e.RetryAfter)
 		case trace.Changed:
 			fmt.Fprintf(&b, "version %d %s %s uid %s by %q: %.30s", e.Version, e.Type, e.Name, e.UID, e.By, withoutManagers(e.Object))
+		case trace.ClockSet, trace.ProcessPaused:
+			fmt.Fprintf(&b, "%s %d %v", e.Kind, e.Program, e.Limit)
 		case trace.DialFailed:
 			fmt.Fprintf(&b, "dial %d: %s", e.N, e.Fault)
 		default:

@@ -43,6 +43,9 @@ type World struct {
 	spreads bool          // the balancer chooses a server for each request
 	levels  bool          // nothing but a priority level fails
 	elects  bool          // an elector runs beside the calls of the first program
+	near    bool          // the clocks differ by almost as much as they may
+	steps   bool          // the clock of the servers is set while the world runs
+	pauses  bool          // processes are paused
 	old     bool          // the objects of others are older than the clocks may differ
 }
 
@@ -54,6 +57,9 @@ const (
 	forReplicas
 	forLag
 	forCache
+	forClock
+	forSteps
+	forPauses
 )
 
 // callers is how many callers a world has, and callsEach how many calls each of them makes.
@@ -77,6 +83,10 @@ func New(seed uint64) *World {
 	}
 	r = faults.Rand(seed, forReplicas)
 	w.others, w.spreads = min(r.IntN(4), 2), r.IntN(3) == 0
+	w.near, w.steps, w.pauses = r.IntN(8) == 0, r.IntN(4) == 0, r.IntN(3) == 0
+	if w.near {
+		w.skew = time.Duration(r.Int64N(int64(time.Second))) - maxSkew
+	}
 	w.elects, w.levels = r.IntN(4) == 0, r.IntN(16) == 0
 	w.lag = []time.Duration{0, 200 * time.Millisecond, time.Second, 5 * time.Second}[r.IntN(4)]
 	return w
@@ -96,10 +106,10 @@ func (w *World) lagOf(replica int, version int64) time.Duration {
 // testing/synctest.
 func (w *World) Run() []trace.Entry {
 	recorder := trace.NewRecorder()
-	now := func() time.Time { return time.Now().Add(w.skew) }
+	clock := &clock{skew: w.skew, trace: recorder}
 	company := &actors.Actors{Seed: w.Seed, Rate: w.actors}
 	server := model.New(model.Config{
-		Now: now,
+		Now: clock.now, Clock: w.clockOf,
 		UID: func(n int) types.UID {
 			r := faults.Rand(w.Seed, forUID, uint64(n))
 			return types.UID(fmt.Sprintf("%08x-0000-4000-8000-%012x", r.Uint32(), w.Seed<<20|uint64(n)))
@@ -122,7 +132,7 @@ func (w *World) Run() []trace.Entry {
 	front := faults.NewFront(faults.Plan{
 		Seed: w.Seed, Rate: w.faults, InnerLayer: w.inner, NoHistory: w.recent, Replicas: 1 + w.others, EachRequest: w.spreads,
 		OnlyLevels: w.levels, Informer: informerOp,
-	}, server, network, recorder, now)
+	}, server, network, recorder)
 	front.TLS = w.http2
 	stop := serve(front, w.http2)
 	controller := newProgram(w, front, "label-controller")
@@ -145,6 +155,16 @@ func (w *World) Run() []trace.Entry {
 	if w.elects {
 		stopElector = startElector(programs[0], w.Seed%2 == 0, recorder).stop
 	}
+	running, end := context.WithCancel(context.Background())
+	var disturbing sync.WaitGroup
+	if w.steps {
+		disturbing.Go(func() { clock.run(running, faults.Rand(w.Seed, forSteps)) })
+	}
+	for i, p := range programs {
+		if w.pauses {
+			disturbing.Go(func() { p.pauses.run(running, faults.Rand(w.Seed, forPauses, uint64(i)), i, recorder) })
+		}
+	}
 	var all sync.WaitGroup
 	for i := range callers {
 		all.Go(func() {
@@ -156,6 +176,8 @@ func (w *World) Run() []trace.Entry {
 	}
 	all.Wait()
 	stopElector()
+	end()
+	disturbing.Wait()
 	sleep(context.Background(), 2*time.Minute) // for what is carried out later
 	company.Wait()
 	front.Wait()

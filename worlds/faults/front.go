@@ -40,7 +40,6 @@ type Front struct {
 	Server  *model.Server
 	Network *Network
 	Trace   *trace.Recorder
-	Now     func() time.Time // of the server
 	TLS     bool
 
 	mu       sync.Mutex
@@ -61,9 +60,9 @@ type replica struct {
 }
 
 // NewFront returns a front of a server.
-func NewFront(p Plan, s *model.Server, n *Network, t *trace.Recorder, now func() time.Time) *Front {
+func NewFront(p Plan, s *model.Server, n *Network, t *trace.Recorder) *Front {
 	f := &Front{
-		Plan: p, Server: s, Network: n, Trace: t, Now: now,
+		Plan: p, Server: s, Network: n, Trace: t,
 		requests: make(map[int]int), dials: make(map[int]int), lost: make(map[int]time.Time), resend: make(map[int]bool),
 	}
 	for range max(p.Replicas, 1) {
@@ -388,7 +387,7 @@ func (x *exchange) header(r model.Response) {
 		h.Set("Content-Type", r.ContentType)
 	}
 	x.classify()
-	h.Set("Date", x.Now().UTC().Format(http.TimeFormat))
+	h.Set("Date", x.Server.Now(x.to).UTC().Format(http.TimeFormat))
 	if r.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(r.RetryAfter))
 	}

@@ -54,8 +54,15 @@ func Kinds() []Kind {
 // that was behind the storage.
 const CacheBehind Kind = "read from a lagging cache"
 
+// ProcessPaused and ClockSet happened while a call ran: to its process, and to the clock of the
+// servers.
+const (
+	ProcessPaused Kind = "process paused"
+	ClockSet      Kind = "clock set"
+)
+
 // States returns what is not drawn for a request, and yet met by calls.
-func States() []Kind { return []Kind{CacheBehind} }
+func States() []Kind { return []Kind{CacheBehind, ProcessPaused, ClockSet} }
 
 // WatchKinds returns the faults of watches.
 func WatchKinds() []Kind { return []Kind{WatchCut, NoHistory, HistoryGone} }
@@ -148,6 +155,9 @@ func (p Plan) Request(op, n int, write, watch bool) Fault {
 	}
 	kinds := Kinds()[:21] // the rest happens to connections
 	f.Kind = kinds[r.IntN(len(kinds))]
+	if p.Replicas > 1 && r.IntN(24) == 0 {
+		f.Kind = ReplicaDown
+	}
 	if p.OnlyLevels {
 		f.Kind = LevelFull
 	} else if p.InnerLayer {

@@ -36,7 +36,9 @@ type call struct {
 	requests    []*request
 	changes     []trace.Entry // that it has made
 	dials       []trace.Entry
-	lost        bool // a connection has lost something that may be of the call
+	lost        bool          // a connection has lost something that may be of the call
+	clockSet    bool          // while it ran
+	paused      time.Duration // while it ran
 }
 
 func (c *call) kind() ways.Call { return ways.Call(c.Call) }
@@ -101,6 +103,19 @@ func read(entries []trace.Entry) *world {
 		default:
 		}
 	}
+	for _, e := range entries {
+		if e.Kind != trace.ClockSet && e.Kind != trace.ProcessPaused {
+			continue
+		}
+		for _, c := range w.calls {
+			switch during := e.At <= c.end.At; {
+			case e.Kind == trace.ClockSet && during && e.At >= c.At:
+				c.clockSet = true
+			case e.Kind == trace.ProcessPaused && e.Program == c.Program && during && e.At+e.Limit >= c.At:
+				c.paused += e.Limit
+			}
+		}
+	}
 	return w
 }
 
@@ -120,8 +135,10 @@ func (c *call) faults() map[faults.Kind]bool {
 	for _, d := range c.dials {
 		met[faults.Kind(d.Fault)] = true
 	}
-	if c.Behind > 0 {
-		met[faults.CacheBehind] = true
+	for kind, has := range map[faults.Kind]bool{faults.CacheBehind: c.Behind > 0, faults.ClockSet: c.clockSet, faults.ProcessPaused: c.paused > 0} {
+		if has {
+			met[kind] = true
+		}
 	}
 	return met
 }
@@ -129,7 +146,7 @@ func (c *call) faults() map[faults.Kind]bool {
 // ambiguous reports whether the call had a reason to think that it may have been carried out
 // without a usable answer.
 func (c *call) ambiguous() bool {
-	if c.lost {
+	if c.lost || c.paused > 0 {
 		return true
 	}
 	for _, r := range c.requests {

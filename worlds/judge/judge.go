@@ -57,7 +57,7 @@ const (
 	InnerReplay    Exception = "another layer below repeated a JSON patch, or a create whose name the server draws, and brought a success"
 	UnseenLoss     Exception = "another layer below repeated a write after a lost connection, which safe writes without a Transport notice"
 	HiddenDelay    Exception = "the attempt timeout cut the wait of client-go for a Retry-After, which nothing can see without a Transport"
-	LeaseOfTheDown Exception = "a lease was lost while the server was down, or a connection of the elector was lost"
+	LeaseOfTheDown Exception = "a lease was lost while the server was down or the process was paused, or with a connection that another layer below hides"
 	FinalCheck     Exception = "the final check after the end of a call does not wait for a Retry-After"
 )
 
@@ -94,6 +94,10 @@ func Judge(entries []trace.Entry) *Judgement {
 			if e.Behind > 0 {
 				j.Faults[faults.CacheBehind]++
 			}
+		case trace.ProcessPaused:
+			j.Faults[faults.ProcessPaused]++
+		case trace.ClockSet:
+			j.Faults[faults.ClockSet]++
 		case trace.InformerDiffers:
 			j.violation(0, Converges, "%s", e.Error)
 		case trace.LeakDetected:
@@ -385,7 +389,7 @@ func (j *Judgement) bounds(c *call) {
 	if writes > limit {
 		j.violation(c.Op, Bounded, "%d writes, at most %d are allowed", writes, limit)
 	}
-	allowed := c.Limit + 100*time.Millisecond
+	allowed := c.Limit + 100*time.Millisecond + c.paused
 	if isSafe(c) {
 		allowed += ways.FinalCheck
 	}

@@ -13,10 +13,12 @@ import (
 // RenewDeadline is how long an elector tries to renew its lease.
 const RenewDeadline = 10 * time.Second
 
-// leases: an elector loses no lease while its server and its connections are well.
+// leases: an elector loses no lease while its server is well. A connection that is lost or goes silent
+// must not cost it, either, unless a RoundTripper below the Transport hides the connections.
 func (j *Judgement) leases(w *world) {
 	var unwell []span
 	down := map[int]time.Duration{}
+	redials := false
 	for _, e := range w.entries {
 		switch e.Kind {
 		case trace.ServerDown, trace.ReplicaDown:
@@ -29,8 +31,14 @@ func (j *Judgement) leases(w *world) {
 				}
 			}
 		case trace.ConnectionLost:
-			if w.call(e.Op) == nil {
+			if w.call(e.Op) == nil && !redials {
 				unwell = append(unwell, span{e.At, e.At})
+			}
+		case trace.LeaseHeld:
+			redials = e.BelowAll
+		case trace.ProcessPaused:
+			if e.Program == 0 { // that of the elector
+				unwell = append(unwell, span{e.At, e.At + e.Limit})
 			}
 		case trace.RequestDone:
 			if e.Level == faults.LeaderElection && e.Write && e.Code == http.StatusOK {
@@ -68,7 +76,7 @@ const remembered = 10 * time.Minute
 // otherLevels: with a Limiter on a Transport, a call does not wait because another priority level is
 // exhausted.
 func (j *Judgement) otherLevels(w *world, c *call) {
-	if !c.Limited || !c.BelowAll || len(c.dials) > 0 || c.lost {
+	if !c.Limited || !c.BelowAll || len(c.dials) > 0 || c.lost || c.paused > 0 {
 		return
 	}
 	level, exhausted := faults.LevelOf(c.Resource), false
@@ -76,7 +84,7 @@ func (j *Judgement) otherLevels(w *world, c *call) {
 		if before.Program != c.Program || before.At >= c.At || before.At < c.At-remembered {
 			continue
 		}
-		if len(before.dials) > 0 || before.lost {
+		if len(before.dials) > 0 || before.lost || before.paused > 0 {
 			return
 		}
 		for _, r := range before.requests {

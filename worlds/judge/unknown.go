@@ -60,7 +60,7 @@ func (j *Judgement) unknown(w *world, c *call) {
 	case !c.ambiguous():
 		j.violation(c.Op, Provable, "every request had an answer of the server: %s", c.end.Error)
 		return
-	case !isSafe(c):
+	case !isSafe(c), c.paused > 0: // it may have been too late for what a read has shown
 		return
 	}
 	if e, state := w.lastLook(c); e != nil {

@@ -185,6 +185,7 @@ func (s *Server) HandleOn(n int, req *Request) Response {
 		return response
 	}
 	before := s.version
+	s.serving = n
 	response, err := s.handle(r)
 	if err != nil {
 		response = Failure(err)

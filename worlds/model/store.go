@@ -50,6 +50,7 @@ type Server struct {
 	version  int64
 	objects  map[Key]*object
 	replicas []*replica
+	serving  int           // the replica that carries a request out
 	changed  chan struct{} // closed at the next change
 	uids     int
 }
@@ -58,6 +59,8 @@ type Server struct {
 type Config struct {
 	// Now is the clock of the server. It may differ from those of the clients.
 	Now func() time.Time
+	// Clock returns how far the clock of a replica is from Now. It is nil if none is.
+	Clock func(replica int) time.Duration
 	// UID returns the UID of the n-th object.
 	UID func(n int) types.UID
 	// Suffix returns the end of the n-th name that the server generates.
@@ -188,5 +191,16 @@ func (s *Server) list(r *request) (found []*object) {
 	return found
 }
 
-// now is the time that objects get, in whole seconds.
-func (s *Server) now() metav1.Time { return metav1.NewTime(s.config.Now().UTC().Truncate(time.Second)) }
+// now is the time that objects get, in whole seconds, by the clock of the replica that is asked.
+func (s *Server) now() metav1.Time {
+	return metav1.NewTime(s.Now(s.serving).UTC().Truncate(time.Second))
+}
+
+// Now returns the time of a replica.
+func (s *Server) Now(n int) time.Time {
+	now := s.config.Now()
+	if s.config.Clock != nil {
+		now = now.Add(s.config.Clock(n))
+	}
+	return now
+}

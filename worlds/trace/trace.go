@@ -27,8 +27,10 @@ const (
 	ConnectionLost  Kind = "lost"    // a connection has swallowed or lost something, which may be of the call
 	LeaseHeld       Kind = "lease held"
 	LeaseLost       Kind = "lease lost"
-	ServerDown      Kind = "down" // the server stops; requests in flight are cut
-	ServerUp        Kind = "up"   // the server runs again
+	ClockSet        Kind = "clock"  // of the servers, by Limit
+	ProcessPaused   Kind = "paused" // the process Program, for Limit
+	ServerDown      Kind = "down"   // the server stops; requests in flight are cut
+	ServerUp        Kind = "up"     // the server runs again
 	ReplicaDown     Kind = "replica down"
 	ReplicaUp       Kind = "replica up"
 	HistoryGone     Kind = "compact"  // changes up to Version are no longer served
