@@ -58,10 +58,10 @@ import (
 // object: a GET of the same path with the headers of the request, which asks for metadata
 // only. If the object is gone, or is being deleted in the way that was asked for, the client
 // gets that answer. If it is older than the call, by its creationTimestamp and the Date of
-// the answer and by more than 10 s, by which the clocks of servers may differ, the delete is
-// repeated with its UID as a precondition. Otherwise, and if the client may not read the
-// object, the error matches ErrOutcomeUnknown. A NotFound after a repeated delete reaches the
-// client as it came. If the server refuses the repetition because another object has the name,
+// the answer and by more than 10 s, by which the clocks of servers may differ or be set forward
+// during the call, the delete is repeated with its UID as a precondition. Otherwise, and if the
+// client may not read the object, the error matches ErrOutcomeUnknown. A NotFound after a
+// repeated delete reaches the client as it came. If the server refuses the repetition because another object has the name,
 // the client gets a success.
 //
 // Before each repetition of an eviction by name the Transport reads the pod, whose deletion of

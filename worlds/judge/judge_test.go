@@ -170,6 +170,18 @@ func TestJudge(t *testing.T) {
 			request(4, faults.LostRequest), answered(4, 0, 0), end(trace.Unknown, "unknown"),
 		}, judge.Bounded, ""},
 		{"a call that does not end", []trace.Entry{call(safe, ways.Update), {At: 2 * time.Minute, Kind: trace.OpEnds, Op: 1, Claim: trace.Certain}}, judge.WithinLimits, ""},
+		{"a lease that a paused process has lost", []trace.Entry{
+			{Kind: trace.LeaseHeld, BelowAll: true}, {At: 30 * time.Second, Kind: trace.ProcessPaused, Limit: 20 * time.Second}, {At: time.Minute, Kind: trace.LeaseLost},
+		}, "", judge.LeaseOfTheDown},
+		{"a lease that was lost with a connection", []trace.Entry{
+			{Kind: trace.LeaseHeld, BelowAll: true}, {At: 50 * time.Second, Kind: trace.ConnectionLost, Op: 20}, {At: time.Minute, Kind: trace.LeaseLost},
+		}, judge.KeepsLease, ""},
+		{"a lease that was lost with a connection that another layer hides", []trace.Entry{
+			{Kind: trace.LeaseHeld}, {At: 50 * time.Second, Kind: trace.ConnectionLost, Op: 20}, {At: time.Minute, Kind: trace.LeaseLost},
+		}, "", judge.LeaseOfTheDown},
+		{"a paused call ends later than its context", []trace.Entry{
+			call(safe, ways.Update), {At: time.Second, Kind: trace.ProcessPaused, Limit: 2 * time.Minute}, {At: 2 * time.Minute, Kind: trace.OpEnds, Op: 1, Claim: trace.Certain},
+		}, "", ""},
 		{"a lease that was lost", []trace.Entry{{Kind: trace.LeaseHeld}, {At: time.Minute, Kind: trace.LeaseLost}}, judge.KeepsLease, ""},
 		{"a lease that was lost while the server was down", []trace.Entry{{Kind: trace.LeaseHeld}, {At: 50 * time.Second, Kind: trace.ServerDown}, {At: time.Minute, Kind: trace.LeaseLost}}, "", judge.LeaseOfTheDown},
 		{"a lease that was lost long after the server was down", []trace.Entry{{Kind: trace.ServerDown}, {At: time.Second, Kind: trace.ServerUp}, {At: time.Minute, Kind: trace.LeaseLost}}, judge.KeepsLease, ""},
