@@ -54,8 +54,11 @@ func (c *clock) run(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// clockOf returns how far the clock of a server is ahead of the clock of all.
+// clockOf returns how far the clock of a server is ahead of that of the first one.
 func (w *World) clockOf(replica int) time.Duration {
+	if replica == 0 {
+		return 0
+	}
 	return time.Duration(faults.Rand(w.Seed, forClock, uint64(replica)).Int64N(int64(between)))
 }
 
