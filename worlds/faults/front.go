@@ -137,6 +137,7 @@ func (f *Front) number(op int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.requests[op]++
+	delete(f.resend, op) // net/http has sent the read once more by itself
 	return f.requests[op]
 }
 

@@ -55,7 +55,7 @@ const (
 	NotFoundLater  Exception = "a 404 after a repeated delete reaches the client of a Transport as it came"
 	HiddenReplay   Exception = "client-go repeated a JSON patch by itself after a 5xx with Retry-After, no Transport"
 	InnerReplay    Exception = "another layer below repeated a JSON patch, or a create whose name the server draws, and brought a success"
-	UnseenLoss     Exception = "another layer below repeated a write after a lost connection, which safe writes without a Transport notice"
+	UnseenLoss     Exception = "another layer below repeated a write after a lost connection, which nothing but safe writes without a Transport notices"
 	HiddenDelay    Exception = "the attempt timeout cut the wait of client-go for a Retry-After, which nothing can see without a Transport"
 	LeaseOfTheDown Exception = "a lease was lost while the server was down or the process was paused, or with a connection that another layer below hides"
 	FinalCheck     Exception = "the final check after the end of a call does not wait for a Retry-After"
@@ -141,7 +141,7 @@ func (j *Judgement) judge(w *world, c *call) {
 		j.unknown(w, c)
 	}
 	j.touched(w, c)
-	if c.met(faults.InnerResend) && (!isSafe(c) || c.BelowAll) {
+	if c.met(faults.InnerResend) && (!isSafe(c) || c.BelowAll || isDo(c)) {
 		j.exceptUnseen(c)
 	}
 	j.delays(c)

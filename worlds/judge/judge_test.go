@@ -158,6 +158,10 @@ func TestJudge(t *testing.T) {
 			call("safe writes", ways.Update), request(1, faults.InnerResend), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
 			request(2, ""), done(2, 409, 6), answered(2, 409, 0), end(trace.Certain, "conflict"),
 		}, judge.NeverDone, ""},
+		{"the GET of a redirected write does not show the object to the call", []trace.Entry{
+			call("safe writes", ways.Delete), request(1, faults.LostAnswer), change("DELETED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
+			request(2, faults.Redirected), answered(2, 302, 0), look(3), done(3, 404, 6), answered(3, 404, 0), end(trace.Unknown, "redirected"),
+		}, "", ""},
 		{"another layer repeats a write unseen, on a Transport", []trace.Entry{
 			call(safe, ways.Update), request(1, faults.InnerResend), change("MODIFIED", "u1", 6), done(1, 200, 6), answered(1, 0, 0),
 			request(2, ""), done(2, 409, 6), answered(2, 409, 0), end(trace.Certain, "conflict"),

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/k8sretry/k8sretry/worlds/faults"
 	"github.com/k8sretry/k8sretry/worlds/trace"
 	"github.com/k8sretry/k8sretry/worlds/ways"
 )
@@ -15,6 +16,10 @@ import (
 func isSafe(c *call) bool {
 	return strings.HasPrefix(c.Way, "safe writes") || strings.HasPrefix(c.Way, "k8sretryctrl")
 }
+
+// isDo reports whether the call is a safe write that is made of a Do, which does not notice that
+// another layer has repeated a write.
+func isDo(c *call) bool { return strings.HasPrefix(c.Way, "k8sretryctrl") && c.kind() == ways.Evict }
 
 // isOnTransportAlone reports whether nothing but a Transport retries.
 func isOnTransportAlone(c *call) bool { return strings.HasPrefix(c.Way, "Transport") }
@@ -73,8 +78,13 @@ func (j *Judgement) unknown(w *world, c *call) {
 // lastLook returns the last read of the object whose answer has reached the call when nothing of
 // it was under way any more, and the object that it showed.
 func (w *world) lastLook(c *call) (look, state *trace.Entry) {
-	settled := c.settled()
+	settled, followed := c.settled(), false
 	for _, r := range c.requests {
+		if followed { // the answer is taken for that to the write
+			followed = faults.Kind(r.came.Fault) == faults.Redirected
+			continue
+		}
+		followed = faults.Kind(r.came.Fault) == faults.Redirected && (r.came.Write || !c.BelowAll)
 		name := c.Name
 		if added := c.added(); c.kind() == ways.Generate && len(added) > 0 {
 			name = added[0].Name
