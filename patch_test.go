@@ -246,6 +246,31 @@ func TestPatchOfAProxiedServer(t *testing.T) {
 	assert.Equal(t, []string{"proxy"}, client.subresources)
 }
 
+// Subresources come in any number of adapters.
+func TestPatchOfASubresourceOfAnAdapter(t *testing.T) {
+	type patchers = k8sretry.Patcher[*unstructured.Unstructured]
+	for situation, adapt := range map[string]func(patchers, *acting) patchers{
+		"one": func(c patchers, _ *acting) patchers {
+			return k8sretry.PatchSubresource(c, "restart")
+		},
+		"one in one without a subresource": func(c patchers, _ *acting) patchers {
+			return k8sretry.PatchSubresource(k8sretry.PatchSubresource(c, "restart"))
+		},
+		"a dynamic client": func(_ patchers, a *acting) patchers {
+			return k8sretry.PatchSubresource(k8sretry.Dynamic(a, "restart"))
+		},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &acting{answers: []error{lostReply()}}
+				_, err := k8sretry.Patch(t.Context(), adapt(k8sretry.Dynamic(a), a), "x", types.MergePatchType, []byte(mergeGuarded), metav1.PatchOptions{})
+				requireUnknown(t, err)
+				assert.Equal(t, 1, a.done)
+			})
+		})
+	}
+}
+
 // The assumption was that an apply names no version. If it does, the server refuses the
 // repetition of what it has carried out.
 func TestApplyThatNamesAVersion(t *testing.T) {
