@@ -159,6 +159,7 @@ func TestAuthorOf(t *testing.T) {
 		"no fields are recorded, one manager":      {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, "")}, added, "me", Undecided},
 		"my manager is not known":                  {entries{entry("a", "", 1, "")}, entries{entry("b", "", 2, "")}, added, "", Undecided},
 		"the server did not know the manager":      {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("unknown", "", 2, "")}, added, "me", Self},
+		"not recorded before":                      {nil, entries{entry("other", "", 2, "")}, added, "me", Undecided},
 		"managed fields are not stored":            {nil, nil, added, "me", Undecided},
 	} {
 		base, next := object(t, `{"data":{"a":"1"}}`), object(t, tt.next)
