@@ -3,6 +3,7 @@
 package k8sretry
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -61,7 +62,7 @@ type answerBody struct {
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF && !b.x.request.DryRunInBody(b.x.req) {
+	if err != nil && !errors.Is(err, io.EOF) && !b.x.request.DryRunInBody(b.x.req) {
 		err = fmt.Errorf("%w; %w", err, ErrOutcomeUnknown)
 	}
 	return n, err
