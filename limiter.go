@@ -22,7 +22,7 @@ import (
 // Failures are a sign if nothing succeeds beside them, and so are answers that take far
 // longer than usual, and a 429 with a Retry-After. Each sign halves the number of attempts that
 // may be in flight, and each success raises it. Where even one attempt at a time fails, there
-// is a pause before the next one, about as long as the trouble has lasted, up to 28 s, or as
+// is a pause before the next one, about as long as the trouble has lasted, up to 30 s, or as
 // long as a Retry-After asks for. All limits are removed once answers come in good time and no
 // call is queued, those after a 429 ten seconds later.
 //

@@ -88,7 +88,7 @@ func TestLimiterSituations(t *testing.T) {
 		happens   func(context.Context, *k8sretry.Limiter)
 		limited   bool
 		limit     int
-		pause     time.Duration // at least, and half more at most
+		pause     time.Duration // at least half of it, and half more at most
 		rate      float64
 	}{
 		{"nothing", func(context.Context, *k8sretry.Limiter) {}, false, 0, 0, 0},
@@ -99,6 +99,11 @@ func TestLimiterSituations(t *testing.T) {
 			many(ctx, l, 2, 4*time.Second, noConnection())
 			testkit.Sleep(4 * time.Second)
 			many(ctx, l, 3, 0, noConnection())
+		}, true, 1, 12 * time.Second, 0},
+		{"5 x 503 within 8 s", func(ctx context.Context, l *k8sretry.Limiter) {
+			many(ctx, l, 2, 4*time.Second, unavailable())
+			testkit.Sleep(4 * time.Second)
+			many(ctx, l, 3, 0, unavailable())
 		}, true, 1, 8 * time.Second, 0},
 		{"a server that is down, then NotFound", func(ctx context.Context, l *k8sretry.Limiter) {
 			many(ctx, l, 8, 0, noConnection())

@@ -33,10 +33,11 @@
 //     success adds 1 up to the limit after the last sign, and then 1/limit. A success while no
 //     call is queued removes the limit.
 //   - Where even one attempt at a time fails, there is a pause, as long as the trouble has
-//     lasted, which doubles it each time. It is a time of the callers: where their delays are
-//     short, it is short, and it never makes a call wait for much longer than what has passed.
-//     Where many calls are queued and the attempt was answered, but late, the pause is as long
-//     as that took: the others of the process have to wait as well.
+//     lasted, which doubles it each time, and half as long again where connections are refused.
+//     It is a time of the callers: where their delays are short, it is short, and it never
+//     makes a call wait for much longer than what has passed. Where many calls are queued and
+//     the attempt was answered, but late, the pause is as long as that took: the others of the
+//     process have to wait as well.
 //   - A 429 with a Retry-After, while others succeed, says how many requests the server takes:
 //     as many as are in flight beside it; or, if it was alone, fewer per second than have
 //     succeeded. Both limits grow with the square of the time, as in TCP CUBIC. Without
@@ -87,7 +88,8 @@
 //
 // Pauses are as long as the trouble. Two thousand processes with one attempt each are enough to
 // keep a queue in the server full. A process whose attempt timed out pauses for as long as that
-// took, and twice as long each time.
+// took, and twice as long each time. Where connections are refused the pause is longer: when the
+// server returns, it receives the attempts of all processes whose pause ends then (S3).
 //
 // A usual latency is learned by time, not by the number of answers: a queue in the server delays
 // thousands of them within a minute, each by a little more than the one before.

@@ -56,7 +56,8 @@ const (
 	good    result = iota // an answer in good time
 	late                  // an answer, or a caller that left, after an unusually long time
 	failed                // no answer in an unusually long time
-	broken                // no answer, or a 5xx
+	broken                // a lost connection, or a 5xx
+	down                  // a refused connection
 	refused               // a 429 with a Retry-After
 )
 
@@ -152,14 +153,19 @@ func (l *law) succeeded(s sign) {
 }
 
 // lower halves the number of attempts in flight. Where even one at a time fails, it makes a
-// pause, about as long as the trouble has lasted.
+// pause, about as long as the trouble has lasted, and half as long again where connections are
+// refused: when the server returns, the attempts of all processes meet one that has just begun.
 func (l *law) lower(now time.Duration, s sign) {
 	limit := s.around
 	if l.limit > 0 {
 		limit = min(limit, l.limitNow(now))
 	}
 	if limit < 2 {
-		about := min(now-l.since, maxPause)
+		about := now - l.since
+		if s.result == down {
+			about = about * 3 / 2
+		}
+		about = min(about, maxPause)
 		switch {
 		case s.result == late && s.queued > manyQueued:
 			about = min(about, s.took) // a process of many calls is slow enough with one at a time

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+
+	"github.com/k8sretry/k8sretry/internal/health"
 )
 
 // How long the pause is after another sign, where one attempt at a time is allowed and the trouble has
@@ -24,16 +26,56 @@ func TestPauses(t *testing.T) {
 		"a late answer, many calls are queued":       {sign{result: late, took: 2 * time.Second, queued: 100}, 2 * time.Second},
 		"a 429":                                      {sign{result: refused, retryAfter: time.Second}, 2 * time.Second},
 		"a 429 with a Retry-After that is longer":    {sign{result: refused, retryAfter: 20 * time.Second}, 25 * time.Second},
-		"one of several 5xx":                         {sign{result: broken}, 0},
+		"a 5xx or a lost connection":                 {sign{result: broken}, 10 * time.Second},
+		"a refused connection":                       {sign{result: down}, 15 * time.Second},
 		"a late answer to an attempt before the cut": {sign{result: late, took: 2 * time.Second, old: true}, 0},
 		"a late answer that others have overtaken":   {sign{result: late, took: 2 * time.Second, overtaken: true}, 0},
 		"a late answer that may be that of a part":   {sign{result: late, took: 2 * time.Second, partial: true}, 0},
 	} {
 		t.Run(situation, func(t *testing.T) {
-			l := law{limit: 1, threshold: 1, failures: 1, since: began}
+			l := law{limit: 1, threshold: 1, failures: fewFailures - 1, since: began}
 			c.sign.around, c.sign.spread = math.Inf(1), 0.5
 			l.end(now, c.sign)
 			assert.Equal(t, c.about, l.start(now, 0))
 		})
+	}
+}
+
+// The pause grows with the trouble, up to a limit, and is spread. A few failures in a short time make none.
+func TestPausesGrowWithTheTrouble(t *testing.T) {
+	const now = time.Hour
+	for situation, c := range map[string]struct {
+		result         result
+		lasted         time.Duration
+		least, longest time.Duration
+	}{
+		"four 5xx in less than four seconds":                 {broken, 3900 * time.Millisecond, 0, 0},
+		"four refused connections in less than four seconds": {down, 3900 * time.Millisecond, 0, 0},
+		"5xx for six seconds":                                {broken, 6 * time.Second, 3 * time.Second, 9 * time.Second},
+		"refused connections for six seconds":                {down, 6 * time.Second, 4500 * time.Millisecond, 13500 * time.Millisecond},
+		"5xx for a minute":                                   {broken, time.Minute, maxPause / 2, maxPause * 3 / 2},
+		"refused connections for a minute":                   {down, time.Minute, maxPause / 2, maxPause * 3 / 2},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			for spread, want := range map[float64]time.Duration{0: c.least, 1: c.longest} {
+				l := law{limit: 1, threshold: 1, failures: fewFailures - 1, since: now - c.lasted}
+				l.end(now, sign{result: c.result, around: math.Inf(1), spread: spread})
+				assert.Equal(t, want, l.start(now, 0))
+			}
+		})
+	}
+}
+
+// An answer or a lost connection shows that there is a server; a refused connection shows that there is none.
+func TestRefusedConnectionIsNotA5xx(t *testing.T) {
+	for result, healths := range map[result][]health.Health{
+		down:   {health.Down},
+		broken: {health.Unreachable, health.Failing, health.Throttled},
+	} {
+		for _, h := range healths {
+			got, ok := resultOf(End{Health: h}, false, time.Millisecond, true)
+			assert.True(t, ok)
+			assert.Equal(t, result, got)
+		}
 	}
 }

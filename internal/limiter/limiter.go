@@ -315,6 +315,9 @@ func resultOf(e End, isLate bool, took time.Duration, known bool) (result, bool)
 		if isLate || !known && took > neverLate {
 			return failed, true
 		}
+		if e.Health == health.Down {
+			return down, true
+		}
 	}
 	return broken, true
 }
