@@ -29,6 +29,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // patcher is a client whose patches end as the script says.
@@ -604,6 +605,7 @@ func TestPatchKnowsTheManagersOfAnObjectWithPorts(t *testing.T) {
 		c.objects["x"].ManagedFields[0].FieldsV1 = &metav1.FieldsV1{Raw: []byte(owned)}
 		c.change("x", func(o *corev1.ConfigMap) { o.Data["m"] = "1" })
 		c.on("patch", &fault{before: gatewayTimeout(), then: func() {
+			testkit.Sleep(time.Second)
 			c.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
 		}})
 		body := `{"metadata":{"resourceVersion":"` + c.get("x").ResourceVersion + `"},"data":{"n":"2"}}`

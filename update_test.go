@@ -719,3 +719,40 @@ func TestUpdateIsNotThatOfAnotherManagerInTheSameSecond(t *testing.T) {
 		}
 	}
 }
+
+// The server ignores the status of an update, so that its owner has not made the change. Without a
+// watch, the object before the change is not known.
+func TestUpdateIsNotThatOfTheOwnerOfTheStatus(t *testing.T) {
+	for situation, mine := range map[string]string{
+		"the manager of the call owns nothing":               "",
+		"the manager of the call has written in this second": `{"f:spec":{"f:mine":{}}}`,
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				now := metav1.Now()
+				entry := func(manager, subresource, fields string) metav1.ManagedFieldsEntry {
+					return metav1.ManagedFieldsEntry{
+						Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, Subresource: subresource, Time: &now, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+					}
+				}
+				c.put(configMap("x", "old", "1", "mine", "1", "status.ready", "false"))
+				entries := []metav1.ManagedFieldsEntry{entry("other", "", `{"f:spec":{"f:old":{}}}`), entry("controller", "status", `{"f:status":{"f:ready":{}}}`)}
+				if mine != "" {
+					entries = append(entries, entry("me", "", mine))
+				}
+				c.objects["x"].ManagedFields = entries
+				obj, err := widgets{c}.Get(t.Context(), "x", metav1.GetOptions{})
+				require.NoError(t, err)
+				unstructured.RemoveNestedField(obj.Object, "spec", "old")
+				require.NoError(t, unstructured.SetNestedField(obj.Object, "true", "status", "ready"))
+				c.on("update", &fault{after: lostReply(), then: func() { // a removal, which renews no entry
+					c.objects["x"].ManagedFields = entries
+				}})
+				c.on("watch", failed(forbidden("x")))
+				_, err = k8sretry.Update(t.Context(), widgets{c}, obj, metav1.UpdateOptions{FieldManager: "me"})
+				requireUnknown(t, err)
+			})
+		})
+	}
+}

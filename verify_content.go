@@ -84,6 +84,7 @@ func (s *sentObject[T]) judge(first change[T]) checkResult {
 	if isNilValue(base) {
 		base = first.base
 	}
+	known := base
 	switch {
 	case first.deleted && completesDeletion(s.obj) && (isNilValue(base) || len(base.GetFinalizers()) > 0):
 		return applied
@@ -110,7 +111,7 @@ func (s *sentObject[T]) judge(first change[T]) checkResult {
 		}
 	}
 	switch {
-	case s.isOtherGeneration(base, first.obj), s.isOtherToken(base, first.obj), s.isOtherManager(base, first.obj):
+	case s.isOtherGeneration(base, first.obj), s.isOtherToken(base, first.obj), s.isOtherManager(known, first.obj):
 		return notApplied
 	}
 	return undetermined
@@ -132,17 +133,21 @@ func (s *sentObject[T]) isOtherToken(base, changed T) bool {
 }
 
 // isOtherManager reports whether the server has recorded another field manager for a
-// change.
+// change. base is nil if it is not known.
 func (s *sentObject[T]) isOtherManager(base, changed T) bool {
 	return s.author(base, changed, s.manager.name(s.fieldManager)) == objectdiff.Another
 }
 
-// author finds out whether a field manager has made a change.
+// author finds out whether a field manager has made a change. base is nil if it is not known.
 func (s *sentObject[T]) author(base, changed T, manager string) objectdiff.Author {
+	part := objectdiff.All
+	if isNilValue(base) {
+		base, part = s.obj, s.part(changed) // which has the metadata of the version, if it was read
+	}
 	if s.changesManagedFields(base) {
 		return objectdiff.Undecided
 	}
-	return objectdiff.AuthorOf(base, changed, objectdiff.Writer{Manager: manager, Subresource: s.subresource})
+	return objectdiff.AuthorOf(base, changed, objectdiff.Writer{Manager: manager, Subresource: s.subresource}, part)
 }
 
 // isMine finds out whether an object with the content of an Update was stored by it: another
@@ -157,10 +162,6 @@ func (s *sentObject[T]) isMine(base, changed T) checkResult {
 	if !certain {
 		manager = s.manager.likely()
 	}
-	known := !isNilValue(base)
-	if !known {
-		base = s.obj // which has the metadata of the version, if it was read
-	}
 	switch s.author(base, changed, manager) {
 	case objectdiff.Self:
 		return applied
@@ -174,7 +175,7 @@ func (s *sentObject[T]) isMine(base, changed T) checkResult {
 	case objectdiff.Undecided:
 	}
 	w := objectdiff.Writer{Manager: manager, Subresource: s.subresource}
-	if !known && (!objectdiff.MayBeBy(changed, w) || certain && isStripped(s.obj, changed)) {
+	if isNilValue(base) && (!objectdiff.MayBeBy(changed, w) || certain && isStripped(s.obj, changed)) {
 		return undetermined
 	}
 	return applied

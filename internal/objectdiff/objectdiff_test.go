@@ -130,7 +130,9 @@ func TestAuthorOf(t *testing.T) {
 	type entries = []metav1.ManagedFieldsEntry
 	const (
 		added = `{"data":{"a":"1","b":"2"}}`
+		ownsA = `{"f:data":{".":{},"f:a":{}}}`
 		ownsB = `{"f:data":{"f:b":{}}}`
+		empty = `{"f:data":{}}` // others have taken all of it
 	)
 	for name, tt := range map[string]struct {
 		before, after entries
@@ -138,75 +140,89 @@ func TestAuthorOf(t *testing.T) {
 		manager       string
 		want          Author
 	}{
-		"mine is renewed":                          {entries{entry("me", "", 1, "")}, entries{entry("me", "", 2, "")}, added, "me", Self},
-		"mine is new":                              {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, ""), entry("me", "", 2, "")}, added, "me", Self},
-		"another is renewed":                       {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 2, "")}, added, "me", Another},
-		"another is new":                           {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", Another},
-		"another has more fields":                  {entries{entry("me", "", 1, ""), entry("other", "", 1, "{}")}, entries{entry("me", "", 1, ""), entry("other", "", 1, `{"f:data":{}}`)}, added, "me", Another},
-		"mine applied, which is no update":         {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), applied}, added, "me", Another},
-		"my status, not the object":                {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("me", "status", 2, "")}, added, "me", Another},
-		"within a second":                          {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", SelfOrAnother},
-		"mine is not there, a value is new":        {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, "")}, added, "me", Another},
-		"mine is not there, nothing but a removal": {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, "")}, `{}`, "me", Undecided},
-		"older entries are merged by the server":   {entries{entry("me", "", 1, ""), entry("a", "", 1, "")}, entries{entry("me", "", 1, ""), entry("ancient-changes", "", 2, "")}, added, "me", SelfOrAnother},
-		"within a second, the value is mine":       {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, added, "me", Self},
-		"within a second, and was mine before":     {entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, added, "me", Self},
-		"within a second, the value is another's":  {entries{entry("me", "", 1, ""), entry("other", "", 1, ownsB)}, entries{entry("me", "", 1, ""), entry("other", "", 1, ownsB)}, added, "me", Another},
-		"within a second, the value is of both":    {entries{entry("me", "", 1, ownsB), entry("other", "", 1, ownsB)}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, ownsB)}, added, "me", SelfOrAnother},
-		"within a second, a removal":               {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, `{}`, "me", Undecided},
-		"within a second, the base is not known":   {entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, `{"data":{"a":"1"}}`, "me", SelfOrAnother},
-		"another wrote earlier":                    {entries{entry("me", "", 2, ""), entry("other", "", 1, "")}, entries{entry("me", "", 2, ""), entry("other", "", 1, "")}, added, "me", Undecided},
-		"no fields are recorded, one manager":      {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, "")}, added, "me", Undecided},
-		"my manager is not known":                  {entries{entry("a", "", 1, "")}, entries{entry("b", "", 2, "")}, added, "", Undecided},
-		"the server did not know the manager":      {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("unknown", "", 2, "")}, added, "me", Self},
-		"not recorded before":                      {nil, entries{entry("other", "", 2, "")}, added, "me", Undecided},
-		"managed fields are not stored":            {nil, nil, added, "me", Undecided},
+		"mine is renewed":                            {entries{entry("me", "", 1, "")}, entries{entry("me", "", 2, "")}, added, "me", Self},
+		"mine is new":                                {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, ""), entry("me", "", 2, "")}, added, "me", Self},
+		"another is renewed":                         {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 2, "")}, added, "me", Another},
+		"another is new":                             {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", Another},
+		"another has more fields":                    {entries{entry("me", "", 1, ""), entry("other", "", 1, "{}")}, entries{entry("me", "", 1, ""), entry("other", "", 1, `{"f:data":{}}`)}, added, "me", Another},
+		"mine applied, which is no update":           {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), applied}, added, "me", Another},
+		"my status, not the object":                  {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("me", "status", 2, "")}, added, "me", Another},
+		"within a second":                            {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, added, "me", SelfOrAnother},
+		"mine is not there, a value is new":          {entries{entry("other", "", 1, ownsB)}, entries{entry("other", "", 1, ownsB)}, added, "me", Another},
+		"mine is not there, a value of no manager":   {entries{entry("other", "", 1, ownsA)}, entries{entry("other", "", 1, ownsA)}, added, "me", Undecided}, // an admission plugin's, beside a removal
+		"mine is not there, nothing but a removal":   {entries{entry("other", "", 1, "")}, entries{entry("other", "", 1, "")}, `{}`, "me", Undecided},
+		"older entries are merged by the server":     {entries{entry("me", "", 1, ""), entry("a", "", 1, "")}, entries{entry("me", "", 1, ""), entry("ancient-changes", "", 2, "")}, added, "me", SelfOrAnother},
+		"within a second, the value is mine":         {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, added, "me", Self},
+		"within a second, and was mine before":       {entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, added, "me", Self},
+		"within a second, the value is another's":    {entries{entry("me", "", 1, ""), entry("other", "", 1, ownsB)}, entries{entry("me", "", 1, ""), entry("other", "", 1, ownsB)}, added, "me", Another},
+		"within a second, the value is of both":      {entries{entry("me", "", 1, ownsB), entry("other", "", 1, ownsB)}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, ownsB)}, added, "me", SelfOrAnother},
+		"within a second, I have taken the value":    {entries{entry("me", "", 1, ownsB), entry("other", "", 1, empty)}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, empty)}, added, "me", Self},
+		"within a second, another has taken it":      {entries{entry("me", "", 1, empty), entry("other", "", 1, ownsB)}, entries{entry("me", "", 1, empty), entry("other", "", 1, ownsB)}, added, "me", Another},
+		"within a second, a value of no manager":     {entries{entry("me", "", 1, ownsA), entry("other", "", 1, empty)}, entries{entry("me", "", 1, ownsA), entry("other", "", 1, empty)}, added, "me", SelfOrAnother},
+		"within a second, fields that are no object": {entries{entry("me", "", 1, "[]"), entry("other", "", 1, "[]")}, entries{entry("me", "", 1, "[]"), entry("other", "", 1, "[]")}, added, "me", SelfOrAnother},
+		"within a second, a removal":                 {entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, entries{entry("me", "", 1, ""), entry("other", "", 1, "")}, `{}`, "me", Undecided},
+		"within a second, the base is not known":     {entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, entries{entry("me", "", 1, ownsB), entry("other", "", 1, "")}, `{"data":{"a":"1"}}`, "me", SelfOrAnother},
+		"another wrote earlier":                      {entries{entry("me", "", 2, ""), entry("other", "", 1, "")}, entries{entry("me", "", 2, ""), entry("other", "", 1, "")}, added, "me", Undecided},
+		"no fields are recorded, one manager":        {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, "")}, added, "me", Undecided},
+		"my manager is not known":                    {entries{entry("a", "", 1, "")}, entries{entry("b", "", 2, "")}, added, "", Undecided},
+		"the server did not know the manager":        {entries{entry("me", "", 1, "")}, entries{entry("me", "", 1, ""), entry("unknown", "", 2, "")}, added, "me", Self},
+		"not recorded before":                        {nil, entries{entry("other", "", 2, "")}, added, "me", Undecided},
+		"managed fields are not stored":              {nil, nil, added, "me", Undecided},
 	} {
 		base, next := object(t, `{"data":{"a":"1"}}`), object(t, tt.next)
 		base.SetManagedFields(tt.before)
 		next.SetManagedFields(tt.after)
-		assert.Equal(t, tt.want, AuthorOf(base, next, Writer{Manager: tt.manager}), name)
+		assert.Equal(t, tt.want, AuthorOf(base, next, Writer{Manager: tt.manager}, All), name)
 	}
 }
 
 // Two managers have written within one second, so that only the owner of what has changed shows
 // which of them it was.
 func TestAuthorOfAChangeInAList(t *testing.T) {
-	const base = `{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1"]}}`
+	const (
+		containers = `{"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}]}}`
+		finalizers = `{"metadata":{"finalizers":["a/b"]}}`
+		twoOfThem  = `{"metadata":{"finalizers":["a/b","c/d"]}}`
+		args       = `{"spec":{"args":["1"]}}`
+		ports      = `{"spec":{"ports":[{"port":53,"protocol":"TCP","targetPort":1},{"port":53,"protocol":"UDP","targetPort":1}]}}`
+		numbers    = `{"spec":{"numbers":[1]}}`
+		items      = `{"spec":{"items":[{"name":"x"}]}}`
+		ownsX      = `{"f:spec":{"f:containers":{"k:{\"name\":\"x\"}":{".":{},"f:image":{}}}}}`
+		ownsY      = `{"f:spec":{"f:containers":{"k:{\"name\":\"y\"}":{".":{},"f:image":{}}}}}`
+		ownsTCP    = `{"f:spec":{"f:ports":{".":{},"k:{\"port\":53,\"protocol\":\"TCP\"}":{".":{},"f:port":{},"f:protocol":{},"f:targetPort":{}}}}}`
+		ownsUDP    = `{"f:spec":{"f:ports":{".":{},"k:{\"port\":53,\"protocol\":\"UDP\"}":{".":{},"f:port":{},"f:protocol":{},"f:targetPort":{}}}}}`
+	)
 	at := metav1.Time{Time: time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)}
 	for name, tt := range map[string]struct {
-		next, own, other string
-		want             Author
+		base, next, own string
+		before, after   string // what the other manager owns; after is the same if it is empty
+		want            Author
 	}{
-		"a field of a container of mine": {
-			`{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"2"},{"name":"y","image":"1"}],"args":["1"]}}`,
-			`{"f:spec":{"f:containers":{"k:{\"name\":\"x\"}":{".":{},"f:image":{}}}}}`, `{"f:spec":{"f:containers":{"k:{\"name\":\"y\"}":{".":{},"f:image":{}}}}}`, Self,
+		"a field of a container of mine":    {containers, `{"spec":{"containers":[{"name":"x","image":"2"},{"name":"y","image":"1"}]}}`, ownsX, ownsY, "", Self},
+		"a field of a container of another": {containers, `{"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"2"}]}}`, ownsX, ownsY, "", Another},
+		"a container of mine that is new":   {`{"spec":{"containers":[{"name":"y","image":"1"}]}}`, containers, ownsX, ownsY, "", Self},
+		"a finalizer of mine":               {finalizers, twoOfThem, `{"f:metadata":{"f:finalizers":{"v:\"c/d\"":{}}}}`, `{"f:metadata":{"f:finalizers":{".":{},"v:\"a/b\"":{}}}}`, "", Self},
+		"a map of mine as a whole":          {finalizers, `{"metadata":{"finalizers":["a/b"],"labels":{"a":"b"}}}`, `{"f:metadata":{"f:labels":{}}}`, `{"f:spec":{"f:args":{}}}`, "", Self},
+		"a map of mine that is empty":       {args, `{"spec":{"args":["1"],"map":{}}}`, `{"f:spec":{"f:map":{}}}`, `{"f:spec":{"f:args":{}}}`, "", Self},
+		"a list of another as a whole":      {args, `{"spec":{"args":["1","2"]}}`, `{"f:spec":{"f:other":{}}}`, `{"f:spec":{"f:args":{}}}`, "", Another},
+		"a list of mine that is shorter":    {`{"spec":{"args":["1","2"]}}`, args, `{"f:spec":{"f:args":{}}}`, `{"f:spec":{"f:other":{}}}`, "", Self},
+		"a port of mine":                    {ports, `{"spec":{"ports":[{"port":53,"protocol":"TCP","targetPort":2},{"port":53,"protocol":"UDP","targetPort":1}]}}`, ownsTCP, ownsUDP, "", Self},
+		"a port of another":                 {ports, `{"spec":{"ports":[{"port":53,"protocol":"TCP","targetPort":1},{"port":53,"protocol":"UDP","targetPort":2}]}}`, ownsTCP, ownsUDP, "", Another},
+		"a number of mine":                  {numbers, `{"spec":{"numbers":[1,2]}}`, `{"f:spec":{"f:numbers":{"v:2":{}}}}`, `{"f:spec":{"f:numbers":{".":{},"v:1":{}}}}`, "", Self},
+		"an element of another is removed, the list is empty": {
+			items, `{"spec":{"items":[]}}`, `{"f:spec":{"f:mine":{}}}`, `{"f:spec":{"f:items":{".":{},"k:{\"name\":\"x\"}":{".":{},"f:name":{}}}}}`, `{"f:spec":{"f:items":{}}}`, Undecided,
 		},
-		"a field of a container of another": {
-			`{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"2"}],"args":["1"]}}`,
-			`{"f:spec":{"f:containers":{"k:{\"name\":\"x\"}":{".":{},"f:image":{}}}}}`, `{"f:spec":{"f:containers":{"k:{\"name\":\"y\"}":{".":{},"f:image":{}}}}}`, Another,
-		},
-		"a finalizer of mine": {
-			`{"metadata":{"finalizers":["a/b","c/d"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1"]}}`,
-			`{"f:metadata":{"f:finalizers":{"v:\"c/d\"":{}}}}`, `{"f:metadata":{"f:finalizers":{".":{},"v:\"a/b\"":{}}}}`, Self,
-		},
-		"a map of mine as a whole": {
-			`{"metadata":{"finalizers":["a/b"],"labels":{"a":"b"}},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1"]}}`,
-			`{"f:metadata":{"f:labels":{}}}`, `{"f:spec":{"f:args":{}}}`, Self,
-		},
-		"a list of another as a whole": {
-			`{"metadata":{"finalizers":["a/b"]},"spec":{"containers":[{"name":"x","image":"1"},{"name":"y","image":"1"}],"args":["1","2"]}}`,
-			`{"f:spec":{"f:other":{}}}`, `{"f:spec":{"f:args":{}}}`, Another,
+		"a finalizer of another is removed, one without an owner is left": {
+			twoOfThem, finalizers, `{"f:spec":{"f:mine":{}}}`, `{"f:metadata":{"f:finalizers":{".":{},"v:\"c/d\"":{}}}}`, `{"f:metadata":{"f:finalizers":{}}}`, Undecided,
 		},
 	} {
 		entry := func(manager, fields string) metav1.ManagedFieldsEntry {
 			return metav1.ManagedFieldsEntry{Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, Time: &at, FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)}}
 		}
-		from, to := object(t, base), object(t, tt.next)
-		entries := []metav1.ManagedFieldsEntry{entry("me", tt.own), entry("other", tt.other)}
-		from.SetManagedFields(entries)
-		to.SetManagedFields(entries)
-		assert.Equal(t, tt.want, AuthorOf(from, to, Writer{Manager: "me"}), name)
+		from, to := object(t, tt.base), object(t, tt.next)
+		from.SetManagedFields([]metav1.ManagedFieldsEntry{entry("me", tt.own), entry("other", tt.before)})
+		to.SetManagedFields([]metav1.ManagedFieldsEntry{entry("me", tt.own), entry("other", cmp.Or(tt.after, tt.before))})
+		assert.Equal(t, tt.want, AuthorOf(from, to, Writer{Manager: "me"}, All), name)
 	}
 }
 

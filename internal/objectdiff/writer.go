@@ -38,14 +38,16 @@ const (
 	SelfOrAnother // the writer or one that wrote within the same second
 )
 
-// AuthorOf finds out whether the one write between base and next was an update of w.
+// AuthorOf finds out whether the one write between base and next was an update of w. part is what
+// base shows of the object before that write: base may be what a client has sent instead, whose
+// other parts the server ignores.
 //
 // A write that sets a value renews or extends one entry, that of its manager, and takes the
 // fields that it changes from the others
 // (k8s.io/apimachinery/pkg/util/managedfields/internal/managedfieldsupdater.go). The times
 // have whole seconds, so that an entry that looks unchanged proves nothing. Then it counts who
-// owns what has changed.
-func AuthorOf(base, next metav1.Object, w Writer) Author {
+// owns what has changed. What an admission plugin sets has no owner.
+func AuthorOf(base, next metav1.Object, w Writer, part Part) Author {
 	before, after := base.GetManagedFields(), next.GetManagedFields()
 	if w.Manager == "" || len(before) == 0 || len(after) == 0 {
 		return Undecided
@@ -61,16 +63,17 @@ func AuthorOf(base, next metav1.Object, w Writer) Author {
 			others = true
 		}
 	}
-	from, to := Of(base, All, ""), Of(next, All, "")
+	from, to := Of(base, part, ""), Of(next, part, "")
+	withFields := func(e metav1.ManagedFieldsEntry) bool { return e.FieldsV1 != nil }
 	switch {
-	case others, !listed && !Contains(from, to): // an update that set a value would be listed
+	case others:
 		return Another
-	case !listed:
-		return Undecided
+	case !listed && !Contains(from, to) && !slices.ContainsFunc(after, withFields):
+		return Another // an update that set a value would be listed
 	}
-	author := ownerOfChange(from, to, after, w)
+	author := ownerOfChange(from, to, before, after, w)
 	isRemoval := Contains(from, to) && !Equal(from, to) // which renews no entry
-	if author == Undecided && !isRemoval && sharesItsSecond(after, w) {
+	if author == Undecided && listed && !isRemoval && sharesItsSecond(after, w) {
 		return SelfOrAnother
 	}
 	return author
