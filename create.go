@@ -69,11 +69,12 @@ func Create[T Object](ctx context.Context, client Creator[T], obj T, opts metav1
 	if err != nil {
 		return none, err
 	}
+	review := isReview(obj)
 	c := &createCall[T]{
-		safeWrite: safeWrite{verb: VerbCreate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0 || isReview(obj)},
+		safeWrite: safeWrite{verb: VerbCreate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0 || review},
 		client:    client, obj: toSend, opts: opts, began: time.Now(),
 	}
-	c.action = !c.dryRun && (isAction(client, VerbCreate) || obj.GetName() == "" && obj.GetGenerateName() == "")
+	c.action = review || isAction(client, VerbCreate) || obj.GetName() == "" && obj.GetGenerateName() == ""
 	c.target = func() target { return c.seen.or(targetOf(c.obj, subresourceOf(client))) }
 	switch owner := metav1.GetControllerOf(obj); {
 	case c.dryRun, c.action:

@@ -461,15 +461,19 @@ func TestCreateThatMakesNoObjectOfItsName(t *testing.T) {
 		answers     []error // nil is a success without an object, as an eviction is answered
 		sent        int
 		unknown     bool
+		dryRun      []string
 	}{
-		{"an action, lost", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{lostReply()}, 1, true},
-		{"an action, throttled", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{tooMany(1)}, 2, false},
-		{"an action, throttled, then lost", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{tooMany(1), gatewayTimeout()}, 2, true},
-		{"an action, answered with a Status", []string{"eviction"}, object("policy/v1", "Eviction", "a"), []error{nil}, 1, false},
-		{"an action, answered with what cannot be decoded", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{errors.New("unexpected end of JSON input")}, 1, true},
-		{"no name, lost", nil, object("build.example.com/v1", "Build", ""), []error{lostReply()}, 1, true},
-		{"a token, lost", []string{"token"}, object("authentication.k8s.io/v1", "TokenRequest", "a"), []error{lostReply()}, 2, false},
-		{"a review, lost", nil, object("authorization.k8s.io/v1", "SubjectAccessReview", ""), []error{lostReply()}, 2, false},
+		{"an action, lost", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{lostReply()}, 1, true, nil},
+		{"an action, throttled", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{tooMany(1)}, 2, false, nil},
+		{"an action, throttled, then lost", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{tooMany(1), gatewayTimeout()}, 2, true, nil},
+		{"an action, answered with a Status", []string{"eviction"}, object("policy/v1", "Eviction", "a"), []error{nil}, 1, false, nil},
+		{"a dry run of an action, answered with a Status", []string{"eviction"}, object("policy/v1", "Eviction", "a"), []error{nil}, 1, false, []string{metav1.DryRunAll}},
+		{"a dry run of an action, lost", []string{"eviction"}, object("policy/v1", "Eviction", "a"), []error{lostReply(), nil}, 2, false, []string{metav1.DryRunAll}},
+		{"an action, answered with what cannot be decoded", []string{"instantiate"}, object("build.example.com/v1", "BuildRequest", "a"), []error{errors.New("unexpected end of JSON input")}, 1, true, nil},
+		{"no name, lost", nil, object("build.example.com/v1", "Build", ""), []error{lostReply()}, 1, true, nil},
+		{"a token, lost", []string{"token"}, object("authentication.k8s.io/v1", "TokenRequest", "a"), []error{lostReply()}, 2, false, nil},
+		{"a review, lost", nil, object("authorization.k8s.io/v1", "SubjectAccessReview", ""), []error{lostReply()}, 2, false, nil},
+		{"a review with a name, answered without", nil, object("authentication.k8s.io/v1", "SelfSubjectReview", "a"), []error{lostReply(), nil}, 2, false, nil},
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -486,7 +490,7 @@ func TestCreateThatMakesNoObjectOfItsName(t *testing.T) {
 				client.PrependReactor("get", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
 					return true, c.object, nil
 				})
-				_, err := k8sretry.Create(t.Context(), k8sretry.Dynamic(client.Resource(builds), c.subresource...), c.object, metav1.CreateOptions{})
+				_, err := k8sretry.Create(t.Context(), k8sretry.Dynamic(client.Resource(builds), c.subresource...), c.object, metav1.CreateOptions{DryRun: c.dryRun})
 				assert.Equal(t, c.sent, sent)
 				if c.unknown {
 					requireUnknown(t, err)

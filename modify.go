@@ -59,7 +59,9 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 		},
 		name: name, mutate: mutate,
 	}
-	m.action = isAction(client, VerbUpdate)
+	if m.action = isAction(client, VerbUpdate); m.action {
+		m.token.key = "" // nothing is read to find it
+	}
 	m.target = func() target {
 		t := target{name: name, subresource: m.subresource}
 		return m.seen.or(t).or(targetOf(m.base, "")).or(targetOfType(reflect.TypeFor[T]()))

@@ -18,7 +18,7 @@ type safeWrite struct {
 	verb      Verb
 	code      uintptr // tells writes of different types apart, for a Limiter
 	dryRun    bool
-	action    bool    // the request starts something: it must not be repeated if it may have been carried out
+	action    bool    // the request starts something, and its answer need not be an object: it must not be repeated if it may have been carried out
 	outcome   Outcome // of all requests of the call, as far as is known
 	next      nextStep
 	detail    detail // for Verdict.Detail; detailNone keeps that of Classify

@@ -497,8 +497,6 @@ func TestUpdateWithAContextWhoseErrStaysNil(t *testing.T) {
 	})
 }
 
-// The field manager is what the server sees: a client may set another one than the
-// options, and the User-Agent is known to the client only.
 // The assumption was that an update stores an object. A PUT to a subresource may do something, such as
 // to restart a machine.
 func TestUpdateThatIsAnAction(t *testing.T) {
@@ -508,6 +506,12 @@ func TestUpdateThatIsAnAction(t *testing.T) {
 			for verb, write := range map[string]func(context.Context, *k8sretry.DynamicClient, *unstructured.Unstructured) error{
 				"update": func(ctx context.Context, client *k8sretry.DynamicClient, o *unstructured.Unstructured) error {
 					_, err := k8sretry.Update(ctx, client, o, metav1.UpdateOptions{})
+					return err
+				},
+				"modify": func(ctx context.Context, client *k8sretry.DynamicClient, _ *unstructured.Unstructured) error {
+					_, err := k8sretry.Modify(ctx, client, "m", func(o *unstructured.Unstructured) error {
+						return unstructured.SetNestedField(o.Object, int64(2), "spec", "replicas")
+					})
 					return err
 				},
 				"delete": func(ctx context.Context, client *k8sretry.DynamicClient, o *unstructured.Unstructured) error {
@@ -536,6 +540,9 @@ func TestUpdateThatIsAnAction(t *testing.T) {
 								return true, o, nil
 							case "watch":
 								return true, nil, forbidden("m")
+							case "update":
+								sent := action.(k8stesting.UpdateAction).GetObject().(*unstructured.Unstructured)
+								assert.Equal(t, verb == "modify" && subresource == "scale", sent.GetAnnotations() != nil)
 							}
 							if n++; n == 1 {
 								return true, nil, gatewayTimeout()
@@ -558,6 +565,8 @@ func TestUpdateThatIsAnAction(t *testing.T) {
 	}
 }
 
+// The field manager is what the server sees: a client may set another one than the
+// options, and the User-Agent is known to the client only.
 func TestUpdateKnowsItsFieldManager(t *testing.T) {
 	stranger := func(c *cluster) {
 		c.on("update", &fault{before: unavailable(), then: overwrite(c)})
