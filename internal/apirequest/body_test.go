@@ -134,6 +134,10 @@ func TestBodyDecidesWhetherARiskIsConfirmed(t *testing.T) {
 		{"a test of what it removes", RiskJSONPatch, `[{"op":"test","path":"/l/0","value":"x"},{"op":"remove","path":"/l/0"}]`, false},
 		{"a test of a part of what it removes", RiskJSONPatch, `[{"op":"test","path":"/spec/n","value":1},{"op":"remove","path":"/spec"},{"op":"add","path":"/l/-","value":1}]`, false},
 		{"a test after the change", RiskJSONPatch, `[{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":2}]`, true},
+		{"a test between two changes", RiskJSONPatch, `[{"op":"replace","path":"/a","value":1},{"op":"test","path":"/a","value":1},{"op":"replace","path":"/a","value":2},{"op":"add","path":"/l/-","value":1}]`, true},
+		{"a test after the version was set", RiskJSONPatch, `[{"op":"add","path":"/metadata/resourceVersion","value":"7"},{"op":"test","path":"/metadata/resourceVersion","value":"7"},{"op":"add","path":"/l/-","value":1}]`, true},
+		{"a test before and a test after the change", RiskJSONPatch, `[{"op":"test","path":"/a","value":1},{"op":"replace","path":"/a","value":2},{"op":"test","path":"/a","value":2}]`, false},
+		{"a test after the change of something else", RiskJSONPatch, `[{"op":"add","path":"/l/-","value":1},{"op":"test","path":"/a","value":1},{"op":"replace","path":"/a","value":2}]`, false},
 		{"not a patch", RiskJSONPatch, `{}`, true},
 
 		{"an open stream", RiskStream, ``, true},
