@@ -47,7 +47,7 @@ func notAnswered(request *apirequest.Request, resp *http.Response) error {
 // markCut makes an error of the body of a successful answer to a write say that the outcome is
 // unknown: the client reads it when the call has ended here.
 func (x *exchange) markCut(resp *http.Response) {
-	if resp == nil || x.request.Verb.Reads() || x.request.StoresNothing || resp.StatusCode >= http.StatusMultipleChoices ||
+	if resp == nil || x.request.Verb.Reads() || x.request.StoresNothing || resp.StatusCode < http.StatusOK || resp.StatusCode >= http.StatusMultipleChoices ||
 		resp.Body == nil || resp.Body == http.NoBody {
 		return
 	}

@@ -759,6 +759,23 @@ func TestTransportDoesNotRetryTruncatedBodies(t *testing.T) {
 	}
 }
 
+// The body of an answer that switches protocols is the connection, to which the client writes.
+func TestTransportLeavesASwitchedConnection(t *testing.T) {
+	conn := struct {
+		io.ReadCloser
+		io.Writer
+	}{io.NopCloser(strings.NewReader("")), io.Discard}
+	rt := k8sretry.Transport()(roundTripper(func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: conn, Request: req}, nil
+	}))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://10.0.0.1/apis/example.com/v1/namespaces/default/widgets/a/console", nil)
+	require.NoError(t, err)
+	resp, err := rt.RoundTrip(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	assert.Implements(t, (*io.Writer)(nil), resp.Body)
+}
+
 // A Transport has returned when the client reads the answer. The assumption was that the outcome
 // is known from there on.
 func TestTransportMarksAWriteWhoseAnswerIsCut(t *testing.T) {
