@@ -308,18 +308,33 @@ func TestFormsOfOptionsAreEquivalent(t *testing.T) {
 		},
 	}
 	for name, opts := range map[string][]k8sretry.Option{
-		"none":                nil,
-		"numbers":             {k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(2 * time.Second), k8sretry.WithMultiplier(3), k8sretry.WithMaxDelay(5 * time.Second)},
-		"ReadOnly":            {k8sretry.ReadOnly()},
-		"a verb that reads":   {k8sretry.WithVerb(k8sretry.VerbList)},
-		"a verb that writes":  {k8sretry.WithVerb(k8sretry.VerbCreate)},
-		"WithMaxRetryAfter":   {k8sretry.WithMaxRetryAfter(2 * time.Second)},
-		"WithMaxElapsed":      {k8sretry.WithMaxElapsed(4 * time.Second)},
-		"WithAttemptTimeout":  {k8sretry.WithAttemptTimeout(time.Second)},
-		"a preset":            {k8sretry.ForWrite()},
-		"ForConnection":       {k8sretry.ForConnection()},
-		"WithRetryOn":         {k8sretry.WithRetryOn(errPlain, notFound)},
-		"WithClassifier":      {k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })},
+		"none":               nil,
+		"numbers":            {k8sretry.WithMaxRetries(2), k8sretry.WithInitialDelay(2 * time.Second), k8sretry.WithMultiplier(3), k8sretry.WithMaxDelay(5 * time.Second)},
+		"ReadOnly":           {k8sretry.ReadOnly()},
+		"a verb that reads":  {k8sretry.WithVerb(k8sretry.VerbList)},
+		"a verb that writes": {k8sretry.WithVerb(k8sretry.VerbCreate)},
+		"WithMaxRetryAfter":  {k8sretry.WithMaxRetryAfter(2 * time.Second)},
+		"WithMaxElapsed":     {k8sretry.WithMaxElapsed(4 * time.Second)},
+		"WithAttemptTimeout": {k8sretry.WithAttemptTimeout(time.Second)},
+		"a preset":           {k8sretry.ForWrite()},
+		"ForConnection":      {k8sretry.ForConnection()},
+		"WithRetryOn":        {k8sretry.WithRetryOn(errPlain, notFound)},
+		"WithClassifier":     {k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{Class: k8sretry.ClassServer}, true })},
+		"a condition, a classifier and numbers": {
+			k8sretry.WithVerb(k8sretry.VerbGet), k8sretry.WithMaxRetries(2), k8sretry.WithRetryIf(apierrors.IsNotFound), k8sretry.WithErrorHistory(2),
+			k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) {
+				v := k8sretry.Classify(err)
+				v.RetryAfter = 2 * time.Second
+				return v, apierrors.IsServiceUnavailable(err)
+			}),
+		},
+		"the later of two conditions and of two classifiers": {
+			k8sretry.WithRetryOn(errPlain), k8sretry.WithRetryIf(func(error) bool { return false }), k8sretry.ReadOnly(),
+			k8sretry.WithClassifier(func(error) (k8sretry.Verdict, bool) { return k8sretry.Verdict{}, true }),
+			k8sretry.WithClassifier(func(err error) (k8sretry.Verdict, bool) {
+				return k8sretry.Verdict{Class: k8sretry.ClassConflict, Outcome: k8sretry.OutcomeUnknown, StatusCode: 1}, !apierrors.IsTimeout(err)
+			}),
+		},
 		"WithBackoff":         {k8sretry.WithBackoff(constantBackoff{time.Second})},
 		"WithBackoffFor":      {k8sretry.WithBackoffFor(k8sretry.ClassServer, constantBackoff{time.Second})},
 		"WithLogger(nil)":     {k8sretry.WithLogger(nil)},
