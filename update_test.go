@@ -666,7 +666,7 @@ func TestUpdateIsNotTheSameUpdateOfAnotherManager(t *testing.T) {
 func TestUpdateIsNotThatOfAnotherManagerInTheSameSecond(t *testing.T) {
 	fields := func(o *corev1.ConfigMap, manager, owned string) {
 		for i := range o.ManagedFields {
-			if o.ManagedFields[i].Manager == manager {
+			if o.ManagedFields[i].Manager == manager && owned != "" {
 				o.ManagedFields[i].FieldsV1 = &metav1.FieldsV1{Raw: []byte(owned)}
 			}
 		}
