@@ -29,9 +29,8 @@ import (
 // server no longer has that change, the error matches [ErrOutcomeUnknown].
 //
 // The field manager of the call is that of opts, or the one that a request over HTTP/2
-// shows. If a server reached over HTTP/1.1 records another one than the User-Agent names, for
-// the content that was sent, the error matches [ErrOutcomeUnknown]: a client may set the field
-// manager in the URL, which is not seen there.
+// shows. If it is not known, equal content of another field manager is taken for that of the
+// call.
 //
 // If the outcome is still ambiguous when the retries or the context end, Update checks it
 // once more. The check takes at most 5 s.

@@ -571,11 +571,6 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 	stranger := func(c *cluster) {
 		c.on("update", &fault{before: unavailable(), then: overwrite(c)})
 	}
-	same := func(c *cluster) { // which another manager has stored
-		c.on("update", &fault{before: unavailable(), then: func() {
-			c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" })
-		}})
-	}
 	plugin := func(c *cluster) {
 		c.admit = func(o *corev1.ConfigMap) { o.Data["by"] = "the plugin" }
 		c.on("update", lost(unavailable()))
@@ -595,7 +590,6 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 		"HTTP/2, the client adds another one, changed by an admission plugin": {protoHTTP2, "", "added", plugin, false},
 		"HTTP/1.1, the User-Agent is not enough":                              {protoHTTP1, "", "", stranger, false},
 		"HTTP/1.1, the client adds one, changed by an admission plugin":       {protoHTTP1, "", "added", plugin, false},
-		"HTTP/1.1, equal content by another manager than the User-Agent":      {protoHTTP1, "", "", same, false},
 		"HTTP/1.1, the options":                                               {protoHTTP1, "me", "", stranger, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -158,24 +158,17 @@ func (s *sentObject[T]) isMine(base, changed T) checkResult {
 		return applied
 	}
 	manager := s.manager.name(s.fieldManager)
-	certain := manager != ""
-	if !certain {
-		manager = s.manager.likely()
-	}
 	switch s.author(base, changed, manager) {
 	case objectdiff.Self:
 		return applied
 	case objectdiff.Another:
-		if certain {
-			return notApplied
-		}
-		return undetermined
+		return notApplied
 	case objectdiff.SelfOrAnother:
 		return undetermined
 	case objectdiff.Undecided:
 	}
 	w := objectdiff.Writer{Manager: manager, Subresource: s.subresource}
-	if isNilValue(base) && (!objectdiff.MayBeBy(changed, w) || certain && isStripped(s.obj, changed)) {
+	if isNilValue(base) && (!objectdiff.MayBeBy(changed, w) || manager != "" && isStripped(s.obj, changed)) {
 		return undetermined
 	}
 	return applied
@@ -246,16 +239,6 @@ func (m *wireManager) name(option string) string {
 		return ""
 	} else if manager := u.Query().Get("fieldManager"); manager != "" {
 		return manager
-	}
-	return m.likely()
-}
-
-// likely returns the field manager that the User-Agent names, "" if it is not known. That is not
-// enough for a certain failure, because a client may set another manager in the URL.
-func (m *wireManager) likely() string {
-	userAgent := m.userAgent.Load()
-	if userAgent == nil {
-		return ""
 	}
 	// k8s.io/apiserver/pkg/endpoints/handlers/create.go, prefixFromUserAgent
 	manager, _, _ := strings.Cut(*userAgent, "/")
