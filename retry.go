@@ -57,13 +57,24 @@ func call[T any](ctx context.Context, fn func(context.Context) (T, error), opts 
 }
 
 // direct reports whether a successful attempt of a call with these options is nothing but
-// a call of fn: they are one Policy that says so, or numbers, conditions and classifiers.
+// a call of fn: they are one Policy that says so, or numbers.
 func direct(opts []Option) bool {
 	if len(opts) == 1 {
 		if p, ok := opts[0].(*Policy); ok && p != nil {
 			return p.direct
 		}
 	}
+	for i := range opts {
+		if _, ok := opts[i].(setting); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// judged reports whether a successful attempt of a call with these options is nothing but a call
+// of fn: they are numbers, conditions and classifiers.
+func judged(opts []Option) bool {
 	for i := range opts {
 		switch o := opts[i].(type) {
 		case setting:
@@ -85,12 +96,6 @@ func direct(opts []Option) bool {
 // failedAtOnce is the rest of a call that went straight to fn, whose first attempt has
 // failed.
 func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
-	for i := range opts {
-		switch opts[i].(type) {
-		case conditionOption, classifierOption:
-			return failedWithJudge(ctx, fn, opts, v, err)
-		}
-	}
 	c, p, err := firstFailure(ctx, opts, err)
 	if p == nil {
 		return v, err
@@ -98,11 +103,15 @@ func failedAtOnce[T any](ctx context.Context, fn func(context.Context) (T, error
 	return loop(ctx, fn, c, p, v)
 }
 
-// failedWithJudge is failedAtOnce for a call that has a condition or a classifier among its
-// options. Only a call that goes on adds up its options.
+// withJudge is a call that has a condition or a classifier among its options, and nothing else
+// than numbers beside it. Only a call that goes on after its first attempt adds up its options.
 //
 //go:noinline // its frame must not be part of a call that went straight to fn and waits
-func failedWithJudge[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, v T, err error) (T, error) {
+func withJudge[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option) (T, error) {
+	v, err := fn(ctx)
+	if err == nil {
+		return v, nil
+	}
 	var verdict Verdict
 	inner := classify(err, &verdict)
 	answer, over := judgeFirst(ctx, opts, err, &verdict, inner)
@@ -112,10 +121,10 @@ func failedWithJudge[T any](ctx context.Context, fn func(context.Context) (T, er
 	return goOn(ctx, fn, opts, &progress{attempts: 1, verdict: verdict, answer: answer}, v, err, inner)
 }
 
-// goOn is the rest of failedWithJudge for a call that is repeated, or that ends with more than
+// goOn is the rest of withJudge for a call that is repeated, or that ends with more than
 // the error of fn.
 //
-//go:noinline // its frame must not be part of failedWithJudge
+//go:noinline // its frame must not be part of withJudge
 func goOn[T any](ctx context.Context, fn func(context.Context) (T, error), opts []Option, p *progress, v T, err error, inner *Error) (T, error) {
 	c := resolve(opts)
 	c.setDefaults()
@@ -133,6 +142,9 @@ func indirect[T any](ctx context.Context, fn func(context.Context) (T, error), o
 			return guarded(ctx, fn, &p.config, code)
 		}
 		return run(ctx, fn, &p.config, nil, code)
+	}
+	if fn != nil && ctx != nil && ctx.Err() == nil && !transportBuilt.Load() && judged(opts) {
+		return withJudge(ctx, fn, opts)
 	}
 	return resolved(ctx, fn, opts, code)
 }
