@@ -158,6 +158,8 @@ func (c statusClient[T]) Update(ctx context.Context, obj T, opts metav1.UpdateOp
 func (c statusClient[T]) watcher() (Watcher, bool) { return watcherOf(c.client) }
 func (c statusClient[T]) subresource() string      { return "status" }
 
+func (c statusClient[T]) fieldManager() (string, bool) { return fieldManagerOf(c.client) }
+
 // PatchSubresource returns a client with which [Patch] patches a subresource:
 //
 //	pod, err := k8sretry.Patch(ctx, k8sretry.PatchSubresource(clientset.CoreV1().Pods("default"), "status"), "web-0", pt, data, opts)

@@ -54,7 +54,7 @@ func Modify[T Object](ctx context.Context, client Updater[T], name string, mutat
 	m := &modifyCall[T]{
 		updateCall: updateCall[T]{
 			safeWrite:  safeWrite{verb: VerbUpdate, code: codeOfType[T]()},
-			sentObject: sentObject[T]{subresource: subresourceOf(client), modify: true, token: writeToken{key: tokenKey(options)}},
+			sentObject: sentObject[T]{subresource: subresourceOf(client), manager: requestManager{client: client}, modify: true, token: writeToken{key: tokenKey(options)}},
 			client:     client,
 		},
 		name: name, mutate: mutate,

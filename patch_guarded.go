@@ -35,7 +35,7 @@ func guard[T Object](client Patcher[T], name string, pt types.PatchType, data []
 	}
 	return &guardedPatch[T]{
 		safeWrite:  safeWrite{verb: VerbPatch, code: codeOfType[T]()},
-		sentObject: sentObject[T]{subresource: subresource, fieldManager: opts.FieldManager},
+		sentObject: sentObject[T]{subresource: subresource, fieldManager: opts.FieldManager, manager: requestManager{client: client}},
 		getter:     getter, patch: patch, required: required,
 	}
 }

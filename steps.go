@@ -5,6 +5,7 @@ package k8sretry
 import (
 	"context"
 	"errors"
+	"net/url"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type safeWrite struct {
 
 	target     func() target              // what is written
 	seen       target                     // the same as a Transport has seen it
+	url        *url.URL                   // of the last request that a Transport has seen; may be nil
 	finalCheck func(context.Context) bool // makes the final check; reports whether the write was applied
 	waitTurn   func(context.Context)      // waits for the turn of the call before its next step; may be nil
 

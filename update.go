@@ -28,9 +28,9 @@ import (
 // determined, for example because an admission plugin has replaced what was sent or the
 // server no longer has that change, the error matches [ErrOutcomeUnknown].
 //
-// The field manager of the call is that of opts, or the one that a request over HTTP/2
-// shows. If it is not known, equal content of another field manager is taken for that of the
-// call.
+// The field manager of the call is what its requests show over HTTP/2 or to a Transport, or else
+// that of opts. Without either, equal content of another field manager than the beginning of the
+// User-Agent proves nothing, because a client may add the manager to the URL; see [Updater].
 //
 // If the outcome is still ambiguous when the retries or the context end, Update checks it
 // once more. The check takes at most 5 s.
@@ -56,9 +56,11 @@ func Update[T Object](ctx context.Context, client Updater[T], obj T, opts metav1
 		return none, err
 	}
 	u := &updateCall[T]{
-		safeWrite:  safeWrite{verb: VerbUpdate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
-		sentObject: sentObject[T]{obj: toSend, subresource: subresourceOf(client), fieldManager: opts.FieldManager},
-		client:     client, opts: opts,
+		safeWrite: safeWrite{verb: VerbUpdate, code: codeOfObject(obj), dryRun: len(opts.DryRun) > 0},
+		sentObject: sentObject[T]{
+			obj: toSend, subresource: subresourceOf(client), fieldManager: opts.FieldManager, manager: requestManager{client: client},
+		},
+		client: client, opts: opts,
 	}
 	u.action = isAction(client, VerbUpdate)
 	u.target = func() target { return u.seen.or(targetOf(u.obj, u.subresource)) }

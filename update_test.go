@@ -571,43 +571,76 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 	stranger := func(c *cluster) {
 		c.on("update", &fault{before: unavailable(), then: overwrite(c)})
 	}
+	same := func(c *cluster) { // another client stores what the call sends
+		c.on("update", &fault{before: unavailable(), then: func() {
+			testkit.Sleep(2 * time.Second) // the times of managed fields have whole seconds
+			c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" })
+		}})
+	}
 	plugin := func(c *cluster) {
 		c.admit = func(o *corev1.ConfigMap) { o.Data["by"] = "the plugin" }
 		c.on("update", lost(unavailable()))
 	}
+	const (
+		transport, says = true, true
+		nothing         = "-"
+	)
 	for name, tt := range map[string]struct {
-		proto   string
-		option  string
-		inURL   string // what the client adds
-		prepare func(*cluster)
-		known   bool
+		proto     string
+		option    string
+		inURL     string // what the client adds; nothing: it removes that of the options
+		says      bool   // the client says so
+		transport bool
+		prepare   func(*cluster)
+		known     bool
 	}{
-		"HTTP/2, the User-Agent":                                              {protoHTTP2, "", "", stranger, true},
-		"HTTP/2, the User-Agent, changed by an admission plugin":              {protoHTTP2, "", "", plugin, false},
-		"HTTP/2, the options":                                                 {protoHTTP2, "me", "", stranger, true},
-		"HTTP/2, the options, changed by an admission plugin":                 {protoHTTP2, "me", "", plugin, false},
-		"HTTP/2, the client adds another one":                                 {protoHTTP2, "", "added", stranger, true},
-		"HTTP/2, the client adds another one, changed by an admission plugin": {protoHTTP2, "", "added", plugin, false},
-		"HTTP/1.1, the User-Agent is not enough":                              {protoHTTP1, "", "", stranger, false},
-		"HTTP/1.1, the client adds one, changed by an admission plugin":       {protoHTTP1, "", "added", plugin, false},
-		"HTTP/1.1, the options":                                               {protoHTTP1, "me", "", stranger, true},
+		"HTTP/2, the User-Agent":                                              {protoHTTP2, "", "", !says, !transport, stranger, true},
+		"HTTP/2, the User-Agent, changed by an admission plugin":              {protoHTTP2, "", "", !says, !transport, plugin, false},
+		"HTTP/2, the User-Agent, equal content":                               {protoHTTP2, "", "", !says, !transport, same, true},
+		"HTTP/2, the options":                                                 {protoHTTP2, "me", "", !says, !transport, stranger, true},
+		"HTTP/2, the options, changed by an admission plugin":                 {protoHTTP2, "me", "", !says, !transport, plugin, false},
+		"HTTP/2, the client adds another one":                                 {protoHTTP2, "", "added", !says, !transport, stranger, true},
+		"HTTP/2, the client adds another one, changed by an admission plugin": {protoHTTP2, "", "added", !says, !transport, plugin, false},
+		"HTTP/2, the client ignores the options, an admission plugin":         {protoHTTP2, "me", nothing, !says, !transport, plugin, false},
+		"HTTP/1.1, the User-Agent is not enough":                              {protoHTTP1, "", "", !says, !transport, stranger, false},
+		"HTTP/1.1, the User-Agent, equal content":                             {protoHTTP1, "", "", !says, !transport, same, false},
+		"HTTP/1.1, the client adds one, changed by an admission plugin":       {protoHTTP1, "", "added", !says, !transport, plugin, false},
+		"HTTP/1.1, the options":                                               {protoHTTP1, "me", "", !says, !transport, stranger, true},
+		"HTTP/1.1, the options, equal content":                                {protoHTTP1, "me", "", !says, !transport, same, true},
+		"HTTP/1.1, the client says that it adds one":                          {protoHTTP1, "", "added", says, !transport, stranger, true},
+		"HTTP/1.1, the client says that it adds one, equal content":           {protoHTTP1, "", "added", says, !transport, same, true},
+		"HTTP/1.1, the client says that it adds one, an admission plugin":     {protoHTTP1, "me", "added", says, !transport, plugin, false},
+		"HTTP/1.1, the client says that it adds none":                         {protoHTTP1, "", "", says, !transport, stranger, true},
+		"HTTP/1.1, the client says that it adds none, equal content":          {protoHTTP1, "", "", says, !transport, same, true},
+		"HTTP/1.1, a Transport sees the User-Agent":                           {protoHTTP1, "", "", !says, transport, stranger, true},
+		"HTTP/1.1, a Transport sees the User-Agent, equal content":            {protoHTTP1, "", "", !says, transport, same, true},
+		"HTTP/1.1, a Transport sees the URL, equal content":                   {protoHTTP1, "me", "added", !says, transport, same, true},
+		"HTTP/1.1, a Transport sees the URL, an admission plugin":             {protoHTTP1, "me", "added", !says, transport, plugin, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCluster()
 				server := serveInMemory(t, tt.proto, func(w http.ResponseWriter, r *http.Request, _ int) { c.handler(nil)(w, r) })
 				add := func(next http.RoundTripper) http.RoundTripper {
+					if tt.transport {
+						next = k8sretry.Transport()(next)
+					}
 					return roundTripper(func(r *http.Request) (*http.Response, error) {
 						if tt.inURL != "" && r.Method == http.MethodPut {
 							r = r.Clone(r.Context())
-							r.URL.RawQuery = "fieldManager=" + tt.inURL
+							if r.URL.RawQuery = "fieldManager=" + tt.inURL; tt.inURL == nothing {
+								r.URL.RawQuery = ""
+							}
 						}
 						return next.RoundTrip(r)
 					})
 				}
 				cfg := server.config()
 				cfg.ContentType = "application/json"
-				client := clientset(t, cfg, add).CoreV1().ConfigMaps("default")
+				var client k8sretry.Updater[*corev1.ConfigMap] = clientset(t, cfg, add).CoreV1().ConfigMaps("default")
+				if tt.says {
+					client = managedClient{client, tt.inURL}
+				}
 				obj := c.put(configMap("x", "by", "initial"))
 				obj.Data["by"] = "this call"
 				tt.prepare(c)
@@ -618,6 +651,14 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 		})
 	}
 }
+
+// managedClient is a client that says which field manager it adds.
+type managedClient struct {
+	k8sretry.Updater[*corev1.ConfigMap]
+	manager string
+}
+
+func (c managedClient) FieldManager() (string, bool) { return c.manager, true }
 
 // The assumption was that equal content is the call's own. Two clients that count up from the
 // same version send the same.
@@ -650,6 +691,60 @@ func TestUpdateIsNotTheSameUpdateOfAnotherManager(t *testing.T) {
 				cl.on("update", lose)
 				_, err := k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: c.manager})
 				assert.True(t, c.want(err), "%v", err)
+			})
+		})
+	}
+}
+
+// Informers that save memory remove the managed fields. The watch still shows those of the object
+// before the change.
+func TestUpdateOfAnObjectWhoseManagedFieldsWereRemoved(t *testing.T) {
+	const stored, mayWatch, alone = true, true, true
+	for situation, c := range map[string]struct {
+		stored, mayWatch bool
+		alone            bool // no other manager has written the object
+		want             string
+	}{
+		"stored by the call":                                     {stored, mayWatch, !alone, "success"},
+		"stored by another manager":                              {!stored, mayWatch, !alone, "conflict"},
+		"stored by the call, which may not watch":                {stored, !mayWatch, !alone, "unknown"},
+		"stored by another manager, and the call may not watch":  {!stored, !mayWatch, !alone, "unknown"},
+		"stored by the call, which may not watch, but was alone": {stored, !mayWatch, alone, "success"},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				cl := newCluster()
+				obj := cl.put(configMap("x", "n", "1"))
+				testkit.Sleep(time.Second)
+				if c.alone {
+					cl.objects["x"].ManagedFields = nil
+				}
+				obj.Data["m"] = "1"
+				obj, err := k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
+				require.NoError(t, err)
+				testkit.Sleep(time.Second)
+				obj.ManagedFields = nil
+				obj.Data["n"] = "2"
+				lose := &fault{before: unavailable(), then: func() {
+					cl.change("x", func(o *corev1.ConfigMap) { o.Data["n"] = "2" })
+				}}
+				if c.stored {
+					lose = &fault{after: lostReply()}
+				}
+				cl.on("update", lose)
+				if !c.mayWatch {
+					cl.on("watch", failed(forbidden("x")))
+				}
+				_, err = k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
+				switch c.want {
+				case "success":
+					require.NoError(t, err)
+				case "conflict":
+					requireUnchanged(t, err)
+					assert.True(t, apierrors.IsConflict(err), "%v", err)
+				default:
+					requireUnknown(t, err)
+				}
 			})
 		})
 	}

@@ -105,7 +105,7 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 	}
 	r.correct(&v)
 	if request := r.Request(); request.Resource != "" {
-		s.seen = targetOfRequest(&request)
+		s.seen, s.url = targetOfRequest(&request), r.URL()
 	}
 	if r.repeatedUnseen() {
 		v.Outcome = max(v.Outcome, OutcomeUnknown)

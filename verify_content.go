@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 
 	"github.com/k8sretry/k8sretry/internal/objectdiff"
@@ -24,7 +23,7 @@ type sentObject[T Object] struct {
 
 	subresource  string
 	fieldManager string // of the options
-	manager      wireManager
+	manager      requestManager
 	modify       bool       // the call is a Modify, for which equal content proves nothing
 	token        writeToken // of a Modify
 }
@@ -47,6 +46,7 @@ func (s *sentObject[T]) write(
 		}
 		return err
 	})
+	s.manager.url = w.url
 	if err == nil {
 		return stored, nil
 	}
@@ -135,7 +135,8 @@ func (s *sentObject[T]) isOtherToken(base, changed T) bool {
 // isOtherManager reports whether the server has recorded another field manager for a
 // change. base is nil if it is not known.
 func (s *sentObject[T]) isOtherManager(base, changed T) bool {
-	return s.author(base, changed, s.manager.name(s.fieldManager)) == objectdiff.Another
+	manager, certain := s.manager.name(s.fieldManager)
+	return certain && s.author(base, changed, manager) == objectdiff.Another
 }
 
 // author finds out whether a field manager has made a change. base is nil if it is not known.
@@ -157,27 +158,23 @@ func (s *sentObject[T]) isMine(base, changed T) checkResult {
 	if s.modify {
 		return applied
 	}
-	manager := s.manager.name(s.fieldManager)
-	switch s.author(base, changed, manager) {
-	case objectdiff.Self:
+	manager, certain := s.manager.name(s.fieldManager)
+	switch author := s.author(base, changed, manager); {
+	case author == objectdiff.Self:
 		return applied
-	case objectdiff.Another:
+	case author == objectdiff.Another && certain:
 		return notApplied
-	case objectdiff.SelfOrAnother:
+	case author != objectdiff.Undecided:
 		return undetermined
-	case objectdiff.Undecided:
 	}
 	w := objectdiff.Writer{Manager: manager, Subresource: s.subresource}
-	if isNilValue(base) && (!objectdiff.MayBeBy(changed, w) || manager != "" && isStripped(s.obj, changed)) {
+	// Informers that save memory remove the managed fields. Then those of the changed object
+	// cannot be compared with those that were sent.
+	isStripped := manager != "" && len(s.obj.GetManagedFields()) == 0
+	if isNilValue(base) && (!objectdiff.MayBeBy(changed, w) || isStripped && objectdiff.MayBeByAnother(changed, w)) {
 		return undetermined
 	}
 	return applied
-}
-
-// isStripped reports whether the managed fields of an object were removed before it was sent,
-// as informers do that save memory. They cannot be compared with those of the changed object.
-func isStripped(sent, changed metav1.Object) bool {
-	return len(sent.GetManagedFields()) == 0 && len(changed.GetManagedFields()) > 0
 }
 
 // changesManagedFields reports whether the caller has changed the managed fields. The
@@ -211,12 +208,16 @@ func (s *sentObject[T]) part(objs ...T) objectdiff.Part {
 	return objectdiff.All
 }
 
-// wireManager notes the field manager of a request. It is what the URL says, or else the
+// requestManager finds out the field manager of a request. It is what the URL says, or else the
 // beginning of the User-Agent header; a client may set either without its caller.
-type wireManager struct{ path, userAgent atomic.Pointer[string] }
+type requestManager struct {
+	client          any      // may know it, see Updater
+	url             *url.URL // as a Transport has seen it; may be nil
+	path, userAgent atomic.Pointer[string]
+}
 
 // observe returns a context for a request to be noted.
-func (m *wireManager) observe(ctx context.Context) context.Context {
+func (m *requestManager) observe(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: func(key string, values []string) {
 		switch {
 		case len(values) == 0:
@@ -228,22 +229,37 @@ func (m *wireManager) observe(ctx context.Context) context.Context {
 	}})
 }
 
-// name returns the field manager, "" if it is not known: over HTTP/1.1, the hooks do not
-// show the URL.
-func (m *wireManager) name(option string) string {
-	path, userAgent := m.path.Load(), m.userAgent.Load()
-	if path == nil || userAgent == nil {
-		return option
+// name returns the field manager, "" if it is not known. It is not certain if nothing shows
+// whether the URL names another one than the User-Agent.
+func (m *requestManager) name(option string) (manager string, certain bool) {
+	inURL, known := m.inURL()
+	switch {
+	case inURL != "":
+		return inURL, true
+	case !known && option != "":
+		return option, true
 	}
-	if u, err := url.ParseRequestURI(*path); err != nil {
-		return ""
-	} else if manager := u.Query().Get("fieldManager"); manager != "" {
-		return manager
+	userAgent := m.userAgent.Load()
+	if userAgent == nil {
+		return "", false
 	}
 	// k8s.io/apiserver/pkg/endpoints/handlers/create.go, prefixFromUserAgent
-	manager, _, _ := strings.Cut(*userAgent, "/")
+	manager, _, _ = strings.Cut(*userAgent, "/")
 	if len(manager) > validation.FieldManagerMaxLength {
-		return ""
+		return "", false
 	}
-	return manager
+	return manager, known
+}
+
+// inURL returns the field manager in the URL, and whether the URL is known: over HTTP/1.1, the
+// hooks do not show it.
+func (m *requestManager) inURL() (manager string, known bool) {
+	u := m.url
+	if path := m.path.Load(); path != nil {
+		u, _ = url.ParseRequestURI(*path)
+	}
+	if u != nil {
+		return u.Query().Get("fieldManager"), true
+	}
+	return fieldManagerOf(m.client)
 }

@@ -58,6 +58,12 @@ type Creator[T Object] interface {
 // Updater is the client that [Update] and [Modify] need. If it also implements
 // [Watcher], as the clients of client-go do, they can determine the outcome of a request
 // even if another client has overwritten the object since.
+//
+// An Updater or a [Patcher] that adds a field manager to the options of its requests should have a
+// method FieldManager() (manager string, known bool), which returns the one of its last request,
+// "" if that had none. They call it to verify the outcome of a request, never during one, and
+// only if the request itself does not show its field manager, as over HTTP/1.1 without a
+// Transport.
 type Updater[T Object] interface {
 	Getter[T]
 	Update(ctx context.Context, obj T, opts metav1.UpdateOptions) (T, error)
@@ -78,6 +84,18 @@ type evictor[T Object] interface {
 // Watcher is a client that watches objects.
 type Watcher interface {
 	Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error)
+}
+
+// fieldManagerOf returns the field manager that a client says it has sent. The adapters of this
+// package return that of the client they adapt.
+func fieldManagerOf(client any) (manager string, known bool) {
+	switch client := client.(type) {
+	case interface{ fieldManager() (string, bool) }:
+		return client.fieldManager()
+	case interface{ FieldManager() (string, bool) }:
+		return client.FieldManager()
+	}
+	return "", false
 }
 
 var (

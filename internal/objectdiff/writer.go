@@ -101,6 +101,12 @@ func MayBeBy(obj metav1.Object, w Writer) bool {
 	return w.Manager == "" || len(entries) == 0 || slices.ContainsFunc(entries, w.isOf)
 }
 
+// MayBeByAnother reports whether the last writes of an object may include one of another writer
+// than w that has set a value.
+func MayBeByAnother(obj metav1.Object, w Writer) bool {
+	return slices.ContainsFunc(obj.GetManagedFields(), func(e metav1.ManagedFieldsEntry) bool { return !w.isOf(e) })
+}
+
 // SameManagedFields reports whether the managed fields of two objects are the same. They may
 // have gone through JSON in between, which changes the order of keys.
 func SameManagedFields(a, b metav1.Object) bool {

@@ -12,6 +12,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,7 @@ type sends struct {
 	facts   Facts
 	writes  int
 	request apirequest.Request // the last one
+	url     *url.URL           // of that
 	last    bool               // the last one may have been carried out
 	checks  [2]checkedReq      // requests whose body decides whether they may be repeated
 	checked int
@@ -218,7 +220,7 @@ func (r *Record) Sent(s Send) {
 	f.Collection = s.Request.Verb == apirequest.DeleteCollection
 	f.Repeated = f.Repeated || writes && s.Repeated
 	f.NotTaken, f.RetryAfter = s.NotTaken, s.RetryAfter
-	all.request = *s.Request
+	all.request, all.url = *s.Request, s.HTTP.URL
 	all.last = writes && s.Ambiguous
 	if s.Code >= http.StatusOK && s.Code < http.StatusMultipleChoices {
 		f.Done = f.Done || writes
@@ -255,6 +257,13 @@ func (r *Record) Request() apirequest.Request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.sends.request
+}
+
+// URL returns the URL of that request, nil if there is none.
+func (r *Record) URL() *url.URL {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sends.url
 }
 
 // RiskConfirmed reports whether the attempt held a request that must not be repeated
