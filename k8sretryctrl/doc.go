@@ -64,8 +64,8 @@
 // another client has changed the object since, and the inner client is a client.WithWatch,
 // Update looks for the first change after the resource version of obj. It was that of this
 // call if it has the content that was sent, and not if the managed fields show that another
-// writer has made it. client.FieldOwner in the options of the call makes both more precise. If
-// a webhook or a default has changed the object, or there is no such watch, the outcome
+// writer has made it. A field owner, in the options of the call or of client.WithFieldOwner, makes
+// both more precise. If a webhook or a default has changed the object, or there is no such watch, the outcome
 // remains unknown: the error is the Conflict and wraps ErrOutcomeUnknown, and [Result]
 // requeues the object. Two processes that send the same update with the same field manager and
 // resource version may both succeed.

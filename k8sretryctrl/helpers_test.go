@@ -242,4 +242,25 @@ func interruptFirstUpdate(server client.WithWatch, first func(update func() erro
 	}))
 }
 
+// ownedBy adds a field owner below, as client.WithFieldOwner does, but keeps Watch.
+func ownedBy(server client.WithWatch, owner client.FieldOwner) client.WithWatch {
+	return interceptor.NewClient(server, interceptor.Funcs{
+		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+			return client.WithFieldOwner(c, string(owner)).Update(ctx, obj, opts...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, obj client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return client.WithFieldOwner(c, string(owner)).Patch(ctx, obj, patch, opts...)
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			return client.WithFieldOwner(c, string(owner)).Apply(ctx, obj, opts...)
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, name string, obj client.Object, opts ...client.SubResourceUpdateOption) error {
+			return client.WithFieldOwner(c, string(owner)).SubResource(name).Update(ctx, obj, opts...)
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, name string, obj client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return client.WithFieldOwner(c, string(owner)).SubResource(name).Patch(ctx, obj, patch, opts...)
+		},
+	})
+}
+
 func ptr[T any](v T) *T { return &v }

@@ -87,6 +87,7 @@ func modify[T client.Object](ctx context.Context, c client.Client, obj T, mutate
 type modifier[T client.Object] struct {
 	client *retryClient
 	obj    T
+	owner
 }
 
 func (m *modifier[T]) Get(ctx context.Context, name string, opts metav1.GetOptions) (T, error) {
@@ -100,7 +101,7 @@ func (m *modifier[T]) Get(ctx context.Context, name string, opts metav1.GetOptio
 
 func (m *modifier[T]) Update(ctx context.Context, obj T, _ metav1.UpdateOptions) (T, error) {
 	stored := copyOf(obj).(T)
-	return stored, m.client.inner.Update(ctx, stored)
+	return stored, m.client.inner.Update(ctx, stored, &m.owner)
 }
 
 func (m *modifier[T]) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
@@ -112,5 +113,5 @@ type statusModifier[T client.Object] struct{ *modifier[T] }
 
 func (m statusModifier[T]) UpdateStatus(ctx context.Context, obj T, _ metav1.UpdateOptions) (T, error) {
 	stored := copyOf(obj).(T)
-	return stored, m.client.inner.Status().Update(ctx, stored)
+	return stored, m.client.inner.Status().Update(ctx, stored, &m.owner)
 }

@@ -22,7 +22,9 @@ func (c *retryClient) Patch(ctx context.Context, obj client.Object, patch client
 		return err
 	}
 	o := (&client.PatchOptions{}).ApplyOptions(opts)
-	return c.patch(ctx, "patch "+c.resourceOf(obj), obj, obj, patch, o, "", func(ctx context.Context, copied copier) error {
+	as := asOption(o.FieldManager)
+	opts = with(opts, client.PatchOption(&as))
+	return c.patch(ctx, "patch "+c.resourceOf(obj), obj, obj, patch, o, &as, "", func(ctx context.Context, copied copier) error {
 		return c.inner.Patch(ctx, copied(obj), patch, opts...)
 	})
 }
@@ -30,7 +32,7 @@ func (c *retryClient) Patch(ctx context.Context, obj client.Object, patch client
 // patch sends a patch of obj as k8sretry.Patch does. stored is the
 // object that the server patches, or nil if it is another one.
 func (c *retryClient) patch(
-	ctx context.Context, name string, obj, stored client.Object, patch client.Patch, o *client.PatchOptions, subresource string,
+	ctx context.Context, name string, obj, stored client.Object, patch client.Patch, o *client.PatchOptions, as *owner, subresource string,
 	send func(context.Context, copier) error,
 ) error {
 	if isNil(patch) {
@@ -43,13 +45,13 @@ func (c *retryClient) patch(
 	}
 	sent := guarded(patch.Type(), data)
 	if dryRun || sent == nil || stored == nil {
-		opts := metav1.PatchOptions{FieldManager: o.FieldManager}
+		opts := metav1.PatchOptions{}
 		if dryRun {
 			opts.DryRun = []string{metav1.DryRunAll}
 		}
 		policy, to := c.writes, k8sretry.Patcher[client.Object](patcher{obj, send})
 		if stored != nil && !dryRun && mayNameVersion(data) {
-			policy, to = c.checked, provenPatcher{patcher{obj, send}, reader{c, stored}}
+			policy, to = c.checked, provenPatcher{patcher{obj, send}, reader{c, stored}, as}
 		}
 		if subresource != "" {
 			to = k8sretry.PatchSubresource(to, subresource)
@@ -68,7 +70,7 @@ func (c *retryClient) patch(
 		if err != nil {
 			return unproven, err
 		}
-		isDone := isApplied(found, sent, o.FieldManager, subresource)
+		isDone := isApplied(found, sent, as.name, subresource)
 		if isDone {
 			assign(stored, found)
 		}
@@ -91,6 +93,7 @@ func (p patcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byt
 type provenPatcher struct {
 	patcher
 	reader
+	*owner
 }
 
 func (p provenPatcher) Patch(ctx context.Context, _ string, _ types.PatchType, _ []byte, _ metav1.PatchOptions, _ ...string) (client.Object, error) {
@@ -130,7 +133,9 @@ func (c *retryClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 		return err
 	}
 	o := (&client.ApplyOptions{}).ApplyOptions(opts)
-	return c.apply(ctx, "apply "+c.resourceOf(obj), obj, o, "", func(ctx context.Context) error {
+	as := asOption(o.FieldManager)
+	opts = with(opts, client.ApplyOption(&as))
+	return c.apply(ctx, "apply "+c.resourceOf(obj), obj, o, &as, "", func(ctx context.Context) error {
 		return c.inner.Apply(ctx, obj, opts...)
 	})
 }
@@ -139,7 +144,8 @@ func (c *retryClient) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 // after a success: the server answers with a Conflict, as for an update. Then the object shows
 // whether the apply was carried out.
 func (c *retryClient) apply(
-	ctx context.Context, name string, obj runtime.ApplyConfiguration, o *client.ApplyOptions, subresource string, send func(context.Context) error,
+	ctx context.Context, name string, obj runtime.ApplyConfiguration, o *client.ApplyOptions, as *owner, subresource string,
+	send func(context.Context) error,
 ) error {
 	dryRun := len(o.DryRun) > 0
 	applied := appliedOf(obj)
@@ -148,7 +154,7 @@ func (c *retryClient) apply(
 	}
 	return c.prove(ctx, verbAt(subresource, k8sretry.VerbUpdate), name, send, func(ctx context.Context, _ error) (fate, error) {
 		found, err := c.look(ctx, applied)
-		if err != nil || !isApplied(found, applied, o.FieldManager, subresource) {
+		if err != nil || !isApplied(found, applied, as.name, subresource) {
 			return unproven, err
 		}
 		// As after a success, the configuration has the content of the response.

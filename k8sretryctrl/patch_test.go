@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -239,6 +240,45 @@ func TestAPatchWithAResourceVersion(t *testing.T) {
 	}
 }
 
+// The assumption was that the field owner is in the options of the call. The client below may
+// add it.
+func TestAnApplyOfAnotherOwnerIsNoProofIfTheOwnerIsSetBelow(t *testing.T) {
+	for situation, owner := range map[string]client.FieldOwner{"applied by this owner": "me", "applied by another owner": "other"} {
+		for _, patches := range []bool{false, true} {
+			inVirtualTime(t, fmt.Sprint(situation, ", as a patch: ", patches), func(t *testing.T) {
+				server := builder().WithReturnManagedFields().WithObjects(configMap("x", "n", "0")).Build()
+				version := read(t, server, "x").ResourceVersion
+				config := func() *corev1apply.ConfigMapApplyConfiguration {
+					return corev1apply.ConfigMap("x", "default").WithResourceVersion(version).WithData(map[string]string{"n": "1"})
+				}
+				attempts := 0
+				between := func() {
+					if attempts++; attempts == 1 {
+						require.NoError(t, server.Apply(t.Context(), config(), owner, client.ForceOwnership))
+					}
+				}
+				f := &faults{err: unknownOutcome, fail: 1}
+				retrying := k8sretryctrl.NewClient(after(f.in(ownedBy(server, "me")), between))
+				var err error
+				if patches {
+					cm := configMap("x", "n", "1")
+					cm.APIVersion, cm.Kind, cm.ResourceVersion = "v1", "ConfigMap", version
+					//lint:ignore SA1019 it is still in use
+					err = retrying.Patch(t.Context(), cm, client.Apply, client.ForceOwnership)
+				} else {
+					err = retrying.Apply(t.Context(), config(), client.ForceOwnership)
+				}
+				if owner == "me" {
+					require.NoError(t, err)
+					return
+				}
+				assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.True(t, apierrors.IsConflict(err), "%v", err)
+			})
+		}
+	}
+}
+
 // An apply removes the fields that its field manager has applied before and no longer applies.
 // The assumption was that an object which has all that is applied shows the apply.
 func TestAnApplyThatRemovesAFieldIsNotProvenByTheOthers(t *testing.T) {
@@ -312,6 +352,10 @@ func TestAnApplyIsProvenByWhatItsManagerOwns(t *testing.T) {
 			FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: []byte("{" + fields + "}")},
 		}
 	}
+	of := func(manager string, e metav1.ManagedFieldsEntry) metav1.ManagedFieldsEntry {
+		e.Manager = manager
+		return e
+	}
 	for situation, c := range map[string]struct {
 		subresource string
 		owned       []metav1.ManagedFieldsEntry
@@ -325,6 +369,7 @@ func TestAnApplyIsProvenByWhatItsManagerOwns(t *testing.T) {
 		"more of an element":                   {"", []metav1.ManagedFieldsEntry{entry("", image+","+keeper)}, false},
 		"another container":                    {"", []metav1.ManagedFieldsEntry{entry("", two+","+keeper)}, false},
 		"no finalizer":                         {"", []metav1.ManagedFieldsEntry{entry("", web)}, false},
+		"the status, by another":               {"status", []metav1.ManagedFieldsEntry{of("other", entry("status", phase))}, false},
 		"nothing of the status":                {"status", []metav1.ManagedFieldsEntry{entry("status", ""), entry("", web+","+keeper)}, false},
 		"the object, but the status was asked": {"status", []metav1.ManagedFieldsEntry{entry("", web+","+keeper+","+phase)}, false},
 		"fields that cannot be decoded":        {"", []metav1.ManagedFieldsEntry{entry("", `"x":1`)}, false},
@@ -351,7 +396,12 @@ func TestAnApplyIsProvenByWhatItsManagerOwns(t *testing.T) {
 				Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
 					return apply()
 				},
-				SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+				SubResourceApply: func(_ context.Context, _ client.Client, _ string, _ runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
+					(&client.SubResourceApplyOptions{}).ApplyOpts(append([]client.SubResourceApplyOption{client.FieldOwner("me")}, opts...))
+					return apply()
+				},
+				SubResourcePatch: func(_ context.Context, _ client.Client, _ string, _ client.Object, _ client.Patch, opts ...client.SubResourcePatchOption) error {
+					(&client.SubResourcePatchOptions{}).ApplyOptions(append([]client.SubResourcePatchOption{client.FieldOwner("me")}, opts...))
 					return apply()
 				},
 			}))
@@ -359,14 +409,21 @@ func TestAnApplyIsProvenByWhatItsManagerOwns(t *testing.T) {
 				WithSpec(corev1apply.PodSpec().WithContainers(corev1apply.Container().WithName("web").WithArgs("x").
 					WithPorts(corev1apply.ContainerPort().WithContainerPort(80)))).
 				WithStatus(corev1apply.PodStatus().WithPhase(corev1.PodRunning))
-			var err error
+			var results []error
 			if c.subresource == "" {
-				err = retrying.Apply(t.Context(), config, client.FieldOwner("me"))
+				results = append(results, retrying.Apply(t.Context(), config, client.FieldOwner("me")))
 			} else {
-				err = retrying.SubResource(c.subresource).Apply(t.Context(), config, client.FieldOwner("me"))
+				body, err := json.Marshal(config)
+				require.NoError(t, err)
+				again := slices.Clone(answers)
+				results = append(results, retrying.SubResource(c.subresource).Apply(t.Context(), config))
+				answers = again
+				results = append(results, retrying.SubResource(c.subresource).Patch(t.Context(), pod(), client.RawPatch(types.ApplyPatchType, body)))
 			}
-			assert.Equal(t, !c.proven, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
-			assert.Equal(t, c.proven, err == nil, "%v", err)
+			for _, err := range results {
+				assert.Equal(t, !c.proven, errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+				assert.Equal(t, c.proven, err == nil, "%v", err)
+			}
 		})
 	}
 }
@@ -424,11 +481,13 @@ func TestAPatchWithAResourceVersionIsProvenByTheFirstChange(t *testing.T) {
 			lose, fail int
 			blind      bool
 			same       bool // the other client has sent the same
+			below      bool // the field owner is set by the client below
 		}{
 			"carried out":     {lose: 1},
 			"not carried out": {fail: 1},
-			"carried out, but the watch is forbidden":               {lose: 1, blind: true},
-			"not carried out, and another client has sent the same": {fail: 1, same: true},
+			"carried out, but the watch is forbidden":                                       {lose: 1, blind: true},
+			"not carried out, and another client has sent the same":                         {fail: 1, same: true},
+			"not carried out, another client has sent the same, and the owner is set below": {fail: 1, same: true, below: true},
 		} {
 			inVirtualTime(t, kind+": "+situation, func(t *testing.T) {
 				server := builder().WithReturnManagedFields().WithStatusSubresource(&corev1.Pod{}).WithObjects(configMap("x", "n", "0"), &corev1.Pod{ObjectMeta: meta("web-0")}).Build()
@@ -472,14 +531,18 @@ func TestAPatchWithAResourceVersionIsProvenByTheFirstChange(t *testing.T) {
 						return watch.NewProxyWatcher(events), nil
 					},
 				})
+				owned, ownedStatus := []client.PatchOption{client.FieldOwner("me")}, []client.SubResourcePatchOption{client.FieldOwner("me")}
+				if s.below {
+					watched, owned, ownedStatus = ownedBy(watched, "me"), nil, nil
+				}
 				retrying := k8sretryctrl.NewClient(after((&faults{err: unknownOutcome, lose: s.lose, fail: s.fail}).patches(watched), between))
 				patch := c.patch(obj, history[0].Object.(client.Object).GetResourceVersion())
 				given := obj.DeepCopyObject()
 				var err error
 				if isPod(obj) {
-					err = retrying.Status().Patch(t.Context(), obj, patch, client.FieldOwner("me"))
+					err = retrying.Status().Patch(t.Context(), obj, patch, ownedStatus...)
 				} else {
-					err = retrying.Patch(t.Context(), obj, patch, client.FieldOwner("me"))
+					err = retrying.Patch(t.Context(), obj, patch, owned...)
 				}
 				switch {
 				case s.blind:

@@ -83,16 +83,16 @@ func (s *subresource) Update(ctx context.Context, obj client.Object, opts ...cli
 	o := (&client.SubResourceUpdateOptions{}).ApplyOptions(opts)
 	name := s.callName("update", obj)
 	if s.name == "status" && isNil(o.SubResourceBody) {
-		return s.client.replace(ctx, name, obj, o.DryRun, &updater{
-			reader: reader{s.client, obj}, manager: o.FieldManager, subresource: "status",
-			send: func(ctx context.Context, obj client.Object) error { return s.inner().Update(ctx, obj, opts...) },
-		})
+		u := &updater{reader: reader{s.client, obj}, owner: asOption(o.FieldManager), subresource: "status"}
+		opts = with(opts, client.SubResourceUpdateOption(&u.owner))
+		u.send = func(ctx context.Context, obj client.Object) error { return s.inner().Update(ctx, obj, opts...) }
+		return s.client.replace(ctx, name, obj, o.DryRun, u)
 	}
 	verb := verbOf(verbAt(s.name, k8sretry.VerbUpdate), len(o.DryRun) > 0)
 	return s.client.writeProven(ctx, verb, name, func(ctx context.Context, copied copier) error {
 		opts := opts
 		if !isNil(o.SubResourceBody) {
-			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
+			opts = with(opts, client.SubResourceUpdateOption(client.WithSubResourceBody(copied(o.SubResourceBody))))
 		}
 		return s.inner().Update(ctx, copied(obj), opts...)
 	}, func(ctx context.Context, _ error) (fate, error) { return s.isUpdated(ctx, obj, o.SubResourceBody) })
@@ -162,10 +162,12 @@ func (s *subresource) Patch(ctx context.Context, obj client.Object, patch client
 	} else if s.name == "status" {
 		stored = obj
 	}
-	return s.client.patch(ctx, s.callName("patch", obj), patched, stored, patch, &o.PatchOptions, s.name, func(ctx context.Context, copied copier) error {
+	as := asOption(o.FieldManager)
+	opts = with(opts, client.SubResourcePatchOption(&as))
+	return s.client.patch(ctx, s.callName("patch", obj), patched, stored, patch, &o.PatchOptions, &as, s.name, func(ctx context.Context, copied copier) error {
 		opts := opts
 		if !isNil(o.SubResourceBody) {
-			opts = append(opts[:len(opts):len(opts)], client.WithSubResourceBody(copied(o.SubResourceBody)))
+			opts = with(opts, client.SubResourcePatchOption(client.WithSubResourceBody(copied(o.SubResourceBody))))
 		}
 		return s.inner().Patch(ctx, copied(obj), patch, opts...)
 	})
@@ -176,7 +178,9 @@ func (s *subresource) Apply(ctx context.Context, obj runtime.ApplyConfiguration,
 		return err
 	}
 	o := (&client.SubResourceApplyOptions{}).ApplyOpts(opts)
-	return s.client.apply(ctx, s.callName("apply", obj), obj, &o.ApplyOptions, s.name, func(ctx context.Context) error {
+	as := asOption(o.FieldManager)
+	opts = with(opts, client.SubResourceApplyOption(&as))
+	return s.client.apply(ctx, s.callName("apply", obj), obj, &o.ApplyOptions, &as, s.name, func(ctx context.Context) error {
 		return s.inner().Apply(ctx, obj, opts...)
 	})
 }

@@ -205,7 +205,7 @@ func TestAStatusUpdateComparesOnlyWhatWasSent(t *testing.T) {
 			server := h.of(builder().WithStatusSubresource(&corev1.Pod{}).WithObjects(podWithUID("1")).Build())
 			p := pod()
 			require.NoError(t, server.Get(t.Context(), key("web-0"), p))
-			retrying := interruptFirstUpdate(server, func(func() error) {
+			retrying := interruptFirstUpdate(ownedBy(server, "me"), func(func() error) {
 				other := p.DeepCopy()
 				other.Status.Phase = corev1.PodFailed
 				require.NoError(t, server.Status().Update(t.Context(), other))
@@ -213,7 +213,7 @@ func TestAStatusUpdateComparesOnlyWhatWasSent(t *testing.T) {
 				h.begin = []watch.Event{{Type: watch.Modified, Object: other}}
 			})
 			p.Status.Phase, p.ManagedFields = corev1.PodRunning, c.before
-			err := retrying.Status().Update(t.Context(), p, client.FieldOwner("me"))
+			err := retrying.Status().Update(t.Context(), p)
 			assert.True(t, apierrors.IsConflict(err), "%v", err)
 			assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
 		})

@@ -69,8 +69,8 @@ func isUnsupported(err error) bool {
 // updater implements k8sretry.Updater with the client.
 type updater struct {
 	reader
+	owner
 	send        func(context.Context, client.Object) error
-	manager     string // "" if unknown
 	subresource string
 	answer      client.Object // to the last update that has succeeded
 }

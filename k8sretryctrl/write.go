@@ -18,10 +18,10 @@ func (c *retryClient) Update(ctx context.Context, obj client.Object, opts ...cli
 		return err
 	}
 	o := (&client.UpdateOptions{}).ApplyOptions(opts)
-	return c.replace(ctx, "update "+c.resourceOf(obj), obj, o.DryRun, &updater{
-		reader: reader{c, obj}, manager: o.FieldManager,
-		send: func(ctx context.Context, obj client.Object) error { return c.inner.Update(ctx, obj, opts...) },
-	})
+	u := &updater{reader: reader{c, obj}, owner: asOption(o.FieldManager)}
+	opts = with(opts, client.UpdateOption(&u.owner))
+	u.send = func(ctx context.Context, obj client.Object) error { return c.inner.Update(ctx, obj, opts...) }
+	return c.replace(ctx, "update "+c.resourceOf(obj), obj, o.DryRun, u)
 }
 
 func (c *retryClient) replace(ctx context.Context, name string, obj client.Object, dryRun []string, u *updater) error {
@@ -29,7 +29,7 @@ func (c *retryClient) replace(ctx context.Context, name string, obj client.Objec
 	if u.subresource == "status" {
 		to = k8sretry.StatusSubresource[client.Object](statusUpdater{u})
 	}
-	stored, err := k8sretry.Update(ctx, to, obj, metav1.UpdateOptions{DryRun: dryRun, FieldManager: u.manager},
+	stored, err := k8sretry.Update(ctx, to, obj, metav1.UpdateOptions{DryRun: dryRun},
 		k8sretry.WithName(name), c.policyOf(dryRun))
 	if err == nil {
 		if stored != u.answer {

@@ -168,12 +168,17 @@ func TestAnOverwrittenUpdateIsVerifiedByTheFirstChange(t *testing.T) {
 		"not stored, another change by the same manager":  {false, []string{"8"}, "me", true, false},
 		"not stored, the same change by the same manager": {false, []string{"1", "8"}, "me", false, true},
 	} {
-		for _, untyped := range []bool{false, true} {
-			inVirtualTime(t, fmt.Sprintf("%s, unstructured: %v", situation, untyped), func(t *testing.T) {
+		for _, below := range []bool{false, true} {
+			untyped := below
+			inVirtualTime(t, fmt.Sprintf("%s, unstructured, and the owner is set below: %v", situation, below), func(t *testing.T) {
 				h := &history{}
 				server := h.of(builder().WithReturnManagedFields().WithObjects(configMap("x", "n", "0")).Build())
 				setNumber("5")(t, server, client.FieldOwner("creator"))
-				retrying := interruptFirstUpdate(server, func(update func() error) {
+				inner, owned := server, []client.UpdateOption{client.FieldOwner("me")}
+				if below {
+					inner, owned = ownedBy(server, "me"), nil
+				}
+				retrying := interruptFirstUpdate(inner, func(update func() error) {
 					if c.stored {
 						require.NoError(t, update())
 					}
@@ -190,7 +195,7 @@ func TestAnOverwrittenUpdateIsVerifiedByTheFirstChange(t *testing.T) {
 					obj = &unstructured.Unstructured{Object: content}
 				}
 				before := obj.DeepCopyObject()
-				err := retrying.Update(t.Context(), obj, client.FieldOwner("me"))
+				err := retrying.Update(t.Context(), obj, owned...)
 				if c.success {
 					require.NoError(t, err)
 					return
