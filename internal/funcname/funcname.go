@@ -17,6 +17,9 @@ var root = func() string {
 	return path.Dir(path.Dir(path.Dir(file)))
 }()
 
+// internal is the directory of its internal packages.
+var internal = root + "/internal/"
+
 // Caller returns the short name of the innermost function on the stack that belongs
 // neither to the root package nor to one of its internal packages, and "" if there is none.
 func Caller() string {
@@ -94,7 +97,7 @@ func isClient(function string) bool {
 // not say so: a closure is named after the function that its maker was inlined into.
 func isOwn(file string) bool {
 	dir := path.Dir(file)
-	return (dir == root || strings.HasPrefix(dir, root+"/internal/")) && !strings.HasSuffix(file, "_test.go")
+	return (dir == root || strings.HasPrefix(dir, internal)) && !strings.HasSuffix(file, "_test.go")
 }
 
 // Of returns the short name of the function that contains the program counter pc, and ""
@@ -118,8 +121,11 @@ func short(full string) string {
 	if _, after, ok := strings.Cut(name, "."); ok {
 		name = after
 	}
-	return strings.NewReplacer("(*", "", "(", "", ")", "").Replace(name)
+	return receiver.Replace(name)
 }
+
+// receiver removes what surrounds the receiver of a method.
+var receiver = strings.NewReplacer("(*", "", "(", "", ")", "")
 
 // withoutTypeArguments removes everything in brackets. Type arguments contain slashes and
 // dots, which otherwise separate the parts of a name.
