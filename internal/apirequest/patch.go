@@ -121,9 +121,9 @@ func (o *operation) changes(test *operation, changed bool) bool {
 	switch o.Op {
 	case "test":
 	case "remove":
-		return changed || isSame || isBelow || isAbove
+		return changed || test.failsWithout(o.Path)
 	case "move":
-		leaves := o.From != o.Path && related(test.Path, o.From)
+		leaves := o.From != o.Path && test.failsWithout(o.From)
 		return leaves || changed && !isSame && !isAbove
 	case "add", "replace":
 		switch {
@@ -140,6 +140,27 @@ func (o *operation) changes(test *operation, changed bool) bool {
 		return changed && !isSame && !isAbove
 	}
 	return changed
+}
+
+// failsWithout reports whether a test fails when the value at a path has been removed. The next
+// element of a list takes the place of one that was removed. It does not pass the test if that is
+// of the name or the UID of the element, or of a finalizer.
+func (o *operation) failsWithout(removed string) bool {
+	list, index := path.Split(removed)
+	if !related(o.Path, removed) {
+		return false
+	}
+	if _, err := strconv.ParseUint(index, 10, 32); err != nil || strings.HasPrefix(removed, o.Path+"/") {
+		return true // it is a field, or the test is of what is around it
+	}
+	element, _ := o.Value.(map[string]any)
+	switch strings.TrimPrefix(o.Path, removed) {
+	case "":
+		return list == "/metadata/finalizers/" || element["name"] != nil || element["uid"] != nil
+	case "/name", "/uid":
+		return true
+	}
+	return false
 }
 
 var unescape = strings.NewReplacer("~1", "/", "~0", "~")
