@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,10 +19,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/e2e/internal/faultproxy"
 	"github.com/k8sretry/k8sretry/e2e/internal/storm"
+	"github.com/k8sretry/k8sretry/k8sretryctrl"
 )
 
 // seed returns the seed in the environment variable SEED, or 1.
@@ -191,6 +194,65 @@ func TestUpdatesAreProvenByTheContent(t *testing.T) {
 			if isHTTP2 || key != "key0" {
 				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown, key)
 			}
+		}
+	})
+}
+
+// Another client stores the same as an update whose request is lost. Over HTTP/1.1 the request alone
+// does not show its field manager: a Transport sees it, and k8sretryctrl says it.
+func TestTheSameUpdateOfAnotherClientIsNotTakenForItsOwn(t *testing.T) {
+	c := start(t)
+	policy := k8sretry.NewPolicy(k8sretry.WithInitialDelay(time.Millisecond), k8sretry.WithLogger(nil))
+	both(t, c, func(t *testing.T, p *faultproxy.Proxy) {
+		ns := namespace(t, c)
+		others := client(t, c.Config(app)).CoreV1().ConfigMaps(ns)
+		typed := func(wrap func(http.RoundTripper) http.RoundTripper) func(*corev1.ConfigMap) error {
+			config := p.Config(c.Config(app))
+			config.UserAgent = "the-caller/v1"
+			if wrap != nil {
+				config.Wrap(wrap)
+			}
+			maps := client(t, config).CoreV1().ConfigMaps(ns)
+			return func(cm *corev1.ConfigMap) error {
+				_, err := k8sretry.Update(t.Context(), maps, cm, metav1.UpdateOptions{}, policy)
+				return err
+			}
+		}
+		controller := func(owner string, opts ...ctrl.UpdateOption) func(*corev1.ConfigMap) error {
+			inner, err := ctrl.NewWithWatch(p.Config(c.Config(app)), ctrl.Options{FieldOwner: owner})
+			require.NoError(t, err)
+			client := k8sretryctrl.NewClient(inner, policy)
+			return func(cm *corev1.ConfigMap) error { return client.Update(t.Context(), cm, opts...) }
+		}
+		for name, update := range map[string]func(*corev1.ConfigMap) error{
+			"typed":          typed(nil),
+			"transport":      typed(k8sretry.Transport(policy)),
+			"controller":     controller("the-caller"),
+			"owner-per-call": controller("the-caller", ctrl.FieldOwner("me")),
+			"without-owner":  controller(""),
+		} {
+			created, err := others.Create(t.Context(), configMap(name, "initial"), metav1.CreateOptions{FieldManager: "creator"})
+			require.NoError(t, err)
+			lost := faultproxy.Next(1, faultproxy.Close())
+			var once sync.Once
+			p.SetRule(func(r *http.Request) faultproxy.Fault {
+				if r.Method != http.MethodPut {
+					return faultproxy.Fault{}
+				}
+				once.Do(func() {
+					other := created.DeepCopy()
+					other.Data["key0"] = "the same"
+					_, err := others.Update(r.Context(), other, metav1.UpdateOptions{FieldManager: "another"})
+					assert.NoError(t, err)
+				})
+				return lost(r)
+			})
+			sent := created.DeepCopy()
+			sent.Data["key0"] = "the same"
+			err = update(sent)
+			assert.True(t, apierrors.IsConflict(err), "%s: %v", name, err)
+			known := name != "typed" || strings.HasSuffix(t.Name(), "http2")
+			assert.Equal(t, known, !errors.Is(err, k8sretry.ErrOutcomeUnknown), "%s: %v", name, err)
 		}
 	})
 }
