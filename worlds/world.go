@@ -362,8 +362,12 @@ func (c *caller) prepare(op *ways.Op) (behind int64) {
 		op.Name = ""
 		return 0
 	}
-	if r.IntN(10) == 0 { // what the caller has read is out of date
-		actors.Send(c.server, http.MethodPatch, key, "", "earlier-writer", "application/merge-patch+json", map[string]any{"metadata": map[string]any{"labels": map[string]any{"late": "yes"}}})
+	if r.IntN(8) == 0 { // what the caller has read is out of date
+		body := map[string]any{"metadata": map[string]any{"labels": map[string]any{"late": "yes"}}}
+		if r.IntN(2) == 0 { // another client with a manager of its own wants the same
+			body = map[string]any{ways.ValuePath(op.Resource): map[string]any{"value": op.Value}}
+		}
+		actors.Send(c.server, http.MethodPatch, key, "", "earlier-writer", "application/merge-patch+json", body)
 	}
 	return behind
 }

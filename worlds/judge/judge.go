@@ -264,7 +264,8 @@ func (w *world) sameContent(c *call) bool {
 		return false
 	}
 	for _, e := range w.changes {
-		if e.Resource == c.Resource && e.Name == c.Name && e.Version > c.Version && e.Op != 0 && valueOf(e.Object) == c.Value {
+		other := w.call(e.Op)
+		if e.Resource == c.Resource && e.Name == c.Name && e.Version > c.Version && other != nil && other.Caller == c.Caller && valueOf(e.Object) == c.Value {
 			return true
 		}
 	}

@@ -172,8 +172,8 @@ func (op *Op) created() *unstructured.Unstructured {
 	return obj
 }
 
-// valuePath is where the value of an object of a resource is.
-func valuePath(resource string) string {
+// ValuePath is where the value of an object of a resource is.
+func ValuePath(resource string) string {
 	if resource == "widgets" {
 		return "spec"
 	}
@@ -182,15 +182,15 @@ func valuePath(resource string) string {
 
 // change sets the value of an object.
 func (op *Op) change(obj *unstructured.Unstructured) {
-	_ = unstructured.SetNestedField(obj.Object, op.Value, valuePath(op.Resource), "value")
+	_ = unstructured.SetNestedField(obj.Object, op.Value, ValuePath(op.Resource), "value")
 }
 
 // count increments the counter of an object and sets its value.
 func (op *Op) count(obj *unstructured.Unstructured) {
 	op.change(obj)
-	n, _, _ := unstructured.NestedString(obj.Object, valuePath(op.Resource), "n")
+	n, _, _ := unstructured.NestedString(obj.Object, ValuePath(op.Resource), "n")
 	i, _ := strconv.Atoi(n)
-	_ = unstructured.SetNestedField(obj.Object, strconv.Itoa(i+1), valuePath(op.Resource), "n")
+	_ = unstructured.SetNestedField(obj.Object, strconv.Itoa(i+1), ValuePath(op.Resource), "n")
 }
 
 // setStatus changes the status of an object.
@@ -200,13 +200,13 @@ func (op *Op) setStatus(obj *unstructured.Unstructured) {
 
 // patch returns the body of the patch that a call sends.
 func (op *Op) patch() []byte {
-	fields := map[string]any{valuePath(op.Resource): map[string]any{"value": op.Value}}
+	fields := map[string]any{ValuePath(op.Resource): map[string]any{"value": op.Value}}
 	switch op.Call {
 	case MergeVersion:
 		fields["metadata"] = map[string]any{"resourceVersion": op.Object.GetResourceVersion()}
 	case JSONTest:
 		return []byte(fmt.Sprintf(`[{"op":"test","path":"/metadata/resourceVersion","value":%q},{"op":"replace","path":"/%s/value","value":%q}]`,
-			op.Object.GetResourceVersion(), valuePath(op.Resource), op.Value))
+			op.Object.GetResourceVersion(), ValuePath(op.Resource), op.Value))
 	case JSONAppend:
 		return []byte(fmt.Sprintf(`[{"op":"add","path":"/metadata/finalizers/-","value":"example.com/%s"}]`, op.Value))
 	default:
@@ -221,7 +221,7 @@ func (op *Op) patch() []byte {
 // applied returns what an apply sends.
 func (op *Op) applied() *unstructured.Unstructured {
 	obj := &unstructured.Unstructured{Object: map[string]any{
-		"metadata": map[string]any{"name": op.Name, "namespace": Namespace}, valuePath(op.Resource): map[string]any{"value": op.Value},
+		"metadata": map[string]any{"name": op.Name, "namespace": Namespace}, ValuePath(op.Resource): map[string]any{"value": op.Value},
 	}}
 	obj.SetGroupVersionKind(New(op.Resource, op.Name, "").GroupVersionKind())
 	return obj
