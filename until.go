@@ -86,7 +86,7 @@ func until[T any](ctx context.Context, read func(context.Context) (T, error), do
 			all.since = now()
 		}
 		if left, _ := p.timeLeft(&c, ctx); follow != nil && left > 0 {
-			bounded, cancel := context.WithTimeout(ctx, min(left, watchTime))
+			bounded, cancel := context.WithTimeout(ctxerr.Parent(ctx), min(left, watchTime))
 			v, ok, err = follow(bounded, v)
 			cancel()
 			last = v

@@ -243,6 +243,17 @@ func TestUntilTheContextEnds(t *testing.T) {
 			})
 		})
 	}
+	t.Run("in Done only, not in Err", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx := newDoneOnly()
+			time.AfterFunc(2500*time.Millisecond, func() { close(ctx.done) })
+			object, began := phasesWith(), time.Now()
+			_, err := k8sretry.Until(ctx, object.get, since(endless), exact)
+			assert.Equal(t, 2500*time.Millisecond, time.Since(began))
+			assert.Equal(t, 3, object.attempts())
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+	})
 	t.Run("before the first read", func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
@@ -601,6 +612,18 @@ func TestUntilWatchEndsWithItsContext(t *testing.T) {
 		assert.ErrorIs(t, err, context.Canceled)
 		assert.ErrorIs(t, err, k8sretry.ErrConditionNotMet)
 		assert.Equal(t, "3", value.ResourceVersion)
+		assert.Zero(t, client.open)
+	})
+	// The assumption was that the context has an Err when it is over. Package context panics if the
+	// parent of a context ends without one.
+	synctest.Test(t, func(t *testing.T) {
+		ctx := newDoneOnly()
+		time.AfterFunc(5*time.Second, func() { close(ctx.done) })
+		client, began := &watched{reads: []any{3}}, time.Now()
+		_, err := k8sretry.UntilWatch(ctx, client, "a", never)
+		assert.Equal(t, 5*time.Second, time.Since(began))
+		assert.ErrorIs(t, err, context.Canceled)
+		assert.Equal(t, []string{"0s get", "0s watch 3 metadata.name=a"}, client.asked)
 		assert.Zero(t, client.open)
 	})
 	synctest.Test(t, func(t *testing.T) {
