@@ -461,7 +461,8 @@ func TestUntilWatch(t *testing.T) {
 		holds     func(*corev1.ConfigMap) (bool, error)
 		opts      []k8sretry.Option
 		asked     []string
-		value     string // resource version; "" for none
+		took      time.Duration // 0: it does not matter
+		value     string        // resource version; "" for none
 		check     func(*testing.T, error)
 	}{
 		{
@@ -487,6 +488,34 @@ func TestUntilWatch(t *testing.T) {
 			situation: "it is deleted, which is what the condition waits for",
 			client:    watched{reads: []any{3}, watches: []watching{{events: []event{{s, watch.Modified, 4}, {s, watch.Deleted, 5}}}}},
 			holds:     func(o *corev1.ConfigMap) (bool, error) { return o == nil, nil }, asked: []string{"0s get", "0s watch 3" + from},
+		},
+		// The assumption was that a watch reports what follows the read.
+		{
+			situation: "the watch begins with the history: a condition that held once is not met",
+			client: watched{reads: []any{10}, watches: []watching{{events: []event{
+				{0, watch.Added, 5}, {0, watch.Modified, 7}, {0, watch.Modified, 10}, {s, watch.Modified, 11},
+			}}}},
+			holds: func(o *corev1.ConfigMap) (bool, error) {
+				return o.ResourceVersion == "5" || o.ResourceVersion == "7" || o.ResourceVersion == "11", nil
+			},
+			asked: []string{"0s get", "0s watch 10" + from}, value: "11",
+		},
+		{
+			situation: "the watch begins with the deletion of an earlier object of the name: it is not deleted",
+			client: watched{reads: []any{10}, watches: []watching{{events: []event{
+				{0, watch.Added, 5}, {0, watch.Deleted, 6}, {0, watch.Added, 10}, {s, watch.Deleted, 11},
+			}}}},
+			holds: func(o *corev1.ConfigMap) (bool, error) { return o == nil, nil }, asked: []string{"0s get", "0s watch 10" + from}, took: s,
+		},
+		{
+			situation: "the watch repeats what it has reported",
+			client: watched{reads: []any{3}, watches: []watching{{events: []event{
+				{s, watch.Modified, 8}, {0, watch.Modified, 4}, {0, watch.Deleted, 8}, {0, watch.Deleted, 4}, {s, watch.Added, 9},
+			}}}},
+			holds: func(o *corev1.ConfigMap) (bool, error) {
+				return o != nil && (o.ResourceVersion == "4" || o.ResourceVersion == "9"), nil
+			},
+			asked: []string{"0s get", "0s watch 3" + from}, value: "9",
 		},
 		{
 			situation: "it is deleted and created again: one watch",
@@ -582,6 +611,7 @@ func TestUntilWatch(t *testing.T) {
 	} {
 		t.Run(c.situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
 				value, err := k8sretry.UntilWatch(t.Context(), &c.client, "a", c.holds, append([]k8sretry.Option{k8sretry.ForRead(), exact, k8sretry.WithMaxElapsed(time.Hour)}, c.opts...)...)
 				if c.check == nil {
 					assert.NoError(t, err)
@@ -589,6 +619,9 @@ func TestUntilWatch(t *testing.T) {
 					c.check(t, err)
 				}
 				assert.Equal(t, c.asked, c.client.asked)
+				if c.took > 0 {
+					assert.Equal(t, c.took, time.Since(began))
+				}
 				if c.value == "" {
 					assert.Nil(t, value)
 				} else if assert.NotNil(t, value) {

@@ -34,7 +34,8 @@ type WatchGetter[T Object] interface {
 // a wait of minutes costs the server two requests a minute. done is called after each read and
 // for each change. Its argument is nil while the object does not exist, so that a condition may
 // wait for its creation or its deletion. A NotFound of anything else, such as the resource, is
-// an error.
+// an error. Events of a version older than the one that was seen last are skipped: a server without
+// the history may begin a watch with them.
 //
 // A watch that ends, fails to begin, or reports an error such as a resource version that is too
 // old, is followed by a read and another watch, after the delay that Until has between reads;
@@ -64,10 +65,11 @@ func UntilWatch[T Object](ctx context.Context, client WatchGetter[T], name strin
 // followObject watches an object from a state of it until done holds, the watch ends or the
 // context does. Its error is one of done, or one that a later watch would have, too.
 func followObject[T Object](ctx context.Context, client Watcher, name string, last T, done func(T) (bool, error)) (T, bool, error) {
-	opts := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()}
+	newest := ""
 	if !isNilValue(last) {
-		opts.ResourceVersion = last.GetResourceVersion()
+		newest = last.GetResourceVersion()
 	}
+	opts := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String(), ResourceVersion: newest}
 	w, err := client.Watch(ctx, opts)
 	if err != nil {
 		if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || !isPermanent(ctx, Classify(err)) {
@@ -86,9 +88,10 @@ func followObject[T Object](ctx context.Context, client Watcher, name string, la
 				return last, false, nil
 			}
 			obj, ok := event.Object.(T)
-			if !ok || event.Type == watch.Bookmark || obj.GetName() != name {
+			if !ok || event.Type == watch.Bookmark || obj.GetName() != name || compareVersions(obj.GetResourceVersion(), newest) < 0 {
 				continue
 			}
+			newest = obj.GetResourceVersion()
 			if event.Type == watch.Deleted {
 				var none T
 				obj = none
