@@ -244,7 +244,7 @@ func TestModifyOfAStatus(t *testing.T) {
 		},
 		"request lost, another Modify with the same result was first": {
 			keeps:    true,
-			prepare:  func(c *cluster) { c.on("updatestatus", &fault{before: lostReply(), then: another(c, "another")}) },
+			prepare:  func(c *cluster) { c.on("updatestatus", &fault{before: lostReply(), then: another(c, otherToken)}) },
 			requests: "get updatestatus updatestatus get get updatestatus", count: "2",
 		},
 		"request lost, the spec was changed first": {

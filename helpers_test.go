@@ -5,6 +5,7 @@ package k8sretry_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -809,7 +810,7 @@ func plusOne(o *corev1.ConfigMap) error {
 func bump(c *cluster) func() {
 	return func() {
 		c.change("x", func(o *corev1.ConfigMap) {
-			o.Annotations = map[string]string{k8sretry.TokenAnnotation: fmt.Sprint("another at ", c.version)}
+			o.Annotations = map[string]string{k8sretry.TokenAnnotation: rand.Text()}
 			_ = plusOne(o)
 		})
 	}

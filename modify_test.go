@@ -24,7 +24,11 @@ import (
 	"github.com/k8sretry/k8sretry/internal/turns"
 )
 
+// otherToken is the token of another Modify.
+const otherToken = "ABCDEFGHIJKLMNOPQRSTUVWX27"
+
 func TestModify(t *testing.T) {
+	policy := map[string]string{k8sretry.TokenAnnotation: "set by a policy"}
 	own := errors.New("not today")
 	for name, tt := range map[string]struct {
 		prepare  func(*cluster)
@@ -108,11 +112,34 @@ func TestModify(t *testing.T) {
 		},
 		"response lost, an admission plugin removes the token, which was there before: unknown, not applied again": {
 			prepare: func(c *cluster) {
-				c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: "before"} })
+				c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: otherToken} })
 				c.admit = func(o *corev1.ConfigMap) { o.Annotations = nil }
 				c.on("update", lost(lostReply()))
 			},
 			requests: "get update update get", count: "1", fails: requireUnknown, is: apierrors.IsConflict,
+		},
+		// The assumption was that another value is the token of another call.
+		"response lost, an admission plugin replaces the token: unknown, not applied again": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Annotations = policy }
+				c.on("update", lost(lostReply()))
+			},
+			requests: "get update update get", count: "1", fails: requireUnknown, is: apierrors.IsConflict,
+		},
+		"response lost, an admission plugin replaces the token, as it has before: unknown, not applied again": {
+			prepare: func(c *cluster) {
+				c.change("x", func(o *corev1.ConfigMap) { o.Annotations = policy })
+				c.admit = func(o *corev1.ConfigMap) { o.Annotations = policy }
+				c.on("update", lost(lostReply()))
+			},
+			requests: "get update update get", count: "1", fails: requireUnknown, is: apierrors.IsConflict,
+		},
+		"response lost, changed by another client since, an admission plugin replaces the tokens: unknown, not applied again": {
+			prepare: func(c *cluster) {
+				c.admit = func(o *corev1.ConfigMap) { o.Annotations = policy }
+				c.on("update", &fault{after: lostReply(), then: bump(c)})
+			},
+			requests: "get update update get watch", count: "2", fails: requireUnknown, is: apierrors.IsConflict,
 		},
 		"response lost, others remove all annotations before the check: unknown, not applied again": {
 			prepare: func(c *cluster) {
@@ -129,7 +156,7 @@ func TestModify(t *testing.T) {
 		},
 		"request lost, another client counts and keeps the token of the call before: applied once after that": {
 			prepare: func(c *cluster) {
-				c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: "before"} })
+				c.change("x", func(o *corev1.ConfigMap) { o.Annotations = map[string]string{k8sretry.TokenAnnotation: otherToken} })
 				c.on("update", &fault{before: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { _ = plusOne(o) }) }})
 			},
 			requests: "get update update get get update", count: "2",

@@ -126,10 +126,10 @@ func (s *sentObject[T]) isOtherGeneration(base, changed T) bool {
 // isOtherToken reports whether a change has the token of another Modify. The update would
 // have replaced the token that was there before, unless the server stores a status
 // without annotations. A change without a token proves nothing: an admission plugin may
-// remove it.
+// remove it, or set something else in its place.
 func (s *sentObject[T]) isOtherToken(base, changed T) bool {
 	token := s.token.on(changed)
-	return token != "" && (token != s.token.on(base) || s.subresource == "")
+	return isToken(token) && (token != s.token.on(base) || s.subresource == "")
 }
 
 // isOtherManager reports whether the server has recorded another field manager for a

@@ -180,6 +180,15 @@ func (t writeToken) on(obj metav1.Object) string {
 	return obj.GetAnnotations()[t.key]
 }
 
+// minToken is the length of the shortest token.
+const minToken = 26
+
+// isToken reports whether text may be a token. Other values of the annotation are those of an
+// admission plugin, for example.
+func isToken(text string) bool {
+	return len(text) >= minToken && strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
+}
+
 // isOn reports whether an object carries the token.
 func (t writeToken) isOn(obj metav1.Object) bool { return t.value != "" && t.on(obj) == t.value }
 
