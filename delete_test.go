@@ -335,6 +335,8 @@ func namespaceEnds() error {
 	return err
 }
 
+func namespaceGone() error { return apierrors.NewNotFound(corev1.Resource("namespaces"), "default") }
+
 func TestEvict(t *testing.T) {
 	recreate := func(c *cluster) func() {
 		return func() { c.remove("x"); c.put(configMap("x", "by", "the StatefulSet")) }
@@ -499,6 +501,31 @@ func TestEvict(t *testing.T) {
 		"the namespace is terminating, and another pod has the name": {
 			prepare:  func(c *cluster) { c.on("evict", &fault{before: namespaceEnds(), then: recreate(c)}) },
 			requests: "evict get", stays: true,
+		},
+		// The assumption was that a NotFound is about the pod: a namespace that is gone has none.
+		"the namespace is gone, and the pod with it": {
+			prepare:  func(c *cluster) { c.remove("x"); c.on("evict", failed(namespaceGone())) },
+			requests: "evict get",
+		},
+		"the namespace is terminating, then it is gone": {
+			prepare: func(c *cluster) {
+				c.on("evict", failed(namespaceEnds()), &fault{before: namespaceGone(), then: func() { c.remove("x") }})
+			},
+			requests: "evict get evict get", took: time.Second,
+		},
+		"request lost, then the namespace is gone": {
+			prepare: func(c *cluster) {
+				c.on("evict", failed(etcdTimeout()), &fault{before: namespaceGone(), then: func() { c.remove("x") }})
+			},
+			requests: "evict get evict get", took: time.Second,
+		},
+		"the namespace is gone, says a server whose cache is behind, and the pod is there": {
+			prepare:  func(c *cluster) { c.on("evict", failed(namespaceGone())) },
+			requests: "evict get evict", took: time.Second,
+		},
+		"no UID, the namespace does not exist": {
+			prepare: func(c *cluster) { c.remove("x"); c.on("evict", failed(namespaceGone())) },
+			noUID:   true, fails: requireUnchanged, is: apierrors.IsNotFound, requests: "evict",
 		},
 		"the namespace is terminating, and the pod cannot be read": {
 			prepare:  func(c *cluster) { c.on("evict", failed(namespaceEnds())).on("get", failed(forbidden("x"))) },

@@ -27,8 +27,9 @@ import (
 // about the budget or the resource version of the pod, Evict retries, unless opts requires a
 // resource version.
 //
-// A namespace that is being deleted takes no evictions, and deletes its pods by itself. Evict
-// then reads the pod: it returns nil if the pod is terminating or gone, and asks again if not.
+// A namespace that is being deleted takes no evictions, and deletes its pods by itself; one that
+// is gone has none. Evict then reads the pod: it returns nil if the pod is terminating or gone, and
+// asks again if not. Without a UID, it returns the NotFound about the namespace.
 //
 // Before Evict sends the eviction again after a request that may have been carried out, it
 // reads the pod, because kube-apiserver takes 10 s to refuse the eviction of a pod that was
@@ -56,7 +57,9 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 		return isBudgetNotFound(err) ||
 			!needsVersion && v.Class == ClassConflict && v.Outcome == OutcomeNotExecuted && !isUIDConflict(err, v, d.name)
 	}
-	d.goesAnyway = isNamespaceTerminating
+	d.goesAnyway = func(err error) bool {
+		return isNamespaceTerminating(err) || d.uid != "" && isNamespaceNotFound(err)
+	}
 	namespace := obj.GetNamespace()
 	d.request = func(ctx context.Context) error {
 		return client.EvictV1(ctx, &policyv1.Eviction{
@@ -73,6 +76,13 @@ func Evict[T Object](ctx context.Context, client evictor[T], obj T, opts metav1.
 // the namespace of the pod is being deleted (the NamespaceLifecycle plugin).
 func isNamespaceTerminating(err error) bool {
 	return apierrors.HasStatusCause(err, causeNamespaceTerminating)
+}
+
+// isNamespaceNotFound reports whether a NotFound is about the namespace, as the same plugin says for
+// one that has been deleted.
+func isNamespaceNotFound(err error) bool {
+	details := statusIn(err).Details
+	return apierrors.IsNotFound(err) && details != nil && details.Kind == "namespaces"
 }
 
 // isBudgetNotFound reports whether a NotFound is about a PodDisruptionBudget, which may
