@@ -7,6 +7,8 @@ import (
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/k8sretry/k8sretry/internal/objectdiff"
 )
 
 // Update replaces an object exactly once, at the resource version of obj.
@@ -109,7 +111,7 @@ func (u *updateCall[T]) check(ctx context.Context) (T, checkResult, error) {
 		return none, undetermined, nil // fake clients have no resource versions
 	case exists && (sent.number == "" || found.GetResourceVersion() == sent.number):
 		return found, notAppliedYet, nil
-	case !exists && completesDeletion(u.obj):
+	case !exists && u.completesDeletion():
 		return u.obj, applied, nil
 	case sent.number == "":
 		return none, undetermined, nil
@@ -143,8 +145,17 @@ func (u *updateCall[T]) version() version {
 // completesDeletion reports whether storing obj removes it: the object is being deleted
 // and obj has no finalizers. If the object is gone, the update has had its effect, even
 // if another client was first. An object with a grace period, such as a terminating pod, is
-// removed by another client.
-func completesDeletion(obj metav1.Object) bool {
-	grace := obj.GetDeletionGracePeriodSeconds()
-	return obj.GetDeletionTimestamp() != nil && len(obj.GetFinalizers()) == 0 && (grace == nil || *grace == 0)
+// removed by another client, and so is a namespace with finalizers in its spec, which an update
+// of the namespace leaves alone. An update of a status leaves all finalizers alone.
+func (s *sentObject[T]) completesDeletion() bool {
+	grace := s.obj.GetDeletionGracePeriodSeconds()
+	if s.subresource != "" || s.obj.GetDeletionTimestamp() == nil || len(s.obj.GetFinalizers()) > 0 || grace != nil && *grace > 0 {
+		return false
+	}
+	if t := targetOf(s.obj, ""); t.group != "" || t.resource != "namespaces" {
+		return true
+	}
+	spec, _ := objectdiff.JSONOf(s.obj)["spec"].(map[string]any)
+	left, _ := spec["finalizers"].([]any)
+	return len(left) == 0
 }

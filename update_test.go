@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
@@ -469,6 +470,73 @@ func TestUpdateOfATerminatingObject(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A namespace has finalizers in its spec, too, and the namespace controller removes it when its content
+// is gone. The assumption was that a namespace that is being deleted is removed by any update.
+func TestUpdateOfATerminatingNamespace(t *testing.T) {
+	for situation, c := range map[string]struct {
+		spec    []corev1.FinalizerName
+		removed bool // by the update
+	}{
+		"its content is not yet gone":           {[]corev1.FinalizerName{corev1.FinalizerKubernetes}, false},
+		"the update removes the last finalizer": {nil, true},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				typed, untyped := fake.NewClientset(), dynamicfake.NewSimpleDynamicClient(runtime.NewScheme())
+				for _, server := range []*k8stesting.Fake{&typed.Fake, &untyped.Fake} {
+					requests := 0
+					server.PrependReactor("*", "*", func(k8stesting.Action) (bool, runtime.Object, error) {
+						if requests++; requests == 1 {
+							return true, nil, unavailable()
+						}
+						return true, nil, apierrors.NewNotFound(corev1.Resource("namespaces"), "web")
+					})
+					server.PrependWatchReactor("*", func(k8stesting.Action) (bool, watch.Interface, error) { return true, nil, forbidden("web") })
+				}
+				obj := &corev1.Namespace{
+					ObjectMeta: metav1.ObjectMeta{Name: "web", UID: "u", ResourceVersion: "7", DeletionTimestamp: pointer(metav1.Now())},
+					Spec:       corev1.NamespaceSpec{Finalizers: c.spec},
+				}
+				content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+				require.NoError(t, err)
+				unstructuredObj := &unstructured.Unstructured{Object: content}
+				unstructuredObj.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+				namespaces := k8sretry.Dynamic(untyped.Resource(corev1.SchemeGroupVersion.WithResource("namespaces")))
+				_, err = k8sretry.Update(t.Context(), typed.CoreV1().Namespaces(), obj, metav1.UpdateOptions{})
+				_, dynamicErr := k8sretry.Update(t.Context(), namespaces, unstructuredObj, metav1.UpdateOptions{})
+				for _, err := range []error{err, dynamicErr} {
+					if c.removed {
+						assert.NoError(t, err)
+					} else {
+						requireUnknown(t, err)
+						assert.True(t, apierrors.IsNotFound(err))
+					}
+				}
+			})
+		})
+	}
+}
+
+// An update of a status stores no finalizers. The assumption was that it removes an object that is being
+// deleted and is sent without any.
+func TestUpdateOfTheStatusOfATerminatingObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster()
+		o := configMap("x", statusKey+"ready", "false")
+		o.Finalizers = []string{"example.com/wait"}
+		c.put(o)
+		require.NoError(t, c.Delete(t.Context(), "x", metav1.DeleteOptions{}))
+		obj, err := widgets{c}.Get(t.Context(), "x", metav1.GetOptions{})
+		require.NoError(t, err)
+		obj.SetFinalizers(nil) // with an update of the object, which follows
+		require.NoError(t, unstructured.SetNestedField(obj.Object, "true", "status", "ready"))
+		c.on("updatestatus", &fault{before: lostReply(), then: func() { c.remove("x") }})
+		_, err = k8sretry.Update(t.Context(), k8sretry.StatusSubresource(widgets{c}), obj, metav1.UpdateOptions{})
+		requireUnchanged(t, err)
+		assert.True(t, apierrors.IsNotFound(err))
+	})
 }
 
 func TestUpdateWithAttemptTimeout(t *testing.T) {

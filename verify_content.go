@@ -86,7 +86,7 @@ func (s *sentObject[T]) judge(first change[T]) checkResult {
 	}
 	known := base
 	switch {
-	case first.deleted && completesDeletion(s.obj) && (isNilValue(base) || len(base.GetFinalizers()) > 0):
+	case first.deleted && s.completesDeletion() && (isNilValue(base) || len(base.GetFinalizers()) > 0):
 		return applied
 	case first.deleted:
 		return notApplied
