@@ -66,7 +66,7 @@ var mayImport = map[string][]string{
 	"internal/filegraph": {},
 	"internal/mutate":    {},
 
-	"k8sretrytest": {".", apimachinery, policy, "golang.org/x/net/http2", "k8s.io/client-go/rest", "k8s.io/client-go/testing"},
+	"k8sretrytest": {".", "internal/apirequest", apimachinery, policy, "golang.org/x/net/http2", "k8s.io/client-go/rest", "k8s.io/client-go/testing"},
 
 	"examples/apiserver":         {"examples/internal/..."},
 	"examples/create":            {".", "k8s.io/api/...", apimachinery, "k8s.io/client-go/..."},

@@ -33,6 +33,12 @@ func TestRequestsAreNamedAsRBACDoes(t *testing.T) {
 		{"DELETE", "/apis/apps/v1/namespaces/default/deployments/web", "", "delete", "deployments"},
 		{"DELETE", "/apis/apps/v1/namespaces/default/deployments", "", "deletecollection", "deployments"},
 		{"GET", "/k8s/clusters/c-1/apis/apps/v1/namespaces/default/deployments/web", "", "get", "deployments"},
+		{"PATCH", "/api/v1/namespaces/default/services/s/proxy/x", "application/merge-patch+json", "patch", "services/proxy"},
+		{"GET", "/api/v1/watch/namespaces/default/pods", "", "watch", "pods"},
+		// The assumption was that the first path of the API is that of the request.
+		{"GET", "/api/v1/tenants/t/k8s/apis/apps/v1/namespaces/default/deployments", "", "list", "deployments"},
+		{"DELETE", "/apis/cluster.karmada.io/v1alpha1/clusters/m1/proxy/api/v1/namespaces/default/pods/web-0", "", "delete", "pods"},
+		{"DELETE", "/apis/cluster.karmada.io/v1alpha1/clusters/m1/proxy/api/v1/namespaces/default/pods", "", "deletecollection", "pods"},
 		{"GET", "/api", "", "", ""},
 		{"GET", "/api/v1", "", "", ""},
 		{"GET", "/apis/apps/v1", "", "", ""},
