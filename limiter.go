@@ -125,7 +125,8 @@ func lower(a, b int) bool { return a > 0 && (b == 0 || a < b) }
 
 // LimitedScope is one scope that a [Limiter] limits.
 type LimitedScope struct {
-	// Host is the server, for the Limiter of a Transport.
+	// Host is the server, for the Limiter of a Transport: its host, and the path before that of the
+	// API, if there is one.
 	Host string
 	// Scope says which requests are limited, and Name which of them: the name of the call for
 	// a kind, the UID of a priority level.

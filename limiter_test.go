@@ -37,6 +37,7 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
@@ -1404,24 +1405,29 @@ func served(req *http.Request, level string) *http.Response {
 // A Transport knows kinds of requests and their levels: one resource that is refused does not delay others of
 // its level, and a level that is exhausted does not delay other levels.
 func TestLimiterOfATransportIsolates(t *testing.T) {
-	for situation, refused := range map[string]func(*http.Request, string) *http.Response{
-		"a watch cache that cannot start": watchCacheNotReady,
-		"a level that is exhausted":       levelExhausted,
+	for situation, c := range map[string]struct {
+		refused func(*http.Request, string) *http.Response
+		host    string
+		level   bool
+	}{
+		"a watch cache that cannot start":             {watchCacheNotReady, "server", false},
+		"a level that is exhausted":                   {levelExhausted, "server", true},
+		"a level that is exhausted, behind a gateway": {levelExhausted, "gateway/clusters/one", true},
 	} {
 		t.Run(situation, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := k8sretry.NewLimiter()
 				var seen recorder
-				client := over(t, func(req *http.Request) (*http.Response, error) {
+				client := clientset(t, &rest.Config{Host: "https://" + c.host, Transport: roundTripper(func(req *http.Request) (*http.Response, error) {
 					testkit.Sleep(10 * time.Millisecond)
 					switch {
 					case strings.Contains(req.URL.Path, "/secrets"):
-						return refused(req, "workload"), nil
+						return c.refused(req, "workload"), nil
 					case strings.Contains(req.URL.Path, "/configmaps"):
 						return served(req, "workload"), nil
 					}
 					return served(req, "system"), nil
-				}, wrapper(t, k8sretry.WithLimiter(l), k8sretry.WithObserver(&seen), k8sretry.WithLogger(nil)))
+				})}, wrapper(t, k8sretry.WithLimiter(l), k8sretry.WithObserver(&seen), k8sretry.WithLogger(nil)))
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 				defer cancel()
 				var all sync.WaitGroup
@@ -1459,7 +1465,7 @@ func TestLimiterOfATransportIsolates(t *testing.T) {
 						scopes = append(scopes, e.Scope)
 					}
 				}
-				if situation == "a level that is exhausted" {
+				if c.level {
 					assert.Equal(t, k8sretry.ScopeLevel, scopes[len(scopes)-1])
 					assert.NotContains(t, scopes, k8sretry.ScopeServer)
 					return
@@ -1470,7 +1476,7 @@ func TestLimiterOfATransportIsolates(t *testing.T) {
 				limited := l.Limited()
 				require.Len(t, limited, 1)
 				assert.Equal(t, "list secrets", limited[0].Name)
-				assert.Equal(t, "server", limited[0].Host)
+				assert.Equal(t, c.host, limited[0].Host)
 				assert.True(t, apierrors.IsTooManyRequests(limited[0].Err))
 			})
 		})

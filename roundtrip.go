@@ -40,12 +40,21 @@ func (x *exchange) config() config {
 	// eviction is repeated like a deletion.
 	c.namedCreate = x.request.Risk == apirequest.RiskNoName || x.request.Evicts()
 	if c.limiter != nil {
-		c.limiter, c.limiterKey = c.limiter.server(x.req.URL.Host), x.kind()
+		c.limiter, c.limiterKey = c.limiter.server(x.server()), x.kind()
 	}
 	if c.name == "" {
 		c.name, c.copyName = x.request.Name(), x.request.Name
 	}
 	return c
+}
+
+// server is the server of the request for a Limiter. Behind one host, paths that come before that of
+// the API may lead to other servers.
+func (x *exchange) server() string {
+	if x.request.Prefix == "" {
+		return x.req.URL.Host
+	}
+	return x.req.URL.Host + "/" + x.request.Prefix
 }
 
 // kind is the kind of the request for a Limiter: all but the name of the object.

@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -634,24 +635,38 @@ func TestTransportWithALimiter(t *testing.T) {
 
 // The limiter treats each server by itself.
 func TestTransportLimitsEachServer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var one, other flaky
-		limiter := k8sretry.NewLimiter()
-		wrap := wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(0))
-		a := clientset(t, &rest.Config{Host: "https://one", Transport: roundTripper(one.serve)}, wrap)
-		b := clientset(t, &rest.Config{Host: "https://other", Transport: roundTripper(other.serve)}, wrap)
-		one.down.Store(true)
-		for range 2 {
-			assert.Error(t, get(t.Context(), a))
-		}
-		assert.True(t, limiter.State().Limited)
+	for situation, hosts := range map[string][2]string{
+		"two hosts": {"https://one", "https://other"},
+		// The assumption was that a host is a server.
+		"two clusters behind a gateway": {"https://gateway/k8s/clusters/one", "https://gateway/k8s/clusters/other"},
+		"two clusters behind a proxy subresource": {
+			"https://karmada/apis/cluster.karmada.io/v1alpha1/clusters/one/proxy", "https://karmada/apis/cluster.karmada.io/v1alpha1/clusters/other/proxy",
+		},
+		"a cluster behind a gateway that is one itself": {"https://gateway/k8s/clusters/one", "https://gateway"},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var one, other flaky
+				limiter := k8sretry.NewLimiter()
+				wrap := wrapper(t, k8sretry.ForRead(), k8sretry.WithLimiter(limiter), k8sretry.WithMaxQueueTime(0))
+				a := clientset(t, &rest.Config{Host: hosts[0], Transport: roundTripper(one.serve)}, wrap)
+				b := clientset(t, &rest.Config{Host: hosts[1], Transport: roundTripper(other.serve)}, wrap)
+				one.down.Store(true)
+				for range 2 {
+					assert.Error(t, get(t.Context(), a))
+				}
+				assert.True(t, limiter.State().Limited)
+				require.NotEmpty(t, limiter.Limited())
+				assert.Equal(t, strings.TrimPrefix(hosts[0], "https://"), limiter.Limited()[0].Host)
 
-		require.ErrorIs(t, get(t.Context(), a), k8sretry.ErrQueueTimeout)
-		sent := one.sends.Load()
-		assert.ErrorIs(t, get(t.Context(), a), k8sretry.ErrQueueTimeout)
-		assert.Equal(t, sent, one.sends.Load())
-		assert.NoError(t, get(t.Context(), b))
-	})
+				require.ErrorIs(t, get(t.Context(), a), k8sretry.ErrQueueTimeout)
+				sent := one.sends.Load()
+				assert.ErrorIs(t, get(t.Context(), a), k8sretry.ErrQueueTimeout)
+				assert.Equal(t, sent, one.sends.Load())
+				assert.NoError(t, get(t.Context(), b))
+			})
+		})
+	}
 }
 
 // Watches do not pass the limiter, because they may last for hours.

@@ -149,7 +149,7 @@ func (x *exchange) note(sent *send, request *apirequest.Request, resp *http.Resp
 	sent.record.Sent(s)
 	if l := x.t.policy.limiter; l != nil && resp != nil {
 		if level := resp.Header.Get(levelHeader); level != "" {
-			l.learn(x.req.URL.Host, x.kind(), level)
+			l.learn(x.server(), x.kind(), level)
 		}
 	}
 }

@@ -84,7 +84,8 @@ import (
 // deployments.apps" or "create pods/eviction"; WithName overrides the name. Each answer of
 // 400 and above is an event, as in Do.
 //
-// Budget, Breaker and Limiter are asked as in Do, the Limiter separately for each host. A Do
+// Budget, Breaker and Limiter are asked as in Do, the Limiter separately for each host and each path
+// before that of the API, which may lead to another cluster. A Do
 // above that has none of its own uses those of the Transport. Requests for
 // leases.coordination.k8s.io are sent once and pass the Limiter; see [IncludeLeases].
 //

@@ -33,6 +33,10 @@ type Request struct {
 	// Object is the name in the path, "" for a collection.
 	Object string
 
+	// Prefix is what comes before the innermost path of the API, such as that of a gateway
+	// or of a proxy subresource: the same host may stand for several clusters.
+	Prefix string
+
 	root string // the first segment of the path
 }
 
@@ -199,11 +203,11 @@ func (r *Request) Name() string {
 // What pods, services and nodes serve behind their proxies is not read: it may be anything.
 // readPath reports whether the path has the old form of a watch: /api/v1/watch/...
 func (r *Request) readPath(path string) (oldWatch bool) {
-	rest := strings.Trim(path, "/")
+	all := strings.Trim(path, "/")
+	rest, segment := all, ""
 	r.root, _, _ = strings.Cut(rest, "/")
-	segment := ""
 	for rest != "" && !r.servedByAnyone() {
-		before := segment
+		before, prefix := segment, all[:len(all)-len(rest)]
 		segment, rest, _ = strings.Cut(rest, "/")
 		group, after := "", rest
 		switch {
@@ -219,7 +223,7 @@ func (r *Request) readPath(path string) (oldWatch bool) {
 		if !isVersion(version) {
 			continue
 		}
-		inner := Request{Group: group, root: r.root}
+		inner := Request{Group: group, Prefix: strings.TrimSuffix(prefix, "/"), root: r.root}
 		watch := inner.readResource(after)
 		if inner.Resource != "" || r.Resource == "" {
 			*r, oldWatch = inner, watch

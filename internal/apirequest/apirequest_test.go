@@ -209,6 +209,22 @@ func TestReadTakesTheHandshakesOfClientGoForStreams(t *testing.T) {
 	}
 }
 
+func TestReadFindsWhatComesBeforeTheAPI(t *testing.T) {
+	for path, prefix := range map[string]string{
+		"/api/v1/namespaces/web/pods":                                     "",
+		"/apis/apps/v1/deployments":                                       "",
+		"/elsewhere":                                                      "",
+		"/k8s/clusters/c-1/api/v1/namespaces/web/pods":                    "k8s/clusters/c-1",
+		"/k8s/clusters/c-1/apis/apps/v1/deployments/":                     "k8s/clusters/c-1",
+		"/k8s/clusters/c-1/version":                                       "",
+		"/apis/cluster.karmada.io/v1alpha1/clusters/m1/proxy/api/v1/pods": "apis/cluster.karmada.io/v1alpha1/clusters/m1/proxy",
+		"/api/v1/namespaces/web/services/s/proxy/api/v1/pods":             "",
+	} {
+		r := Read(httptest.NewRequest("GET", "https://server"+path, nil))
+		assert.Equal(t, prefix, r.Prefix, path)
+	}
+}
+
 func TestReadDoesNotAllocate(t *testing.T) {
 	req := httptest.NewRequest("GET", "https://server/apis/apps/v1/namespaces/web/deployments/d", nil)
 	assert.Zero(t, testing.AllocsPerRun(100, func() { Read(req) }))
