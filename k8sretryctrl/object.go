@@ -25,10 +25,8 @@ func (c *retryClient) resourceOf(obj any) string {
 		if gvk = o.GetObjectKind().GroupVersionKind(); gvk.Kind == "" {
 			gvk, _ = c.inner.GroupVersionKindFor(o) // inner returns the error
 		}
-	} else if v := reflect.Indirect(reflect.ValueOf(obj)); v.Kind() == reflect.Struct {
-		if version, ok := reflect.Indirect(v.FieldByName("APIVersion")).Interface().(string); ok {
-			gvk = schema.FromAPIVersionAndKind(version, "")
-		}
+	} else if config, ok := obj.(runtime.ApplyConfiguration); ok {
+		gvk = appliedOf(config).GroupVersionKind()
 	}
 	if gvk.Kind == "" {
 		gvk.Kind = strings.TrimSuffix(reflect.Indirect(reflect.ValueOf(obj)).Type().Name(), "ApplyConfiguration")

@@ -149,6 +149,9 @@ func (c *retryClient) apply(
 ) error {
 	dryRun := len(o.DryRun) > 0
 	applied := appliedOf(obj)
+	if applied.GetAPIVersion() == "" || applied.GetKind() == "" {
+		return send(ctx) // inner refuses it, without a request
+	}
 	if dryRun || applied.GetResourceVersion() == "" {
 		return c.run(ctx, c.writes, verbOf(verbAt(subresource, k8sretry.VerbApply), dryRun), name, send)
 	}

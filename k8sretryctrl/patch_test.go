@@ -279,6 +279,62 @@ func TestAnApplyOfAnotherOwnerIsNoProofIfTheOwnerIsSetBelow(t *testing.T) {
 	}
 }
 
+// ownConfiguration is an apply configuration that was not generated.
+type ownConfiguration struct{ content map[string]any }
+
+func (ownConfiguration) IsApplyConfiguration() {}
+
+func (c ownConfiguration) MarshalJSON() ([]byte, error) { return json.Marshal(c.content) }
+
+// The assumption was that an apply configuration is a struct with a field APIVersion that is set.
+func TestAnApplyConfigurationMayHaveAnyType(t *testing.T) {
+	content := map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "x", "namespace": "default"}}
+	for situation, c := range map[string]struct {
+		config runtime.ApplyConfiguration
+		name   string // of the call, "" if the inner client refuses it
+	}{
+		"generated":                      {corev1apply.ConfigMap("x", "default"), "configmaps"},
+		"a type of the caller":           {ownConfiguration{content}, "configmaps"},
+		"a pointer to one":               {&ownConfiguration{content}, "configmaps"},
+		"generated, without a kind":      {&corev1apply.ConfigMapApplyConfiguration{}, ""},
+		"a type of the caller, no kind":  {&ownConfiguration{map[string]any{"apiVersion": "v1"}}, ""},
+		"a type of the caller, not JSON": {&ownConfiguration{map[string]any{"apiVersion": func() {}}}, ""},
+	} {
+		for _, subresource := range []string{"", "status"} {
+			inVirtualTime(t, situation+" "+subresource, func(t *testing.T) {
+				refused := runtime.NewMissingKindErr("{}")
+				send := func() error {
+					if c.name == "" {
+						return refused
+					}
+					return notExecuted()
+				}
+				retrying := k8sretryctrl.NewClient(interceptor.NewClient(cluster(), interceptor.Funcs{
+					Apply: func(context.Context, client.WithWatch, runtime.ApplyConfiguration, ...client.ApplyOption) error {
+						return send()
+					},
+					SubResourceApply: func(context.Context, client.Client, string, runtime.ApplyConfiguration, ...client.SubResourceApplyOption) error {
+						return send()
+					},
+				}), k8sretry.WithMaxRetries(0))
+				err := retrying.Apply(t.Context(), c.config, client.FieldOwner("me"))
+				want := "apply " + c.name
+				if subresource != "" {
+					err = retrying.SubResource(subresource).Apply(t.Context(), c.config, client.FieldOwner("me"))
+					want += "/" + subresource
+				}
+				if c.name == "" {
+					assert.Same(t, refused, err)
+					return
+				}
+				var e *k8sretry.Error
+				require.ErrorAs(t, err, &e)
+				assert.Equal(t, want, e.Function)
+			})
+		}
+	}
+}
+
 // An apply removes the fields that its field manager has applied before and no longer applies.
 // The assumption was that an object which has all that is applied shows the apply.
 func TestAnApplyThatRemovesAFieldIsNotProvenByTheOthers(t *testing.T) {
