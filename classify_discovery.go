@@ -19,8 +19,17 @@ func isFailedDiscovery(err error) bool {
 	if err == nil || errchain.IsNil(err) {
 		return false
 	}
+	if isGroupsWrapper(err) {
+		return true
+	}
 	name := reflect.TypeOf(err).String()
 	return strings.HasSuffix(name, ".ErrGroupDiscoveryFailed") || strings.HasSuffix(name, ".ErrResourceDiscoveryFailed")
+}
+
+// isGroupsWrapper recognises the error of the RESTMapper of controller-runtime if the discovery fails as
+// a whole (pkg/client/apiutil/restmapper.go). What it wraps is the answer to a request for the groups.
+func isGroupsWrapper(err error) bool {
+	return reflect.TypeOf(err) == wrapError && strings.HasPrefix(err.Error(), "failed to get server groups: ")
 }
 
 // visitDiscovery adds the meaning of a failed discovery. Nothing of the call was executed.

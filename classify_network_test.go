@@ -482,6 +482,24 @@ func TestFailedDiscoveryIsJudgedByItsMembers(t *testing.T) {
 			}
 		}
 	}
+	// The assumption was that a failed discovery has a type of its own. Without any group, the RESTMapper of
+	// controller-runtime wraps the answer to the request for the groups, which was taken for that to the call.
+	for name, c := range map[string]struct {
+		err   error
+		class k8sretry.Class
+		after time.Duration
+	}{
+		"unavailable":    {failure(503, metav1.StatusReasonServiceUnavailable, "no"), server, 0},
+		"throttled":      {delayed(failure(429, "", ""), 7), k8sretry.ClassThrottled, 7 * time.Second},
+		"lost":           {from(io.EOF), connection, 0},
+		"forbidden":      {failure(403, metav1.StatusReasonForbidden, "no"), blocked, 0},
+		"not served":     {generic(404, "GET", "404 page not found", 0), blocked, 0},
+		"a cancellation": {from(context.Canceled), canceled, 0},
+	} {
+		err := fmt.Errorf("pods: %w", fmt.Errorf("failed to get server groups: %w", c.err))
+		situation{"groups, " + name, err, c.class, never, c.after}.holds(t)
+		assert.Zero(t, k8sretry.Classify(err).StatusCode, name)
+	}
 	assert.Equal(t, "API discovery failed", k8sretry.Classify(&discovery.ErrGroupDiscoveryFailed{}).Detail)
 	for _, none := range []error{(*discovery.ErrGroupDiscoveryFailed)(nil), (*ErrResourceDiscoveryFailed)(nil)} {
 		assert.Equal(t, "unknown error", k8sretry.Classify(none).Detail)

@@ -123,6 +123,9 @@ func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members [
 				p.parent = parent
 				return nil, nil, err
 			}
+			if isGroupsWrapper(err) {
+				return nil, []error{next}, err
+			}
 		case interface{ Unwrap() []error }:
 			if errchain.IsNil(err) {
 				return nil, nil, nil
