@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
@@ -549,6 +550,35 @@ func TestUpdateWithAttemptTimeout(t *testing.T) {
 		require.NoError(t, err)
 		c.expectRequests(t, "update", "update", "get")
 	})
+}
+
+// The assumption was that an attempt that has ended with its context may have been carried out. The
+// discovery of a RESTMapper has a context of its own, and may outlast the attempt.
+func TestUpdateThatIsNotSentBecauseOfItsDiscovery(t *testing.T) {
+	for name, c := range map[string]struct {
+		cause   error
+		unknown bool
+	}{
+		"the list of groups":                      {fmt.Errorf("failed to get server groups: %w", unavailable()), false},
+		"the list, in a Transport":                {fmt.Errorf("failed to get server groups: %w", &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Attempts: 4, Err: unavailable()}), false},
+		"the list, not allowed":                   {fmt.Errorf("failed to get server groups: %w", forbidden("x")), false},
+		"a group":                                 {&discovery.ErrGroupDiscoveryFailed{Groups: map[schema.GroupVersion]error{{Version: "v1"}: unavailable()}}, false},
+		"anything else, which may hide a request": {errors.New("too late"), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := newCluster()
+				obj := server.put(configMap("x"))
+				obj.Data["by"] = "this call"
+				slow := &fault{before: c.cause, then: func() { testkit.Sleep(7 * time.Second) }}
+				server.on("update", repeated(9, slow)...)
+				_, err := k8sretry.Update(t.Context(), server, obj, metav1.UpdateOptions{}, k8sretry.WithAttemptTimeout(3*time.Second), k8sretry.WithMaxElapsed(10*time.Second))
+				assert.ErrorIs(t, err, c.cause)
+				assert.Equal(t, c.unknown, errors.Is(err, k8sretry.ErrOutcomeUnknown))
+				assert.Equal(t, c.unknown, server.count("get") > 0, "there is nothing to check otherwise")
+			})
+		})
+	}
 }
 
 // Package context panics if the parent of a context ends without an error.

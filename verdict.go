@@ -198,6 +198,10 @@ func (v *Verdict) retryable(verb Verb) bool {
 // deletecollection without any effect. See beforeObjects.
 func (v *Verdict) beforeAnyObject() bool { return v.flags&(answered|beforeObjects) != answered }
 
+// ofDiscovery reports whether the discovery before the request has failed, so that the request was
+// not sent, whatever has ended in the meantime.
+func (v *Verdict) ofDiscovery() bool { return v.flags&notOfSending != 0 && v.Class != ClassPermanent }
+
 // noRoomLeft reports whether the failure is nothing but the rate limiter of the client that
 // saw no room before the deadline of the attempt.
 func (v *Verdict) noRoomLeft() bool { return v.flags&noRoom != 0 && v.Class == ClassCanceled }

@@ -100,7 +100,7 @@ func (s *safeWrite) send(ctx context.Context, request func(context.Context) erro
 	switch {
 	case inner != nil:
 		v.Outcome = max(v.Outcome, inner.Outcome)
-	case errors.Is(err, errNoObject), ctxerr.Of(ctx) != nil && v.StatusCode == 0:
+	case errors.Is(err, errNoObject), ctxerr.Of(ctx) != nil && v.StatusCode == 0 && !v.ofDiscovery():
 		v.Outcome = max(v.Outcome, OutcomeUnknown)
 	}
 	r.correct(&v)

@@ -21,7 +21,8 @@ import (
 // worker of the controller for longer: the last attempt begins within 5 s, and an attempt
 // takes at most 5 s. For a write whose outcome may have to be checked in the end, which takes
 // up to 5 s, the last attempt begins within 2 s and takes at most 3 s. The delays are 0.2 s to
-// 1 s. Apart from that, reads use [k8sretry.ForRead] and writes use [k8sretry.ForWrite].
+// 1 s. Apart from that, reads use [k8sretry.ForRead] and writes use [k8sretry.ForWrite]. These limits
+// do not end the discovery of a RESTMapper, see the package documentation.
 //
 // opts apply to all calls and override these defaults. To retry for longer, use
 // k8sretry.WithMaxElapsed and k8sretry.WithAttemptTimeout besides a preset. WithVerb has no

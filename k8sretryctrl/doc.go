@@ -94,9 +94,14 @@
 // interceptors) may be applied before or after NewClient.
 //
 // Use NewClient together with a k8sretry.Transport in the rest.Config of the manager. Each
-// attempt then sends one request, and client-go makes no retries itself. The Transport also
-// retries the discovery of the RESTMapper, which NewClient cannot reach. Informers retry
+// attempt then sends one request, and client-go makes no retries itself. Informers retry
 // themselves and are not affected.
+//
+// The first call for a kind makes the RESTMapper read the discovery of the server, with a context
+// of its own: neither the context nor the limits of the call end it, and NewClient cannot retry its
+// requests. The Transport does, and bounds each of them by 75 s, or by its WithAttemptTimeout.
+// Without it, or a rest.Config.Timeout, such a call waits for as long as the server does not
+// answer. If the discovery fails, the request of the call was not sent.
 //
 // A call that waits for its next attempt blocks a worker of the controller. Leave long waits to
 // [Result], which requeues the object.
