@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,12 +16,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	corev1apply "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -72,6 +76,78 @@ func TestWrappersAreAppliedBeforeAndAfter(t *testing.T) {
 		require.NoError(t, c.Delete(t.Context(), cm))
 	})
 }
+
+// The assumption was that what fails in a call is the request of the call. A RESTMapper asks the server first
+// for a kind that it does not know, with a context of its own.
+func TestTheDiscoveryOfARESTMapperIsNotTheCall(t *testing.T) {
+	const found = `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"x","namespace":"default","uid":"1","resourceVersion":"7"}}`
+	answers := map[string]string{
+		"/api":    `{"kind":"APIVersions","versions":["v1"]}`,
+		"/apis":   `{"kind":"APIGroupList","apiVersion":"v1","groups":[]}`,
+		"/api/v1": `{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"configmaps","namespaced":true,"kind":"ConfigMap","verbs":["get","update","delete"]}]}`,
+	}
+	for situation, c := range map[string]struct {
+		transport bool
+		down      int           // how many requests of the discovery fail
+		slow      time.Duration // each of them
+		fails     bool
+	}{
+		"down for a moment, with a Transport": {true, 1, 0, false},
+		"down for a moment, without":          {false, 1, 0, false},
+		"down, with a Transport":              {true, 1000, 0, true},
+		"down, without":                       {false, 1000, 0, true},
+		"down and slow, with a Transport":     {true, 1000, 4 * time.Second, true},
+		"down and slow, without":              {false, 1000, 4 * time.Second, true},
+	} {
+		for name, call := range map[string]func(context.Context, client.Client, client.Object) error{
+			"get":    func(ctx context.Context, c client.Client, obj client.Object) error { return c.Get(ctx, key("x"), obj) },
+			"update": func(ctx context.Context, c client.Client, obj client.Object) error { return c.Update(ctx, obj) },
+			"delete": func(ctx context.Context, c client.Client, obj client.Object) error { return c.Delete(ctx, obj) },
+			"modify": func(ctx context.Context, c client.Client, obj client.Object) error {
+				return k8sretryctrl.Modify(ctx, c, obj, func(obj client.Object) error { obj.SetLabels(map[string]string{"a": "b"}); return nil })
+			},
+		} {
+			inVirtualTime(t, situation+", "+name, func(t *testing.T) {
+				down, reached := c.down, 0
+				config := &rest.Config{Host: "http://server", QPS: -1, Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+					recorder := httptest.NewRecorder()
+					recorder.Header().Set("Content-Type", "application/json")
+					answer, isDiscovery := answers[req.URL.Path]
+					switch {
+					case !isDiscovery:
+						reached++
+						answer = found
+					case down > 0:
+						down--
+						<-time.After(c.slow)
+						recorder.WriteHeader(http.StatusServiceUnavailable)
+					}
+					_, _ = recorder.WriteString(answer)
+					return recorder.Result(), nil
+				})}
+				if c.transport {
+					config.Wrap(k8sretry.Transport())
+				}
+				plain, err := client.New(config, client.Options{})
+				require.NoError(t, err)
+				cm := configMap("x")
+				cm.UID, cm.ResourceVersion = "1", "7"
+				err = call(t.Context(), k8sretryctrl.NewClient(plain), cm)
+				if !c.fails {
+					require.NoError(t, err)
+					return
+				}
+				assert.True(t, apierrors.IsServiceUnavailable(err), "%v", err)
+				assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				assert.Zero(t, reached)
+			})
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestUnknownKindsAreNotRetried(t *testing.T) {
 	noMatch := &apimeta.NoKindMatchError{GroupKind: schema.GroupKind{Kind: "Widget"}}

@@ -31,6 +31,13 @@ func TestModifyStoresAChangeOnce(t *testing.T) {
 	}{
 		"a plain client":    {func(c client.WithWatch) client.Client { return c }, nil},
 		"a retrying client": {func(c client.WithWatch) client.Client { return k8sretryctrl.NewClient(c) }, nil},
+		// The assumption was that the client of Modify is the one of NewClient, or has no retries.
+		"a retrying client with a field owner": {func(c client.WithWatch) client.Client {
+			return client.WithFieldOwner(k8sretryctrl.NewClient(c), "me")
+		}, nil},
+		"a retrying client of one namespace": {func(c client.WithWatch) client.Client {
+			return client.NewNamespacedClient(k8sretryctrl.NewClient(c), "default")
+		}, nil},
 	} {
 		for _, lose := range []int{0, 1, 2, 1000} {
 			inVirtualTime(t, situation+", lost responses: "+strconv.Itoa(lose), func(t *testing.T) {
