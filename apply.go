@@ -19,7 +19,8 @@ type Applier[C, T any] interface {
 }
 
 // Apply is a server-side apply. Applying a configuration twice has the same result as
-// applying it once, so Apply retries after ambiguous failures without a token. It does not
+// applying it once, so Apply retries after ambiguous failures without a token. A retry creates
+// an object again that others have deleted in between, unless the configuration has its UID. It does not
 // retry a conflict with another field manager; opts.Force resolves it. It retries any other
 // conflict, because the server has lost a race against another write, unless the
 // configuration names a resource version or a UID. Such a conflict is returned unchanged, or

@@ -43,8 +43,8 @@ import (
 // finalize, approval, ephemeralcontainers and resize (it may be an action, such as the
 // restart of a virtual machine), and a write to a path that is not one of the API, such as
 // what a service serves behind its proxy. A create of an object with a name is repeated,
-// because there cannot be a second one of that name; AlreadyExists then comes in an *Error,
-// see below. Reviews, token requests and dry runs store nothing and are repeated. A request
+// because there cannot be a second one of that name beside it (one that others have removed before
+// the repetition is created again); AlreadyExists then comes in an *Error, see below. Reviews, token requests and dry runs store nothing and are repeated. A request
 // with a body but without GetBody is sent once. Watches, followed logs, exec, attach and
 // port-forward are sent once, without
 // events: their callers resume them. If an earlier attempt may have been carried out and the

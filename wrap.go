@@ -45,7 +45,8 @@ func Wrap1[A, T any](fn func(context.Context, A) (T, error), opts ...Option) fun
 // nothing and are [ReadOnly].
 //
 // A create is repeated even if its outcome is unknown, because a second object of the same
-// name cannot be made. If a repetition is answered by AlreadyExists, the owner of the
+// name cannot be made beside the first one. (One that others have removed before the repetition is
+// created again.) If a repetition is answered by AlreadyExists, the owner of the
 // object is unknown: IsAlreadyExists is true and the error matches [ErrOutcomeUnknown]. Use
 // [Create] to determine the owner. An object with a GenerateName is sent with a name that is
 // drawn here, as the server would draw it, on a copy. An object without any name is not
