@@ -291,7 +291,12 @@ func TestCreate(t *testing.T) {
 			prepare: func(c *cluster) { c.on("create", failed(forbidden("x"))) },
 			fails:   requireUnchanged, is: apierrors.IsForbidden, requests: "create",
 		},
-		"response lost, then deleted by another client: not created again": {
+		// As documented: nothing shows that there was an object.
+		"response lost, removed by others before the repetition: created again": {
+			prepare:  func(c *cluster) { c.on("create", &fault{after: unavailable(), then: func() { c.remove("x") }}) },
+			requests: "create create", created: 2, ours: true,
+		},
+		"response lost, deleted by another client after the repetition was refused: not created again": {
 			prepare: func(c *cluster) {
 				c.on("create", lost(unavailable()))
 				c.faults["create"] = append(c.faults["create"], &fault{then: func() { c.remove("x") }})
