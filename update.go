@@ -115,7 +115,7 @@ func (u *updateCall[T]) check(ctx context.Context) (T, checkResult, error) {
 		return u.obj, applied, nil
 	case sent.number == "":
 		return none, undetermined, nil
-	case exists && isNext(found.GetResourceVersion(), sent.number):
+	case exists && (sent.uid == "" || found.GetUID() == sent.uid) && isNext(found.GetResourceVersion(), sent.number):
 		judged := u.judge(change[T]{obj: found, known: true})
 		if judged != undetermined || !isNilValue(u.base) {
 			return found, judged, nil

@@ -264,6 +264,18 @@ func TestUpdate(t *testing.T) {
 			},
 			fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "another client",
 		},
+		// The assumption was that the next version is one of the same object. A server whose deletions have no
+		// version of their own, such as a fake, gives it to the next object of the name.
+		"request lost, deleted and created again with the same content, as the next version: Conflict is returned": {
+			prepare: func(c *cluster) {
+				c.on("update", &fault{before: lostReply(), then: func() {
+					c.remove("x")
+					c.version--
+					c.put(configMap("x", "by", "this call"))
+				}})
+			},
+			unnamed: true, fails: requireUnchanged, is: apierrors.IsConflict, requests: "update update get watch", stored: "this call",
+		},
 		"etcd timeout, then forbidden, unchanged: unknown, it may still be stored": {
 			prepare: func(c *cluster) { c.on("update", failed(etcdTimeout()), failed(forbidden("x"))) },
 			fails:   requireUnknown, is: apierrors.IsForbidden, requests: "update update get", stored: "initial",
