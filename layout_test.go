@@ -248,6 +248,27 @@ func TestOneFileImportsZap(t *testing.T) {
 	assert.Equal(t, []string{"retry.go imports go.uber.org/zap/zapcore"}, forbiddenInFile("retry.go", []string{"context", "go.uber.org/zap/zapcore"}))
 }
 
+// Package context panics in a goroutine of its own if the parent of a context ends without an error, which
+// ends the process. So no context is derived from that of a caller without ctxerr.Parent.
+func TestContextsAreDerivedFromSoundOnes(t *testing.T) {
+	derives := regexp.MustCompile(`context\.(?:With(?:Timeout|Deadline|Cancel)\w*|AfterFunc)\((\w[\w.]*)`)
+	sound := []string{"ctxerr.Parent", "context.WithoutCancel", "context.Background", "follow", "c.inner"} // the last two: internal/attemptctx
+	for _, dir := range []string{".", "internal/attemptctx", "internal/limiter", "internal/turns", "internal/redial", "internal/clientgo", "internal/record", "k8sretryctrl"} {
+		files, err := filepath.Glob(path.Join(dir, "*.go"))
+		require.NoError(t, err)
+		for _, file := range files { // k8sretryctrl is a module of its own, which may not be there
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			content, err := os.ReadFile(file)
+			require.NoError(t, err)
+			for _, match := range derives.FindAllSubmatch(content, -1) {
+				assert.Contains(t, sound, string(match[1]), "%s: %s", file, match[0])
+			}
+		}
+	}
+}
+
 // The tests that the documents for contributors name exist.
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	declared := map[string]bool{}
