@@ -76,7 +76,8 @@
 // created the same object; then AlreadyExists after an unknown outcome wraps
 // ErrOutcomeUnknown, unless the object is more than 15 minutes older than the call.
 // k8sretry.WithTokenAnnotation with a key, given to [NewClient], stores a token in that annotation
-// of created objects, which proves the outcome without a controller.
+// of created objects, which proves the outcome without a controller. An object that others have
+// removed before the retry is created again.
 //
 // Verification reads from the server, not from the cache of a manager. It needs the
 // permission to get the object, and to watch it for the first change. The client of a
