@@ -44,7 +44,7 @@ import (
 type Limiter struct {
 	inner   *limiter.Limiter // nil if it was not made by NewLimiter
 	calls   limiter.Calls
-	servers sync.Map // of a Transport: host to *Limiter
+	servers sync.Map // of a Transport: host, and path before that of the API, to *Limiter
 }
 
 // LimiterScope says to which requests a limit applies.
