@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
+	"github.com/k8sretry/k8sretry"
 	"github.com/k8sretry/k8sretry/k8sretryctrl"
 )
 
@@ -31,6 +32,8 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Below the client it sends once for each attempt; it retries the rest, such as the discovery.
+	config.Wrap(k8sretry.Transport())
 	mgr, err := ctrl.NewManager(config, ctrl.Options{LeaderElection: true, LeaderElectionID: "settings.example.com"})
 	if err != nil {
 		return err
