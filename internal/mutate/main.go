@@ -3,16 +3,26 @@
 // Mutate measures whether the tests notice wrong code. It changes one place of the code at a
 // time, a mutant, and runs the tests: a mutant is killed if they fail.
 //
-//	go run ./internal/mutate [-n mutants] [-seed seed] [-jobs jobs] [-timeout duration] [-list] [file ...]
+//	go run ./internal/mutate [-n mutants] [-seed seed] [-jobs jobs] [-timeout duration] [-skip regexp] [-run regexp] [-list] [file ...]
 //
 // Without files, it takes its sample from the spine of the library: the files of the root
 // package that decide, and the packages under internal/ that they use. The sample is a
-// function of the seed and the code.
+// function of the seed and the code; a change of the code changes little of it.
 //
-// A mutant in the root package is tried by the tests of the root package, then by those of the
-// packages beside it that use it; one in a package under internal/ first by the tests of that
-// package. A mutant that the compiler refuses does not count, nor does one that is listed as
-// equivalent in equivalent.txt, with the reason why no test can tell it from the code.
+// All mutants are compiled into one test binary of each package, and an environment variable
+// chooses one (schemata). A mutant that the compiler refuses does not count. What only the
+// linker or an import would miss is no reason to refuse one: the code without the mutant is
+// compiled beside it.
+//
+// Each test is run once without a mutant to see what it executes, and a mutant is tried by
+// the tests that execute it, the quickest first. One in the root package is tried by
+// the tests of the root package, then by those of k8sretrytest; one in a package under internal/ by
+// the tests of that package, then by those of the root package. A test that fails with a mutant has to
+// fail twice. Tests that take too long have failed, see -timeout.
+//
+// A mutant that is listed in equivalent.txt, with the reason why no test can tell it from the
+// code, does not count and is not tried. Tests that measure what the compiler makes of the code
+// are left out, see -skip: what only they would notice survives.
 //
 // The work tree is not changed: mutants are given to the go command as an overlay. The exit
 // status is 1 if fewer than -least percent of the mutants are killed, 2 if the tests fail
@@ -22,22 +32,24 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
+
+// skipped are the tests that measure what the compiler makes of the code, which the mutants beside
+// it change: allocations, inlining, frames.
+const skipped = "^TestNoAllocation$"
 
 //go:embed equivalent.txt
 var equivalentList string
@@ -45,22 +57,29 @@ var equivalentList string
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(mutate(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func mutate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	n := flags.Int("n", 800, "how many mutants to try; 0 tries all")
 	seed := flags.Uint64("seed", 1, "of the sample")
 	jobs := flags.Int("jobs", 1, "how many mutants to try at a time")
-	timeout := flags.Duration("timeout", 3*time.Minute, "how long the tests of a package may take; a mutant that exceeds it is killed")
+	timeout := flags.Duration("timeout", 10*time.Second, "how long the tests of a mutant may take beyond four times what they take without one; a mutant that exceeds it is killed")
+	skip := flags.String("skip", skipped, "the tests to leave out, a regular expression")
+	run := flags.String("run", "", "try only the mutants of the sample whose key matches this regular expression")
 	least := flags.Float64("least", 92, "the percentage of mutants that must be killed")
 	list := flags.Bool("list", false, "print the sample and try nothing")
 	switch err := flags.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
+		return 2
+	}
+	only, err := regexp.Compile(*run)
+	if err != nil {
+		fmt.Fprintln(stderr, "mutate:", err)
 		return 2
 	}
 	files := flags.Args()
@@ -71,20 +90,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return 2
 		}
 	}
-	mutants, err := sample(files, *n, *seed)
+	all, err := mutantsIn(files)
 	if err != nil {
 		fmt.Fprintln(stderr, "mutate:", err)
 		return 2
 	}
+	listed := equivalents(equivalentList)
+	for _, key := range unknown(listed, all, files) {
+		fmt.Fprintln(stderr, "equivalent.txt: no such mutant:", key)
+	}
+	mutants := slices.DeleteFunc(sample(all, *n, *seed), func(m mutant) bool { return !only.MatchString(m.key()) })
 	if *list {
 		for _, m := range mutants {
 			fmt.Fprintln(stdout, m)
 		}
 		return 0
 	}
-	t := trial{ctx: ctx, timeout: *timeout, equivalents: equivalents(equivalentList)}
-	if output, err := t.unchanged(mutants); err != nil {
-		fmt.Fprintf(stderr, "mutate: the tests fail without a mutant: %v\n%s", err, output)
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		fmt.Fprintln(stderr, "mutate:", err)
+		return 2
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	t := trial{ctx: ctx, timeout: *timeout, skip: *skip, equivalents: listed}
+	if err := t.prepare(dir, mutants, stderr); err != nil {
+		fmt.Fprintln(stderr, "mutate: without a mutant:", err)
 		return 2
 	}
 	fates := t.all(mutants, *jobs, stdout)
@@ -97,8 +127,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// sample returns n of all mutants of the files, all for n = 0, in the order of the code.
-func sample(files []string, n int, seed uint64) ([]mutant, error) {
+// mutantsIn returns all mutants of the files.
+func mutantsIn(files []string) ([]mutant, error) {
 	var all []mutant
 	for _, file := range files {
 		src, err := os.ReadFile(file)
@@ -111,189 +141,29 @@ func sample(files []string, n int, seed uint64) ([]mutant, error) {
 		}
 		all = append(all, of...)
 	}
+	return all, nil
+}
+
+// sample returns n of the mutants, all for n = 0, in their order. It draws by key, so that
+// a change of the code changes little of the sample.
+func sample(all []mutant, n int, seed uint64) []mutant {
 	if n == 0 || n >= len(all) {
-		return all, nil
+		return all
 	}
-	r := rand.New(rand.NewPCG(seed, 0))
-	chosen := r.Perm(len(all))[:n]
+	lots := make([][sha256.Size]byte, len(all))
+	order := make([]int, len(all))
+	for i, m := range all {
+		lots[i] = sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, m.key()))
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(lots[a][:], lots[b][:]) })
+	chosen := order[:n]
 	slices.Sort(chosen)
 	mutants := make([]mutant, n)
 	for i, k := range chosen {
 		mutants[i] = all[k]
 	}
-	return mutants, nil
-}
-
-// fate is what became of a mutant.
-type fate int
-
-const (
-	notTried   fate = iota
-	invalid         // the compiler refuses it
-	equivalent      // no test can tell it from the code
-	killed
-	survived
-)
-
-var fateNames = [...]string{"not tried", "does not compile", "equivalent", "killed", "SURVIVED"}
-
-// trial tries mutants.
-type trial struct {
-	ctx         context.Context
-	timeout     time.Duration
-	equivalents map[string]bool
-	packages    []string // whose tests are run, instead of those that a mutant names
-}
-
-// testsFor returns the packages whose tests must notice the mutant.
-func (t *trial) testsFor(m mutant) []string {
-	if t.packages != nil {
-		return t.packages
-	}
-	return m.testedBy()
-}
-
-// unchanged runs the tests without a mutant.
-func (t *trial) unchanged(mutants []mutant) (output []byte, err error) {
-	var packages []string
-	for _, m := range mutants {
-		for _, p := range t.testsFor(m) {
-			if !slices.Contains(packages, p) {
-				packages = append(packages, p)
-			}
-		}
-	}
-	for _, p := range packages {
-		if output, err = t.test(p, ""); err != nil {
-			return output, err
-		}
-	}
-	return nil, nil
-}
-
-// all tries the mutants, some at a time, and prints the fate of each.
-func (t *trial) all(mutants []mutant, jobs int, stdout io.Writer) []fate {
-	fates := make([]fate, len(mutants))
-	next := make(chan int)
-	var workers sync.WaitGroup
-	var printing sync.Mutex
-	for range max(jobs, 1) {
-		workers.Add(1)
-		go func() {
-			defer workers.Done()
-			for i := range next {
-				f, err := t.one(mutants[i])
-				if t.ctx.Err() != nil {
-					return
-				}
-				printing.Lock()
-				fates[i] = f
-				fmt.Fprintf(stdout, "%4d/%d %-16s %s\n", i+1, len(mutants), fateNames[f], mutants[i])
-				if err != nil {
-					fmt.Fprintln(stdout, "     ", err)
-				}
-				printing.Unlock()
-			}
-		}()
-	}
-	for i := range mutants {
-		select {
-		case next <- i:
-			continue
-		case <-t.ctx.Done():
-		}
-		break
-	}
-	close(next)
-	workers.Wait()
-	return fates
-}
-
-// one tries a mutant.
-func (t *trial) one(m mutant) (fate, error) {
-	if t.equivalents[m.key()] {
-		return equivalent, nil
-	}
-	dir, err := os.MkdirTemp("", "mutate")
-	if err != nil {
-		return notTried, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	changed, overlay := filepath.Join(dir, "changed.go"), filepath.Join(dir, "overlay.json")
-	src, err := os.ReadFile(m.file)
-	if err != nil {
-		return notTried, err
-	}
-	original, err := filepath.Abs(m.file)
-	if err != nil {
-		return notTried, err
-	}
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{original: changed}})
-	if err != nil {
-		return notTried, err
-	}
-	if err := errors.Join(os.WriteFile(changed, m.apply(src), 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
-		return notTried, err
-	}
-	if _, err := t.command(t.ctx, "build", "-overlay", overlay, m.dir()); err != nil {
-		return invalid, nil
-	}
-	for _, p := range t.testsFor(m) {
-		if _, err := t.test(p, overlay); err != nil {
-			return killed, nil
-		}
-	}
-	return survived, nil
-}
-
-// test runs the tests of a package.
-func (t *trial) test(dir, overlay string) ([]byte, error) {
-	// The tests end by themselves before the go command is killed.
-	ctx, cancel := context.WithTimeout(t.ctx, t.timeout+time.Minute)
-	defer cancel()
-	args := []string{"test", "-vet=off", "-failfast", "-count=1", "-timeout", t.timeout.String()}
-	if overlay != "" {
-		args = append(args, "-overlay", overlay)
-	}
-	return t.command(ctx, append(args, dir)...)
-}
-
-func (t *trial) command(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.WaitDelay = time.Second
-	return cmd.CombinedOutput()
-}
-
-// report prints the figures by file and all survivors. It returns the percentage killed.
-func report(stdout io.Writer, mutants []mutant, fates []fate) float64 {
-	var total [len(fateNames)]int
-	perFile := map[string]*[len(fateNames)]int{}
-	var files []string
-	for i, m := range mutants {
-		if perFile[m.file] == nil {
-			perFile[m.file] = new([len(fateNames)]int)
-			files = append(files, m.file)
-		}
-		perFile[m.file][fates[i]]++
-		total[fates[i]]++
-	}
-	fmt.Fprintf(stdout, "\n%-40s %7s %9s %11s %12s\n", "file", "killed", "survived", "equivalent", "not compiled")
-	for _, f := range files {
-		c := perFile[f]
-		fmt.Fprintf(stdout, "%-40s %7d %9d %11d %12d\n", f, c[killed], c[survived], c[equivalent], c[invalid])
-	}
-	percent := 100.0
-	if tried := total[killed] + total[survived]; tried > 0 {
-		percent = 100 * float64(total[killed]) / float64(tried)
-	}
-	fmt.Fprintf(stdout, "%-40s %7d %9d %11d %12d\n", "all", total[killed], total[survived], total[equivalent], total[invalid])
-	fmt.Fprintf(stdout, "%.1f %% killed of the mutants that are not equivalent\n", percent)
-	for i, m := range mutants {
-		if fates[i] == survived {
-			fmt.Fprintf(stdout, "survived: %s\n          %s\n", m, m.key())
-		}
-	}
-	return percent
+	return mutants
 }
 
 // equivalents reads the list of equivalent mutants: a line for each, its key and after a tab
@@ -306,6 +176,22 @@ func equivalents(list string) map[string]bool {
 			keys[key] = true
 		}
 	}
+	return keys
+}
+
+// unknown returns the keys of the files that name none of all their mutants.
+func unknown(listed map[string]bool, all []mutant, files []string) []string {
+	known := map[string]bool{}
+	for _, m := range all {
+		known[m.key()] = true
+	}
+	var keys []string
+	for key := range listed {
+		if file, _, _ := strings.Cut(key, ": "); slices.Contains(files, file) && !known[key] {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
 	return keys
 }
 

@@ -15,12 +15,15 @@ import (
 
 // mutant is one change of the code: the bytes from begin to end are replaced.
 type mutant struct {
-	file       string
-	line       int
-	function   string
-	begin, end int
-	old, new   string
-	nth        int // of the mutants of the function with the same old and new
+	file               string
+	line, column       int
+	function           string
+	begin, end         int
+	bodyBegin, bodyEnd int // of the function, with its braces
+	firstLine          int // of the body
+	lastLine           int
+	old, new           string
+	nth                int // of the mutants of the function with the same old and new
 }
 
 // String says where the mutant is and what it changes.
@@ -42,8 +45,9 @@ func short(code string) string {
 	return strings.Join(strings.Fields(code), " ")
 }
 
-func (m mutant) apply(src []byte) []byte {
-	return bytes.Join([][]byte{src[:m.begin], []byte(m.new), src[m.end:]}, nil)
+// body returns the body of the function with the mutant, braces included.
+func (m mutant) body(src []byte) []byte {
+	return bytes.Join([][]byte{src[m.bodyBegin:m.begin], []byte(m.new), src[m.end:m.bodyEnd]}, nil)
 }
 
 // dir is the package of the mutant as the go command names it.
@@ -87,7 +91,7 @@ func mutantsOf(file string, src []byte) ([]mutant, error) {
 	c := &collector{file: file, src: src, fset: fset, seen: map[string]int{}}
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
-			c.function = nameOf(fn)
+			c.function, c.body = nameOf(fn), fn.Body
 			ast.Inspect(fn.Body, c.visit)
 		}
 	}
@@ -117,6 +121,7 @@ type collector struct {
 	src      []byte
 	fset     *token.FileSet
 	function string
+	body     *ast.BlockStmt
 	seen     map[string]int
 	mutants  []mutant
 }
@@ -128,9 +133,12 @@ func (c *collector) text(begin, end token.Pos) string {
 }
 
 func (c *collector) add(begin, end token.Pos, replacement string) {
+	at := c.fset.Position(begin)
 	m := mutant{
-		file: c.file, line: c.fset.Position(begin).Line, function: c.function,
-		begin: c.offset(begin), end: c.offset(end), old: c.text(begin, end), new: replacement,
+		file: c.file, line: at.Line, column: at.Column, function: c.function,
+		begin: at.Offset, end: c.offset(end), old: c.text(begin, end), new: replacement,
+		bodyBegin: c.offset(c.body.Pos()), bodyEnd: c.offset(c.body.End()),
+		firstLine: c.fset.Position(c.body.Pos()).Line, lastLine: c.fset.Position(c.body.End()).Line,
 	}
 	c.seen[m.key()]++
 	m.nth = c.seen[m.key()]

@@ -4,10 +4,13 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -44,8 +47,8 @@ func TestMutantsOfAFunction(t *testing.T) {
 			for _, m := range mutants {
 				assert.Equal(t, "T.do", m.function)
 				assert.Equal(t, 3, m.line)
-				changed := string(m.apply(src))
-				got = append(got, changed[len(begin):len(changed)-len(end)])
+				body := string(m.body(src))
+				got = append(got, body[len("{ "):len(body)-len(" }")])
 			}
 			assert.Equal(t, test.want, got)
 		})
@@ -54,19 +57,30 @@ func TestMutantsOfAFunction(t *testing.T) {
 
 func TestASampleIsAFunctionOfTheSeed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.go")
-	require.NoError(t, os.WriteFile(file, []byte("package p\n\nfunc f() int { return 1 + 2 + 3 + 4 + 5 }\n"), 0o600))
-	all, err := sample([]string{file}, 0, 1)
-	require.NoError(t, err)
-	require.Len(t, all, 9, "five numbers, four operators")
-	one, err := sample([]string{file}, 4, 1)
-	require.NoError(t, err)
-	again, err := sample([]string{file}, 4, 1)
-	require.NoError(t, err)
-	assert.Len(t, one, 4)
-	assert.Equal(t, one, again)
-	other, err := sample([]string{file}, 4, 2)
-	require.NoError(t, err)
-	assert.NotEqual(t, one, other)
+	write := func(source string) {
+		require.NoError(t, os.WriteFile(file, []byte("package p\n\n"+source), 0o600))
+	}
+	keys := func(n int, seed uint64) (keys []string) {
+		mutants, err := mutantsIn([]string{file})
+		require.NoError(t, err)
+		for _, m := range sample(mutants, n, seed) {
+			keys = append(keys, m.key())
+		}
+		return keys
+	}
+	const f = "func f() int { return 1 + 2 + 3 + 4 + 5 }\n"
+	write(f)
+	assert.Len(t, keys(0, 1), 9, "five numbers, four operators")
+	first := keys(4, 1)
+	assert.Len(t, first, 4)
+	assert.Equal(t, first, keys(4, 1))
+	assert.NotEqual(t, first, keys(4, 2))
+
+	t.Run("other code changes it only by its own mutants", func(t *testing.T) {
+		write("func added() int { return 6 + 7 }\n\n" + f)
+		of := slices.DeleteFunc(keys(7, 1), func(key string) bool { return strings.Contains(key, "added") })
+		assert.Subset(t, of, first)
+	})
 }
 
 func TestKeysTellEqualMutantsOfAFunctionApart(t *testing.T) {
@@ -84,13 +98,24 @@ func TestEquivalentMutantsNeedAReason(t *testing.T) {
 	assert.Equal(t, map[string]bool{"p.go: f: + -> - #1": true}, got)
 }
 
-// A module with one function and one test: of the mutants one is killed, one survives, one does
-// not compile and one never ends.
-func TestMutantsAreKilledBySomeTest(t *testing.T) {
+// moduleOf writes a module and makes it the working directory. Its package k8sretrytest is
+// empty: what tests the root package of this module has one.
+func moduleOf(t *testing.T, files map[string]string) {
+	t.Helper()
 	t.Chdir(t.TempDir())
-	for name, text := range map[string]string{
-		"go.mod": "module example.test/p\n\ngo 1.25\n",
+	files["go.mod"] = "module example.test/p\n\ngo 1.25\n"
+	files["k8sretrytest/doc.go"] = "package k8sretrytest\n"
+	for name, text := range files {
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o700))
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+}
+
+func TestMutantsAreKilledBySomeTest(t *testing.T) {
+	moduleOf(t, map[string]string{
 		"p.go": `package p
+
+import "example.test/p/internal/q"
 
 func larger(a, b int) int {
 	if a > b {
@@ -98,6 +123,30 @@ func larger(a, b int) int {
 	}
 	return b
 }
+
+func lowest(n int) int {
+	for {
+		if !q.Above(n) {
+			break
+		}
+		n--
+	}
+	return n
+}
+
+func sum(values ...int) (total int) {
+values:
+	for _, v := range values {
+		_ = v
+		total += v
+		continue values
+	}
+	return total
+}
+
+func untested() bool { return true }
+
+func refused() int { return 6 / (1 - 0) }
 `,
 		"p_test.go": `package p
 
@@ -108,44 +157,128 @@ func TestLarger(t *testing.T) {
 		t.Fatal("not the larger one")
 	}
 }
+
+func TestLowest(t *testing.T) {
+	if lowest(7) != 3 {
+		t.Fatal("not the lowest")
+	}
+}
+
+func TestSum(t *testing.T) {
+	if sum(1, 2) != 3 {
+		t.Fatal("not the sum")
+	}
+}
+
+func TestSkipped(t *testing.T) { t.Fatal("cannot pass") }
 `,
-	} {
-		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+		"internal/q/q.go": `package q
+
+func Above(n int) bool { return n > 3 }
+`,
+		"internal/q/q_test.go": `package q
+
+import "testing"
+
+func TestAbove(t *testing.T) {
+	if !Above(5) {
+		t.Fatal("not above")
 	}
-	mutants, err := sample([]string{"p.go"}, 0, 1)
-	require.NoError(t, err)
-	trial := &trial{ctx: t.Context(), timeout: time.Minute, packages: []string{"."}}
-	_, err = trial.unchanged(mutants)
-	require.NoError(t, err)
-	var out bytes.Buffer
-	fates := trial.all(mutants, 2, &out)
-	got := map[string]fate{}
-	for i, m := range mutants {
-		got[m.new] = fates[i]
+}
+`,
+	})
+	listed := equivalentList
+	defer func() { equivalentList = listed }()
+	equivalentList = "p.go: larger: > -> >= #1\tboth are as large\np.go: gone: > -> >= #1\tno longer there\n"
+	var out, messages bytes.Buffer
+	status := mutate(t.Context(), []string{
+		"-n", "0", "-jobs", "2", "-timeout", "1s", "-skip", "Skipped",
+		"-run", "larger|lowest: (n--|!q)|sum|untested|refused: [01]|Above", "p.go", "internal/q/q.go",
+	}, &out, &messages)
+	assert.Equal(t, 1, status, messages.String())
+	got := map[string]string{}
+	for _, line := range regexp.MustCompile(`(?m)^ *\d+/\d+ (.*\S) +(\S+\.go:\d+: .*) \((.*)\)$`).FindAllStringSubmatch(out.String(), -1) {
+		got[line[2]] = strings.TrimSpace(line[1]) + ", " + line[3]
 	}
-	assert.Equal(t, map[string]fate{
-		">=":               survived, // both are as large
-		"<=":               killed,
-		"(a > b) || true":  killed,
-		"(a > b) && false": killed,
+	assert.Equal(t, map[string]string{
+		"p.go:6: larger: > -> >=":                                "equivalent, listed",
+		"p.go:6: larger: > -> <=":                                "killed, . TestLarger",
+		"p.go:6: larger: a > b -> (a > b) || true":               "killed, . TestLarger",
+		"p.go:6: larger: a > b -> (a > b) && false":              "killed, . TestLarger",
+		"p.go:14: lowest: !q.Above(n) -> (!q.Above(n)) || true":  "killed, . TestLowest",
+		"p.go:14: lowest: !q.Above(n) -> (!q.Above(n)) && false": "killed, . timeout",
+		"p.go:17: lowest: n-- -> nothing":                        "killed, . timeout",
+		"p.go:26: sum: total += v -> nothing":                    "killed, . TestSum",
+		"p.go:32: untested: true -> false":                       "SURVIVED, 0 tests execute it",
+		"p.go:34: refused: 0 -> 1":                               "does not compile, the compiler",
+		"p.go:34: refused: 1 -> 2":                               "SURVIVED, 0 tests execute it",
+		"internal/q/q.go:3: Above: > -> >=":                      "killed, . TestLowest",
+		"internal/q/q.go:3: Above: > -> <=":                      "killed, ./internal/q TestAbove",
+		"internal/q/q.go:3: Above: 3 -> 4":                       "killed, . TestLowest",
 	}, got, out.String())
+	assert.Contains(t, messages.String(), "equivalent.txt: no such mutant: p.go: gone: > -> >= #1\n")
+	assert.NotContains(t, messages.String(), "no such mutant: p.go: larger")
+	assert.Contains(t, out.String(), "\n83.3 % killed of the mutants that are not equivalent\n")
+	assert.Contains(t, out.String(), "survived: p.go:32: untested: true -> false\n          p.go: untested: true -> false #1\n")
+}
 
-	out.Reset()
-	assert.InDelta(t, 75, report(&out, mutants, fates), 0.01)
-	assert.Contains(t, out.String(), "survived: p.go:4: larger: > -> >=")
+func TestTestsThatFailWithoutAMutantAreAnError(t *testing.T) {
+	for _, test := range []struct{ situation, tests, want string }{
+		{"always", `func TestTrue(t *testing.T) { t.Fatal("never passes") }`, "never passes"},
+		{"alone", "func TestFirst(*testing.T) { before = true }\n" + `func TestTrue(t *testing.T) { if !before { t.Fatal("nothing before") } }` + "\nvar before bool", "TestTrue alone"},
+		{"at compile time", "func TestTrue(t *testing.T) { none() }", "undefined: none"},
+	} {
+		t.Run(test.situation, func(t *testing.T) {
+			moduleOf(t, map[string]string{
+				"p.go":      "package p\n\nfunc yes() bool { return true }\n",
+				"p_test.go": "package p\n\nimport \"testing\"\n\n" + test.tests + "\n",
+			})
+			var out, messages bytes.Buffer
+			assert.Equal(t, 2, mutate(t.Context(), []string{"p.go"}, &out, &messages))
+			assert.Contains(t, messages.String(), test.want)
+			assert.Empty(t, out.String())
+		})
+	}
+}
 
-	t.Run("an equivalent one is not tried", func(t *testing.T) {
-		trial.equivalents = map[string]bool{"p.go: larger: > -> >= #1": true}
-		fates := trial.all(mutants, 1, &out)
-		assert.Contains(t, fates, equivalent)
-		assert.NotContains(t, fates, survived)
-		assert.InDelta(t, 100, report(&out, mutants, fates), 0.01)
-	})
-	t.Run("one that does not compile does not count", func(t *testing.T) {
-		broken := mutants[0]
-		broken.new = "no operator"
-		f, err := trial.one(broken)
-		require.NoError(t, err)
-		assert.Equal(t, invalid, f)
-	})
+func TestWhatATestExecutes(t *testing.T) {
+	const src = `package p
+
+func f(n int) bool {
+	if n > 0 {
+		return true
+	}
+	switch {
+	case n < -9:
+		return false
+	}
+	return false
+}
+`
+	mutants, err := mutantsOf("internal/q/q.go", []byte(src))
+	require.NoError(t, err)
+	profile := func(first, inner, rest, inCase, last int) string {
+		return fmt.Sprintf("mode: set\np/internal/q/q.go:3.20,4.11 1 %d\np/internal/q/q.go:4.11,6.3 1 %d\np/internal/q/q.go:7.2,7.9 1 %d\n"+
+			"p/internal/q/q.go:8.15,9.15 1 %d\np/internal/q/q.go:11.2,11.14 1 %d\np/other.go:3.20,11.14 1 1\n", first, inner, rest, inCase, last)
+	}
+	for _, test := range []struct {
+		situation, profile string
+		want               []int // lines
+	}{
+		{"nothing", profile(0, 0, 0, 0, 0), nil},
+		{"a positive number", profile(1, 1, 0, 0, 0), []int{4, 5, 8}}, // the expression of the case is in no block
+		{"another number", profile(1, 0, 1, 0, 1), []int{4, 8, 11}},
+		{"a low number", profile(1, 0, 1, 1, 0), []int{4, 8, 9}},
+	} {
+		t.Run(test.situation, func(t *testing.T) {
+			c := parseCoverage("p", test.profile)
+			var got []int
+			for _, m := range mutants {
+				if c.executes(m) {
+					got = append(got, m.line)
+				}
+			}
+			assert.Equal(t, test.want, slices.Compact(got))
+		})
+	}
 }
