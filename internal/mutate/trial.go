@@ -33,6 +33,10 @@ var fateNames = [...]string{"not tried", "does not compile", "equivalent", "kill
 // allErrors makes the compiler report more than ten errors of a package.
 const allErrors = "-gcflags=./...=-e"
 
+// atOnce is how much of tests one process runs. The less, the sooner a test that hangs has
+// failed.
+const atOnce = 2 * time.Second
+
 // trial tries mutants.
 type trial struct {
 	ctx         context.Context
@@ -194,21 +198,17 @@ func (t *trial) one(number int, m mutant) (f fate, by string) {
 		if b == nil {
 			continue
 		}
-		var quick, slow []*test
-		for _, one := range b.tests {
-			switch {
-			case !one.executes[number]:
-			case one.took < 50*time.Millisecond:
-				quick = append(quick, one)
-			default:
-				slow = append(slow, one)
+		all := slices.DeleteFunc(slices.Clone(b.tests), func(one *test) bool { return !one.executes[number] })
+		tests += len(all)
+		for len(all) > 0 {
+			n, took := 0, time.Duration(0)
+			for ; n < len(all) && took < atOnce; n++ {
+				took += all[n].took
 			}
-		}
-		tests += len(quick) + len(slow)
-		for _, some := range [][]*test{quick, slow} {
-			if by, failed := t.fails(b, number, some); failed {
+			if by, failed := t.fails(b, number, all[:n]); failed {
 				return killed, p + " " + by
 			}
+			all = all[n:]
 		}
 	}
 	return survived, fmt.Sprintf("%d tests execute it", tests)
