@@ -88,6 +88,13 @@ func (t *twin) As(target any) bool {
 // ErrResourceDiscoveryFailed has the name and the shape of the type in controller-runtime.
 type ErrResourceDiscoveryFailed map[schema.GroupVersion]error
 
+// ErrGroupDiscoveryFailed has the name and the shape of the type in client-go, and no pointer.
+type ErrGroupDiscoveryFailed struct{ Groups map[schema.GroupVersion]error }
+
+func (ErrGroupDiscoveryFailed) Error() string {
+	return "unable to retrieve the complete list of server APIs"
+}
+
 func (*ErrResourceDiscoveryFailed) Error() string { return "failed to get API group resources" }
 
 func (e *ErrResourceDiscoveryFailed) Unwrap() []error {
@@ -504,6 +511,12 @@ func TestFailedDiscoveryIsJudgedByItsMembers(t *testing.T) {
 	for _, none := range []error{(*discovery.ErrGroupDiscoveryFailed)(nil), (*ErrResourceDiscoveryFailed)(nil)} {
 		assert.Equal(t, "unknown error", k8sretry.Classify(none).Detail)
 	}
+	assert.Equal(t, server, k8sretry.Classify(ErrGroupDiscoveryFailed{map[schema.GroupVersion]error{gv("a"): unavailable()}}).Class, "no pointer")
+	many := map[schema.GroupVersion]error{}
+	for i := range 5000 {
+		many[gv(fmt.Sprint(i))] = unavailable()
+	}
+	assert.Equal(t, "error chain too long", k8sretry.Classify(&discovery.ErrGroupDiscoveryFailed{Groups: many}).Detail)
 	inner := &k8sretry.Error{StopReason: k8sretry.StopMaxRetries, Attempts: 4, Err: unavailable()}
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0

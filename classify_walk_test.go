@@ -236,6 +236,7 @@ func TestRejectedCallIsNotExecuted(t *testing.T) {
 	assert.Equal(t, k8sretry.ClassServer, open.Class)
 	assert.Equal(t, k8sretry.OutcomeNotExecuted, open.Outcome)
 	assert.Equal(t, time.Second, open.RetryAfter)
+	assert.True(t, open.Retryable(k8sretry.VerbDeleteCollection), "nothing was sent, whatever the other call was answered")
 
 	later := k8sretry.Classify(&k8sretry.Error{StopReason: k8sretry.StopBreakerOpen, Attempts: 1, Err: last})
 	assert.Equal(t, k8sretry.OutcomeUnknown, later.Outcome, "the outcome of the attempt that was made")

@@ -1647,6 +1647,22 @@ func TestLimiterOfCallsWithinCalls(t *testing.T) {
 	}
 }
 
+// While a server is down, one attempt at a time tries it. A call within that attempt is part of it: in the queue
+// it would wait for its own end.
+func TestLimiterLetsACallWithinAnAttemptPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := k8sretry.NewPolicy(k8sretry.ForRead(), k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithName("reconcile"))
+		for range 10 {
+			_ = k8sretry.Run(t.Context(), func(context.Context) error { return noConnection() }, policy, k8sretry.WithMaxRetries(0))
+		}
+		began := time.Now()
+		require.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error {
+			return k8sretry.Run(ctx, func(context.Context) error { return nil }, policy)
+		}, policy))
+		assert.Zero(t, time.Since(began))
+	})
+}
+
 // A call whose every attempt is answered by 429 ends with that, and takes about as long as without a Limiter.
 func TestLimiterOfAPersistent429(t *testing.T) {
 	for _, seconds := range []int32{0, 1} {

@@ -316,6 +316,23 @@ func TestApply(t *testing.T) {
 	})
 }
 
+// An apply configuration need not have a name that can be asked for.
+func TestApplyOfAnyConfiguration(t *testing.T) {
+	type bare struct{ Data map[string]string }
+	for situation, c := range map[string]any{
+		"no method GetName": bare{}, "a nil pointer": (*corev1apply.ConfigMapApplyConfiguration)(nil), "no name": corev1apply.ConfigMap("x", "default").WithName(""), "nil": nil,
+	} {
+		_, err := k8sretry.Apply(t.Context(), failingApplier{}, c, metav1.ApplyOptions{}, k8sretry.WithMaxRetries(0))
+		assert.True(t, apierrors.IsServiceUnavailable(err), "%s: %v", situation, err)
+	}
+}
+
+type failingApplier struct{}
+
+func (failingApplier) Apply(context.Context, any, metav1.ApplyOptions) (*corev1.ConfigMap, error) {
+	return nil, unavailable()
+}
+
 // A conflict of an apply was taken for a stale version. But an apply names none: kube-apiserver
 // has tried five times to apply it to an object that others changed meanwhile.
 func TestApplyRepeatsAConflictThatTheServerLost(t *testing.T) {
