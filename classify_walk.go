@@ -102,9 +102,7 @@ func (w *walk) follow(err error, p *errorPath) (status *metav1.Status, members [
 			next = e.Hidden()
 		case nil, syscall.Errno, *net.DNSError, *tls.CertificateVerificationError, x509.SystemRootsError:
 			return nil, nil, err
-
 		case *json.UnmarshalTypeError: // what it wraps, since Go 1.27, says less
-			p.parent = parent
 			return nil, nil, err
 
 		// Types of other packages. Their methods are not called on a nil pointer.
@@ -251,11 +249,7 @@ func (w *walk) verdict(v *Verdict) {
 // statusOf returns the status of an error of another package, nil if it has none. The
 // usual one embeds a *StatusError, whose method panics if that pointer is nil.
 func statusOf(s apierrors.APIStatus) (status *metav1.Status) {
-	defer func() {
-		if recover() != nil {
-			status = nil
-		}
-	}()
+	defer func() { _ = recover() }() // the status remains nil
 	st := s.Status()
 	return &st
 }
