@@ -42,6 +42,7 @@ func TestErrorHistory(t *testing.T) {
 				e := asError(t, err)
 				assert.Equal(t, c.want, e.History(), "%s, %s", c.situation, way.name)
 				assert.Equal(t, 4, e.Attempts)
+				assert.Positive(t, e.Elapsed, "%s, %s", c.situation, way.name)
 			})
 		}
 	}

@@ -397,6 +397,21 @@ func TestModifyTakesNoTurnAfterMaxElapsed(t *testing.T) {
 	}
 }
 
+// A turn of another call that takes long makes no call longer than WithMaxElapsed says.
+func TestModifyWaitsForNoTurnBeyondMaxElapsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(settings("x"))
+		c.on("get", &fault{then: bump(c)})
+		other := turns.Take(t.Context(), c.get("x").UID)
+		defer other.Leave()
+		began := time.Now()
+		_, err := k8sretry.Modify(t.Context(), c, "x", plusOne, k8sretry.WithMaxElapsed(500*time.Millisecond))
+		assert.ErrorIs(t, err, k8sretry.ErrMaxElapsed)
+		assert.True(t, apierrors.IsConflict(err), "%v", err)
+		assert.Equal(t, 500*time.Millisecond, time.Since(began))
+	})
+}
+
 // Parallel tests, each with the clock of its own bubble, may use objects of the same UID.
 func TestTurnsInParallelBubbles(t *testing.T) {
 	for range 4 {
