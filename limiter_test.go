@@ -1406,6 +1406,14 @@ func served(req *http.Request, level string) *http.Response {
 	return answer(req, 200, "application/json", `{"metadata":{"name":"a"}}`, levelHeader, level)
 }
 
+// An answer may tell the level of a request that no Limiter of the Transport has seen.
+func TestLimiterOfATransportThatIsNotAsked(t *testing.T) {
+	l := k8sretry.NewLimiter()
+	client := over(t, func(req *http.Request) (*http.Response, error) { return served(req, "workload"), nil }, wrapper(t, k8sretry.WithLimiter(l)))
+	require.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithLimiter(k8sretry.NewLimiter())))
+	assert.Empty(t, l.Limited())
+}
+
 // A Transport knows kinds of requests and their levels: one resource that is refused does not delay others of
 // its level, and a level that is exhausted does not delay other levels.
 func TestLimiterOfATransportIsolates(t *testing.T) {

@@ -870,7 +870,11 @@ func TestAPolicyPrintsEachOption(t *testing.T) {
 	assert.ElementsMatch(t, names, slices.Collect(maps.Keys(options)))
 	for name, o := range options {
 		assert.NotEqual(t, k8sretry.NewPolicy().String(), k8sretry.NewPolicy(o).String(), name)
+		if name != "WithLogger" && name != "WithContextLogger" { // nil: off
+			assert.NotContains(t, k8sretry.NewPolicy(o).String(), "=false", name)
+		}
 	}
+	assert.Contains(t, k8sretry.ForConnection().String(), " connection_only=true")
 	assert.Contains(t, k8sretry.NewPolicy(k8sretry.WithTokenAnnotation("")).String(), " token_annotation=")
 }
 

@@ -177,6 +177,14 @@ func TestPatchDryRun(t *testing.T) {
 		_, err := k8sretry.Patch(t.Context(), client, "x", types.JSONPatchType, []byte(jsonAppend), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
 		assert.Same(t, error(testFailed), err)
 		assert.Equal(t, 2, client.attempts())
+
+		// There is nothing to find out, also if the patch names a version.
+		c := newCluster(configMap("x", "n", "1"))
+		c.on("patch", failed(lostReply()), failed(apierrors.NewConflict(configMaps, "x", errors.New("changed"))))
+		_, err = k8sretry.Patch(t.Context(), c, "x", types.MergePatchType, []byte(`{"metadata":{"resourceVersion":"1"}}`), metav1.PatchOptions{DryRun: []string{metav1.DryRunAll}})
+		requireUnchanged(t, err)
+		assert.True(t, apierrors.IsConflict(err))
+		c.expectRequests(t, "patch", "patch")
 	})
 }
 
