@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -1580,6 +1581,51 @@ func TestTransportKeepsTheAnswerIfTheBodyIsGone(t *testing.T) {
 	}
 }
 
+// The answer to a write without a body has none afterwards.
+func TestTransportLeavesAnAnswerWithoutABody(t *testing.T) {
+	for _, body := range []io.ReadCloser{nil, http.NoBody} {
+		transport := wrapper(t, quickly)(roundTripper(func(req *http.Request) (*http.Response, error) {
+			resp := answer(req, 201, "application/json", "")
+			resp.Body = body
+			return resp, nil
+		}))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://server/api/v1/namespaces/x/configmaps/a", strings.NewReader("{}"))
+		require.NoError(t, err)
+		resp, err := transport.RoundTrip(req)
+		require.NoError(t, err)
+		assert.Equal(t, body, resp.Body)
+	}
+}
+
+// The body of a permanent failure that is not of the API is left to the client: it says nothing, and may take long.
+func TestTransportReadsNoBodyOfAPermanentFailure(t *testing.T) {
+	read := false
+	transport := wrapper(t, quickly)(roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp := answer(req, 404, "text/html", "")
+		resp.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { read = true; return 0, io.EOF }))
+		return resp, nil
+	}))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://server/api/v1/namespaces/x/configmaps/a", http.NoBody)
+	require.NoError(t, err)
+	resp, err := transport.RoundTrip(req)
+	require.NoError(t, err)
+	assert.Equal(t, 404, resp.StatusCode)
+	assert.False(t, read)
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// The client names the URL of a failure, and so the Transport does not.
+func TestTransportDoesNotNameTheURL(t *testing.T) {
+	client := &http.Client{Transport: wrapper(t, quickly, k8sretry.WithErrorHistory(9))(roundTripper(func(*http.Request) (*http.Response, error) { return nil, io.EOF }))}
+	_, err := client.Get("http://in.memory/api/v1/namespaces/default/pods/web-0") //nolint:noctx // a test
+	require.ErrorIs(t, err, io.EOF)
+	assert.Equal(t, 1, strings.Count(err.Error(), "http://in.memory"), "%v", err)
+	assert.Equal(t, io.EOF, asError(t, err).Err)
+}
+
 // Inside a Do, the Do reports the end of the call.
 func TestTransportInsideADoEmitsNoFinalEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -2044,6 +2090,134 @@ func TestTransportReadsAPodBeforeItRepeatsAnEviction(t *testing.T) {
 			}
 		}
 	}
+}
+
+// deletions answers requests without a network: the first DELETE or POST is lost, and each GET gets the given answer.
+// It counts the bodies that are not closed, those of the requests included.
+type deletions struct {
+	reads, writes []*http.Request
+	get           func(*http.Request) *http.Response
+	open          int
+}
+
+type openBody struct {
+	io.Reader
+	open *int
+}
+
+func (b openBody) Close() error { *b.open--; return nil }
+
+func (d *deletions) counted(r io.Reader) io.ReadCloser { d.open++; return openBody{r, &d.open} }
+
+func (d *deletions) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body != nil {
+		defer func() { _ = req.Body.Close() }()
+	}
+	if req.Method == http.MethodGet {
+		d.reads = append(d.reads, req)
+		resp := d.get(req)
+		resp.Body = d.counted(resp.Body)
+		return resp, nil
+	}
+	if d.writes = append(d.writes, req); len(d.writes) == 1 {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return answer(req, 200, "application/json", `{"kind":"Status","status":"Success"}`), nil
+}
+
+// send makes a deletion or an eviction through a Transport.
+func (d *deletions) send(t *testing.T, method, url, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://in.memory"+url, http.NoBody)
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept-Encoding", "gzip")
+	req.ContentLength = int64(len(body))
+	req.GetBody = func() (io.ReadCloser, error) { return d.counted(strings.NewReader(body)), nil }
+	req.Body, _ = req.GetBody()
+	return wrapper(t, quickly)(d).RoundTrip(req)
+}
+
+const (
+	podURL      = "/api/v1/namespaces/default/pods/web-0"
+	evictionDoc = `{"kind":"Eviction","apiVersion":"policy/v1","metadata":{"name":"web-0"}}`
+	deleteDoc   = `{"kind":"DeleteOptions","apiVersion":"v1"}`
+)
+
+// metadataOf is the answer to the read of an object that is older than the call.
+func metadataOf(req *http.Request, change ...func(*metav1.PartialObjectMetadata)) *http.Response {
+	o := metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "web-0", UID: "uid-1", CreationTimestamp: metav1.NewTime(time.Now().Add(-time.Hour))}}
+	for _, f := range change {
+		f(&o)
+	}
+	return answer(req, 200, "application/json", string(mustJSON(o)), "Date", time.Now().UTC().Format(http.TimeFormat), "X-Of-The-Read", "yes")
+}
+
+// The read before a repetition asks for the object, and leaves nothing open.
+func TestTransportReadOfADeletionIsAGet(t *testing.T) {
+	for situation, c := range map[string]struct{ method, url, body string }{
+		"a deletion":                        {http.MethodDelete, podURL, deleteDoc},
+		"an eviction":                       {http.MethodPost, podURL + "/eviction", evictionDoc},
+		"an eviction with a trailing slash": {http.MethodPost, podURL + "/eviction/", evictionDoc},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			d := &deletions{get: func(req *http.Request) *http.Response { return metadataOf(req) }}
+			resp, err := d.send(t, c.method, c.url, c.body)
+			require.NoError(t, err)
+			assert.Equal(t, 200, resp.StatusCode)
+			require.Len(t, d.writes, 2)
+			require.Len(t, d.reads, 1)
+			read := d.reads[0]
+			assert.Equal(t, podURL, read.URL.Path)
+			assert.Nil(t, read.Body)
+			assert.Nil(t, read.GetBody)
+			assert.Zero(t, read.ContentLength)
+			assert.Equal(t, http.Header{"Accept": {"application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"}}, read.Header)
+			assert.Zero(t, d.open)
+		})
+	}
+}
+
+// A deletion that is not repeated says why, and with what it has failed.
+func TestTransportSaysWhyADeletionIsNotRepeated(t *testing.T) {
+	for why, get := range map[string]func(*http.Request) *http.Response{
+		"the object cannot be read (": func(req *http.Request) *http.Response { return answer(req, 403, "text/plain", "no") },
+		"the object cannot be read":   func(req *http.Request) *http.Response { return answer(req, 302, "text/plain", "elsewhere") },
+		"the object of this name may have been created since": func(req *http.Request) *http.Response {
+			return metadataOf(req, func(o *metav1.PartialObjectMetadata) { o.CreationTimestamp = metav1.Now() })
+		},
+		"not repeated: the object cannot be read": func(req *http.Request) *http.Response {
+			return metadataOf(req, func(o *metav1.PartialObjectMetadata) { o.Name = "other" })
+		},
+	} {
+		t.Run(why, func(t *testing.T) {
+			d := &deletions{get: get}
+			_, err := d.send(t, http.MethodDelete, podURL, deleteDoc)
+			assert.ErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+			assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
+			assert.ErrorContains(t, err, why)
+			assert.Len(t, d.writes, 1)
+			assert.Zero(t, d.open)
+		})
+	}
+}
+
+// A success that the Transport makes of another answer has nothing of that answer.
+func TestTransportMakesASuccessOfItsOwn(t *testing.T) {
+	now := metav1.Now()
+	d := &deletions{get: func(req *http.Request) *http.Response {
+		return metadataOf(req, func(o *metav1.PartialObjectMetadata) { o.DeletionTimestamp = &now })
+	}}
+	resp, err := d.send(t, http.MethodPost, podURL+"/eviction", evictionDoc)
+	require.NoError(t, err)
+	assert.Equal(t, http.Header{"Content-Type": {"application/json"}}, resp.Header)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.EqualValues(t, len(body), resp.ContentLength)
+	var status metav1.Status
+	require.NoError(t, json.Unmarshal(body, &status))
+	assert.Equal(t, metav1.StatusSuccess, status.Status)
+	assert.Len(t, d.writes, 1)
+	assert.Zero(t, d.open)
 }
 
 func cborOf(t *testing.T, o runtime.Object) []byte {
