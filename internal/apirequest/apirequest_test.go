@@ -146,6 +146,7 @@ func TestReadDescribesARequest(t *testing.T) {
 		{"GET", "/api/v/pods", "", Get, "get /api", ""},
 		{"GET", "/api/v1x2/pods", "", Get, "get /api", ""},
 		{"GET", "/apis/example.com/vx/widgets", "", Get, "get /apis", ""},
+		{"GET", "/apis/example.com/valpha1/widgets", "", Get, "get /apis", ""},
 		{"GET", "/apis/example.com/v2alpha/widgets", "", Get, "get /apis", ""},
 		{"GET", "/apis/example.com/v2alpha10/widgets", "", List, "list widgets.example.com", ""},
 		{"POST", "/elsewhere", "", Create, "create /elsewhere", "acts"},

@@ -61,8 +61,7 @@ func (r RepeatRisk) inBody(req *http.Request) bool {
 	case RiskStrategicPatch:
 		return repeatsMergeKey(body)
 	default: // a create
-		name, ok := objectName(body)
-		return !ok || name == ""
+		return objectName(body) == ""
 	}
 }
 
@@ -204,57 +203,53 @@ func protobufDryRun(encoded []byte, eviction bool) []string {
 
 // objectName returns the name of an object in a body as clients send it, in JSON or
 // protobuf, "" if it has none. An object that is cut may still contain it.
-func objectName(body []byte) (name string, ok bool) {
-	if len(bytes.TrimSpace(body)) == 0 {
-		return "", true
-	}
+func objectName(body []byte) (name string) {
 	if encoded, ok := bytes.CutPrefix(body, protobufPrefix); ok {
 		return protobufName(encoded)
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return "", false
+		return ""
 	}
-	found := false
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
-			return name, found
+			return name
 		}
-		if key == "metadata" {
-			var meta map[string]json.RawMessage // the server distinguishes upper and lower case
-			if d.Decode(&meta) != nil {
-				return "", false
+		if key != "metadata" {
+			var skipped json.RawMessage
+			if d.Decode(&skipped) != nil {
+				return name // cut
 			}
-			name = ""
-			if raw, ok := meta["name"]; ok && json.Unmarshal(raw, &name) != nil {
-				return "", false
-			}
-			found = true
 			continue
 		}
-		var skipped json.RawMessage
-		if d.Decode(&skipped) != nil {
-			return name, found // cut
+		var meta map[string]json.RawMessage // the server distinguishes upper and lower case
+		if d.Decode(&meta) != nil {
+			return ""
+		}
+		name = ""
+		if raw, ok := meta["name"]; ok && json.Unmarshal(raw, &name) != nil {
+			return ""
 		}
 	}
-	_, err := d.Token() // the end of the object
-	return name, found || err == nil
+	return name
 }
 
 // protobufName reads the metadata, which is the first field of every object.
-func protobufName(encoded []byte) (name string, ok bool) {
+func protobufName(encoded []byte) string {
 	const metadata = 1<<3 | 2 // field 1, length-delimited
 	var envelope runtime.Unknown
 	if envelope.Unmarshal(encoded) != nil || len(envelope.Raw) == 0 || envelope.Raw[0] != metadata {
-		return "", false
+		return ""
 	}
 	length, n := binary.Uvarint(envelope.Raw[1:])
 	if n <= 0 || length > uint64(len(envelope.Raw)-1-n) {
-		return "", false
+		return ""
 	}
 	rest := envelope.Raw[1+n:]
 	var meta metav1.ObjectMeta
-	err := meta.Unmarshal(rest[:length])
-	return meta.Name, err == nil
+	if meta.Unmarshal(rest[:length]) != nil {
+		return ""
+	}
+	return meta.Name
 }

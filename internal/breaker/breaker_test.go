@@ -87,6 +87,13 @@ func TestOpens(t *testing.T) {
 				tries(b, 1, s/50, health.Healthy)
 			}
 		}, true},
+		{"one of twenty succeeds, after ten busy seconds without a failure", Config{}, func(b *Breaker) {
+			tries(b, 1000, s/100, health.Healthy)
+			for range 12 {
+				tries(b, 19, s/50, health.Failing)
+				tries(b, 1, s/50, health.Healthy)
+			}
+		}, true},
 		{"one of five succeeds", Config{}, func(b *Breaker) {
 			for range 200 {
 				tries(b, 4, s/50, health.Failing)
@@ -259,6 +266,27 @@ func TestReopensAndCloses(t *testing.T) {
 			assert.False(t, b.enter().Admitted())
 			b.leave(a, health.Healthy, 0, nil)
 			assert.Equal(t, Closed, b.State())
+		}},
+		{"after a probe that hangs, as many have to succeed as before", Config{HalfOpenProbes: 2}, func(t *testing.T, b *Breaker) {
+			first, _ := untilProbe(t, b)
+			b.leave(first, health.Healthy, 0, nil)
+			b.enter() // hangs
+			testkit.Sleep(30 * time.Second)
+			for range 2 {
+				assert.Equal(t, HalfOpen, b.State())
+				a := b.enter()
+				assert.True(t, a.Probe)
+				b.leave(a, health.Healthy, 0, nil)
+			}
+			assert.Equal(t, Closed, b.State())
+		}},
+		{"after two probes that hang, there are two again", Config{HalfOpenProbes: 2}, func(t *testing.T, b *Breaker) {
+			untilProbe(t, b)
+			b.enter()
+			testkit.Sleep(30 * time.Second)
+			assert.True(t, b.enter().Admitted())
+			assert.True(t, b.enter().Admitted())
+			assert.False(t, b.enter().Admitted())
 		}},
 		{"attempts from before it opened neither close it nor open it again", Config{}, func(t *testing.T, b *Breaker) {
 			old := Admission{Epoch: 1}

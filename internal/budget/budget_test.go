@@ -115,6 +115,14 @@ func TestPays(t *testing.T) {
 			assert.Zero(t, b.State().Remaining)
 			assert.Zero(t, paidOf(b, 1))
 		}},
+		{"a success counts as if it had been spread over the time since the last look", Config{Ratio: 1000, MinRetries: -1}, func(t *testing.T, b *Budget) {
+			b.State()
+			earn(b, 1)
+			testkit.Sleep(9 * time.Second)
+			assert.Equal(t, 1000, b.State().Remaining)
+			testkit.Sleep(6 * time.Second)
+			assert.InDelta(t, 500, b.State().Remaining, 100)
+		}},
 		{"there is no debt when the successes leave the window first", Config{Ratio: 1, MinRetries: 1}, func(t *testing.T, b *Budget) {
 			earn(b, 10)
 			b.State()

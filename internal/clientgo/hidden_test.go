@@ -197,3 +197,8 @@ func TestBodiesThatAreLeftAlone(t *testing.T) {
 	}
 	HideReadErrors(nil, new(apirequest.Request), http.MethodGet)
 }
+
+func TestRevealErrorOfANilPointer(t *testing.T) {
+	err := error((*url.Error)(nil))
+	assert.NotPanics(t, func() { assert.Equal(t, err, RevealError(err)) })
+}

@@ -35,3 +35,24 @@ func TestAddReturnsTheValueOfThePart(t *testing.T) {
 	assert.EqualValues(t, 7, c.Load(3))
 	assert.Less(t, counter.Part(), uint8(counter.Shards))
 }
+
+// Goroutines that run at the same time rarely share a part.
+func TestGoroutinesHavePartsOfTheirOwn(t *testing.T) {
+	const n = 64
+	parts := make(chan uint8, n)
+	together := make(chan struct{})
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			parts <- counter.Part()
+			<-together
+		})
+	}
+	different := map[uint8]bool{}
+	for range n {
+		different[<-parts] = true
+	}
+	close(together)
+	all.Wait()
+	assert.Greater(t, len(different), n/4)
+}

@@ -33,11 +33,18 @@ func TestOf(t *testing.T) {
 	defer cancel()
 	assert.Equal(t, context.DeadlineExceeded, Of(late))
 
+	assert.Equal(t, context.DeadlineExceeded, Of(onlyErr{context.Background()}), "only Err says that it is over")
+
 	b := newBroken()
 	assert.NoError(t, Of(b))
 	close(b.done)
 	assert.Equal(t, context.Canceled, Of(b), "only Done says that it is over")
 }
+
+// onlyErr has an Err, and no Done.
+type onlyErr struct{ context.Context }
+
+func (onlyErr) Err() error { return context.DeadlineExceeded }
 
 // between ends after the first look at its Err.
 type between struct {

@@ -24,6 +24,7 @@ func TestPauses(t *testing.T) {
 		"no answer, many calls are queued":           {sign{result: failed, took: 2 * time.Second, queued: 100}, 10 * time.Second},
 		"a late answer":                              {sign{result: late, took: 2 * time.Second}, 10 * time.Second},
 		"a late answer, many calls are queued":       {sign{result: late, took: 2 * time.Second, queued: 100}, 2 * time.Second},
+		"a late answer, ten calls are queued":        {sign{result: late, took: 2 * time.Second, queued: manyQueued}, 10 * time.Second},
 		"a 429":                                      {sign{result: refused, retryAfter: time.Second}, 2 * time.Second},
 		"a 429 with a Retry-After that is longer":    {sign{result: refused, retryAfter: 20 * time.Second}, 25 * time.Second},
 		"a 5xx or a lost connection":                 {sign{result: broken}, 10 * time.Second},
@@ -78,4 +79,54 @@ func TestRefusedConnectionIsNotA5xx(t *testing.T) {
 			assert.Equal(t, result, got)
 		}
 	}
+}
+
+// An attempt that finds the limit reached waits until the limit has grown, or until the others are taken to hang.
+func TestTheWaitForRoom(t *testing.T) {
+	const now = time.Hour
+	after429 := law{limit: 4, threshold: 4, limitedAt: now, lastStart: now}
+	wait := after429.start(now, 4)
+	assert.InDelta(t, 3.536, wait.Seconds(), 0.002, "1 + 0.02 t^2 = 5/4")
+	assert.Equal(t, wait-time.Second, after429.start(now+time.Second, 4))
+	assert.Zero(t, after429.start(now+wait, 4))
+	assert.Zero(t, after429.start(now, 3))
+
+	afterFailures := law{limit: 4, threshold: 4, lastStart: now}
+	assert.Equal(t, stuck, afterFailures.start(now, 4))
+	assert.Equal(t, stuck-time.Second, afterFailures.start(now+time.Second, 4))
+}
+
+// The 429 of attempts that had others beside them say how many requests the server takes, not how many per second.
+func TestA429ToALoneAttempt(t *testing.T) {
+	const now = time.Hour
+	l := law{}
+	for range 3 {
+		l.end(now, sign{result: refused, rate: 5, inFlight: 3, around: math.Inf(1)})
+	}
+	assert.EqualValues(t, 3, l.limit)
+	l.end(now, sign{result: refused, rate: 5, lone: true, around: math.Inf(1)})
+	assert.Zero(t, l.gap, "one may be an accident")
+	l.end(now, sign{result: refused, rate: 5, lone: true, around: math.Inf(1)})
+	assert.InDelta(t, 1/(rateShare*5.1), l.gap.Seconds(), 0.001)
+}
+
+// A 429 to an attempt that began before the last change of the limit does not lower it, but the time that it asks for
+// is kept, and that is a change.
+func TestA429ToAnOldAttempt(t *testing.T) {
+	const now = time.Hour
+	l := law{limit: 8, threshold: 8, lastStart: now}
+	assert.True(t, l.end(now, sign{result: refused, old: true, inFlight: 7, retryAfter: 3 * time.Second, around: math.Inf(1)}))
+	assert.EqualValues(t, 8, l.limit)
+	assert.Equal(t, 3*time.Second, l.start(now, 0))
+}
+
+// How long no attempt has started is counted from the last start, or from when the limit was set for the first time.
+func TestANewLimitIsNoStart(t *testing.T) {
+	const now = time.Hour
+	l := law{lastStart: now}
+	l.end(now+time.Second, sign{result: refused, rate: 5, inFlight: 3, around: math.Inf(1)})
+	assert.Equal(t, now+time.Second, l.lastStart)
+	l.end(now+2*time.Second, sign{result: refused, rate: 5, inFlight: 2, around: math.Inf(1)})
+	assert.EqualValues(t, 2, l.limit)
+	assert.Equal(t, now+time.Second, l.lastStart)
 }

@@ -205,3 +205,20 @@ func TestTheTimeThatCallsWaitIsNotLatency(t *testing.T) {
 		})
 	}
 }
+
+// A clock that goes backwards, as it does from one bubble of testing/synctest to the next, makes the Limiter forget.
+func TestAClockThatGoesBackwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		for range manyFailures {
+			ticket, _, _ := l.enter(t.Context(), 1, 0)
+			l.leave(ticket, End{Health: health.Down, Err: errTest})
+		}
+		server, _ := l.State()
+		require.True(t, server.Limited)
+		l.last += time.Hour
+		server, limited := l.State()
+		assert.False(t, server.Limited)
+		assert.Empty(t, limited)
+	})
+}
