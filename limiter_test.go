@@ -571,6 +571,30 @@ func TestLimiterQueueTimeout(t *testing.T) {
 	})
 }
 
+// Answers that are late limit, too, and are no error that an event could name.
+func TestLimiterQueueTimeoutAfterLateAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := k8sretry.NewLimiter()
+		for range 40 {
+			require.NoError(t, one(t.Context(), l, 10*time.Millisecond, nil))
+		}
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() { _ = one(t.Context(), l, 20*time.Second, nil) })
+		}
+		all.Wait()
+		require.True(t, l.State().Limited)
+		all.Go(func() { _ = one(t.Context(), l, time.Minute, nil) })
+		synctest.Wait()
+		var seen recorder
+		err := one(t.Context(), l, 0, nil, k8sretry.WithMaxQueueTime(0), k8sretry.WithObserver(&seen))
+		assert.ErrorIs(t, err, k8sretry.ErrQueueTimeout)
+		assert.NoError(t, asError(t, err).Err)
+		assert.Equal(t, k8sretry.ErrQueueTimeout, seen.last(t).Err)
+		all.Wait()
+	})
+}
+
 // WithMaxQueueTime is for all attempts of a call together.
 func TestLimiterQueueTimeoutOfARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -724,6 +724,31 @@ func TestTransportBelowACallWithALimiter(t *testing.T) {
 }
 
 // A call without a budget uses that of the Transport, a safe write too.
+// WithMaxElapsed of a Transport bounds its own loop, and no wait of an attempt of a Do above.
+func TestTransportBelowADoBoundsNoQueueByMaxElapsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		client := over(t, func(req *http.Request) (*http.Response, error) {
+			if down {
+				return nil, network("dial", syscall.ECONNREFUSED)
+			}
+			testkit.Sleep(3 * time.Second)
+			return answer(req, 200, "application/json", `{"metadata":{"name":"a"}}`), nil
+		}, wrapper(t, k8sretry.WithLimiter(k8sretry.NewLimiter()), k8sretry.WithMaxElapsed(time.Second), k8sretry.WithMaxRetries(0)))
+		for range 10 {
+			require.Error(t, get(t.Context(), client))
+		}
+		down = false
+		var all sync.WaitGroup
+		all.Go(func() { assert.NoError(t, get(t.Context(), client)) })
+		synctest.Wait()
+		began := time.Now()
+		assert.NoError(t, k8sretry.Run(t.Context(), func(ctx context.Context) error { return get(ctx, client) }, k8sretry.WithMaxRetries(0)))
+		assert.Equal(t, 6*time.Second, time.Since(began))
+		all.Wait()
+	})
+}
+
 func TestTransportLendsItsBudget(t *testing.T) {
 	for name, call := range callsOverATransport {
 		t.Run(name, func(t *testing.T) {

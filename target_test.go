@@ -236,3 +236,21 @@ func TestObjectNames(t *testing.T) {
 		assert.Equal(t, "default/a", lines(t)[0]["object"])
 	})
 }
+
+// Gadget is a type of a program that has no group in its package.
+type Gadget struct{ corev1.ConfigMap }
+
+type gadgets struct{}
+
+func (gadgets) Get(context.Context, string, metav1.GetOptions) (*Gadget, error) {
+	return nil, unavailable()
+}
+
+func (gadgets) Delete(context.Context, string, metav1.DeleteOptions) error { return forbidden("a") }
+
+func TestTheGroupOfATypeOfAProgramIsNotKnown(t *testing.T) {
+	var seen recorder
+	err := k8sretry.Delete(t.Context(), gadgets{}, &Gadget{}, metav1.DeleteOptions{}, k8sretry.WithObserver(&seen))
+	assert.True(t, apierrors.IsForbidden(err))
+	assert.Equal(t, "delete gadgets", seen.last(t).Function)
+}

@@ -45,11 +45,8 @@ type WatchGetter[T Object] interface {
 // Options, end and errors are those of Until. A nil client or done is an error.
 func UntilWatch[T Object](ctx context.Context, client WatchGetter[T], name string, done func(T) (bool, error), opts ...Option) (T, error) {
 	var none T
-	switch {
-	case isNilValue(client):
+	if isNilValue(client) {
 		return none, errNilClient
-	case done == nil:
-		return none, errNilFunc
 	}
 	read := func(ctx context.Context) (T, error) {
 		obj, err := client.Get(ctx, name, metav1.GetOptions{})

@@ -404,6 +404,63 @@ func twice(first func(), c *cluster) func() {
 
 // The assumption was that a token costs nothing. With one, each of these updates would be a
 // new version, and a controller that watches what it writes would never rest.
+// What Update returns after a check is the object as it is, not as the call has stored it.
+func TestUpdateReturnsTheObjectAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(configMap("x", "by", "initial"))
+		c.on("update", &fault{after: lostReply(), then: func() { c.change("x", func(o *corev1.ConfigMap) { o.Data["more"] = "1" }) }})
+		x := c.get("x")
+		x.Data["by"] = "this call"
+		got, err := k8sretry.Update(t.Context(), c, x, metav1.UpdateOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, c.get("x"), got)
+		c.expectRequests(t, "update", "update", "get", "watch")
+	})
+}
+
+type watchFails struct {
+	*cluster
+	err error
+}
+
+func (c watchFails) Watch(context.Context, metav1.ListOptions) (watch.Interface, error) {
+	return nil, c.err
+}
+
+func TestUpdateWithAWatchThatDoesNotBegin(t *testing.T) {
+	for situation, err := range map[string]error{"an error": apierrors.NewResourceExpired("too old"), "nothing": nil} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster(configMap("x", "by", "initial"))
+				c.on("update", &fault{after: lostReply(), then: overwrite(c)})
+				x := c.get("x")
+				x.Data["by"] = "this call"
+				var seen recorder
+				_, err := k8sretry.Update(t.Context(), watchFails{c, err}, x, metav1.UpdateOptions{}, k8sretry.WithObserver(&seen))
+				requireUnknown(t, err)
+				assert.Equal(t, "the outcome cannot be determined", seen.last(t).Detail)
+			})
+		})
+	}
+}
+
+// A Retry-After that client-go does not read is kept by a safe write, too.
+func TestUpdateWaitsUntilTheDateOfARetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		client := over(t, func(req *http.Request) (*http.Response, error) {
+			if requests++; requests == 1 {
+				return answer(req, 429, "text/plain", "busy", "Retry-After", time.Now().Add(20*time.Second).UTC().Format(http.TimeFormat)), nil
+			}
+			return answer(req, 200, "application/json", string(mustJSON(settings("x")))), nil
+		}, wrapper(t))
+		began := time.Now()
+		_, err := k8sretry.Update(t.Context(), client.CoreV1().ConfigMaps("default"), settings("x"), metav1.UpdateOptions{})
+		require.NoError(t, err)
+		assert.GreaterOrEqual(t, time.Since(began), 20*time.Second)
+	})
+}
+
 func TestUpdatesWithoutAChangeStoreNoVersion(t *testing.T) {
 	c := newCluster()
 	obj := c.put(configMap("x", "by", "this call"))
