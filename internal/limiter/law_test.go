@@ -130,3 +130,41 @@ func TestANewLimitIsNoStart(t *testing.T) {
 	assert.EqualValues(t, 2, l.limit)
 	assert.Equal(t, now+time.Second, l.lastStart)
 }
+
+// The parts of a group that have failed are those since its last answer in good time.
+func TestAGroupForgetsItsParts(t *testing.T) {
+	var g group
+	a, b := new(kind), new(kind)
+	for range 3 {
+		g.count(a)
+		g.failures++
+	}
+	assert.False(t, g.several())
+	g.law = law{}
+	for range 2 {
+		g.count(b)
+		g.failures++
+	}
+	assert.False(t, g.several(), "one part, more than once")
+	assert.Equal(t, [2]part{{b, 2}, {}}, g.parts)
+	for range 2 {
+		g.count(a)
+		g.failures++
+	}
+	assert.True(t, g.several())
+}
+
+// Successes of long ago are no rate.
+func TestTheRateIsThatOfLate(t *testing.T) {
+	const now = time.Hour
+	l := New(nil)
+	k := l.kindOf(7, now)
+	k.fast.add(100 * oneSuccess)
+	assert.InDelta(t, 25, k.rate(now+4*time.Second), 0.001)
+	assert.InDelta(t, 25, l.rateOf(nil, now+4*time.Second), 0.001)
+	k.remember(now + recent/2)
+	assert.Equal(t, mark{now + recent/2, 100}, k.marks[1])
+	assert.InDelta(t, 10, k.rate(now+recent), 0.001)
+	k.remember(now + time.Minute)
+	assert.Zero(t, k.rate(now+time.Minute))
+}

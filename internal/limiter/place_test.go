@@ -222,3 +222,149 @@ func TestAClockThatGoesBackwards(t *testing.T) {
 		assert.Empty(t, limited)
 	})
 }
+
+// The places of calls within an attempt count once in each scope.
+func TestAPlaceCountsOnceInAScope(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		for _, kind := range []uint64{7, 8} {
+			first, _, _ := l.enter(t.Context(), kind, 0)
+			l.learn(kind, "workload")
+			l.leave(first, failure)
+		}
+		enter := func(ctx context.Context, kind uint64) Ticket {
+			ticket, _, ok := l.enter(ctx, kind, 0)
+			require.True(t, ok)
+			require.NotNil(t, ticket.Place())
+			return ticket
+		}
+		inFlight := func() [4]int {
+			return [4]int{l.table.Load().find(7).inFlight, l.table.Load().find(8).inFlight, l.levels[0].inFlight, l.server.inFlight}
+		}
+		outer := enter(t.Context(), 7)
+		assert.Equal(t, [4]int{1, 0, 1, 1}, inFlight())
+		middle := enter(WithPlace(t.Context(), outer.Place()), 8)
+		assert.Equal(t, [4]int{1, 1, 1, 1}, inFlight(), "of another kind of the level")
+		inner := enter(WithPlace(t.Context(), middle.Place()), 7)
+		assert.Equal(t, [4]int{1, 1, 1, 1}, inFlight(), "of a kind that counts already")
+		assert.Equal(t, 1, inner.Place().takesLevel(l.levels[0]))
+		for _, ticket := range []Ticket{inner, middle, outer} {
+			l.leave(ticket, succeeded)
+		}
+		assert.Equal(t, [4]int{}, inFlight())
+		testkit.Sleep(5 * time.Minute)
+	})
+}
+
+// An attempt that has no answer is no sign if one that began later was answered in good time.
+func TestAnOvertakenAttemptIsNoSign(t *testing.T) {
+	lost := End{Health: health.Unreachable, Err: errors.New("no answer")}
+	for _, watched := range []bool{false, true} { // while something has failed, attempts hold places
+		synctest.Test(t, func(t *testing.T) {
+			l := New(nil)
+			enter := func(kind uint64) Ticket {
+				ticket, _, ok := l.enter(t.Context(), kind, 0)
+				require.True(t, ok)
+				return ticket
+			}
+			l.leave(enter(7), succeeded)
+			if watched {
+				l.leave(enter(8), failure)
+			}
+			slow := enter(7)
+			testkit.Sleep(2 * time.Second)
+			l.leave(enter(7), succeeded)
+			testkit.Sleep(time.Second)
+			l.leave(slow, lost)
+			assert.Zero(t, l.table.Load().find(7).failures)
+
+			// One that was not answered either overtakes nothing.
+			first := enter(7)
+			testkit.Sleep(2 * time.Second)
+			second := enter(7)
+			testkit.Sleep(2 * time.Second)
+			l.leave(second, lost)
+			l.leave(first, lost)
+			assert.Equal(t, 2, l.table.Load().find(7).failures)
+			testkit.Sleep(5 * time.Minute)
+		})
+	}
+}
+
+// While connections are refused, a 5xx is about the server, too.
+func TestA5xxWhileTheServerIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		for range manyFailures {
+			ticket, _, _ := l.enter(t.Context(), 7, 0)
+			l.leave(ticket, End{Health: health.Down, Err: errTest})
+		}
+		ticket, _, ok := l.enter(t.Context(), 8, 0)
+		require.True(t, ok)
+		l.leave(ticket, failure)
+		assert.Equal(t, manyFailures+1, l.server.failures)
+		assert.Zero(t, l.table.Load().find(8).failures)
+		testkit.Sleep(5 * time.Minute)
+	})
+}
+
+// A level is known as long as a kind belongs to it.
+func TestALevelWithoutKindsIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		for kind := range uint64(2) {
+			ticket, _, _ := l.enter(t.Context(), kind+7, 0)
+			l.leave(ticket, succeeded)
+			l.learn(kind+7, "a")
+		}
+		l.learn(7, "b")
+		require.Len(t, l.levels, 2)
+		l.learn(8, "b")
+		require.Len(t, l.levels, 1)
+		assert.Equal(t, "b", l.levels[0].uid)
+		assert.Equal(t, 2, l.levels[0].kinds)
+		testkit.Sleep(5 * time.Minute)
+	})
+}
+
+// Of many kinds, those that were used last are kept, and those in use.
+func TestTheKindThatWasNotUsedForLongestIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		var busy Ticket
+		for kind := range uint64(maxKinds) {
+			ticket, _, _ := l.enter(t.Context(), kind+1, 0)
+			if kind == 0 {
+				busy = ticket
+			} else {
+				l.leave(ticket, succeeded)
+			}
+			testkit.Sleep(time.Second)
+		}
+		used, _, _ := l.enter(t.Context(), 2, 0)
+		l.leave(used, succeeded)
+		more, _, _ := l.enter(t.Context(), 100, 0)
+		l.leave(more, succeeded)
+		l.leave(busy, succeeded)
+		for kind, known := range map[uint64]bool{1: true, 2: true, 3: false, 4: true, 64: true, 100: true} {
+			assert.Equal(t, known, l.table.Load().find(kind) != nil, "%d", kind)
+		}
+		assert.Len(t, l.kinds, maxKinds)
+		testkit.Sleep(5 * time.Minute)
+	})
+}
+
+// While nothing has failed, attempts take neither the lock nor the clock.
+func TestTheFastPathIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		ticket, _, _ := l.enter(t.Context(), 7, 0)
+		fast, ok := l.enterFast(7)
+		assert.True(t, ok)
+		assert.True(t, l.leaveFast(fast))
+		l.leave(ticket, succeeded)
+		testkit.Sleep(5 * time.Minute)
+		_, ok = l.enterFast(7)
+		assert.False(t, ok, "the ticks have stopped")
+	})
+}

@@ -73,6 +73,8 @@ func TestContains(t *testing.T) {
 		`{"metadata":{"labels":{"a":"c"}},"spec":{"containers":[{"name":"a"},{"name":"b"}]}}`:                                                           false,
 		`{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"a"}]}}`:                                                                        false,
 		`{"metadata":{"labels":{"a":"b"}},"spec":{"containers":"ab"}}`:                                                                                  false,
+		`{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"a"},{"name":"b"}],"empty":1}}`:                                                 false,
+		`{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"a"},{"name":"b"}],"none":1}}`:                                                  false,
 		`{"metadata":{"labels":{"a":"b"}},"spec":1}`:                                                                                                    false,
 		`{}`: false,
 	} {
