@@ -3,7 +3,7 @@
 // Mutate measures whether the tests notice wrong code. It changes one place of the code at a
 // time, a mutant, and runs the tests: a mutant is killed if they fail.
 //
-//	go run ./internal/mutate [-n mutants] [-seed seed] [-jobs jobs] [-timeout duration] [-skip regexp] [-run regexp] [-list] [file ...]
+//	go run ./internal/mutate [-n mutants] [-seed seed] [-jobs jobs] [-timeout duration] [-alone regexp] [-run regexp] [-list] [file ...]
 //
 // Without files, it takes its sample from the spine of the library: the files of the root
 // package that decide, and the packages under internal/ that they use. The sample is a
@@ -22,7 +22,7 @@
 //
 // A mutant that is listed in equivalent.txt, with the reason why no test can tell it from the
 // code, does not count and is not tried. Tests that measure what the compiler makes of the code
-// are left out, see -skip: what only they would notice survives.
+// (-alone) try what has survived the others, compiled by itself.
 //
 // The work tree is not changed: mutants are given to the go command as an overlay. The exit
 // status is 1 if fewer than -least percent of the mutants are killed, 2 if the tests fail
@@ -47,9 +47,9 @@ import (
 	"time"
 )
 
-// skipped are the tests that measure what the compiler makes of the code, which the mutants beside
-// it change: allocations, inlining, frames.
-const skipped = "^TestNoAllocation$"
+// compiled are the tests that measure what the compiler makes of the code, which the mutants
+// beside it change.
+const compiled = "^TestNoAllocation$"
 
 //go:embed equivalent.txt
 var equivalentList string
@@ -67,7 +67,7 @@ func mutate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	seed := flags.Uint64("seed", 1, "of the sample")
 	jobs := flags.Int("jobs", 1, "how many mutants to try at a time")
 	timeout := flags.Duration("timeout", 10*time.Second, "how long the tests of a mutant may take beyond four times what they take without one; a mutant that exceeds it is killed")
-	skip := flags.String("skip", skipped, "the tests to leave out, a regular expression")
+	alone := flags.String("alone", compiled, "the tests that cannot pass with the schemata, a regular expression")
 	run := flags.String("run", "", "try only the mutants of the sample whose key matches this regular expression")
 	least := flags.Float64("least", 92, "the percentage of mutants that must be killed")
 	list := flags.Bool("list", false, "print the sample and try nothing")
@@ -78,6 +78,11 @@ func mutate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	only, err := regexp.Compile(*run)
+	if err != nil {
+		fmt.Fprintln(stderr, "mutate:", err)
+		return 2
+	}
+	notWith, err := regexp.Compile(*alone)
 	if err != nil {
 		fmt.Fprintln(stderr, "mutate:", err)
 		return 2
@@ -112,7 +117,7 @@ func mutate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	t := trial{ctx: ctx, timeout: *timeout, skip: *skip, equivalents: listed}
+	t := trial{ctx: ctx, timeout: *timeout, alone: notWith, equivalents: listed}
 	if err := t.prepare(dir, mutants, stderr); err != nil {
 		fmt.Fprintln(stderr, "mutate: without a mutant:", err)
 		return 2

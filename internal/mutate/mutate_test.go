@@ -146,11 +146,16 @@ values:
 
 func untested() bool { return true }
 
+func alone() bool { return true }
+
 func refused() int { return 6 / (1 - 0) }
 `,
 		"p_test.go": `package p
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 func TestLarger(t *testing.T) {
 	if larger(2, 1) != 2 || larger(1, 2) != 2 {
@@ -170,7 +175,11 @@ func TestSum(t *testing.T) {
 	}
 }
 
-func TestSkipped(t *testing.T) { t.Fatal("cannot pass") }
+func TestAlone(t *testing.T) {
+	if !alone() || os.Getenv("MUTATE") != "" {
+		t.Fatal("not alone")
+	}
+}
 `,
 		"internal/q/q.go": `package q
 
@@ -192,8 +201,8 @@ func TestAbove(t *testing.T) {
 	equivalentList = "p.go: larger: > -> >= #1\tboth are as large\np.go: gone: > -> >= #1\tno longer there\n"
 	var out, messages bytes.Buffer
 	status := mutate(t.Context(), []string{
-		"-n", "0", "-jobs", "2", "-timeout", "1s", "-skip", "Skipped",
-		"-run", "larger|lowest: (n--|!q)|sum|untested|refused: [01]|Above", "p.go", "internal/q/q.go",
+		"-n", "0", "-jobs", "2", "-timeout", "1s", "-alone", "Alone",
+		"-run", "larger|lowest: (n--|!q)|sum|untested|alone|refused: [01]|Above", "p.go", "internal/q/q.go",
 	}, &out, &messages)
 	assert.Equal(t, 1, status, messages.String())
 	got := map[string]string{}
@@ -210,15 +219,16 @@ func TestAbove(t *testing.T) {
 		"p.go:17: lowest: n-- -> nothing":                        "killed, . timeout",
 		"p.go:26: sum: total += v -> nothing":                    "killed, . TestSum",
 		"p.go:32: untested: true -> false":                       "SURVIVED, 0 tests execute it",
-		"p.go:34: refused: 0 -> 1":                               "does not compile, the compiler",
-		"p.go:34: refused: 1 -> 2":                               "SURVIVED, 0 tests execute it",
+		"p.go:34: alone: true -> false":                          "killed, . ^(TestAlone)$",
+		"p.go:36: refused: 0 -> 1":                               "does not compile, the compiler",
+		"p.go:36: refused: 1 -> 2":                               "SURVIVED, 0 tests execute it",
 		"internal/q/q.go:3: Above: > -> >=":                      "killed, . TestLowest",
 		"internal/q/q.go:3: Above: > -> <=":                      "killed, ./internal/q TestAbove",
 		"internal/q/q.go:3: Above: 3 -> 4":                       "killed, . TestLowest",
 	}, got, out.String())
 	assert.Contains(t, messages.String(), "equivalent.txt: no such mutant: p.go: gone: > -> >= #1\n")
 	assert.NotContains(t, messages.String(), "no such mutant: p.go: larger")
-	assert.Contains(t, out.String(), "\n83.3 % killed of the mutants that are not equivalent\n")
+	assert.Contains(t, out.String(), "\n84.6 % killed of the mutants that are not equivalent\n")
 	assert.Contains(t, out.String(), "survived: p.go:32: untested: true -> false\n          p.go: untested: true -> false #1\n")
 }
 

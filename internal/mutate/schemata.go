@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -141,12 +142,38 @@ func writeOverlay(dir string, mutants []mutant, left map[int]bool) (overlay stri
 			return "", err
 		}
 	}
+	return overlayFile(dir, "overlay.json", replace)
+}
+
+// overlayOf returns an overlay with one mutant and nothing else.
+func overlayOf(dir string, m mutant) (overlay string, err error) {
+	path, err := filepath.Abs(m.file)
+	if err != nil {
+		return "", err
+	}
+	src, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	changed, err := os.CreateTemp(dir, "alone*.go")
+	if err != nil {
+		return "", err
+	}
+	_, err = changed.Write(slices.Concat(src[:m.bodyBegin], m.body(src), src[m.bodyEnd:]))
+	if err = errors.Join(err, changed.Close()); err != nil {
+		return "", err
+	}
+	return overlayFile(dir, filepath.Base(changed.Name())+".json", map[string]string{path: changed.Name()})
+}
+
+// overlayFile writes the list of replaced files that the go command reads.
+func overlayFile(dir, name string, replace map[string]string) (string, error) {
 	content, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
-	overlay = filepath.Join(dir, "overlay.json")
-	return overlay, os.WriteFile(overlay, content, 0o600)
+	file := filepath.Join(dir, name)
+	return file, os.WriteFile(file, content, 0o600)
 }
 
 var refusal = regexp.MustCompile(`\bmutant(\d+):\d+`)

@@ -41,7 +41,7 @@ const atOnce = 2 * time.Second
 type trial struct {
 	ctx         context.Context
 	timeout     time.Duration
-	skip        string // tests that cannot pass with the schemata
+	alone       *regexp.Regexp // tests that cannot pass with the schemata
 	equivalents map[string]bool
 
 	left     map[int]bool // the mutants that the compiler refuses, by number
@@ -52,6 +52,7 @@ type trial struct {
 type binary struct {
 	dir, path string
 	tests     []*test // the quickest first
+	alone     []*test // that cannot pass with the schemata
 }
 
 // test is a test function.
@@ -93,7 +94,7 @@ func (t *trial) prepare(dir string, mutants []mutant, progress io.Writer) error 
 			return fmt.Errorf("compiling the tests of %s: %w\n%s", p, err, output)
 		}
 		start := time.Now()
-		if output, err := t.run(b.dir, b.path, 0, "-test.skip", t.skip); err != nil {
+		if output, err := t.run(b.dir, b.path, 0, "-test.skip", t.alone.String()); err != nil {
 			return fmt.Errorf("the tests of %s: %w\n%s", p, err, output)
 		}
 		fmt.Fprintf(progress, "%s: the tests pass in %v", p, time.Since(start).Round(time.Millisecond))
@@ -116,16 +117,13 @@ func (t *trial) record(b *binary, plain, profile string, mutants []mutant) error
 	if err != nil {
 		return err
 	}
-	skip, err := regexp.Compile(t.skip)
-	if err != nil {
-		return err
-	}
 	for name := range strings.FieldsSeq(string(names)) {
-		if strings.HasPrefix(name, "Benchmark") || t.skip != "" && skip.MatchString(name) {
+		if strings.HasPrefix(name, "Benchmark") {
 			continue
 		}
+		alone := t.alone.MatchString(name)
 		start := time.Now()
-		if output, err := t.run(b.dir, plain, 0, "-test.run", "^"+name+"$", "-test.coverprofile", profile); err != nil {
+		if output, err := t.run(b.dir, plain, 0, "-test.run", "^"+name+"$", "-test.coverprofile", profile); err != nil && !alone {
 			return fmt.Errorf("%s alone: %w\n%s", name, err, output)
 		}
 		took := time.Since(start)
@@ -140,7 +138,16 @@ func (t *trial) record(b *binary, plain, profile string, mutants []mutant) error
 				one.executes[i+1] = true
 			}
 		}
-		b.tests = append(b.tests, one)
+		if alone {
+			b.alone = append(b.alone, one)
+		} else {
+			b.tests = append(b.tests, one)
+		}
+	}
+	if len(b.alone) > 0 {
+		if output, err := t.goCommand("test", "-vet=off", "-count=1", "-run", pattern(b.alone), b.dir); err != nil {
+			return fmt.Errorf("%w\n%s", err, output)
+		}
 	}
 	slices.SortStableFunc(b.tests, func(x, y *test) int { return int(x.took - y.took) })
 	for _, one := range slices.Backward(b.tests) {
@@ -192,14 +199,14 @@ func (t *trial) one(number int, m mutant) (f fate, by string) {
 	case t.left[number]:
 		return invalid, "the compiler"
 	}
-	tests := 0
+	executed := 0
 	for _, p := range m.testedBy() {
 		b := t.binaries[p]
 		if b == nil {
 			continue
 		}
-		all := slices.DeleteFunc(slices.Clone(b.tests), func(one *test) bool { return !one.executes[number] })
-		tests += len(all)
+		all := executing(b.tests, number)
+		executed += len(all)
 		for len(all) > 0 {
 			n, took := 0, time.Duration(0)
 			for ; n < len(all) && took < atOnce; n++ {
@@ -210,8 +217,25 @@ func (t *trial) one(number int, m mutant) (f fate, by string) {
 			}
 			all = all[n:]
 		}
+		if alone := executing(b.alone, number); len(alone) > 0 && t.failsAlone(b, m, alone) {
+			return killed, p + " " + pattern(alone)
+		}
 	}
-	return survived, fmt.Sprintf("%d tests execute it", tests)
+	return survived, fmt.Sprintf("%d tests execute it", executed)
+}
+
+// executing returns the tests that execute a mutant.
+func executing(tests []*test, number int) []*test {
+	return slices.DeleteFunc(slices.Clone(tests), func(one *test) bool { return !one.executes[number] })
+}
+
+// pattern is the regular expression for some tests.
+func pattern(tests []*test) string {
+	names := make([]string, len(tests))
+	for i, one := range tests {
+		names[i] = one.name
+	}
+	return "^(" + strings.Join(names, "|") + ")$"
 }
 
 // fails reports whether one of the tests fails with the mutant, and which. A test that fails
@@ -243,12 +267,19 @@ var failedTest = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
 // try runs tests with a mutant, until one fails.
 func (t *trial) try(b *binary, number int, tests []*test) ([]byte, error) {
 	limit := t.timeout
-	names := make([]string, len(tests))
-	for i, one := range tests {
+	for _, one := range tests {
 		limit += 4 * one.took
-		names[i] = one.name
 	}
-	return t.run(b.dir, b.path, number, "-test.failfast", "-test.timeout", limit.String(), "-test.run", "^("+strings.Join(names, "|")+")$")
+	return t.run(b.dir, b.path, number, "-test.failfast", "-test.timeout", limit.String(), "-test.run", pattern(tests))
+}
+
+// failsAlone reports whether tests fail with a mutant that is compiled without the others.
+func (t *trial) failsAlone(b *binary, m mutant, tests []*test) bool {
+	overlay, err := overlayOf(filepath.Dir(b.path), m)
+	if err == nil {
+		_, err = t.goCommand("test", "-vet=off", "-count=1", "-timeout", "5m", "-overlay", overlay, "-run", pattern(tests), b.dir)
+	}
+	return err != nil
 }
 
 // run runs a test binary in the directory of its package. A mutant may use up the memory of
