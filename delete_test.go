@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -683,8 +684,10 @@ func TestEvictKeepsTheRetryAfterOfItsReads(t *testing.T) {
 				var read, evicted time.Time
 				c.onGet = func() { read = time.Now() }
 				c.onEvict = func() { evicted = time.Now() }
-				require.NoError(t, k8sretry.Evict(t.Context(), c, pod, metav1.DeleteOptions{}, exact, k8sretry.WithInitialDelay(time.Second)))
+				var seen recorder
+				require.NoError(t, k8sretry.Evict(t.Context(), c, pod, metav1.DeleteOptions{}, exact, k8sretry.WithInitialDelay(time.Second), k8sretry.WithObserver(&seen)))
 				assert.GreaterOrEqual(t, evicted.Sub(read), 7*time.Second)
+				assert.True(t, slices.ContainsFunc(seen.events, func(e k8sretry.Event) bool { return e.Class == k8sretry.ClassThrottled }), "that of the read")
 			})
 		})
 	}

@@ -291,6 +291,7 @@ func TestHedgeIsLimited(t *testing.T) {
 	}{
 		{"a Limiter that limits nothing", 0, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithLimiter(limiter())} }, 2},
 		{"a Limiter without another place", 8, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithLimiter(limiter())} }, 1},
+		{"a Limiter without another place for requests of this kind", 8, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithLimiter(limiter())} }, 1},
 		{"a Budget that pays", 0, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithBudget(budget())} }, 2},
 		{"a Budget that is spent", 4, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithBudget(budget())} }, 1},
 		{"a Breaker that is closed", 0, func() []k8sretry.Option { return []k8sretry.Option{k8sretry.WithBreaker(breaker())} }, 2},
@@ -300,7 +301,11 @@ func TestHedgeIsLimited(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				server := new(replies)
 				for range c.failures {
-					server.next = append(server.next, timedReply{0, noServer})
+					reply := timedReply{0, noServer}
+					if strings.Contains(c.situation, "of this kind") {
+						reply.code = 503
+					}
+					server.next = append(server.next, reply)
 				}
 				server.next = append(server.next, timedReply{20 * second, 200})
 				client := over(t, server.serve, wrapper(t, append(c.opts(), hedging)...))

@@ -4,6 +4,7 @@ package clientgo
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -233,4 +234,15 @@ func TestRetryAfterReadsSecondsAndDates(t *testing.T) {
 	}
 	date := time.Now().Add(time.Minute).UTC().Format(http.TimeFormat)
 	assert.InDelta(t, time.Minute, RetryAfter(http.Header{"Retry-After": {date}}), float64(2*time.Second))
+}
+
+// The text of a permanent answer that is no Status is read where the caller judges by it.
+func TestTheTextOfAPermanentAnswerIsReadOnDemand(t *testing.T) {
+	for _, readBody := range []bool{false, true} {
+		resp := &http.Response{StatusCode: 404, Header: http.Header{"Content-Type": {"text/html"}}, Body: io.NopCloser(strings.NewReader("nothing here"))}
+		err := ResponseError(resp, &apirequest.Request{Verb: apirequest.Get}, http.MethodGet, readBody)
+		var status *apierrors.StatusError
+		require.ErrorAs(t, err, &status)
+		assert.Equal(t, readBody, strings.Contains(fmt.Sprint(status.ErrStatus.Details), "nothing here"))
+	}
 }

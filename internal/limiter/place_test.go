@@ -368,3 +368,25 @@ func TestTheFastPathIsTaken(t *testing.T) {
 		assert.False(t, ok, "the ticks have stopped")
 	})
 }
+
+// A kind that has failed with others, and gets no answer while one attempt at a time is allowed to all of them, makes a
+// pause.
+func TestAKindThatFailsWhileItsServerIsLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		call := func(kind uint64, end End, takes time.Duration) {
+			ticket, _, ok := l.enter(t.Context(), kind, time.Hour)
+			require.True(t, ok)
+			testkit.Sleep(takes)
+			l.leave(ticket, end)
+		}
+		for i := range uint64(14) {
+			call(1+i%2, failure, time.Second)
+		}
+		require.EqualValues(t, 1, l.server.limit)
+		call(3, failure, 0)
+		call(3, End{Health: health.Unreachable, Err: errors.New("no answer")}, 2*time.Second)
+		assert.Greater(t, l.table.Load().find(3).next, l.now())
+		testkit.Sleep(5 * time.Minute)
+	})
+}
