@@ -10,19 +10,19 @@
 // function of the seed and the code; a change of the code changes little of it.
 //
 // All mutants are compiled into one test binary of each package, and an environment variable
-// chooses one (schemata). A mutant that the compiler refuses does not count. What only the
-// linker or an import would miss is no reason to refuse one: the code without the mutant is
-// compiled beside it.
+// chooses one (schemata). A mutant that the compiler refuses does not count. The code without the
+// mutants is in the binary, too, so that an import which only a mutant does not use is no reason
+// to refuse it.
 //
-// Each test is run once without a mutant to see what it executes, and a mutant is tried by
-// the tests that execute it, the quickest first. One in the root package is tried by
-// the tests of the root package, then by those of k8sretrytest; one in a package under internal/ by
-// the tests of that package, then by those of the root package. A test that fails with a mutant has to
-// fail twice. Tests that take too long have failed, see -timeout.
+// Each test is run once without a mutant to see what it executes, and a mutant is tried by the
+// tests that execute it, the quickest first: a mutant in the root package by the tests of that
+// package, then by those of k8sretrytest; one in a package under internal/ by the tests of that
+// package, then by those of the root package. To kill a mutant, a test has to fail twice, or to
+// take too long (-timeout), or to end the process. Tests that measure what the compiler makes of the
+// code (-alone) try what has survived the others, compiled by itself.
 //
 // A mutant that is listed in equivalent.txt, with the reason why no test can tell it from the
-// code, does not count and is not tried. Tests that measure what the compiler makes of the code
-// (-alone) try what has survived the others, compiled by itself.
+// code, does not count and is not tried.
 //
 // The work tree is not changed: mutants are given to the go command as an overlay. The exit
 // status is 1 if fewer than -least percent of the mutants are killed, 2 if the tests fail
@@ -31,6 +31,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -67,8 +68,8 @@ func mutate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	seed := flags.Uint64("seed", 1, "of the sample")
 	jobs := flags.Int("jobs", 1, "how many mutants to try at a time")
 	timeout := flags.Duration("timeout", 10*time.Second, "how long the tests of a mutant may take beyond four times what they take without one; a mutant that exceeds it is killed")
-	alone := flags.String("alone", compiled, "the tests that cannot pass with the schemata, a regular expression")
-	run := flags.String("run", "", "try only the mutants of the sample whose key matches this regular expression")
+	alone := flags.String("alone", compiled, "the tests that cannot pass beside other mutants, a regular expression; empty: none")
+	only := flags.String("run", "", "try only the mutants of the sample whose key matches this regular expression")
 	least := flags.Float64("least", 92, "the percentage of mutants that must be killed")
 	list := flags.Bool("list", false, "print the sample and try nothing")
 	switch err := flags.Parse(args); {
@@ -77,34 +78,31 @@ func mutate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case err != nil:
 		return 2
 	}
-	only, err := regexp.Compile(*run)
-	if err != nil {
+	failed := func(err error) int {
 		fmt.Fprintln(stderr, "mutate:", err)
 		return 2
 	}
-	notWith, err := regexp.Compile(*alone)
-	if err != nil {
-		fmt.Fprintln(stderr, "mutate:", err)
-		return 2
+	wanted, errOnly := regexp.Compile(*only)
+	notWith, errAlone := regexp.Compile(cmp.Or(*alone, "^$")) // the empty expression matches all
+	if err := errors.Join(errOnly, errAlone); err != nil {
+		return failed(err)
 	}
 	files := flags.Args()
 	if len(files) == 0 {
 		var err error
 		if files, err = spine(); err != nil {
-			fmt.Fprintln(stderr, "mutate:", err)
-			return 2
+			return failed(err)
 		}
 	}
 	all, err := mutantsIn(files)
 	if err != nil {
-		fmt.Fprintln(stderr, "mutate:", err)
-		return 2
+		return failed(err)
 	}
 	listed := equivalents(equivalentList)
 	for _, key := range unknown(listed, all, files) {
 		fmt.Fprintln(stderr, "equivalent.txt: no such mutant:", key)
 	}
-	mutants := slices.DeleteFunc(sample(all, *n, *seed), func(m mutant) bool { return !only.MatchString(m.key()) })
+	mutants := slices.DeleteFunc(sample(all, *n, *seed), func(m mutant) bool { return !wanted.MatchString(m.key()) })
 	if *list {
 		for _, m := range mutants {
 			fmt.Fprintln(stdout, m)
@@ -113,14 +111,12 @@ func mutate(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	dir, err := os.MkdirTemp("", "mutate")
 	if err != nil {
-		fmt.Fprintln(stderr, "mutate:", err)
-		return 2
+		return failed(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	t := trial{ctx: ctx, timeout: *timeout, alone: notWith, equivalents: listed}
 	if err := t.prepare(dir, mutants, stderr); err != nil {
-		fmt.Fprintln(stderr, "mutate: without a mutant:", err)
-		return 2
+		return failed(fmt.Errorf("without a mutant: %w", err))
 	}
 	fates := t.all(mutants, *jobs, stdout)
 	if ctx.Err() != nil {
