@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -148,6 +150,8 @@ func untested() bool { return true }
 
 func alone() bool { return true }
 
+func sometimes() bool { return true }
+
 func refused() int { return 6 / (1 - 0) }
 `,
 		"p_test.go": `package p
@@ -172,6 +176,15 @@ func TestLowest(t *testing.T) {
 func TestSum(t *testing.T) {
 	if sum(1, 2) != 3 {
 		t.Fatal("not the sum")
+	}
+}
+
+// Fails once with a mutant, and not again.
+func TestSometimes(t *testing.T) {
+	_ = sometimes()
+	if _, err := os.Stat("seen"); err != nil && os.Getenv("MUTATE") != "0" {
+		_ = os.WriteFile("seen", nil, 0o600)
+		t.Fatal("once")
 	}
 }
 
@@ -202,7 +215,7 @@ func TestAbove(t *testing.T) {
 	var out, messages bytes.Buffer
 	status := mutate(t.Context(), []string{
 		"-n", "0", "-jobs", "2", "-timeout", "1s", "-alone", "Alone",
-		"-run", "larger|lowest: (n--|!q)|sum|untested|alone|refused: [01]|Above", "p.go", "internal/q/q.go",
+		"-run", "larger|lowest: (n--|!q)|sum|untested|alone|sometimes|refused: [01]|Above", "p.go", "internal/q/q.go",
 	}, &out, &messages)
 	assert.Equal(t, 1, status, messages.String())
 	got := map[string]string{}
@@ -220,15 +233,16 @@ func TestAbove(t *testing.T) {
 		"p.go:26: sum: total += v -> nothing":                    "killed, . TestSum",
 		"p.go:32: untested: true -> false":                       "SURVIVED, 0 tests execute it",
 		"p.go:34: alone: true -> false":                          "killed, . ^(TestAlone)$",
-		"p.go:36: refused: 0 -> 1":                               "does not compile, the compiler",
-		"p.go:36: refused: 1 -> 2":                               "SURVIVED, 0 tests execute it",
+		"p.go:36: sometimes: true -> false":                      "SURVIVED, 1 tests execute it",
+		"p.go:38: refused: 0 -> 1":                               "does not compile, the compiler",
+		"p.go:38: refused: 1 -> 2":                               "SURVIVED, 0 tests execute it",
 		"internal/q/q.go:3: Above: > -> >=":                      "killed, . TestLowest",
 		"internal/q/q.go:3: Above: > -> <=":                      "killed, ./internal/q TestAbove",
 		"internal/q/q.go:3: Above: 3 -> 4":                       "killed, . TestLowest",
 	}, got, out.String())
 	assert.Contains(t, messages.String(), "equivalent.txt: no such mutant: p.go: gone: > -> >= #1\n")
 	assert.NotContains(t, messages.String(), "no such mutant: p.go: larger")
-	assert.Contains(t, out.String(), "\n84.6 % killed of the mutants that are not equivalent\n")
+	assert.Contains(t, out.String(), "\n78.6 % killed of the mutants that are not equivalent\n")
 	assert.Contains(t, out.String(), "survived: p.go:32: untested: true -> false\n          p.go: untested: true -> false #1\n")
 }
 
@@ -236,6 +250,7 @@ func TestTestsThatFailWithoutAMutantAreAnError(t *testing.T) {
 	for _, test := range []struct{ situation, tests, want string }{
 		{"always", `func TestTrue(t *testing.T) { t.Fatal("never passes") }`, "never passes"},
 		{"alone", "func TestFirst(*testing.T) { before = true }\n" + `func TestTrue(t *testing.T) { if !before { t.Fatal("nothing before") } }` + "\nvar before bool", "TestTrue alone"},
+		{"together", "func TestFirst(*testing.T) { before = true }\n" + `func TestTrue(t *testing.T) { if before { t.Fatal("not the first") } }` + "\nvar before bool", "not the first"},
 		{"at compile time", "func TestTrue(t *testing.T) { none() }", "undefined: none"},
 	} {
 		t.Run(test.situation, func(t *testing.T) {
@@ -249,6 +264,43 @@ func TestTestsThatFailWithoutAMutantAreAnError(t *testing.T) {
 			assert.Empty(t, out.String())
 		})
 	}
+}
+
+// A file has a copy of a function for each of its mutants, with labels of its own, and none for what is no Go.
+func TestSchemata(t *testing.T) {
+	const src = `package p
+
+func f(n int) {
+again:
+	n++
+	if n < 3 {
+		goto again
+	}
+}
+
+func g() int { return 1 }
+`
+	all, err := mutantsOf("p.go", []byte(src))
+	require.NoError(t, err)
+	mutants := map[int]mutant{}
+	for i, m := range all {
+		mutants[i+1] = m
+	}
+	noGo := all[0]
+	noGo.new = "no statement"
+	mutants[99] = noGo
+	out, broken := schemata("p.go", []byte(src), mutants)
+	assert.Equal(t, []int{99}, broken)
+	parsed, err := parser.ParseFile(token.NewFileSet(), "p.go", out, 0)
+	require.NoError(t, err, string(out))
+	assert.Len(t, parsed.Decls, 2)
+	for i, m := range all {
+		body, err := relabel(m.body([]byte(src)), i+1)
+		require.NoError(t, err)
+		assert.Contains(t, string(out), fmt.Sprintf("case %d:\n//line mutant%d:1\n%s\n", i+1, i+1, body))
+		assert.Equal(t, m.function == "f", strings.Contains(string(body), fmt.Sprintf("again_%d:", i+1)))
+	}
+	assert.Contains(t, string(out), "default:\n//line p.go:3\n{\nagain:\n\tn++\n")
 }
 
 func TestWhatATestExecutes(t *testing.T) {
