@@ -25,7 +25,8 @@
 // starts. It is pure: it has no clock, no lock and no owner.
 //
 //   - Failures are a sign if there are eight in a row without a success, or four over four
-//     seconds. Where many attempts began together, more have to have failed than are in flight.
+//     seconds. Four lost connections and 5xx are none if within two minutes before a success
+//     followed others, which were chance then. Where many attempts began together, more have to have failed than are in flight.
 //     So random failures with successes beside them are none. A late answer is one at once,
 //     and so is a failure after a long time, unless an attempt that began later was answered
 //     before: then the server is slow with this request only, or has lost it.

@@ -43,6 +43,7 @@ type law struct {
 	failures int
 	since    time.Duration // when the first of them began
 	failedAt time.Duration // when the last of them ended
+	chanceAt time.Duration // when the last failures ended that were chance, because a success followed; 0: none
 
 	refusedAt time.Duration // when the last 429 came
 	lone      float64       // 429 to attempts without others in flight, less a share of the successes
@@ -126,14 +127,19 @@ func (l *law) end(now time.Duration, s sign) (lowered bool) {
 }
 
 // overloaded reports whether the failures so far are no chance. Where many attempts begin at
-// the same time, those that fail may end first.
+// the same time, those that fail may end first. A few failures are enough unless single ones
+// have come and gone of late.
 func (l *law) overloaded(now time.Duration, s sign) bool {
+	byChance := s.result == broken && l.limit == 0 && l.chanceAt > 0 && l.since-l.chanceAt < idleAfter
 	return s.result == late || s.result == failed || l.failures >= manyFailures && l.failures > s.inFlight ||
-		l.failures >= fewFailures && now-l.since >= fewFailures*time.Second
+		!byChance && l.failures >= fewFailures && now-l.since >= fewFailures*time.Second
 }
 
 // succeeded raises the limits after an answer in good time.
 func (l *law) succeeded(s sign) {
+	if l.failures > 0 && l.limit == 0 {
+		l.chanceAt = l.failedAt
+	}
 	l.failures, l.since, l.next, l.relapsed = 0, 0, 0, true
 	l.lone = max(0, l.lone-1.0/loneShare)
 	if l.gap > time.Second {

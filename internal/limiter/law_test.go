@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/k8sretry/k8sretry/internal/health"
 )
@@ -62,6 +63,51 @@ func TestPausesGrowWithTheTrouble(t *testing.T) {
 				l := law{limit: 1, threshold: 1, failures: fewFailures - 1, since: now - c.lasted}
 				l.end(now, sign{result: c.result, around: math.Inf(1), spread: spread})
 				assert.Equal(t, want, l.start(now, 0))
+			}
+		})
+	}
+}
+
+// In a process of few calls four failures over four seconds are a sign, unless single failures were
+// chance a short time before: then as many are needed as in any other process.
+func TestFailuresThatWereChanceBefore(t *testing.T) {
+	const begin = time.Second
+	for situation, c := range map[string]struct {
+		before   []result      // of attempts that end at the begin
+		after    time.Duration // when the attempts that count start
+		of       result
+		failures int // that are a sign
+	}{
+		"nothing before":                              {nil, time.Second, broken, fewFailures},
+		"a success before":                            {[]result{good}, time.Second, broken, fewFailures},
+		"a 503 and a success before":                  {[]result{broken, good}, time.Second, broken, manyFailures},
+		"a minute before":                             {[]result{broken, good}, time.Minute, broken, manyFailures},
+		"three 503 and a success before":              {[]result{broken, broken, broken, good}, time.Second, broken, manyFailures},
+		"a refused connection and a success before":   {[]result{down, good}, time.Second, broken, manyFailures},
+		"a 503, then successes":                       {[]result{broken, good, good, good}, time.Second, broken, manyFailures},
+		"a 503 and a success, then one more 503":      {[]result{broken, good, broken}, time.Second, broken, manyFailures - 1},
+		"two minutes before":                          {[]result{broken, good}, 2 * time.Minute, broken, fewFailures},
+		"a 503 and a success, then no connection":     {[]result{broken, good}, time.Second, down, fewFailures},
+		"a 503 and a success, then a late answer":     {[]result{broken, good}, time.Second, late, 1},
+		"a 503 and a success, then no answer":         {[]result{broken, good}, time.Second, failed, 1},
+		"an overload that has ended":                  {[]result{failed, good}, time.Second, broken, fewFailures},
+		"an overload that has ended, then successes":  {[]result{failed, good, good, good}, time.Second, broken, fewFailures},
+		"an overload that has ended, after a 503":     {[]result{broken, good, failed, good}, time.Second, broken, manyFailures},
+		"an overload that has not ended, after a 503": {[]result{broken, good, failed}, time.Second, broken, fewFailures - 1},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			var l law
+			for i, r := range c.before {
+				l.end(begin-time.Duration(len(c.before)-1-i)*time.Millisecond, sign{result: r, took: time.Millisecond, around: math.Inf(1)})
+			}
+			now, limit, next := begin+c.after, l.limit, l.next
+			for n := 1; ; n++ {
+				now += 1500 * time.Millisecond
+				if l.end(now, sign{result: c.of, took: 1500 * time.Millisecond, around: math.Inf(1), spread: 0.5}); l.limit != limit || l.next != next {
+					assert.Equal(t, c.failures, n)
+					return
+				}
+				require.Less(t, n, 100)
 			}
 		})
 	}
