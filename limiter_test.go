@@ -1226,6 +1226,61 @@ func TestLimiterOfFewCallsAfterAFew429(t *testing.T) {
 	}
 }
 
+// A server that suddenly takes a hundred times as long for every request, and answers them all, is not
+// overloaded: no call fails, and once that is known they are queued no more.
+func TestLimiterOfAServerThatIsSlowWithEveryRequest(t *testing.T) {
+	for _, c := range []struct {
+		situation    string
+		perSecond    int
+		kinds        int
+		least, width time.Duration // of an answer
+	}{
+		{"one call a second", 1, 1, 1200 * time.Millisecond, 600 * time.Millisecond},
+		{"five calls a second", 5, 1, time.Second, time.Second},
+		{"fifty calls a second", 50, 1, time.Second, time.Second},
+		{"fifty calls a second, all of which take as long", 50, 1, 1500 * time.Millisecond, 1},
+		{"fifty calls a second of five kinds", 50, 5, time.Second, time.Second},
+		{"some are not late", 10, 1, 900 * time.Millisecond, 400 * time.Millisecond},
+		{"three hundred times as long", 10, 1, 2700 * time.Millisecond, 600 * time.Millisecond},
+	} {
+		t.Run(c.situation, func(t *testing.T) {
+			for seed := range uint64(3) {
+				synctest.Test(t, func(t *testing.T) {
+					random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a simulation
+					l := k8sretry.NewLimiter()
+					takes := 20 * time.Millisecond
+					var calls, late steady
+					var all sync.WaitGroup
+					call := func(s *steady, kind int, takes time.Duration) {
+						all.Go(func() {
+							began := time.Now()
+							err := k8sretry.Run(t.Context(), func(context.Context) error {
+								testkit.Sleep(takes)
+								return nil
+							}, k8sretry.ForRead(), k8sretry.WithLimiter(l), k8sretry.WithName(fmt.Sprint(kind)), k8sretry.WithLogger(nil))
+							s.end(time.Since(began), err)
+						})
+					}
+					for i := range 150 * c.perSecond {
+						s := &calls
+						if i >= 20*c.perSecond {
+							takes = c.least + time.Duration(random.Int64N(int64(c.width)))
+						}
+						if i >= 90*c.perSecond {
+							s = &late
+						}
+						call(s, i%c.kinds, takes)
+						testkit.Sleep(time.Second / time.Duration(c.perSecond))
+					}
+					all.Wait()
+					require.Zero(t, calls.failed+late.failed)
+					require.Less(t, late.p99(), 2*(c.least+c.width))
+				})
+			}
+		})
+	}
+}
+
 // A tenth of the attempts fails at random, in all ways, while the server is healthy: that must not be taken for
 // overload.
 func TestLimiterDuringARandomFault(t *testing.T) {
@@ -1275,14 +1330,18 @@ func (s *steady) run(ctx context.Context, all *sync.WaitGroup, every time.Durati
 		all.Go(func() {
 			began := time.Now()
 			err := call(context.WithoutCancel(ctx))
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.took = append(s.took, time.Since(began))
-			if err != nil {
-				s.failed++
-			}
+			s.end(time.Since(began), err)
 		})
 		testkit.Sleep(every)
+	}
+}
+
+func (s *steady) end(took time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.took = append(s.took, took)
+	if err != nil {
+		s.failed++
 	}
 }
 

@@ -30,6 +30,10 @@
 //     So random failures with successes beside them are none. A late answer is one at once,
 //     and so is a failure after a long time, unless an attempt that began later was answered
 //     before: then the server is slow with this request only, or has lost it.
+//   - A server that is slow with every request is not overloaded: its answers come no sooner when
+//     fewer attempts are in flight. That is so after four late answers with one attempt in flight
+//     at a time, or an eighth of those before, that took no less than half as long, if no answer
+//     came much sooner and many calls are queued. What they take is usual from then on.
 //   - A sign halves the attempts in flight, once for those that were in flight together. A
 //     success adds 1 up to the limit after the last sign, and then 1/limit. A success while no
 //     call is queued removes the limit.
@@ -94,6 +98,12 @@
 //
 // A usual latency is learned by time, not by the number of answers: a queue in the server delays
 // thousands of them within a minute, each by a little more than the one before.
+//
+// A server that is slow with every request (latency.go, slowness). A limit does not make its answers
+// come sooner, and its calls would fail in the queue until the new latency is usual. A process of
+// many calls sees that as soon as the limit is low. It does not trust late answers with one attempt
+// in flight once one came much sooner: then the load is that of all processes together (S2, drops).
+// A process of few calls cannot know, and goes on to pause.
 //
 // A call within an attempt uses its place (place.go), one at a time: in flight stays within the
 // limit, and no attempt waits for itself.

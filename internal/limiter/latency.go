@@ -50,3 +50,40 @@ func (s *latency) learn(took, now time.Duration) {
 func (s *latency) late(took time.Duration) bool {
 	return took > neverLate && s.known() && float64(took) > lateFactor*math.Float64frombits(s.mean.Load())
 }
+
+// adopt makes a latency that was late usual at once. Twice as long is late.
+func (s *latency) adopt(took time.Duration) {
+	s.mean.Store(math.Float64bits(2 * float64(took) / lateFactor))
+}
+
+// slowness tells a server that is slow with every request from an overloaded one, whose answers
+// come sooner when fewer attempts are in flight. It is about the answers of a kind since the first
+// late one, until nothing is limited and one is in time. The zero value knows of none.
+type slowness struct {
+	most    int           // attempts in flight when one of them began that was answered late
+	longest time.Duration // that a late answer took
+	few     int           // late answers, with few attempts in flight, since one came much sooner
+	sooner  bool          // one came much sooner
+}
+
+// late records a late answer to an attempt that began as one of so many in flight. It reports
+// whether the server is slow with every request.
+func (s *slowness) late(took time.Duration, inFlight, queued int) bool {
+	s.most, s.longest = max(s.most, inFlight), max(s.longest, took)
+	if queued > manyQueued && 2*took >= s.longest && (inFlight == 1 && !s.sooner || inFlight*manyFailures <= s.most) {
+		s.few++
+	}
+	return s.few >= fewFailures
+}
+
+// inTime records an answer in good time, while the kind is limited or not.
+func (s *slowness) inTime(took time.Duration, limited bool) {
+	if !limited {
+		*s = slowness{}
+	} else if 2*took < s.longest {
+		s.few, s.sooner = 0, true
+	}
+}
+
+// failed records a failure: a server that is only slow answers everything.
+func (s *slowness) failed() { s.few = 0 }

@@ -39,3 +39,52 @@ func TestUsualLatency(t *testing.T) {
 	}
 	assert.Fail(t, "10 s never become usual")
 }
+
+// A server that is slow with every request differs from an overloaded one in that its answers come no
+// sooner when few attempts are in flight.
+func TestSlowWithEveryRequest(t *testing.T) {
+	type answers struct {
+		n        int
+		took     time.Duration
+		inFlight int
+		queued   int
+	}
+	const long = manyQueued + 1
+	inTime := func(took time.Duration) answers { return answers{1, took, 0, 0} }
+	for situation, c := range map[string]struct {
+		answers []answers
+		want    bool
+	}{
+		"four as late, one at a time":                       {[]answers{{1, 2 * time.Second, 5, 0}, {4, 2 * time.Second, 1, long}}, true},
+		"three":                                             {[]answers{{1, 2 * time.Second, 5, 0}, {3, 2 * time.Second, 1, long}}, false},
+		"four as late, an eighth at a time":                 {[]answers{{1, 2 * time.Second, 80, 0}, {4, 2 * time.Second, 10, long}}, true},
+		"four as late, a seventh at a time":                 {[]answers{{1, 2 * time.Second, 80, 0}, {4, 2 * time.Second, 11, long}}, false},
+		"a process of few calls":                            {[]answers{{1, 2 * time.Second, 5, 0}, {40, 2 * time.Second, 1, manyQueued}}, false},
+		"half as late":                                      {[]answers{{1, 4 * time.Second, 80, 0}, {4, 2 * time.Second, 10, long}}, true},
+		"late, but less than half as late":                  {[]answers{{1, 4100 * time.Millisecond, 80, 0}, {40, 2 * time.Second, 10, long}}, false},
+		"one that came much sooner, then late ones":         {[]answers{{1, 2 * time.Second, 5, 0}, inTime(900 * time.Millisecond), {40, 2 * time.Second, 1, long}}, false},
+		"one that came much sooner, then many fewer":        {[]answers{{1, 2 * time.Second, 80, 0}, inTime(900 * time.Millisecond), {4, 2 * time.Second, 1, long}}, true},
+		"one that came much sooner between them":            {[]answers{{1, 2 * time.Second, 80, 0}, {3, 2 * time.Second, 1, long}, inTime(900 * time.Millisecond), {3, 2 * time.Second, 1, long}}, false},
+		"one in time that came little sooner between them":  {[]answers{{1, 1800 * time.Millisecond, 5, 0}, {3, 1800 * time.Millisecond, 1, long}, inTime(time.Second), {1, 1800 * time.Millisecond, 1, long}}, true},
+		"a failure between them":                            {[]answers{{1, 2 * time.Second, 5, 0}, {3, 2 * time.Second, 1, long}, {}, {3, 2 * time.Second, 1, long}}, false},
+		"four after a failure":                              {[]answers{{1, 2 * time.Second, 5, 0}, {}, {4, 2 * time.Second, 1, long}}, true},
+		"one in time while nothing is limited between them": {[]answers{{1, 2 * time.Second, 80, 0}, {3, 2 * time.Second, 10, long}, {-1, time.Second, 0, 0}, {9, 2 * time.Second, 10, long}}, false},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			var s slowness
+			slow := false
+			for _, a := range c.answers {
+				switch {
+				case a.n == 0:
+					s.failed()
+				case a.inFlight == 0:
+					s.inTime(a.took, a.n > 0)
+				}
+				for i := 0; i < a.n && a.inFlight > 0; i++ {
+					slow = slow || s.late(a.took, a.inFlight, a.queued)
+				}
+			}
+			assert.Equal(t, c.want, slow)
+		})
+	}
+}

@@ -276,6 +276,10 @@ func (l *Limiter) leave(t Ticket, e End) Change {
 	if e.Health != health.Healthy {
 		l.waitedAt = now
 	}
+	if !unclear && l.slowAlways(t, e, isLate, took, s) {
+		isLate = false
+		k.threshold = math.Inf(1) // the limit grows fast
+	}
 	if e.Health == health.Healthy && !unclear {
 		k.usual.learn(took, now)
 	}
@@ -285,7 +289,7 @@ func (l *Limiter) leave(t Ticket, e End) Change {
 	var ok bool
 	var change Change
 	if s.result, ok = resultOf(e, isLate && !unclear, took, k.usual.known()); ok && !k.gone && (s.result != good || !unclear) {
-		s.lone = s.inFlight == 0 && (t.place == nil || t.place.lone)
+		s.lone = s.inFlight == 0 && (t.place == nil || t.place.beside == 0)
 		change = l.observe(t, s, e, now)
 	}
 	if l.settled {
@@ -293,6 +297,30 @@ func (l *Limiter) leave(t Ticket, e End) Change {
 	}
 	l.dispatch(now)
 	return change
+}
+
+// slowAlways reports whether a late answer shows that the server is slow with every request, not
+// overloaded. Then what the answer took is usual from now on.
+func (l *Limiter) slowAlways(t Ticket, e End, isLate bool, took time.Duration, s sign) bool {
+	k := t.kind
+	switch {
+	case e.Health == health.Unknown:
+	case e.Health != health.Healthy:
+		k.slow.failed()
+	case !isLate:
+		k.slow.inTime(took, k.active())
+	default:
+		inFlight := s.inFlight + 1
+		if t.place != nil {
+			inFlight = t.place.beside + 1
+		}
+		if k.slow.late(took, inFlight, s.queued) {
+			k.slow = slowness{}
+			k.usual.adopt(took)
+			return true
+		}
+	}
+	return false
 }
 
 // resultOf returns what the end of an attempt means, and false if it means nothing.

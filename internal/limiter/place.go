@@ -17,7 +17,7 @@ type Place struct {
 	level   *level // nil if it was not known
 	outer   *Place // that it uses, nil if it holds a place of its own
 	epoch   uint32 // of the Limiter
-	lone    bool   // no other attempt of the kind was in flight at its beginning
+	beside  int    // other attempts of the kind in flight at its beginning
 	ended   bool
 	ridden  bool // a call within the attempt uses it
 
@@ -93,7 +93,7 @@ func (p *Place) takesServer() int {
 // admit counts an attempt as in flight. l.mu is held.
 func (l *Limiter) admit(w *Waiter, now time.Duration) Ticket {
 	k := w.kind
-	p := &Place{limiter: l, kind: k, level: k.level, epoch: l.epoch, lone: k.inFlight+k.fastInFlight() == 0, around: w.around}
+	p := &Place{limiter: l, kind: k, level: k.level, epoch: l.epoch, beside: k.inFlight + k.fastInFlight(), around: w.around}
 	if w.rides() {
 		p.outer = w.outer
 		p.outer.ridden = true

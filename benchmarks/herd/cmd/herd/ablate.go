@@ -44,7 +44,9 @@ var rules = []rule{
 	{"`neverLate`", "1 s", "no answer is late before", "latency.go", "neverLate  = time.Second", "neverLate  = 1000 * time.Hour", "nothing is late"},
 	{"`lateFactor`", "10", "times the usual, below which no answer is late", "latency.go", "lateFactor = 10 ", "lateFactor = 1 ", "1"},
 	{"`adaptTime`", "10 min", "in which another latency becomes usual", "latency.go", "adaptTime  = 10 * time.Minute", "adaptTime  = time.Second", "1 s"},
+	{"refused connections", "3/2", "of the pause, while connections are refused", "law.go", "about = about * 3 / 2", "about = about * 1", "1"},
 	{"chance before", "", "lost connections and 5xx are no sign before eight for two minutes after single failures that a success followed", "law.go", "!byChance && ", "!(byChance && false) && ", "four over four seconds are one"},
+	{"slow with every request", "", "late answers that come no sooner with few attempts in flight are no sign, if many calls are queued", "latency.go", "return s.few >= fewFailures", "return false", "they are one"},
 	{"order of answers", "", "a late answer is no sign if a request that began later was answered before", "limiter.go", "s.overtaken = time.Duration(k.newest.Load()) > began", "_ = began", "it is one"},
 }
 
