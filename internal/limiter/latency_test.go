@@ -4,9 +4,14 @@ package limiter
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/k8sretry/k8sretry/internal/health"
+	"github.com/k8sretry/k8sretry/internal/testkit"
 )
 
 // What is usual follows a server that has become slow permanently, within minutes, but not a queue in
@@ -87,4 +92,96 @@ func TestSlowWithEveryRequest(t *testing.T) {
 			assert.Equal(t, c.want, slow)
 		})
 	}
+}
+
+// What ends between four late answers, with one attempt in flight at a time.
+func TestSlowWithEveryRequestAndOtherEnds(t *testing.T) {
+	const took = 2 * time.Second
+	for situation, c := range map[string]struct {
+		between End
+		took    time.Duration
+		want    bool
+	}{
+		"a failure":                         {failure, took, false},
+		"no answer":                         {End{Health: health.Unreachable}, took, false},
+		"a 429":                             {End{Health: health.Throttled, RetryAfter: time.Second}, took, false},
+		"a caller that left":                {End{Health: health.Unknown}, took, true},
+		"an answer that came much sooner":   {succeeded, took/2 - 1, false},
+		"an answer that came little sooner": {succeeded, took / 2, true},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			l, k := New(nil), &kind{}
+			k.limit = 1
+			ticket := Ticket{kind: k, place: &Place{}}
+			queued := sign{queued: manyQueued + 1}
+			for range fewFailures - 1 {
+				assert.False(t, l.slowAlways(ticket, succeeded, true, took, queued))
+			}
+			assert.False(t, l.slowAlways(ticket, c.between, c.took > neverLate, c.took, queued))
+			assert.Equal(t, c.want, l.slowAlways(ticket, succeeded, true, took, queued))
+		})
+	}
+}
+
+// Attempts that began together and end one after the other say nothing of few attempts in flight. The new
+// latency has to be found again if it rises once more.
+func TestSlowWithEveryRequestIsFoundAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(nil)
+		const kind = 1
+		enter := func() Ticket {
+			ticket, _, ok := l.enter(t.Context(), kind, time.Hour)
+			require.True(t, ok)
+			return ticket
+		}
+		for range 20 {
+			ticket := enter()
+			testkit.Sleep(10 * time.Millisecond)
+			l.leave(ticket, succeeded)
+		}
+		l.leave(enter(), failure) // from now on attempts have places
+		var began []Ticket
+		for range 40 {
+			began = append(began, enter())
+		}
+		took := 2 * time.Second
+		testkit.Sleep(took)
+		l.leave(began[0], succeeded)
+		for range 200 {
+			go func() {
+				ticket, _, ok := l.enter(t.Context(), kind, time.Hour)
+				assert.True(t, ok)
+				testkit.Sleep(took)
+				l.leave(ticket, succeeded)
+			}()
+		}
+		isLate := func(took time.Duration) bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.table.Load().find(kind).usual.late(took)
+		}
+		synctest.Wait()
+		l.mu.Lock()
+		l.table.Load().find(kind).pause(l.now(), 5*time.Second, 0.5) // none of the queued calls starts meanwhile
+		l.mu.Unlock()
+		for _, ticket := range began[1:] {
+			l.leave(ticket, succeeded)
+		}
+		assert.True(t, isLate(took), "nothing is known of few attempts in flight")
+		found := func() bool {
+			for n := 0; n < 60 && isLate(took); n++ {
+				testkit.Sleep(time.Second)
+			}
+			return !isLate(took)
+		}
+		assert.True(t, found())
+		assert.True(t, isLate(3*took))
+		took *= 3
+		testkit.Sleep(took + 3*time.Second)
+		assert.True(t, isLate(took), "one late answer is not enough")
+		assert.True(t, found())
+		testkit.Sleep(time.Hour)
+		_, limited := l.State()
+		assert.Empty(t, limited)
+	})
 }

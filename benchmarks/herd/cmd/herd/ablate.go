@@ -51,7 +51,7 @@ var rules = []rule{
 }
 
 // ablationScenarios are those with targets.
-const ablationScenarios = "S2,S2s,S3,S4,S5,slow-lists,refused,webhook,leases,nested,chance,stragglers,unanswered,unanswered-alone"
+const ablationScenarios = "S2,S2s,S3,S4,S5,slow-lists,refused,webhook,leases,nested,chance,stragglers,unanswered,slow,unanswered-alone"
 
 // ablate runs the scenarios without each rule of the law and prints the targets that are then
 // missed. With -write it writes the table into docs/overload.md.

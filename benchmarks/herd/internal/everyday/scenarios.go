@@ -57,6 +57,11 @@ func All() []Scenario {
 			Rows: atRandom(never, []float64{0.01, 0.05, 0.2}, 16, 64), Cell: successAndTime, Met: notSlower, Target: likeWithout,
 		},
 		{
+			Name: "slow", Title: "Slow with every request: a server that answers within 20 ms takes 1 s to 2 s for every request from one moment on, for two minutes: calls lost, p99",
+			Rows: []Row{slowness(5), slowness(50)}, Cell: lostAndP99, Target: "none lost",
+			Met: func(r, _ *Record) bool { failed, _ := r.Failed(sim.Get); return failed == 0 },
+		},
+		{
 			Name: "unanswered-alone", Title: "Unanswered, one call at a time, which looks like an overloaded server: success, and the time for 4000 calls",
 			Rows: atRandom(never, []float64{0.01, 0.05, 0.2}, 1), Cell: successAndTime, Met: atMostHalfSlower, Target: "success within half a percent and time within half of k8sretry without a limiter",
 		},
@@ -118,6 +123,27 @@ func refused() (rows []Row) {
 		rows = append(rows, Row{r.name, func(w *world) { w.beside(r.gets, r.lists, answer(usual, r.err)) }})
 	}
 	return rows
+}
+
+// slowness makes calls at a constant rate to a server that is slow with every request after 20 s.
+func slowness(perSecond int) Row {
+	return Row{fmt.Sprintf("%d/s", perSecond), func(w *world) {
+		serve := func(ctx context.Context) error {
+			took := 20 * time.Millisecond
+			if w.now() > 20*time.Second {
+				w.record.mu.Lock()
+				took = time.Second + time.Duration(w.random.Int64N(int64(time.Second)))
+				w.record.mu.Unlock()
+			}
+			return answer(took, nil)(ctx)
+		}
+		w.steadily(140*time.Second, time.Second/time.Duration(perSecond), sim.Get, time.Hour, serve)
+	}}
+}
+
+func lostAndP99(r *Record) string {
+	failed, all := r.Failed(sim.Get)
+	return fmt.Sprintf("%d of %d lost, %s", failed, all, milliseconds(r.P99(sim.Get)))
 }
 
 func hangs(w *world) sim.Attempt {
