@@ -57,6 +57,7 @@
 //	                     taken for overload in S4
 //	maxPause      20 s   the longest pause, spread by 0.5 to 1.5: longer ones delay the recovery of S3,
 //	                     shorter ones overload it with 2000 processes
+//	3/2           of the pause, while connections are refused: S3 with 2000 processes
 //	rateShare     0.85   of the successes per second, after a 429 to a lone request: S5
 //	growth        0.02   of a limit that a 429 has set, times the square of the seconds: S5, seats
 //	recent        10 s   how long successes are counted, and how long a 429 limits: S5

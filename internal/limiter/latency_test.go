@@ -3,6 +3,7 @@
 package limiter
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,14 +145,16 @@ func TestSlowWithEveryRequestIsFoundAgain(t *testing.T) {
 		for range 40 {
 			began = append(began, enter())
 		}
-		took := 2 * time.Second
-		testkit.Sleep(took)
+		var takes atomic.Int64
+		takes.Store(int64(2 * time.Second))
+		took := func() time.Duration { return time.Duration(takes.Load()) }
+		testkit.Sleep(took())
 		l.leave(began[0], succeeded)
 		for range 200 {
 			go func() {
 				ticket, _, ok := l.enter(t.Context(), kind, time.Hour)
 				assert.True(t, ok)
-				testkit.Sleep(took)
+				testkit.Sleep(took())
 				l.leave(ticket, succeeded)
 			}()
 		}
@@ -167,18 +170,18 @@ func TestSlowWithEveryRequestIsFoundAgain(t *testing.T) {
 		for _, ticket := range began[1:] {
 			l.leave(ticket, succeeded)
 		}
-		assert.True(t, isLate(took), "nothing is known of few attempts in flight")
+		assert.True(t, isLate(took()), "nothing is known of few attempts in flight")
 		found := func() bool {
-			for n := 0; n < 60 && isLate(took); n++ {
+			for n := 0; n < 60 && isLate(took()); n++ {
 				testkit.Sleep(time.Second)
 			}
-			return !isLate(took)
+			return !isLate(took())
 		}
 		assert.True(t, found())
-		assert.True(t, isLate(3*took))
-		took *= 3
-		testkit.Sleep(took + 3*time.Second)
-		assert.True(t, isLate(took), "one late answer is not enough")
+		assert.True(t, isLate(3*took()))
+		takes.Store(3 * takes.Load())
+		testkit.Sleep(took() + 3*time.Second)
+		assert.True(t, isLate(took()), "one late answer is not enough")
 		assert.True(t, found())
 		testkit.Sleep(time.Hour)
 		_, limited := l.State()
