@@ -58,7 +58,7 @@ func (s *latency) adopt(took time.Duration) {
 
 // slowness tells a server that is slow with every request from an overloaded one, whose answers
 // come sooner when fewer attempts are in flight. It is about the answers of a kind since the first
-// late one, until nothing is limited and one is in time. The zero value knows of none.
+// late one, until nothing is limited and one is in time. Nil and the zero value know of none.
 type slowness struct {
 	most    int           // attempts in flight when one of them began that was answered late
 	longest time.Duration // that a late answer took
@@ -76,14 +76,16 @@ func (s *slowness) late(took time.Duration, inFlight, queued int) bool {
 	return s.few >= fewFailures
 }
 
-// inTime records an answer in good time, while the kind is limited or not.
-func (s *slowness) inTime(took time.Duration, limited bool) {
-	if !limited {
-		*s = slowness{}
-	} else if 2*took < s.longest {
+// inTime records an answer in good time.
+func (s *slowness) inTime(took time.Duration) {
+	if s != nil && 2*took < s.longest {
 		s.few, s.sooner = 0, true
 	}
 }
 
 // failed records a failure: a server that is only slow answers everything.
-func (s *slowness) failed() { s.few = 0 }
+func (s *slowness) failed() {
+	if s != nil {
+		s.few = 0
+	}
+}

@@ -61,20 +61,19 @@ func TestSlowWithEveryRequest(t *testing.T) {
 		answers []answers
 		want    bool
 	}{
-		"four as late, one at a time":                       {[]answers{{1, 2 * time.Second, 5, 0}, {4, 2 * time.Second, 1, long}}, true},
-		"three":                                             {[]answers{{1, 2 * time.Second, 5, 0}, {3, 2 * time.Second, 1, long}}, false},
-		"four as late, an eighth at a time":                 {[]answers{{1, 2 * time.Second, 80, 0}, {4, 2 * time.Second, 10, long}}, true},
-		"four as late, a seventh at a time":                 {[]answers{{1, 2 * time.Second, 80, 0}, {4, 2 * time.Second, 11, long}}, false},
-		"a process of few calls":                            {[]answers{{1, 2 * time.Second, 5, 0}, {40, 2 * time.Second, 1, manyQueued}}, false},
-		"half as late":                                      {[]answers{{1, 4 * time.Second, 80, 0}, {4, 2 * time.Second, 10, long}}, true},
-		"late, but less than half as late":                  {[]answers{{1, 4100 * time.Millisecond, 80, 0}, {40, 2 * time.Second, 10, long}}, false},
-		"one that came much sooner, then late ones":         {[]answers{{1, 2 * time.Second, 5, 0}, inTime(900 * time.Millisecond), {40, 2 * time.Second, 1, long}}, false},
-		"one that came much sooner, then many fewer":        {[]answers{{1, 2 * time.Second, 80, 0}, inTime(900 * time.Millisecond), {4, 2 * time.Second, 1, long}}, true},
-		"one that came much sooner between them":            {[]answers{{1, 2 * time.Second, 80, 0}, {3, 2 * time.Second, 1, long}, inTime(900 * time.Millisecond), {3, 2 * time.Second, 1, long}}, false},
-		"one in time that came little sooner between them":  {[]answers{{1, 1800 * time.Millisecond, 5, 0}, {3, 1800 * time.Millisecond, 1, long}, inTime(time.Second), {1, 1800 * time.Millisecond, 1, long}}, true},
-		"a failure between them":                            {[]answers{{1, 2 * time.Second, 5, 0}, {3, 2 * time.Second, 1, long}, {}, {3, 2 * time.Second, 1, long}}, false},
-		"four after a failure":                              {[]answers{{1, 2 * time.Second, 5, 0}, {}, {4, 2 * time.Second, 1, long}}, true},
-		"one in time while nothing is limited between them": {[]answers{{1, 2 * time.Second, 80, 0}, {3, 2 * time.Second, 10, long}, {-1, time.Second, 0, 0}, {9, 2 * time.Second, 10, long}}, false},
+		"four as late, one at a time":                      {[]answers{{1, 2 * time.Second, 5, 0}, {4, 2 * time.Second, 1, long}}, true},
+		"three":                                            {[]answers{{1, 2 * time.Second, 5, 0}, {3, 2 * time.Second, 1, long}}, false},
+		"four as late, an eighth at a time":                {[]answers{{1, 2 * time.Second, 80, 0}, {4, 2 * time.Second, 10, long}}, true},
+		"four as late, a seventh at a time":                {[]answers{{1, 2 * time.Second, 80, 0}, {4, 2 * time.Second, 11, long}}, false},
+		"a process of few calls":                           {[]answers{{1, 2 * time.Second, 5, 0}, {40, 2 * time.Second, 1, manyQueued}}, false},
+		"half as late":                                     {[]answers{{1, 4 * time.Second, 80, 0}, {4, 2 * time.Second, 10, long}}, true},
+		"late, but less than half as late":                 {[]answers{{1, 4100 * time.Millisecond, 80, 0}, {40, 2 * time.Second, 10, long}}, false},
+		"one that came much sooner, then late ones":        {[]answers{{1, 2 * time.Second, 5, 0}, inTime(900 * time.Millisecond), {40, 2 * time.Second, 1, long}}, false},
+		"one that came much sooner, then many fewer":       {[]answers{{1, 2 * time.Second, 80, 0}, inTime(900 * time.Millisecond), {4, 2 * time.Second, 1, long}}, true},
+		"one that came much sooner between them":           {[]answers{{1, 2 * time.Second, 80, 0}, {3, 2 * time.Second, 1, long}, inTime(900 * time.Millisecond), {3, 2 * time.Second, 1, long}}, false},
+		"one in time that came little sooner between them": {[]answers{{1, 1800 * time.Millisecond, 5, 0}, {3, 1800 * time.Millisecond, 1, long}, inTime(time.Second), {1, 1800 * time.Millisecond, 1, long}}, true},
+		"a failure between them":                           {[]answers{{1, 2 * time.Second, 5, 0}, {3, 2 * time.Second, 1, long}, {}, {3, 2 * time.Second, 1, long}}, false},
+		"four after a failure":                             {[]answers{{1, 2 * time.Second, 5, 0}, {}, {4, 2 * time.Second, 1, long}}, true},
 	} {
 		t.Run(situation, func(t *testing.T) {
 			var s slowness
@@ -84,7 +83,7 @@ func TestSlowWithEveryRequest(t *testing.T) {
 				case a.n == 0:
 					s.failed()
 				case a.inFlight == 0:
-					s.inTime(a.took, a.n > 0)
+					s.inTime(a.took)
 				}
 				for i := 0; i < a.n && a.inFlight > 0; i++ {
 					slow = slow || s.late(a.took, a.inFlight, a.queued)
@@ -101,14 +100,17 @@ func TestSlowWithEveryRequestAndOtherEnds(t *testing.T) {
 	for situation, c := range map[string]struct {
 		between End
 		took    time.Duration
+		open    bool // nothing is limited meanwhile
 		want    bool
 	}{
-		"a failure":                         {failure, took, false},
-		"no answer":                         {End{Health: health.Unreachable}, took, false},
-		"a 429":                             {End{Health: health.Throttled, RetryAfter: time.Second}, took, false},
-		"a caller that left":                {End{Health: health.Unknown}, took, true},
-		"an answer that came much sooner":   {succeeded, took/2 - 1, false},
-		"an answer that came little sooner": {succeeded, took / 2, true},
+		"a failure":                          {failure, took, false, false},
+		"no answer":                          {End{Health: health.Unreachable}, took, false, false},
+		"a 429":                              {End{Health: health.Throttled, RetryAfter: time.Second}, took, false, false},
+		"a caller that left":                 {End{Health: health.Unknown}, took, false, true},
+		"an answer that came much sooner":    {succeeded, took/2 - 1, false, false},
+		"an answer that came little sooner":  {succeeded, took / 2, false, true},
+		"the same while nothing is limited":  {succeeded, took / 2, true, false},
+		"a failure while nothing is limited": {failure, took, true, false},
 	} {
 		t.Run(situation, func(t *testing.T) {
 			l, k := New(nil), &kind{}
@@ -117,6 +119,9 @@ func TestSlowWithEveryRequestAndOtherEnds(t *testing.T) {
 			queued := sign{queued: manyQueued + 1}
 			for range fewFailures - 1 {
 				assert.False(t, l.slowAlways(ticket, succeeded, true, took, queued))
+			}
+			if c.open {
+				k.limit = 0
 			}
 			assert.False(t, l.slowAlways(ticket, c.between, c.took > neverLate, c.took, queued))
 			assert.Equal(t, c.want, l.slowAlways(ticket, succeeded, true, took, queued))

@@ -307,15 +307,20 @@ func (l *Limiter) slowAlways(t Ticket, e End, isLate bool, took time.Duration, s
 	case e.Health == health.Unknown:
 	case e.Health != health.Healthy:
 		k.slow.failed()
+	case !isLate && !k.active():
+		k.slow = nil
 	case !isLate:
-		k.slow.inTime(took, k.active())
+		k.slow.inTime(took)
 	default:
+		if k.slow == nil {
+			k.slow = new(slowness)
+		}
 		inFlight := s.inFlight + 1
 		if t.place != nil {
 			inFlight = t.place.beside + 1
 		}
 		if k.slow.late(took, inFlight, s.queued) {
-			k.slow = slowness{}
+			k.slow = nil
 			k.usual.adopt(took)
 			return true
 		}

@@ -84,7 +84,7 @@ type kind struct {
 	level *level // nil if it is not known
 	gone  bool   // it was forgotten
 	usual latency
-	slow  slowness // guarded by Limiter.mu, as all that is not atomic
+	slow  *slowness // nil if no answer was late; guarded by Limiter.mu
 
 	levelUID atomic.Pointer[string] // of level, to be read without the lock
 
