@@ -63,7 +63,7 @@ func (s *Server) manage(r *request, old, obj *object) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.stamped(old, managed)
+	return s.stamped(r, metav1.ManagedFieldsOperationUpdate, old, managed)
 }
 
 // apply is a server-side apply to old, which is nil if there is no object.
@@ -80,16 +80,17 @@ func (s *Server) apply(r *request, old, sent *object, force bool) (*object, erro
 	if err != nil {
 		return nil, err
 	}
-	obj, err := s.stamped(old, managed)
+	obj, err := s.stamped(r, metav1.ManagedFieldsOperationApply, old, managed)
 	if err == nil {
 		obj.SetResourceVersion(sent.GetResourceVersion()) // which is checked later
 	}
 	return obj, err
 }
 
-// stamped replaces the times of new and of renewed entries, which are those of this process, by the
-// server's. An update renews the entry of its manager, also if that owns the same fields as before.
-func (s *Server) stamped(old *object, managed runtime.Object) (*object, error) {
+// stamped replaces the time of the entry of the request, if that is new or renewed, by the
+// server's: it is that of this process. An update renews the entry of its manager, also if that owns
+// the same fields as before, and no other, also if that has lost fields.
+func (s *Server) stamped(r *request, operation metav1.ManagedFieldsOperationType, old *object, managed runtime.Object) (*object, error) {
 	obj, ok := managed.(*unstructured.Unstructured)
 	if !ok {
 		return nil, fmt.Errorf("%T in place of an unstructured object", managed)
@@ -100,7 +101,8 @@ func (s *Server) stamped(old *object, managed runtime.Object) (*object, error) {
 	}
 	fields, now := obj.GetManagedFields(), s.now()
 	for i, entry := range fields {
-		if !had[entryKey(entry)] {
+		own := entry.Manager == r.manager() && entry.Operation == operation && entry.Subresource == r.subresource
+		if own && !had[entryKey(entry)] {
 			fields[i].Time = &now
 		}
 	}

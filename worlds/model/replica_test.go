@@ -4,6 +4,7 @@ package model_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/k8sretry/k8sretry/worlds/model"
@@ -112,5 +114,32 @@ func TestCacheOfAServerThatHasRestarted(t *testing.T) {
 		events, err := r.Watch.Next(t.Context())
 		require.NoError(t, err)
 		assert.True(t, strings.Contains(string(events[0]), "too old resource version"), "%s", events[0])
+	})
+}
+
+// An update renews the entry of its own manager among the managed fields. One that loses a field to it
+// keeps its time.
+func TestAnUpdateRenewsNoEntryOfAnotherManager(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, began := newServers(), time.Now()
+		write := func(method, path, manager, value string) map[string]time.Duration {
+			body := fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"n":"1","value":%q}}`, value)
+			r := send(s, 0, method, path, body, "fieldManager", manager)
+			require.Less(t, r.Code, 300, "%s", r.Body)
+			var stored struct{ Metadata metav1.ObjectMeta }
+			require.NoError(t, json.Unmarshal(r.Body, &stored))
+			times := map[string]time.Duration{}
+			for _, e := range stored.Metadata.ManagedFields {
+				times[e.Manager] = e.Time.Sub(began)
+			}
+			return times
+		}
+		write(http.MethodPost, maps, "first", "1")
+		for situation, update := range []struct{ manager, value string }{{"second", "2"}, {"first", "2"}} {
+			timer := time.NewTimer(time.Second)
+			<-timer.C
+			want := map[string]time.Duration{"first": 0, "second": time.Second}
+			assert.Equal(t, want, write(http.MethodPut, maps+"/a", update.manager, update.value), "update %d", situation+1)
+		}
 	})
 }
