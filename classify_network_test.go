@@ -364,6 +364,7 @@ func TestResponsesThatCannotBeDecoded(t *testing.T) {
 		isnt("kind not registered", notRegistered, unusable, did),
 		isnt("no kind", runtime.NewMissingKindErr("{}"), unusable, did),
 		isnt("no version", runtime.NewMissingVersionErr("{}"), unusable, did),
+		isnt("of an unknown type, of an apply", errors.New(`unexpected content type "text/html" in apply response, expected application/json`), server, maybe),
 		isnt("of an unknown type", errors.New("serializer for text/html doesn't exist"), server, maybe),
 		isnt("another serializer", errors.New("serializer for text/html is broken"), permanent, never),
 		isnt("something else that does not exist", errors.New("bucket doesn't exist"), permanent, never),

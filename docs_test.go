@@ -408,6 +408,7 @@ var errorsPage = []struct {
 		{"", errors.New("unexpected end of JSON input")},
 		{"", errors.New("0-length response with status code: 200 and content type: ")},
 		{"from a captive portal or a proxy", errors.New("serializer for text/html doesn't exist")},
+		{"the same in an apply of controller-runtime", errors.New(`unexpected content type "text/html" in apply response, expected application/json`)},
 		{"301, 302, 303", from(k8sretry.ErrRedirected)},
 		{"exec, attach, port-forward", errors.New("unable to upgrade connection: container not found")},
 		{"exec, attach, port-forward", errors.New(`unable to upgrade connection: pods "web-0" not found`)},
