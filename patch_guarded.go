@@ -76,6 +76,7 @@ func (p *guardedPatch[T]) step(ctx context.Context) (T, error) {
 // now proves nothing, because a patch has only a part of it.
 func (p *guardedPatch[T]) check(ctx context.Context) (T, checkResult, error) {
 	var none T
+	ctx = p.manager.observeRead(ctx)
 	found, result, err := readObject(ctx, p.getter, p.required.name)
 	switch {
 	case err != nil || result == undetermined:

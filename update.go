@@ -99,6 +99,7 @@ func (u *updateCall[T]) step(ctx context.Context) (T, error) {
 // check finds out whether the object that was sent has been stored.
 func (u *updateCall[T]) check(ctx context.Context) (T, checkResult, error) {
 	var none T
+	ctx = u.manager.observeRead(ctx)
 	sent := u.version()
 	found, result, err := readObject(ctx, Getter[T](u.client), sent.name)
 	switch exists := result == applied; {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ import (
 	"k8s.io/client-go/discovery"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/k8sretry/k8sretry"
@@ -817,6 +819,64 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What has stored the same is another client, but no request of the call has come as far as net/http,
+// where its User-Agent is seen.
+func TestUpdateWhoseRequestsAreNotSent(t *testing.T) {
+	for _, proto := range []string{protoHTTP1, protoHTTP2} {
+		for _, verb := range []string{http.MethodPut, http.MethodPatch} {
+			for situation, known := range map[string]bool{"the options name the manager": true, "no manager is known": false} {
+				t.Run(fmt.Sprint(proto, ", ", verb, ", ", situation), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						c := newCluster()
+						server := serveInMemory(t, proto, func(w http.ResponseWriter, r *http.Request, _ int) { c.handler(nil)(w, r) })
+						lose := func(next http.RoundTripper) http.RoundTripper {
+							return roundTripper(func(r *http.Request) (*http.Response, error) {
+								if r.Method != verb {
+									return next.RoundTrip(r)
+								}
+								if c.get("x").Data["by"] == "initial" {
+									testkit.Sleep(2 * time.Second)
+									c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" })
+								}
+								return nil, io.EOF
+							})
+						}
+						cfg := server.config()
+						cfg.ContentType = "application/json"
+						client := clientset(t, cfg, lose).CoreV1().ConfigMaps("default")
+						obj := c.put(configMap("x", "by", "initial"))
+						obj.Data["by"] = "this call"
+						manager := ""
+						if known {
+							manager = "me"
+						}
+						var err error
+						if verb == http.MethodPut {
+							_, err = k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{FieldManager: manager})
+						} else {
+							body := `{"metadata":{"resourceVersion":"` + obj.ResourceVersion + `"},"data":{"by":"this call"}}`
+							watched := watchedInMemory{client, c}
+							_, err = k8sretry.Patch(t.Context(), watched, "x", types.MergePatchType, []byte(body), metav1.PatchOptions{FieldManager: manager})
+						}
+						require.Error(t, err)
+						assert.Equal(t, known, !errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+					})
+				})
+			}
+		}
+	}
+}
+
+// watchedInMemory is a client whose watches need no server.
+type watchedInMemory struct {
+	typedcorev1.ConfigMapInterface
+	cluster *cluster
+}
+
+func (c watchedInMemory) Watch(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
+	return c.cluster.Watch(ctx, opts)
 }
 
 // managedClient is a client that says which field manager it adds.

@@ -229,6 +229,16 @@ func (m *requestManager) observe(ctx context.Context) context.Context {
 	}})
 }
 
+// observeRead returns a context for a read by the same client. It has the User-Agent of the write,
+// which may never have come as far as net/http.
+func (m *requestManager) observeRead(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: func(key string, values []string) {
+		if len(values) > 0 && strings.EqualFold(key, "User-Agent") {
+			m.userAgent.CompareAndSwap(nil, &values[0])
+		}
+	}})
+}
+
 // name returns the field manager, "" if it is not known. It is not certain if nothing shows
 // whether the URL names another one than the User-Agent.
 func (m *requestManager) name(option string) (manager string, certain bool) {
