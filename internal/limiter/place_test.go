@@ -216,7 +216,9 @@ func TestAClockThatGoesBackwards(t *testing.T) {
 		}
 		server, _ := l.State()
 		require.True(t, server.Limited)
+		l.mu.Lock()
 		l.last += time.Hour
+		l.mu.Unlock()
 		server, limited := l.State()
 		assert.False(t, server.Limited)
 		assert.Empty(t, limited)
@@ -239,6 +241,8 @@ func TestAPlaceCountsOnceInAScope(t *testing.T) {
 			return ticket
 		}
 		inFlight := func() [4]int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
 			return [4]int{l.table.Load().find(7).inFlight, l.table.Load().find(8).inFlight, l.levels[0].inFlight, l.server.inFlight}
 		}
 		outer := enter(t.Context(), 7)
@@ -247,7 +251,7 @@ func TestAPlaceCountsOnceInAScope(t *testing.T) {
 		assert.Equal(t, [4]int{1, 1, 1, 1}, inFlight(), "of another kind of the level")
 		inner := enter(WithPlace(t.Context(), middle.Place()), 7)
 		assert.Equal(t, [4]int{1, 1, 1, 1}, inFlight(), "of a kind that counts already")
-		assert.Equal(t, 1, inner.Place().takesLevel(l.levels[0]))
+		assert.Equal(t, 1, inner.Place().takesLevel(middle.Place().level))
 		for _, ticket := range []Ticket{inner, middle, outer} {
 			l.leave(ticket, succeeded)
 		}
@@ -276,7 +280,12 @@ func TestAnOvertakenAttemptIsNoSign(t *testing.T) {
 			l.leave(enter(7), succeeded)
 			testkit.Sleep(time.Second)
 			l.leave(slow, lost)
-			assert.Zero(t, l.table.Load().find(7).failures)
+			failures := func() int {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				return l.table.Load().find(7).failures
+			}
+			assert.Zero(t, failures())
 
 			// One that was not answered either overtakes nothing.
 			first := enter(7)
@@ -285,7 +294,7 @@ func TestAnOvertakenAttemptIsNoSign(t *testing.T) {
 			testkit.Sleep(2 * time.Second)
 			l.leave(second, lost)
 			l.leave(first, lost)
-			assert.Equal(t, 2, l.table.Load().find(7).failures)
+			assert.Equal(t, 2, failures())
 			testkit.Sleep(5 * time.Minute)
 		})
 	}
@@ -302,8 +311,10 @@ func TestA5xxWhileTheServerIsDown(t *testing.T) {
 		ticket, _, ok := l.enter(t.Context(), 8, 0)
 		require.True(t, ok)
 		l.leave(ticket, failure)
+		l.mu.Lock()
 		assert.Equal(t, manyFailures+1, l.server.failures)
 		assert.Zero(t, l.table.Load().find(8).failures)
+		l.mu.Unlock()
 		testkit.Sleep(5 * time.Minute)
 	})
 }
@@ -318,11 +329,12 @@ func TestALevelWithoutKindsIsForgotten(t *testing.T) {
 			l.learn(kind+7, "a")
 		}
 		l.learn(7, "b")
-		require.Len(t, l.levels, 2)
 		l.learn(8, "b")
+		l.mu.Lock()
 		require.Len(t, l.levels, 1)
 		assert.Equal(t, "b", l.levels[0].uid)
 		assert.Equal(t, 2, l.levels[0].kinds)
+		l.mu.Unlock()
 		testkit.Sleep(5 * time.Minute)
 	})
 }
@@ -349,7 +361,9 @@ func TestTheKindThatWasNotUsedForLongestIsForgotten(t *testing.T) {
 		for kind, known := range map[uint64]bool{1: true, 2: true, 3: false, 4: true, 64: true, 100: true} {
 			assert.Equal(t, known, l.table.Load().find(kind) != nil, "%d", kind)
 		}
+		l.mu.Lock()
 		assert.Len(t, l.kinds, maxKinds)
+		l.mu.Unlock()
 		testkit.Sleep(5 * time.Minute)
 	})
 }
@@ -383,10 +397,15 @@ func TestAKindThatFailsWhileItsServerIsLimited(t *testing.T) {
 		for i := range uint64(14) {
 			call(1+i%2, failure, time.Second)
 		}
-		require.EqualValues(t, 1, l.server.limit)
+		l.mu.Lock()
+		limit := l.server.limit
+		l.mu.Unlock()
+		require.EqualValues(t, 1, limit)
 		call(3, failure, 0)
 		call(3, End{Health: health.Unreachable, Err: errors.New("no answer")}, 2*time.Second)
+		l.mu.Lock()
 		assert.Greater(t, l.table.Load().find(3).next, l.now())
+		l.mu.Unlock()
 		testkit.Sleep(5 * time.Minute)
 	})
 }
