@@ -356,4 +356,8 @@ func (wrapsNothing) Unwrap() error   { return nil }
 // An error that could wrap another one, and does not, is judged by itself.
 func TestAnErrorThatWrapsNothing(t *testing.T) {
 	is("not usable", from(wrapsNothing("http2: client conn not usable")), refused, never).holds(t)
+	for _, text := range []string{"Bad Gateway", "Forbidden"} { // of a proxy, if it is directly in the *url.Error
+		assert.Equal(t, k8sretry.Classify(from(errors.New(text))), k8sretry.Classify(from(wrapsNothing(text))), text)
+		assert.NotEqual(t, k8sretry.Classify(from(errors.New("x"))).Detail, k8sretry.Classify(from(wrapsNothing(text))).Detail, text)
+	}
 }

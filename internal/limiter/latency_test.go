@@ -193,3 +193,13 @@ func TestSlowWithEveryRequestIsFoundAgain(t *testing.T) {
 		assert.Empty(t, limited)
 	})
 }
+
+// From the first answer on there is something that is usual.
+func TestOneAnswerIsKnown(t *testing.T) {
+	var s latency
+	assert.False(t, s.known())
+	assert.False(t, s.late(time.Hour))
+	s.learn(10*time.Millisecond, time.Hour)
+	assert.True(t, s.known())
+	assert.True(t, s.late(2*time.Second))
+}
