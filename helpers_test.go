@@ -30,6 +30,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -927,7 +929,7 @@ func (c *cluster) handler(fault func(http.ResponseWriter, *http.Request) bool) h
 		var err error
 		manager := r.URL.Query().Get("fieldManager")
 		if manager == "" {
-			manager, _, _ = strings.Cut(r.UserAgent(), "/")
+			manager = managerIn(r.UserAgent())
 		}
 		switch ctx := context.Background(); r.Method {
 		case "POST":
@@ -953,6 +955,26 @@ func (c *cluster) handler(fault func(http.ResponseWriter, *http.Request) bool) h
 		}
 		_ = json.NewEncoder(w).Encode(out)
 	}
+}
+
+// managerIn returns the field manager that kube-apiserver takes from a User-Agent: its printable
+// runes before the first slash, as many as 128 bytes have room for.
+func managerIn(userAgent string) string {
+	prefix, _, _ := strings.Cut(userAgent, "/")
+	manager := ""
+	for _, r := range prefix {
+		if !unicode.IsPrint(r) {
+			continue
+		}
+		if len(manager)+utf8.RuneLen(r) > 128 {
+			break
+		}
+		manager += string(r)
+	}
+	if manager == "" {
+		return "unknown"
+	}
+	return manager
 }
 
 // dynamicOver returns a real dynamic client for a server.

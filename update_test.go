@@ -821,6 +821,115 @@ func TestUpdateKnowsItsFieldManager(t *testing.T) {
 	}
 }
 
+// The server takes the field manager from the User-Agent by rules of its own.
+func TestUpdateOfAClientWithAnUnusualUserAgent(t *testing.T) {
+	for situation, userAgent := range map[string]string{
+		"longer than a field manager may be":      strings.Repeat("a", 200) + "/1.0",
+		"longer, and cut within a rune":           strings.Repeat("a", 127) + "é" + "/1.0",
+		"with a character that cannot be printed": "a\tb/1.0",
+		"not in UTF-8":   "caf\xe9/1.0",
+		"without a name": "/1.0",
+		"with nothing that can be printed as name": "\u00a0/1.0",
+	} {
+		for _, stored := range []bool{true, false} {
+			t.Run(fmt.Sprint(situation, ", stored by the call: ", stored), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCluster()
+					server := serveInMemory(t, protoHTTP2, func(w http.ResponseWriter, r *http.Request, _ int) { c.handler(nil)(w, r) })
+					cfg := server.config()
+					cfg.ContentType, cfg.UserAgent = "application/json", userAgent
+					client := clientset(t, cfg).CoreV1().ConfigMaps("default")
+					obj := c.put(configMap("x", "by", "initial"))
+					obj.Data["by"] = "this call"
+					testkit.Sleep(2 * time.Second)
+					if stored {
+						c.on("update", lost(unavailable()))
+					} else {
+						c.on("update", &fault{before: unavailable(), then: func() {
+							c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" })
+						}})
+					}
+					_, err := k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{})
+					if stored {
+						require.NoError(t, err)
+						return
+					}
+					assert.True(t, apierrors.IsConflict(err), "%v", err)
+					assert.NotErrorIs(t, err, k8sretry.ErrOutcomeUnknown)
+				})
+			})
+		}
+	}
+}
+
+// The first request may be carried out, and the next one shows another field manager.
+func TestUpdateWhoseRequestsHaveDifferentFieldManagers(t *testing.T) {
+	const transport, inURL = true, "-"
+	for situation, tt := range map[string]struct {
+		proto     string
+		option    string
+		userAgent string // of the request with this number, if the client sets it
+		transport bool
+		known     bool // the requests have one manager
+	}{
+		"HTTP/2, a redirect to a URL without it":                {protoHTTP2, "me", "", !transport, false},
+		"HTTP/1.1, a redirect to a URL without it, a Transport": {protoHTTP1, "me", "", transport, false},
+		"HTTP/2, other User-Agents":                             {protoHTTP2, "", "client%d/1.0", !transport, false},
+		"HTTP/1.1, other User-Agents, a Transport":              {protoHTTP1, "", "client%d/1.0", transport, false},
+		"HTTP/2, User-Agents with one name":                     {protoHTTP2, "", "client/1.0 %d", !transport, true},
+		"HTTP/1.1, User-Agents with one name, a Transport":      {protoHTTP1, "", "client/1.0 %d", transport, true},
+		"HTTP/2, other managers in the URL":                     {protoHTTP2, inURL, "client%d", !transport, false},
+		"HTTP/1.1, other managers in the URL, a Transport":      {protoHTTP1, inURL, "client%d", transport, false},
+	} {
+		t.Run(situation, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				server := serveInMemory(t, tt.proto, func(w http.ResponseWriter, r *http.Request, n int) {
+					if r.Method == http.MethodPut && tt.userAgent == "" && n > 1 && r.URL.RawQuery != "" {
+						http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+						return
+					}
+					c.handler(nil)(w, r)
+				})
+				n := 0
+				change := func(next http.RoundTripper) http.RoundTripper {
+					if tt.transport {
+						next = k8sretry.Transport()(next)
+					}
+					return roundTripper(func(r *http.Request) (*http.Response, error) {
+						if tt.userAgent != "" {
+							n++
+							r = r.Clone(r.Context())
+							if name := fmt.Sprintf(tt.userAgent, n); tt.option != inURL {
+								r.Header.Set("User-Agent", name)
+							} else if r.Method == http.MethodPut {
+								r.URL.RawQuery = "fieldManager=" + name
+							}
+						}
+						return next.RoundTrip(r)
+					})
+				}
+				cfg := server.config()
+				cfg.ContentType = "application/json"
+				client := clientset(t, cfg, change).CoreV1().ConfigMaps("default")
+				obj := c.put(configMap("x", "by", "initial"))
+				obj.Data["by"] = "this call"
+				testkit.Sleep(2 * time.Second)
+				if tt.known { // then that of another client is certainly not that of the call
+					c.on("update", &fault{before: unavailable(), then: func() {
+						c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" })
+					}})
+				} else {
+					c.on("update", lost(unavailable()))
+				}
+				_, err := k8sretry.Update(t.Context(), client, obj, metav1.UpdateOptions{FieldManager: tt.option})
+				require.Error(t, err)
+				assert.Equal(t, tt.known, !errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			})
+		})
+	}
+}
+
 // What has stored the same is another client, but no request of the call has come as far as net/http,
 // where its User-Agent is seen.
 func TestUpdateWhoseRequestsAreNotSent(t *testing.T) {

@@ -5,12 +5,6 @@ package k8sretry
 import (
 	"context"
 	"errors"
-	"net/http/httptrace"
-	"net/url"
-	"strings"
-	"sync/atomic"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 
 	"github.com/k8sretry/k8sretry/internal/objectdiff"
 )
@@ -46,7 +40,7 @@ func (s *sentObject[T]) write(
 		}
 		return err
 	})
-	s.manager.url = w.url
+	s.manager.observeURL(w.url)
 	if err == nil {
 		return stored, nil
 	}
@@ -206,70 +200,4 @@ func (s *sentObject[T]) part(objs ...T) objectdiff.Part {
 		return objectdiff.NoStatus
 	}
 	return objectdiff.All
-}
-
-// requestManager finds out the field manager of a request. It is what the URL says, or else the
-// beginning of the User-Agent header; a client may set either without its caller.
-type requestManager struct {
-	client          any      // may know it, see Updater
-	url             *url.URL // as a Transport has seen it; may be nil
-	path, userAgent atomic.Pointer[string]
-}
-
-// observe returns a context for a request to be noted.
-func (m *requestManager) observe(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: func(key string, values []string) {
-		switch {
-		case len(values) == 0:
-		case key == ":path":
-			m.path.Store(&values[0])
-		case strings.EqualFold(key, "User-Agent"):
-			m.userAgent.Store(&values[0])
-		}
-	}})
-}
-
-// observeRead returns a context for a read by the same client. It has the User-Agent of the write,
-// which may never have come as far as net/http.
-func (m *requestManager) observeRead(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: func(key string, values []string) {
-		if len(values) > 0 && strings.EqualFold(key, "User-Agent") {
-			m.userAgent.CompareAndSwap(nil, &values[0])
-		}
-	}})
-}
-
-// name returns the field manager, "" if it is not known. It is not certain if nothing shows
-// whether the URL names another one than the User-Agent.
-func (m *requestManager) name(option string) (manager string, certain bool) {
-	inURL, known := m.inURL()
-	switch {
-	case inURL != "":
-		return inURL, true
-	case !known && option != "":
-		return option, true
-	}
-	userAgent := m.userAgent.Load()
-	if userAgent == nil {
-		return "", false
-	}
-	// k8s.io/apiserver/pkg/endpoints/handlers/create.go, prefixFromUserAgent
-	manager, _, _ = strings.Cut(*userAgent, "/")
-	if len(manager) > validation.FieldManagerMaxLength {
-		return "", false
-	}
-	return manager, known
-}
-
-// inURL returns the field manager in the URL, and whether the URL is known: over HTTP/1.1, the
-// hooks do not show it.
-func (m *requestManager) inURL() (manager string, known bool) {
-	u := m.url
-	if path := m.path.Load(); path != nil {
-		u, _ = url.ParseRequestURI(*path)
-	}
-	if u != nil {
-		return u.Query().Get("fieldManager"), true
-	}
-	return fieldManagerOf(m.client)
 }

@@ -16,15 +16,15 @@ type Writer struct {
 	Subresource string
 }
 
-// unknownManager is what a server records that was given neither a manager nor a User-Agent
+// UnknownManager is what a server records that was given neither a manager nor a User-Agent
 // (k8s.io/apimachinery/pkg/util/managedfields/internal/buildmanagerinfo.go). The fake clientsets
 // of client-go record it, too.
-const unknownManager = "unknown"
+const UnknownManager = "unknown"
 
 // isOf reports whether an entry may be that of the updates of the writer: it has its name, or the
 // server did not know the name.
 func (w Writer) isOf(e metav1.ManagedFieldsEntry) bool {
-	return (e.Manager == w.Manager || e.Manager == unknownManager) && e.Operation == metav1.ManagedFieldsOperationUpdate && e.Subresource == w.Subresource
+	return (e.Manager == w.Manager || e.Manager == UnknownManager) && e.Operation == metav1.ManagedFieldsOperationUpdate && e.Subresource == w.Subresource
 }
 
 // Author is what the managed fields of an object show of who made a change.
