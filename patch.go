@@ -33,8 +33,10 @@ type Patcher[T any] interface {
 //   - A JSON patch is retried if it tests the resourceVersion or something that it changes
 //     itself, so that the server rejects the retry if the patch was applied. Any other JSON
 //     patch is not retried, because it may append to a list twice: the error matches
-//     [ErrOutcomeUnknown]. Neither is one that tests an element of a list and removes it, because
-//     the next element may pass the test; a test of its name or UID, or of a finalizer, is enough.
+//     [ErrOutcomeUnknown]. Neither is one that tests an element of a list and removes it, or moves
+//     it to another index, because the next element may pass the test; a test of its name or UID,
+//     or of a finalizer, is enough. The name is not in a list of references, such as the subjects
+//     of a RoleBinding.
 //   - A strategic merge patch is not retried either if a list in it has two elements with
 //     the same merge key, such as the ports 53 of UDP and TCP: the server would merge both
 //     into one.

@@ -91,9 +91,11 @@ func failsOnRepeat(patch []byte) bool {
 	if json.Unmarshal(patch, &operations) != nil {
 		return false
 	}
+	ambiguous := slices.ContainsFunc(operations, func(o operation) bool { return isAmbiguous(o.Path) || isAmbiguous(o.From) })
 	for i, test := range operations {
 		isSetBefore := func(o operation) bool { // by the patch itself, also when it is applied again
-			return o.Op != "test" && (related(o.Path, test.Path) || o.Op == "move" && related(o.From, test.Path))
+			_, moved := o.moves(test.Path)
+			return o.Op != "test" && (moved || related(o.Path, test.Path) || o.Op == "move" && related(o.From, test.Path))
 		}
 		if test.Op != "test" || slices.ContainsFunc(operations[:i], isSetBefore) {
 			continue
@@ -104,8 +106,11 @@ func failsOnRepeat(patch []byte) bool {
 		changed := false
 		for _, o := range operations[i+1:] {
 			changed = o.changes(&test, changed)
+			if element, moved := o.moves(test.Path); moved {
+				changed = changed && o.Op == "remove" && test.failsWithout(element)
+			}
 		}
-		if changed {
+		if changed && !ambiguous {
 			return true
 		}
 	}
@@ -142,9 +147,40 @@ func (o *operation) changes(test *operation, changed bool) bool {
 	return changed
 }
 
+// moves reports whether an operation gives another index to an element of a list that a path leads
+// through, and returns the path of the element.
+func (o *operation) moves(tested string) (element string, moved bool) {
+	for _, at := range [...]string{o.Path, o.From} {
+		if o.Op == "test" || o.Op == "replace" || o.Op == "copy" && at == o.From {
+			continue
+		}
+		list, index := path.Split(at)
+		rest, ok := strings.CutPrefix(tested, list)
+		own, _, _ := strings.Cut(rest, "/")
+		n, errN := strconv.Atoi(index)
+		m, errM := strconv.Atoi(own)
+		if ok && errN == nil && errM == nil && n < m {
+			return list + own, true
+		}
+	}
+	return "", false
+}
+
+// isAmbiguous reports whether a path may have an index that has another form, too. The server counts
+// negative ones from the end of the list (gopkg.in/evanphx/json-patch.v4/patch.go).
+func isAmbiguous(path string) bool {
+	for key := range strings.SplitSeq(path, "/") {
+		if n, err := strconv.Atoi(key); err == nil && (n < 0 || strconv.Itoa(n) != key) {
+			return true
+		}
+	}
+	return false
+}
+
 // failsWithout reports whether a test fails when the value at a path has been removed. The next
 // element of a list takes the place of one that was removed. It does not pass the test if that is
-// of the name or the UID of the element, or of a finalizer.
+// of the name or the UID of the element, or of a finalizer. A list of references may have a name
+// twice, for two kinds or namespaces.
 func (o *operation) failsWithout(removed string) bool {
 	list, index := path.Split(removed)
 	if !related(o.Path, removed) {
@@ -157,8 +193,11 @@ func (o *operation) failsWithout(removed string) bool {
 	switch strings.TrimPrefix(o.Path, removed) {
 	case "":
 		return list == "/metadata/finalizers/" || element["name"] != nil || element["uid"] != nil
-	case "/name", "/uid":
+	case "/uid":
 		return true
+	case "/name":
+		field := strings.ToLower(path.Base(list))
+		return field != "subjects" && !strings.HasSuffix(field, "refs") && !strings.HasSuffix(field, "references")
 	}
 	return false
 }
