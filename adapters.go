@@ -118,6 +118,8 @@ func (c *DynamicClient) watcher() (Watcher, bool) {
 
 func (c *DynamicClient) subresource() string { return strings.Join(c.subresources, "/") }
 
+func (c *DynamicClient) fieldManager() (string, bool) { return fieldManagerOf(c.resource) }
+
 // StatusUpdater is the client that [StatusSubresource] needs.
 type StatusUpdater[T Object] interface {
 	Getter[T]

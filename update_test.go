@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -995,6 +996,44 @@ type managedClient struct {
 }
 
 func (c managedClient) FieldManager() (string, bool) { return c.manager, true }
+
+// managedResource is the same for the dynamic client.
+type managedResource struct {
+	dynamic.ResourceInterface
+	manager string
+}
+
+func (c managedResource) FieldManager() (string, bool) { return c.manager, true }
+
+// Over HTTP/1.1 only the client knows the field manager.
+func TestUpdateAsksTheClientThatDynamicAdaptsForItsFieldManager(t *testing.T) {
+	for _, says := range []bool{true, false} {
+		t.Run(fmt.Sprint("it says what it adds: ", says), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCluster()
+				server := serveInMemory(t, protoHTTP1, func(w http.ResponseWriter, r *http.Request, _ int) { c.handler(nil)(w, r) })
+				client, err := dynamic.NewForConfig(server.config())
+				require.NoError(t, err)
+				resource := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace("default")
+				var adapted k8sretry.DynamicResource = resource
+				if says {
+					adapted = managedResource{resource, "me"}
+				}
+				c.put(configMap("x", "by", "initial"))
+				obj, err := resource.Get(t.Context(), "x", metav1.GetOptions{})
+				require.NoError(t, err)
+				require.NoError(t, unstructured.SetNestedField(obj.Object, "this call", "data", "by"))
+				testkit.Sleep(2 * time.Second)
+				c.on("update", &fault{before: unavailable(), then: func() {
+					c.change("x", func(o *corev1.ConfigMap) { o.Data["by"] = "this call" })
+				}})
+				_, err = k8sretry.Update(t.Context(), k8sretry.Dynamic(adapted), obj, metav1.UpdateOptions{})
+				assert.True(t, apierrors.IsConflict(err), "%v", err)
+				assert.Equal(t, says, !errors.Is(err, k8sretry.ErrOutcomeUnknown), "%v", err)
+			})
+		})
+	}
+}
 
 // The assumption was that equal content is the call's own. Two clients that count up from the
 // same version send the same.
