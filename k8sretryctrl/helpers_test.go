@@ -263,4 +263,13 @@ func ownedBy(server client.WithWatch, owner client.FieldOwner) client.WithWatch 
 	})
 }
 
+// alwaysOwnedBy replaces the field owner of the options of an update.
+func alwaysOwnedBy(server client.WithWatch, owner client.FieldOwner) client.WithWatch {
+	return interceptor.NewClient(server, interceptor.Funcs{
+		Update: func(ctx context.Context, c client.WithWatch, obj client.Object, opts ...client.UpdateOption) error {
+			return c.Update(ctx, obj, append(opts[:len(opts):len(opts)], owner)...)
+		},
+	})
+}
+
 func ptr[T any](v T) *T { return &v }

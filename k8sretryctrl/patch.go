@@ -70,7 +70,8 @@ func (c *retryClient) patch(
 		if err != nil {
 			return unproven, err
 		}
-		isDone := isApplied(found, sent, as.name, subresource)
+		manager, _ := as.FieldManager()
+		isDone := isApplied(found, sent, manager, subresource)
 		if isDone {
 			assign(stored, found)
 		}
@@ -157,7 +158,8 @@ func (c *retryClient) apply(
 	}
 	return c.prove(ctx, verbAt(subresource, k8sretry.VerbUpdate), name, send, func(ctx context.Context, _ error) (fate, error) {
 		found, err := c.look(ctx, applied)
-		if err != nil || !isApplied(found, applied, as.name, subresource) {
+		manager, _ := as.FieldManager()
+		if err != nil || !isApplied(found, applied, manager, subresource) {
 			return unproven, err
 		}
 		// As after a success, the configuration has the content of the response.

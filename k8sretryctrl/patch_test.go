@@ -538,12 +538,14 @@ func TestAPatchWithAResourceVersionIsProvenByTheFirstChange(t *testing.T) {
 			blind      bool
 			same       bool // the other client has sent the same
 			below      bool // the field owner is set by the client below
+			raw        bool // the field owner is in the raw options
 		}{
 			"carried out":     {lose: 1},
 			"not carried out": {fail: 1},
-			"carried out, but the watch is forbidden":                                       {lose: 1, blind: true},
-			"not carried out, and another client has sent the same":                         {fail: 1, same: true},
-			"not carried out, another client has sent the same, and the owner is set below": {fail: 1, same: true, below: true},
+			"carried out, but the watch is forbidden":                                                {lose: 1, blind: true},
+			"not carried out, and another client has sent the same":                                  {fail: 1, same: true},
+			"not carried out, another client has sent the same, and the owner is set below":          {fail: 1, same: true, below: true},
+			"not carried out, another client has sent the same, and the owner is in the raw options": {fail: 1, same: true, raw: true},
 		} {
 			inVirtualTime(t, kind+": "+situation, func(t *testing.T) {
 				server := builder().WithReturnManagedFields().WithStatusSubresource(&corev1.Pod{}).WithObjects(configMap("x", "n", "0"), &corev1.Pod{ObjectMeta: meta("web-0")}).Build()
@@ -590,6 +592,10 @@ func TestAPatchWithAResourceVersionIsProvenByTheFirstChange(t *testing.T) {
 				owned, ownedStatus := []client.PatchOption{client.FieldOwner("me")}, []client.SubResourcePatchOption{client.FieldOwner("me")}
 				if s.below {
 					watched, owned, ownedStatus = ownedBy(watched, "me"), nil, nil
+				}
+				if s.raw {
+					raw := client.PatchOptions{Raw: &metav1.PatchOptions{FieldManager: "me"}}
+					owned, ownedStatus = []client.PatchOption{&raw}, []client.SubResourcePatchOption{&client.SubResourcePatchOptions{PatchOptions: raw}}
 				}
 				retrying := k8sretryctrl.NewClient(after((&faults{err: unknownOutcome, lose: s.lose, fail: s.fail}).patches(watched), between))
 				patch := c.patch(obj, history[0].Object.(client.Object).GetResourceVersion())

@@ -168,15 +168,18 @@ func TestAnOverwrittenUpdateIsVerifiedByTheFirstChange(t *testing.T) {
 		"not stored, another change by the same manager":  {false, []string{"8"}, "me", true, false},
 		"not stored, the same change by the same manager": {false, []string{"1", "8"}, "me", false, true},
 	} {
-		for _, below := range []bool{false, true} {
-			untyped := below
-			inVirtualTime(t, fmt.Sprintf("%s, unstructured, and the owner is set below: %v", situation, below), func(t *testing.T) {
+		for _, where := range []string{"in the options", "below, before the options", "below, after the options"} {
+			inVirtualTime(t, situation+", the owner is set "+where, func(t *testing.T) {
+				untyped := where == "below, before the options"
 				h := &history{}
 				server := h.of(builder().WithReturnManagedFields().WithObjects(configMap("x", "n", "0")).Build())
 				setNumber("5")(t, server, client.FieldOwner("creator"))
 				inner, owned := server, []client.UpdateOption{client.FieldOwner("me")}
-				if below {
+				switch where {
+				case "below, before the options":
 					inner, owned = ownedBy(server, "me"), nil
+				case "below, after the options":
+					inner, owned = alwaysOwnedBy(server, "me"), []client.UpdateOption{client.FieldOwner("caller")}
 				}
 				retrying := interruptFirstUpdate(inner, func(update func() error) {
 					if c.stored {
