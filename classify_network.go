@@ -244,7 +244,9 @@ func (p *errorPath) networkTextMeaning(text string) *meaning {
 		return &meansRateLimiterDeadline
 	case strings.HasPrefix(text, "getting credentials: "):
 		return pluginMeaning(text)
-	case strings.HasPrefix(text, "serializer for ") && strings.HasSuffix(text, " doesn't exist"):
+	case strings.HasPrefix(text, "serializer for ") && strings.HasSuffix(text, " doesn't exist"),
+		// sigs.k8s.io/controller-runtime/pkg/client/typed_client.go
+		strings.HasPrefix(text, `unexpected content type "`) && strings.Contains(text, `" in apply response`):
 		return &meansUnknownType
 	}
 	if p.parent == nil {

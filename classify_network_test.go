@@ -365,6 +365,7 @@ func TestResponsesThatCannotBeDecoded(t *testing.T) {
 		isnt("no kind", runtime.NewMissingKindErr("{}"), unusable, did),
 		isnt("no version", runtime.NewMissingVersionErr("{}"), unusable, did),
 		isnt("of an unknown type, of an apply", errors.New(`unexpected content type "text/html" in apply response, expected application/json`), server, maybe),
+		isnt("of an unknown type, of something else", errors.New(`unexpected content type "text/html" of the chart`), permanent, never),
 		isnt("of an unknown type", errors.New("serializer for text/html doesn't exist"), server, maybe),
 		isnt("another serializer", errors.New("serializer for text/html is broken"), permanent, never),
 		isnt("something else that does not exist", errors.New("bucket doesn't exist"), permanent, never),

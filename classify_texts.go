@@ -223,7 +223,6 @@ var networkTexts = []textMeaning{
 	{"provided data does not appear to be a protobuf message", &meansUndecodable},
 	{"invalid character ", &meansUndecodable},
 	{"unexpected end of JSON input", &meansUndecodable},
-	{`unexpected content type "`, &meansUnknownType}, // of an apply: controller-runtime/pkg/client/typed_client.go
 	{"0-length response with status code: 2", &meaning{ClassBadResponse, OutcomeExecuted, 0, "response is empty"}},
 }
 
