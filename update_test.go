@@ -1071,6 +1071,20 @@ func TestUpdateIsNotTheSameUpdateOfAnotherManager(t *testing.T) {
 	}
 }
 
+// requireOutcome requires a success, a certain conflict, or an unknown outcome.
+func requireOutcome(t *testing.T, want string, err error) {
+	t.Helper()
+	switch want {
+	case "success":
+		require.NoError(t, err)
+	case "conflict":
+		requireUnchanged(t, err)
+		assert.True(t, apierrors.IsConflict(err), "%v", err)
+	default:
+		requireUnknown(t, err)
+	}
+}
+
 // Informers that save memory remove the managed fields. The watch still shows those of the object
 // before the change.
 func TestUpdateOfAnObjectWhoseManagedFieldsWereRemoved(t *testing.T) {
@@ -1111,15 +1125,7 @@ func TestUpdateOfAnObjectWhoseManagedFieldsWereRemoved(t *testing.T) {
 					cl.on("watch", failed(forbidden("x")))
 				}
 				_, err = k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
-				switch c.want {
-				case "success":
-					require.NoError(t, err)
-				case "conflict":
-					requireUnchanged(t, err)
-					assert.True(t, apierrors.IsConflict(err), "%v", err)
-				default:
-					requireUnknown(t, err)
-				}
+				requireOutcome(t, c.want, err)
 			})
 		})
 	}
@@ -1178,15 +1184,7 @@ func TestUpdateIsNotThatOfAnotherManagerInTheSameSecond(t *testing.T) {
 						obj.Data["n"] = "2"
 						_, err = k8sretry.Update(t.Context(), cl, obj, metav1.UpdateOptions{FieldManager: "me"})
 					}
-					switch c.want {
-					case "success":
-						require.NoError(t, err)
-					case "conflict":
-						requireUnchanged(t, err)
-						assert.True(t, apierrors.IsConflict(err))
-					default:
-						requireUnknown(t, err)
-					}
+					requireOutcome(t, c.want, err)
 				})
 			})
 		}

@@ -3,6 +3,7 @@
 package e2e_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -173,19 +174,11 @@ func TestUpdatesAreProvenByTheContent(t *testing.T) {
 		for _, key := range []string{"key0", "key1"} {
 			created, err := maps.Create(t.Context(), configMap(key, "initial", "initial"), metav1.CreateOptions{})
 			require.NoError(t, err)
-			lost := faultproxy.Next(1, faultproxy.Close())
-			var once sync.Once
-			p.SetRule(func(r *http.Request) faultproxy.Fault {
-				if r.Method != http.MethodPut {
-					return faultproxy.Fault{}
-				}
-				once.Do(func() {
-					other := created.DeepCopy()
-					other.Data[key] = "another client"
-					_, err := others.CoreV1().ConfigMaps(ns).Update(r.Context(), other, metav1.UpdateOptions{})
-					assert.NoError(t, err)
-				})
-				return lost(r)
+			loseFirstPut(p, func(ctx context.Context) {
+				other := created.DeepCopy()
+				other.Data[key] = "another client"
+				_, err := others.CoreV1().ConfigMaps(ns).Update(ctx, other, metav1.UpdateOptions{})
+				assert.NoError(t, err)
 			})
 			sent := created.DeepCopy()
 			sent.Data["key0"] = "mine"
@@ -233,19 +226,11 @@ func TestTheSameUpdateOfAnotherClientIsNotTakenForItsOwn(t *testing.T) {
 		} {
 			created, err := others.Create(t.Context(), configMap(name, "initial"), metav1.CreateOptions{FieldManager: "creator"})
 			require.NoError(t, err)
-			lost := faultproxy.Next(1, faultproxy.Close())
-			var once sync.Once
-			p.SetRule(func(r *http.Request) faultproxy.Fault {
-				if r.Method != http.MethodPut {
-					return faultproxy.Fault{}
-				}
-				once.Do(func() {
-					other := created.DeepCopy()
-					other.Data["key0"] = "the same"
-					_, err := others.Update(r.Context(), other, metav1.UpdateOptions{FieldManager: "another"})
-					assert.NoError(t, err)
-				})
-				return lost(r)
+			loseFirstPut(p, func(ctx context.Context) {
+				other := created.DeepCopy()
+				other.Data["key0"] = "the same"
+				_, err := others.Update(ctx, other, metav1.UpdateOptions{FieldManager: "another"})
+				assert.NoError(t, err)
 			})
 			sent := created.DeepCopy()
 			sent.Data["key0"] = "the same"
@@ -254,6 +239,19 @@ func TestTheSameUpdateOfAnotherClientIsNotTakenForItsOwn(t *testing.T) {
 			known := name != "typed" || strings.HasSuffix(t.Name(), "http2")
 			assert.Equal(t, known, !errors.Is(err, k8sretry.ErrOutcomeUnknown), "%s: %v", name, err)
 		}
+	})
+}
+
+// loseFirstPut makes the proxy close the connection of the first PUT, after another client was first.
+func loseFirstPut(p *faultproxy.Proxy, another func(context.Context)) {
+	lost := faultproxy.Next(1, faultproxy.Close())
+	var once sync.Once
+	p.SetRule(func(r *http.Request) faultproxy.Fault {
+		if r.Method != http.MethodPut {
+			return faultproxy.Fault{}
+		}
+		once.Do(func() { another(r.Context()) })
+		return lost(r)
 	})
 }
 
